@@ -1,0 +1,205 @@
+"""The typed schema of every config group: a misspelt or mistyped override fails before any work.
+
+Hydra composes plain YAML; here each composed group becomes the plain dataclass that describes it. Closed groups (model,
+tracker) are described below. Open groups are described where they are implemented, so that adding one edits nothing
+else: a stage by `Settings` in chexreason/stages/<name>.py, a reward, a site or a teacher by the class its `_target_` names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
+
+PACKAGE = Path(__file__).resolve().parent
+# The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
+CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()), PACKAGE / "conf")
+GROUPS = ("model", "prompt", "reward", "dataset", "teacher")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A vision-language model: where its weights are and how they are loaded."""
+
+    name: str
+    family: str  # gemma3 | qwen2_5_vl: transformers' model_type, which decides processor and visual-token bounds
+    made_by: str | None  # override line of the run that makes the weights; None for weights from outside
+    weights: str  # a folder (inside that run, when made_by is set) or a hub id
+    dtype: str
+    attention: str  # transformers' attn_implementation
+    min_visual_tokens: int
+    max_visual_tokens: int
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where metrics go besides the run folder."""
+
+    name: str
+    mode: str  # offline | online | disabled
+    project: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """One composed, checked configuration; the groups are dataclasses of their own."""
+
+    stage: Any
+    model: Model
+    prompt: Prompt
+    reward: Any
+    dataset: Any
+    teacher: Any
+    tracker: Tracker
+    source: str
+    experiment: str
+    runs: str
+    seed: int
+    force: bool
+    make_missing: bool
+    processes: int
+
+
+def stage_module(name: str) -> ModuleType:
+    """The Python module that implements a stage."""
+    try:
+        return importlib.import_module(f"chexreason.stages.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"chexreason.stages.{name}":
+            raise
+        have = sorted(path.stem for path in (PACKAGE / "stages").glob("[a-z]*.py"))
+        raise ChexReasonError(f"stage.name={name}: there is no chexreason/stages/{name}.py; stages: {have}") from None
+
+
+def build(cls: type, values: dict[str, Any], where: str) -> Any:
+    """`values` as an instance of dataclass `cls`.
+
+    Raises:
+        ChexReasonError: a key that `cls` lacks (with the nearest one it has), a missing key, or a wrong type.
+    """
+    known = {field.name for field in fields(cls) if field.init}
+    values = {key: value for key, value in values.items() if key != "_target_"}
+    for key in values:
+        if key not in known:
+            raise ChexReasonError(f"{where}.{key}: there is no such key.{_suggest(key, known)}")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
+    except OmegaConfBaseException as error:
+        key = f"{where}.{error.full_key}" if error.full_key else where
+        message = str(error.msg or error).splitlines()[0]
+        raise ChexReasonError(f"{key}: {message}. Type wanted: {_wanted(cls, error.full_key)}") from None
+
+
+def described_by(group: str, values: dict[str, Any]) -> type:
+    """The dataclass that describes a composed group."""
+    closed: dict[str, type] = {"model": Model, "prompt": Prompt, "tracker": Tracker}
+    if group in closed:
+        return closed[group]
+    if group == "stage":
+        return stage_module(values["name"]).Settings
+    target = str(values.get("_target_"))
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ChexReasonError(f"{group}._target_: {target!r} cannot be imported: {error}") from None
+
+
+def group(name: str, values: dict[str, Any]) -> Any:
+    """A composed group's values as the dataclass that describes it."""
+    return build(described_by(name, values), values, name)
+
+
+def check(cfg: DictConfig) -> Config:
+    """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
+    plain = as_dict(cfg)
+    groups = {name: group(name, plain[name]) for name in ("stage", *GROUPS, "tracker")}
+    rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
+    kinds = {"source": str, "experiment": str, "runs": str, "seed": int, "force": bool, "make_missing": bool}
+    for key, kind in (kinds | {"processes": int}).items():
+        if not isinstance(rest[key], kind) or (kind is int and isinstance(rest[key], bool)):
+            raise ChexReasonError(f"{key}={rest[key]!r}: a value of type {kind.__name__} is wanted")
+    return Config(**groups, **rest)
+
+
+def as_dict(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain Python containers."""
+    try:
+        return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
+    if GlobalHydra.instance().is_initialized():
+        return hydra_compose("config", list(overrides))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("config", list(overrides))
+
+
+@contextmanager
+def readable_errors(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn Hydra's composition errors into one that names the key and the nearest valid one."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ChexReasonError(_explain(error, list(overrides))) from None
+
+
+def _explain(error: Exception, overrides: list[str]) -> str:
+    message = str(error)
+    refused = re.search(r"Could not override '([^'@]+)", message)
+    if refused:
+        key = refused.group(1)
+        parent, _, leaf = key.rpartition(".")
+        others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
+        try:
+            node = OmegaConf.select(compose(others), parent) if parent else compose(others)
+            siblings = {str(name) for name in node} if isinstance(node, DictConfig) else set()
+        except (HydraException, OmegaConfBaseException):
+            siblings = set()
+        return f"{key}: there is no such key.{_suggest(leaf, siblings)}"
+    missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
+    if missing:
+        folder, choice = missing.groups()
+        options = {path.stem for path in (CONF / folder).glob("*.yaml")}
+        return f"{folder}={choice}: there is no such choice.{_suggest(choice, options)}"
+    return message.strip()
+
+
+def _suggest(word: str, valid: set[str]) -> str:
+    if not valid:
+        return ""
+    near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    nearest = f" Did you mean {near[0]}?" if near else ""
+    return f"{nearest} Valid: {', '.join(sorted(valid))}"
+
+
+def _wanted(cls: type, key: str | None) -> str:
+    """The declared type of a dotted key, for an error message."""
+    kind: Any = cls
+    for part in re.split(r"[.\[]", key or ""):
+        if not is_dataclass(kind):
+            break
+        named = {field.name: field.type for field in fields(kind)}
+        if part not in named:
+            break
+        kind = named[part]
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))

@@ -1,0 +1,240 @@
+"""Study records: one image with its ids, view and labels, the same table whatever site it comes from.
+
+A site's loader fills the columns below and lists the rows it cannot vouch for; `checked` then looks at the image files
+and applies the policy for bad rows, so that nothing is left to fail in the middle of training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import paths
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, UNCERTAIN
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+FRONTAL = ("AP", "PA")
+UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
+SUPPORT = "Support Devices"
+ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"
+COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
+POLICIES = ("negative", "positive", "ignore")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a dataset: `row` is the line in `table`, its header being line 1 (0: the whole table)."""
+
+    table: str
+    row: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The records of one site.
+
+    `records` has COLUMNS: path (relative to root), patient, study, view ("AP", "PA", or "frontal" where a site does not
+    say which), sex, age (years), split, table and row (file and line that the record comes from), and the 14 FINDINGS as
+    float: 1 positive, 0 negative, -1 uncertain, NaN unmentioned or not labelled by this site.
+    """
+
+    site: str
+    root: Path
+    findings: tuple[str, ...]  # those that this site labels and that are scored
+    records: pd.DataFrame
+    excluded: dict[str, int] = field(default_factory=dict)  # reason -> rows left out
+    noted: dict[str, int] = field(default_factory=dict)  # fact worth reporting -> rows, kept
+    problems: tuple[Problem, ...] = ()
+    images: bool = True  # False: a label table alone, no image files to look for
+
+    def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:
+        """The table less the marked rows, which are counted under `reason`."""
+        count = int(rows.sum())
+        if not count:
+            return self
+        excluded = self.excluded | {reason: self.excluded.get(reason, 0) + count}
+        return replace(self, records=self.records[~rows].reset_index(drop=True), excluded=excluded)
+
+    def noting(self, **facts: int) -> StudyTable:
+        """The table with facts noted (underscores in their names become spaces), zeros left out."""
+        return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
+
+
+def label_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]]:
+    """Positive findings of each record, in FINDINGS order, among those that the table scores.
+
+    `uncertain` is the policy for uncertain labels: "negative" (the paper's), "positive", or "ignore", which leaves them
+    out here and names them in `ignored_sets` for the metrics. Unmentioned is negative.
+    """
+    if uncertain not in POLICIES:
+        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
+    return _sets(table, positive=True, uncertain=uncertain == "positive")
+
+
+def ignored_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]]:
+    """Findings of each record that metrics leave out: the uncertain ones where the policy is "ignore"."""
+    return _sets(table, positive=False, uncertain=uncertain == "ignore")
+
+
+def _sets(table: StudyTable, positive: bool, uncertain: bool) -> list[list[str]]:
+    scored = [finding for finding in FINDINGS if finding in table.findings]
+    values = table.records[scored].to_numpy()
+    marked = ((values == POSITIVE) & positive) | ((values == UNCERTAIN) & uncertain)
+    return [[scored[column] for column in row.nonzero()[0]] for row in marked]
+
+
+def read_table(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame:
+    """A CSV (plain or gzipped) with a `row` column added; columns in `text` stay text.
+
+    Raises:
+        ChexReasonError: the file is missing, is no CSV, or lacks a required column.
+    """
+    import difflib
+
+    import pandas as pd
+
+    if not path.is_file():
+        raise ChexReasonError(f"there is no table {path}; see the dataset's published layout")
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), low_memory=False)
+    except (ValueError, OSError, EOFError, UnicodeError) as error:
+        raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
+    frame.columns = [str(name).strip() for name in frame.columns]
+    for name in required:
+        if name not in frame.columns:
+            near = difflib.get_close_matches(name, frame.columns, n=1)
+            hint = f"; {near[0]!r} is nearest" if near else ""
+            raise ChexReasonError(f"{path}: there is no column {name!r}{hint}. Columns: {', '.join(frame.columns)}")
+    return frame.assign(row=range(2, len(frame) + 2))
+
+
+def label_values(frame: pd.DataFrame, table: str, legal: Sequence[float] = (1.0, 0.0, -1.0)) -> tuple[Problem, ...]:
+    """Make the 14 label columns of `frame` floats, in place; the problems are the cells that hold no label state."""
+    import pandas as pd
+
+    problems = []
+    for finding in FINDINGS:
+        raw = frame[finding]
+        values = pd.to_numeric(raw, errors="coerce")
+        wrong = raw.notna() & ~values.isin(legal)
+        for row, value in zip(frame.loc[wrong, "row"], raw[wrong], strict=True):
+            problems.append(Problem(table, int(row), ILLEGAL, f"{finding} is {value!r}; 1, 0, -1 or blank is wanted"))
+        frame[finding] = values.where(~wrong).astype(float)
+    return tuple(problems)
+
+
+def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is no safe name, or comes twice."""
+    frame = frame[list(COLUMNS)].reset_index(drop=True)
+    problems = []
+    for column in ("path", "patient"):
+        for position in paths.unsafe(frame[column]).to_numpy().nonzero()[0]:
+            problems.append(_at(frame, position, paths.UNSAFE, f"{column} {frame.at[position, column]!r} is refused"))
+    for position in frame["path"].duplicated().to_numpy().nonzero()[0]:
+        problems.append(_at(frame, position, DUPLICATE, f"{frame.at[position, 'path']} is listed twice"))
+    return frame, tuple(problems)
+
+
+def _at(records: pd.DataFrame, position: int, kind: str, detail: str) -> Problem:
+    record = records.iloc[position]
+    return Problem(str(record["table"]), int(record["row"]), kind, detail)
+
+
+def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:
+    """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded."""
+    table = of_split(table, split)
+    wanted = set(views) | ({UNKNOWN_FRONTAL} if set(views) & set(FRONTAL) else set())
+    for view in sorted(set(table.records["view"].fillna("unknown")) - wanted):
+        table = table.without(table.records["view"].fillna("unknown") == view, f"view {view}")
+    return table
+
+
+def of_split(table: StudyTable, split: str) -> StudyTable:
+    """The records of one split; the rest of the site is no exclusion, so it is not counted."""
+    if split == "all":
+        return table
+    have = sorted(set(table.records["split"].dropna()))
+    if split not in have:
+        raise ChexReasonError(f"dataset.split={split}: {table.site} has {', '.join(have) or 'no split'} and 'all'")
+    rows = table.records["split"] == split
+    return replace(table, records=table.records[rows].reset_index(drop=True))
+
+
+def with_consistency(table: StudyTable) -> StudyTable:
+    """Note the records whose `No Finding` contradicts another label.
+
+    CheXpert's labeller gives No Finding where none of the 12 pathologies is positive or uncertain; devices may be there.
+    """
+    import pandas as pd
+
+    positive = table.records[list(FINDINGS)] == POSITIVE
+    others = [finding for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT)]
+    unsure = pd.Series((table.records[others] == UNCERTAIN).any(axis=1))
+    alone = positive[NO_FINDING]
+    return table.noting(
+        No_Finding_beside_a_positive_finding=(alone & positive[others].any(axis=1)).sum(),
+        No_Finding_beside_an_uncertain_finding=(alone & unsure).sum(),
+        No_Finding_beside_Support_Devices=(alone & positive[SUPPORT]).sum(),
+        no_label_at_all=table.records[list(FINDINGS)].isna().all(axis=1).sum(),
+    )
+
+
+def with_images(table: StudyTable) -> StudyTable:
+    """The table with a problem for each image file that is missing or lies outside the root."""
+    if not table.images:
+        return table
+    found = paths.image_problems(table.root, table.records["path"])
+    problems = tuple(_at(table.records, position, kind, detail) for position, kind, detail in found)
+    return replace(table, problems=table.problems + problems)
+
+
+def checked(table: StudyTable, missing: str) -> StudyTable:
+    """The table with nothing left that could fail later, or an error that lists what is wrong.
+
+    Rows whose image file is missing stop the load (`missing="fail"`) or are left out and counted (`"skip"`). Illegal
+    labels, unsafe paths and images listed twice always stop it: they say that the table itself is not to be trusted.
+    """
+    import pandas as pd
+
+    if missing not in ("fail", "skip"):
+        raise ChexReasonError(f"dataset.missing={missing!r}: one of fail, skip is wanted")
+    table = with_images(table)
+    fatal = [problem for problem in table.problems if missing == "fail" or problem.kind != paths.MISSING]
+    if fatal:
+        shown = "\n".join(f"  {describe(problem)}" for problem in fatal[:5])
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
+        skip = "; dataset.missing=skip leaves missing images out" if missing == "fail" else ""
+        raise ChexReasonError(
+            f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\n"
+            f"stage=inspect lists them all{skip}"
+        )
+    lost = {(problem.table, problem.row) for problem in table.problems}
+    rows = pd.MultiIndex.from_frame(table.records[["table", "row"]]).isin(lost)
+    table = table.without(rows, "image file is missing")
+    if table.records.empty:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in table.excluded.items())
+        raise ChexReasonError(f"{table.site} ({table.root}): no record is left. Left out: {reasons or 'none'}")
+    return replace(table, problems=())
+
+
+def describe(problem: Problem) -> str:
+    """A problem as one line."""
+    place = ", ".join(part for part in (problem.table, f"row {problem.row}" if problem.row else "") if part)
+    return f"{place}: {problem.kind}: {problem.detail}"
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
+    from chexreason.runs import write_text
+
+    safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(paths.FORMULA) else cell)
+    return write_text(path, safe.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,132 @@
+"""CheXpert v1.0 as published: train.csv, valid.csv and the test set's labels, full or small.
+
+Irvin et al. 2019 (arXiv:1901.07031). Table columns are Path, Sex, Age, Frontal/Lateral, AP/PA and the 14 findings; the
+test set's labels come as `groundtruth.csv` (keyed by Study: 500 studies, majority of five radiologists) or, by image, as
+`test_labels.csv` (keyed by Path: 668 images, of which 518 frontal, the paper's 518).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import paths, records
+from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, NO_FINDING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = {
+    "train": ("train.csv",),
+    "valid": ("valid.csv",),
+    "test": ("test_labels.csv", "test.csv", "groundtruth.csv", "test/test_labels.csv", "test/groundtruth.csv"),
+}
+ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
+
+
+@dataclass(frozen=True)
+class Chexpert:
+    """A CheXpert folder, or a label table of its format alone."""
+
+    name: str = "chexpert"
+    root: str = "data/CheXpert-v1.0"
+    made_by: str | None = None
+    table: str | None = None  # a label table alone: its paths stay as they are, no image is looked for
+    split: str = "train"  # train | valid | test | all
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # negative | positive | ignore
+    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+    all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records with all 14 labels zero
+    site: str = "CheXpert"
+
+    def load(self) -> StudyTable:
+        """The records of `split`, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of its tables; image files are not looked at yet."""
+        import pandas as pd
+
+        if self.table:
+            parts = [_read(Path(self.table), self.split)]
+            root = Path(self.table).absolute().parent
+        else:
+            root = paths.require_folder(self.root, self.site, ACCESS, "phantom_chexpert")
+            splits = list(TABLES) if self.split == "all" else [self.split]
+            parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
+        frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
+        if not self.table:
+            frame["path"] = frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True)
+        problems = sum((found for _, found in parts), ()) + more
+        table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
+        split = "all" if self.table else self.split
+        return records.with_consistency(self._all_zero(records.choose(table, split, self.views)))
+
+    def _all_zero(self, table: StudyTable) -> StudyTable:
+        zero = (table.records[list(FINDINGS)] == 0).all(axis=1)
+        if self.all_zero == "drop":
+            return table.without(zero, "all 14 labels are zero")
+        if self.all_zero == "relabel":
+            table.records.loc[zero, NO_FINDING] = 1.0
+            return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
+        if self.all_zero != "keep":
+            raise ChexReasonError(f"dataset.all_zero={self.all_zero!r}: one of keep, drop, relabel is wanted")
+        return table.noting(all_14_labels_are_zero=zero.sum())
+
+
+def _find(root: Path, split: str, needed: bool) -> Path | None:
+    if split not in TABLES:
+        raise ChexReasonError(f"dataset.split={split}: one of {', '.join(TABLES)}, all is wanted")
+    for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
+        if (root / name).is_file():
+            return root / name
+    if needed:
+        raise ChexReasonError(f"{root} has none of {', '.join(TABLES[split])}: the {split} set's labels are missing")
+    return None
+
+
+def _read(path: Path, split: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """One label table in the common columns, with the cells that hold no label state."""
+    frame = records.read_table(path, FINDINGS)
+    problems = records.label_values(frame, path.name)
+    if "Path" in frame.columns:
+        pass
+    elif "Study" in frame.columns:
+        frame = _images_of_studies(frame, path.parent)
+    else:
+        raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {', '.join(frame.columns)}")
+    name = frame["Path"].astype("str")
+    frontal = name.str.contains("frontal", case=False)
+    if "AP/PA" in frame.columns:
+        lateral = frame["Frontal/Lateral"].eq("Lateral") if "Frontal/Lateral" in frame.columns else ~frontal
+        view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
+    else:
+        view = frontal.map({True: UNKNOWN_FRONTAL, False: "lateral"})
+    study = name.str.extract(r"(patient[^/]+/study[^/]+)/")[0]
+    columns = {
+        "path": frame["Path"],
+        "patient": name.str.extract(r"(patient[^/]+)/")[0],
+        "study": study,
+        "view": view,
+        "sex": frame.get("Sex"),
+        "age": frame.get("Age"),
+        "split": split,
+        "table": path.name,
+    }
+    return frame.assign(**columns), problems
+
+
+def _images_of_studies(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """One row per image of each study: the images on disk or, where the folder is not there, its first frontal one."""
+    top = next((place for place in (folder, folder.parent) if (place / "test").is_dir()), folder)
+
+    def images(study: str) -> list[str]:
+        inner = study.partition("/")[2] if study.startswith("CheXpert-v1.0") else study
+        found = [] if ".." in inner or inner.startswith("/") else sorted((top / inner).glob("view*.jpg"))
+        return [f"{study}/{image.name}" for image in found] or [f"{study}/view1_frontal.jpg"]
+
+    return frame.assign(Path=frame["Study"].astype("str").map(images)).explode("Path", ignore_index=True)

@@ -1,0 +1,57 @@
+"""The sets that stage=curate wrote: sft.csv, rl.csv and validation.csv, with card.json saying where the images are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chexreason.data import paths, records
+from chexreason.data.records import StudyTable
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+from chexreason.runs import read_json
+
+
+@dataclass(frozen=True)
+class Curated:
+    """One set of a curate run; `root` is that run's folder."""
+
+    name: str = "validation"
+    root: str = "."
+    made_by: str | None = None
+    table: str | None = None  # another CSV of the same columns
+    split: str = "validation"  # sft | rl | validation
+    views: list[str] = field(default_factory=lambda: ["AP", "PA", "frontal"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # curation kept positives only
+    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+
+    def load(self) -> StudyTable:
+        """The set's records, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The set's records; image files are not looked at yet."""
+        import pandas as pd
+
+        folder = paths.require_folder(self.root, "curated set", "it is a stage=curate run's folder", "phantom_mimic")
+        if not (folder / "card.json").is_file():
+            raise ChexReasonError(f"{folder} has no card.json: it is not the folder of a complete stage=curate run")
+        card = read_json(folder / "card.json")
+        names = ("sft", "rl", "validation") if self.split == "all" else (self.split,)
+        frames, problems = [], ()
+        for name in names:
+            path = Path(self.table) if self.table else folder / f"{name}.csv"
+            frame = records.read_table(path, ("path", "patient", "view", *FINDINGS), ("path", "patient"))
+            problems += records.label_values(frame, path.name)
+            frames.append(frame.assign(study=None, sex=None, age=None, split=name, table=path.name))
+        arranged, more = records.arrange(pd.concat(frames, ignore_index=True))
+        table = StudyTable(
+            site=card["site"],
+            root=Path(card["root"] or folder),
+            findings=tuple(self.findings),
+            records=arranged,
+            problems=problems + more,
+            images=card["root"] is not None,
+        )
+        return records.choose(table, "all", self.views)

@@ -1,0 +1,127 @@
+"""MIMIC-CXR-JPG 2.x as published: labels per study, images per dicom, views in the metadata.
+
+Johnson et al. 2019 (arXiv:1901.07042). Tables lie beside `files/` as .csv or .csv.gz; images are
+`files/pNN/pSUBJECT/sSTUDY/DICOM.jpg`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import paths, records
+from chexreason.data.records import StudyTable
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The labels that come with the data: two rule-based labellers on all studies, one radiologist on part of the test set.
+LABELS = {
+    "chexpert": "mimic-cxr-2.*-chexpert.csv*",
+    "negbio": "mimic-cxr-2.*-negbio.csv*",
+    "radiologist": "mimic-cxr-2.*-test-set-labeled.csv*",
+}
+ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
+
+
+@dataclass(frozen=True)
+class Mimic:
+    """A MIMIC-CXR-JPG folder."""
+
+    name: str = "mimic"
+    root: str = "data/mimic-cxr-jpg"
+    made_by: str | None = None
+    table: str | None = None  # one table with path, patient, study, view, split and labels: no image is looked for
+    split: str = "train"  # train | validate | test | all
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # negative | positive | ignore
+    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+    labels: str = "chexpert"  # chexpert | negbio | radiologist (part of the test set)
+    site: str = "MIMIC-CXR-JPG"
+
+    def load(self) -> StudyTable:
+        """The records of `split`, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of the tables; image files are not looked at yet."""
+        if self.labels not in LABELS:
+            raise ChexReasonError(f"dataset.labels={self.labels!r}: one of {', '.join(LABELS)} is wanted")
+        if self.table:
+            table = self._alone(Path(self.table))
+        else:
+            table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "phantom_mimic"))
+        return records.with_consistency(records.choose(table, self.split, self.views))
+
+    def _joined(self, root: Path) -> StudyTable:
+        """Metadata (one row per image) joined to splits (per image) and labels (per study)."""
+        keys = ("dicom_id", "subject_id", "study_id")
+        metadata = _find(root, "mimic-cxr-2.*-metadata.csv*")
+        images = records.read_table(metadata, (*keys, "ViewPosition"), keys)
+        splits = records.read_table(_find(root, "mimic-cxr-2.*-split.csv*"), ("dicom_id", "split"), keys)
+        path = _find(root, LABELS[self.labels])
+        labels, problems = _labels(path)
+        frame = images.merge(splits[["dicom_id", "split"]].drop_duplicates("dicom_id"), on="dicom_id", how="left")
+        frame = frame.merge(labels[["study_id", *FINDINGS]], on="study_id", how="left", indicator="labelled")
+        subject, study = frame["subject_id"].fillna(""), frame["study_id"].fillna("")
+        columns = {
+            "path": "files/p" + subject.str[:2] + "/p" + subject + "/s" + study + "/" + frame["dicom_id"] + ".jpg",
+            "patient": frame["subject_id"],
+            "study": frame["study_id"],
+            "view": frame["ViewPosition"],
+            "sex": frame.get("PatientSex"),
+            "age": None,
+            "table": metadata.name,
+        }
+        unlabelled = (frame["labelled"] == "left_only").to_numpy()
+        arranged, more = records.arrange(frame.assign(**columns))
+        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more)
+        table = table.without(unlabelled, f"study has no row in {path.name}")
+        return table.without(table.records["split"].isna(), "image has no row in the split table")
+
+    def _alone(self, path: Path) -> StudyTable:
+        """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""
+        text = ("dicom_id", "subject_id", "study_id", "path", "patient", "study")
+        frame = records.read_table(path, FINDINGS, text)
+        problems = records.label_values(frame, path.name)
+        given = {new: frame[old] for new, old in _ALONE.items() if old in frame.columns and new not in frame.columns}
+        frame = frame.assign(table=path.name, **given)
+        for column in ("path", "patient"):
+            if column not in frame.columns:
+                raise ChexReasonError(f"{path}: there is no column {column!r} nor {_ALONE[column]!r}")
+        frame = frame.assign(**{c: None for c in ("study", "sex", "age") if c not in frame.columns})
+        frame = frame.assign(**{c: v for c, v in (("view", "AP"), ("split", self.split)) if c not in frame.columns})
+        arranged, more = records.arrange(frame)
+        return StudyTable(
+            self.site, path.absolute().parent, tuple(self.findings), arranged, problems=problems + more, images=False
+        )
+
+
+_ALONE = {"path": "dicom_id", "patient": "subject_id", "study": "study_id", "view": "ViewPosition"}
+
+
+def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
+    """The study labels; the radiologist's table has no subject_id and calls Lung Opacity "Airspace Opacity"."""
+    frame = records.read_table(path, ("study_id",), ("study_id", "subject_id"))
+    frame = frame.rename(columns={"Airspace Opacity": "Lung Opacity"})
+    for finding in FINDINGS:
+        if finding not in frame.columns:
+            raise ChexReasonError(f"{path}: there is no column {finding!r}. Columns: {', '.join(frame.columns)}")
+    problems = records.label_values(frame, path.name)
+    twice = frame["study_id"].duplicated()
+    problems += tuple(
+        records.Problem(path.name, int(row), records.DUPLICATE, f"study {study} is labelled twice")
+        for row, study in zip(frame.loc[twice, "row"], frame.loc[twice, "study_id"], strict=True)
+    )
+    return frame[~twice], problems
+
+
+def _find(root: Path, pattern: str) -> Path:
+    found = sorted(path for path in root.glob(pattern) if path.name.endswith((".csv", ".csv.gz")))
+    if not found:
+        raise ChexReasonError(f"{root} has no table {pattern}; it comes with MIMIC-CXR-JPG ({ACCESS})")
+    return found[-1]  # the newest version by name

@@ -1,0 +1,205 @@
+"""NIH ChestX-ray14 as published (Wang et al. 2017, arXiv:1705.02315), or the hub's parquet export of it.
+
+Data_Entry_2017*.csv names each image's findings in one cell; its names and what they map to are data in
+chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012/images/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import paths, records
+from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
+LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+LABELLED = tuple(f for f in FINDINGS if any(name.finding == f for name in NIH_NAMES.values()))
+
+
+@dataclass(frozen=True)
+class Nih:
+    """An NIH ChestX-ray14 folder, its parquet export, or its label table alone."""
+
+    name: str = "nih"
+    root: str = "data/nih-chest-xray14"
+    made_by: str | None = None
+    table: str | None = None  # Data_Entry_2017*.csv alone: no image is looked for
+    split: str = "test"  # train_val | test | all; an export's own: train | valid | test
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # NIH marks no uncertainty
+    findings: list[str] = field(default_factory=lambda: list(NIH_SHARED))
+    lists: str | None = None  # folder of train_val_list.txt and test_list.txt; null: the root
+    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+    draw: int | None = None  # a seeded random draw of this many images
+    draw_seed: int = 0
+    site: str = "NIH ChestX-ray14"
+
+    def load(self) -> StudyTable:
+        """The records of `split`, drawn where asked, nothing left in them that could fail later."""
+        return records.checked(self._drawn(self.read()), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of the table; image files are not looked at yet."""
+        for finding in self.findings:
+            if finding not in LABELLED:
+                raise ChexReasonError(f"dataset.findings: NIH does not label {finding!r}; it has {', '.join(LABELLED)}")
+        if self.table:
+            root, path = Path(self.table).absolute().parent, Path(self.table)
+        else:
+            root = paths.require_folder(self.root, self.site, ACCESS, "phantom_nih")
+            path = _find(root)
+        if path.suffix == ".parquet":
+            frame = _export(root)
+        else:
+            frame = _published(path, None if self.table else root, self._lists(root))
+        names = frame.pop("names")
+        problems = _label(frame, names)
+        arranged, more = records.arrange(frame)
+        table = StudyTable(
+            self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table
+        )
+        return records.with_consistency(self._outside(records.choose(table, self.split, self.views)))
+
+    def _lists(self, root: Path) -> dict[str, str] | None:
+        """Image name -> official split; None where the lists are not there."""
+        folder = Path(self.lists) if self.lists else root
+        if not all((folder / name).is_file() for name in LISTS.values()):
+            if self.split == "all":
+                return None
+            raise ChexReasonError(
+                f"{folder} lacks {' or '.join(LISTS.values())}, which say what dataset.split={self.split} is: "
+                "they come with the images; dataset.lists=FOLDER says where they are, dataset.split=all takes all"
+            )
+        return {name: split for split, file in LISTS.items() for name in (folder / file).read_text().split()}
+
+    def _outside(self, table: StudyTable) -> StudyTable:
+        scored = [finding for finding in FINDINGS if finding in self.findings]
+        # NIH gives every image at least one name, so an image with nothing scored has its findings elsewhere.
+        outside = (table.records[scored] != 1.0).all(axis=1)
+        if self.outside == "drop":
+            return table.without(outside, "all its findings lie outside those scored")
+        if self.outside != "keep":
+            raise ChexReasonError(f"dataset.outside={self.outside!r}: one of keep, drop is wanted")
+        return table.noting(all_its_findings_lie_outside_those_scored=outside.sum())
+
+    def _drawn(self, table: StudyTable) -> StudyTable:
+        """A seeded draw that does not depend on the order of the table's rows."""
+        import numpy as np
+
+        if self.draw is None:
+            return table
+        count = len(table.records)
+        if count < self.draw:
+            raise ChexReasonError(f"dataset.draw={self.draw}: only {count} images are there; lower it, or draw=null")
+        order = table.records["path"].astype("str").argsort().to_numpy()
+        drawn = np.zeros(count, dtype=bool)
+        drawn[np.random.default_rng(self.draw_seed).choice(order, self.draw, replace=False)] = True
+        return table.without(~drawn, f"not drawn (draw {self.draw}, seed {self.draw_seed})")
+
+
+def _find(root: Path) -> Path:
+    places = ["Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz", "*.parquet", "data/*.parquet"]
+    found = [path for pattern in places for path in sorted(root.glob(pattern))]
+    if not found:
+        raise ChexReasonError(f"{root} has neither Data_Entry_2017*.csv nor a parquet export; get it: {ACCESS}")
+    return found[0]
+
+
+def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -> pd.DataFrame:
+    """The official table; some copies spell the columns differently, and older ages read "058Y"."""
+    frame = records.read_table(path, ("Image Index", "Finding Labels", "Patient ID"), ("Patient ID", "Patient Age"))
+    name = frame["Image Index"].astype("str")
+    where = _image_folders(images) if images else {}
+    sex = "Patient Gender" if "Patient Gender" in frame.columns else "Patient Sex"
+    follow_up = frame.get("Follow-up #")
+    return frame.assign(
+        path=[where.get(image, f"images/{image}" if images else image) for image in name],
+        patient=frame["Patient ID"],
+        study=name if follow_up is None else frame["Patient ID"] + "/" + follow_up.astype("str"),
+        view=frame.get("View Position"),
+        sex=frame.get(sex),
+        age=frame["Patient Age"].str.extract(r"(\d+)")[0].astype(float) if "Patient Age" in frame.columns else None,
+        split=name.map(splits) if splits else None,
+        table=path.name,
+        names=frame["Finding Labels"].astype("str").str.split("|"),
+    )
+
+
+def _image_folders(root: Path) -> dict[str, str]:
+    """Image name -> path relative to root, over images/, images_001/ ... and images_001/images/ ..."""
+    folders = [root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))]
+    return {
+        file.name: file.relative_to(root).as_posix() for place in folders if place.is_dir() for file in place.glob("*.png")
+    }
+
+
+def _export(root: Path) -> pd.DataFrame:
+    """The hub's export: no image names, so an image is called by its file and row."""
+    import json
+
+    import pandas as pd
+    import pyarrow.parquet as parquet
+
+    parts = []
+    for path in sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")]):
+        schema = parquet.read_schema(path)
+        table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
+        labels = next((name for name in ("label", "labels") if name in table.columns), None)
+        if labels is None or "image" not in schema.names or "Patient ID" not in table.columns:
+            raise ChexReasonError(f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}")
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        inner = features.get(labels, {})
+        known = (inner.get("feature", inner) if isinstance(inner, dict) else inner[0]).get("names")
+        file = path.relative_to(root).as_posix()
+        row = pd.Series(range(len(table)), index=table.index)
+        parts.append(
+            table.assign(
+                path=file + "#" + row.astype("str"),
+                patient=table["Patient ID"].astype("str"),
+                study=None,
+                view=table.get("View Position"),
+                sex=table.get("Patient Gender"),
+                age=table.get("Patient Age"),
+                split=path.name.partition("-")[0].removesuffix(".parquet"),
+                table=file,
+                row=row + 1,
+                names=[_named(cell, known, path) for cell in table[labels]],
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _named(cell: list[int] | list[str], known: list[str] | None, path: Path) -> list[str]:
+    if all(isinstance(name, str) for name in cell):
+        return list(cell)
+    if known is None:
+        raise ChexReasonError(f"{path}: labels are numbers and the file does not say their names")
+    return [known[int(number)] for number in cell]
+
+
+def _label(frame: pd.DataFrame, names: pd.Series) -> tuple[Problem, ...]:
+    """Fill the 14 label columns, in place, by NIH_NAMES: what NIH labels is 1 or 0, the rest NaN."""
+    import numpy as np
+
+    column = {finding: index for index, finding in enumerate(FINDINGS)}
+    labelled = np.array([finding in LABELLED for finding in FINDINGS])
+    values = np.where(labelled, np.zeros((len(frame), len(FINDINGS))), np.nan)
+    problems = []
+    for position, given in enumerate(names):
+        for name in given:
+            known = NIH_NAMES.get(name.strip())
+            if known is None:
+                place = (str(frame["table"].iloc[position]), int(frame["row"].iloc[position]))
+                problems.append(Problem(*place, ILLEGAL, f"{name!r} is not one of NIH's names"))
+            elif known.finding:
+                values[position, column[known.finding]] = 1.0
+    frame[list(FINDINGS)] = values
+    return tuple(problems)

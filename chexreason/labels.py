@@ -1,0 +1,78 @@
+"""The 14 findings, their four label states, and the names that other sites give them.
+
+Sources: CheXpert (Irvin et al. 2019, arXiv:1901.07031) for the findings, their order and the four states; NIH
+ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315) for its names; the paper's section 3.1 for the nine shared classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FINDINGS: tuple[str, ...] = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+NO_FINDING = FINDINGS[0]
+
+# The four label states, as CheXpert and MIMIC-CXR-JPG write them in their tables.
+POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, math.nan
+
+
+@dataclass(frozen=True)
+class SiteName:
+    """How one name of another site maps to a CheXpert finding (None: it has no counterpart) and why."""
+
+    finding: str | None
+    exact: bool
+    reason: str
+
+
+NIH_NAMES: dict[str, SiteName] = {
+    "No Finding": SiteName("No Finding", True, "same name; NIH means none of its 14, CheXpert none of its 12"),
+    "Atelectasis": SiteName("Atelectasis", True, "same name"),
+    "Cardiomegaly": SiteName("Cardiomegaly", True, "same name"),
+    "Consolidation": SiteName("Consolidation", True, "same name"),
+    "Edema": SiteName("Edema", True, "same name"),
+    "Pneumonia": SiteName("Pneumonia", True, "same name"),
+    "Pneumothorax": SiteName("Pneumothorax", True, "same name"),
+    "Effusion": SiteName("Pleural Effusion", True, "NIH's effusion is pleural; left out of the paper's nine"),
+    "Mass": SiteName("Lung Lesion", False, "CheXpert's lung lesion covers masses, nodules and other focal lesions"),
+    "Nodule": SiteName("Lung Lesion", False, "CheXpert's lung lesion covers masses, nodules and other focal lesions"),
+    "Pleural_Thickening": SiteName("Pleural Other", False, "pleural thickening is the commonest 'pleural other'"),
+    "Infiltration": SiteName(None, False, "nearest is Lung Opacity, which is far wider; the paper leaves it out"),
+    "Emphysema": SiteName(None, False, "CheXpert has no such finding"),
+    "Fibrosis": SiteName(None, False, "CheXpert has no such finding"),
+    "Hernia": SiteName(None, False, "CheXpert has no such finding"),
+}
+
+# Section 3.1: the label set is reduced to nine categories that match a subset of CheXpert's.
+NIH_SHARED: tuple[str, ...] = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Lung Lesion",
+    "No Finding",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+)
+
+
+def in_order(findings: set[str] | list[str] | tuple[str, ...]) -> list[str]:
+    """The findings once each, in CheXpert's order."""
+    chosen = set(findings)
+    return [finding for finding in FINDINGS if finding in chosen]

@@ -1,0 +1,91 @@
+"""Load a model, give it a LoRA adapter on its language model, and prove that nothing else will train."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
+
+from chexreason.errors import ChexReasonError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from chexreason.config import Model
+
+# Section 3.2.1: the language model's attention and feed-forward projections. The pattern must hold `language_model`:
+# bare names such as q_proj are in the vision tower too.
+LORA_TARGETS = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+def load_model(model: Model) -> PreTrainedModel:
+    """The pretrained model in its configured precision, on the GPU when there is one."""
+    try:
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            model.weights, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
+        )
+    except (OSError, ValueError) as error:
+        raise ChexReasonError(f"model={model.name}: {model.weights} cannot be loaded: {error}") from None
+    if loaded.config.model_type != model.family:
+        raise ChexReasonError(
+            f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
+        )
+    return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def add_lora(model: PreTrainedModel, seed: int, rank: int, alpha: int, dropout: float) -> PeftModel:
+    """A fresh adapter on the language model; the seed is set first, so that its initial weights are reproducible."""
+    from peft import LoraConfig, get_peft_model
+
+    set_seed(seed)
+    settings = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
+    )
+    return only_language_model_trains(get_peft_model(model, settings))
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
+    """`model` with the adapter that a training run saved in `folder`."""
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    return only_language_model_trains(adapted) if trainable else adapted.eval()
+
+
+def only_language_model_trains(model: PeftModel) -> PeftModel:
+    """Check that every trainable parameter is a LoRA weight of the language model.
+
+    Raises:
+        ChexReasonError: naming the parameters that should be frozen.
+    """
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    stray = [name for name in names if "lora_" not in name or ".language_model." not in name]
+    if stray or not names:
+        raise ChexReasonError(f"LoRA must train the language model's projections alone, but it would train {stray[:5]}")
+    return model
+
+
+def frozen_digest(model: torch.nn.Module) -> str:
+    """SHA-256 over every weight that is not a LoRA weight, in the order of their names."""
+    return _weights_digest(model, lora=False)
+
+
+def adapter_digest(model: torch.nn.Module) -> str:
+    """SHA-256 over the LoRA weights alone."""
+    return _weights_digest(model, lora=True)
+
+
+def _weights_digest(model: torch.nn.Module, lora: bool) -> str:
+    total = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        if ("lora_" in name) == lora:
+            total.update(weight.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def image_token_id(model: Any) -> int:
+    """The placeholder token that a policy must never sample (it would claim an image that is not there)."""
+    return int(model.config.image_token_id)

@@ -1,0 +1,187 @@
+"""Pre-training of the stand-in models: question and answer about drawn images, from random weights.
+
+A plain loop rather than a trainer: images are turned into pixels once and prompts into tokens once, which on two cores
+is most of the time that a trainer's collator would spend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import trange
+from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
+
+from chexreason.labels import FINDINGS
+from chexreason.prompts import Prompt, all_prompts, write_answer
+
+# Most questions are short ones, as in a corpus of images and captions: the study's long prompts are the rarer kind.
+SHORT_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
+SHARE_OF_PROMPTS = 0.3
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Drawn images, what each shows, and the questions that are asked about them."""
+
+    images: list[Image.Image]
+    captions: list[str]  # the answer to the short question
+    labels: list[list[str]]  # the answer to a prompt of the study
+    short_question: str
+    prompts: list[Prompt]
+
+    def texts(self) -> Iterator[str]:
+        """Everything that will be read or written: what the tokenizer learns from."""
+        for prompt in self.prompts:
+            yield from [prompt.instruction] * 20
+        for caption, labels in zip(self.captions, self.labels, strict=True):
+            yield caption
+            yield write_answer(self.prompts[0].grammar, thoughts(labels), labels)
+        yield from [self.short_question] * 20
+
+
+def thoughts(labels: list[str]) -> str:
+    """A plain sentence before the answer; the reasoning itself is for the teacher to teach."""
+    return f"The image shows {', '.join(labels).lower()}."
+
+
+def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
+    """`count` images of `kind` with what they show.
+
+    Shapes carry no medical meaning, so the labels asked of them are drawn at random: a general-purpose model knows how to
+    answer in a grammar and not what a radiograph shows.
+    """
+    rng = np.random.default_rng(seed)
+    prompts = all_prompts()
+    if kind == "radiographs":
+        from chexreason.data.phantom.world import labelled_phantoms
+
+        drawn = list(labelled_phantoms(count, seed=seed))
+        images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in drawn]
+        labels = [list(findings) for _, findings in drawn]
+        return Corpus(images, [", ".join(chosen) for chosen in labels], labels, SHORT_QUESTION[kind], prompts)
+
+    from chexreason.data.phantom.shapes import draw_shapes
+
+    shapes = [draw_shapes(int(one)) for one in rng.integers(2**31, size=count)]
+    images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in shapes]
+    labels = [_random_labels(rng) for _ in shapes]
+    return Corpus(images, [caption for _, caption in shapes], labels, SHORT_QUESTION[kind], prompts)
+
+
+def _random_labels(rng: np.random.Generator) -> list[str]:
+    chosen = rng.choice(len(FINDINGS), size=rng.integers(1, 4), replace=False)
+    return [FINDINGS[index] for index in sorted(chosen)]
+
+
+def pretrain(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    corpus: Corpus,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    log: Callable[[dict[str, Any], int], None],
+) -> float:
+    """Minimise the loss over the answers' tokens; returns its mean over the last tenth of the steps."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
+    batches = _batches(processor, corpus, batch_size, seed)
+    losses = []
+    with trange(steps, desc="pre-training", unit="step") as bar:
+        for step in bar:
+            inputs = {name: value.to(device) for name, value in next(batches).items()}
+            loss = model(**inputs).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            if (step + 1) % 20 == 0:
+                recent = float(np.mean(losses[-20:]))
+                bar.set_postfix(loss=f"{recent:.3f}")
+                log({"loss": recent}, step + 1)
+    model.eval()
+    return float(np.mean(losses[-max(1, steps // 10) :]))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A question turned into tokens: the prompt with its image placeholders, and the fields that mark them."""
+
+    ids: torch.Tensor
+    marks: dict[str, torch.Tensor]
+    grammar: str | None  # None: answered with the caption
+
+
+def _batches(
+    processor: ProcessorMixin, corpus: Corpus, batch_size: int, seed: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless batches: images in a new order each time round, each with one question and its answer."""
+    rng = np.random.default_rng(seed)
+    short = _question(processor, corpus.short_question, None)
+    prompts = [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts]
+    pixels = [processor.image_processor([image], return_tensors="pt") for image in corpus.images]
+    fields = [name for name in ("pixel_values", "image_grid_thw") if name in pixels[0]]
+    end = processor.tokenizer.convert_tokens_to_ids(_end_of_turn(processor))
+    while True:
+        order = rng.permutation(len(pixels))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            # One kind of question per batch, so that short ones are not padded to the length of long ones.
+            kinds = prompts if rng.random() < SHARE_OF_PROMPTS else [short]
+            question = kinds[rng.integers(len(kinds))]
+            answers = [
+                corpus.captions[index]
+                if question.grammar is None
+                else write_answer(question.grammar, thoughts(corpus.labels[index]), corpus.labels[index])
+                for index in chosen
+            ]
+            batch = _collate(processor, question, answers, end)
+            yield batch | {name: torch.cat([pixels[index][name] for index in chosen]) for name in fields}
+
+
+def _question(processor: ProcessorMixin, instruction: str, grammar: str | None) -> _Question:
+    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}]
+    text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    blank = Image.new("RGB", (256, 256))
+    inputs = processor(images=[[blank]], text=[text], return_tensors="pt", add_special_tokens=False)
+    marks = {name: inputs[name][0] for name in ("token_type_ids", "mm_token_type_ids") if name in inputs}
+    return _Question(inputs["input_ids"][0], marks, grammar)
+
+
+def _collate(
+    processor: ProcessorMixin, question: _Question, answers: list[str], end: int
+) -> dict[str, torch.Tensor]:
+    written = [[*processor.tokenizer(answer, add_special_tokens=False)["input_ids"], end] for answer in answers]
+    longest = max(len(ids) for ids in written)
+    pad = processor.tokenizer.pad_token_id
+    answer = torch.tensor([ids + [pad] * (longest - len(ids)) for ids in written])
+    real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in written])
+    many = len(answers)
+    prompt = question.ids.expand(many, -1)
+    return {
+        "input_ids": torch.cat([prompt, answer], dim=1),
+        "attention_mask": torch.cat([torch.ones_like(prompt), real], dim=1),
+        "labels": torch.cat([torch.full_like(prompt, IGNORED), answer.masked_fill(real == 0, IGNORED)], dim=1),
+        **{
+            name: torch.cat([mark.expand(many, -1), torch.zeros_like(answer)], dim=1)
+            for name, mark in question.marks.items()
+        },
+    }
+
+
+def _end_of_turn(processor: ProcessorMixin) -> str:
+    """The marker that the chat template closes a turn with."""
+    rendered = processor.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+    return rendered.rstrip("\n").rsplit("x", 1)[1]

@@ -1,0 +1,53 @@
+"""Processors: image and chat turned into a model's inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoTokenizer, ProcessorMixin
+from transformers.models.gemma3 import Gemma3Processor
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+if TYPE_CHECKING:
+    from chexreason.config import Model
+
+
+class QwenImageProcessor(Qwen2_5_VLProcessor):
+    """Qwen2.5-VL's processor without its video half, which would need torchvision: a radiograph is no film."""
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None, **_: Any):
+        self.image_token = "<|image_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+    @property
+    def image_token_ids(self) -> list[int]:
+        return [self.image_token_id]
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*ProcessorMixin.model_input_names.fget(self), "mm_token_type_ids"]
+
+
+def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
+    """The processor beside `model`'s weights, held to its visual-token bounds (section 3.2.1).
+
+    Qwen2.5-VL spends one token on (patch x merge)^2 pixels, so the bounds become pixel bounds; Gemma 3's count is fixed.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side)
+    if model.family == "gemma3":
+        images = Gemma3ImageProcessorPil.from_pretrained(model.weights)
+        return Gemma3Processor.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
+    images = Qwen2VLImageProcessorPil.from_pretrained(model.weights)
+    pixels_per_token = (images.patch_size * images.merge_size) ** 2
+    images.size = {
+        "shortest_edge": model.min_visual_tokens * pixels_per_token,
+        "longest_edge": model.max_visual_tokens * pixels_per_token,
+    }
+    return QwenImageProcessor.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)

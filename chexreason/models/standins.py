@@ -1,0 +1,190 @@
+"""Stand-in models: the real architectures of Gemma 3 and Qwen2.5-VL at a few million parameters, with random weights.
+
+They are saved and loaded like any checkpoint, so every stage that runs on them runs on the clinical models too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    ProcessorMixin,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
+from transformers.models.gemma3 import Gemma3Processor
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from chexreason.models.processors import QwenImageProcessor
+
+IMAGE_SIZE, PATCH, MERGE = 96, 8, 2  # pixels, pixels, patches: 12 x 12 patches become 6 x 6 = 36 visual tokens
+VISUAL_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
+WIDTH, FEED_FORWARD, LAYERS, HEADS, KEY_HEADS = 128, 384, 4, 4, 2
+VISION_WIDTH, VISION_FEED_FORWARD, VISION_LAYERS = 128, 384, 4
+
+GEMMA_TOKENS = {
+    "pad": "<pad>",
+    "eos": "<eos>",
+    "bos": "<bos>",
+    "turn": "<start_of_turn>",
+    "end": "<end_of_turn>",
+    "boi": "<start_of_image>",
+    "image": "<image_soft_token>",
+    "eoi": "<end_of_image>",
+}
+QWEN_TOKENS = {
+    "pad": "<|endoftext|>",
+    "turn": "<|im_start|>",
+    "end": "<|im_end|>",
+    "boi": "<|vision_start|>",
+    "image": "<|image_pad|>",
+    "eoi": "<|vision_end|>",
+    "video": "<|video_pad|>",
+}
+
+# The turn structure of each family's published chat template, for text and images.
+_TURNS = (
+    "{{ bos_token or '' }}{% for message in messages %}"
+    "{{ 'TURN' + (message['role'] | replace('assistant', 'ASSISTANT')) + '\\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ 'IMAGE' }}{% else %}{{ part['text'] | trim }}{% endif %}"
+    "{% endfor %}{% endif %}{{ 'END\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'TURNASSISTANT\\n' }}{% endif %}"
+)
+
+
+def chat_template(turn: str, end: str, image: str, assistant: str) -> str:
+    """A Jinja chat template with these markers."""
+    names = {"TURN": turn, "END": end, "IMAGE": image, "ASSISTANT": assistant}
+    template = _TURNS
+    for placeholder, marker in names.items():
+        template = template.replace(placeholder, marker)
+    return template
+
+
+def train_tokenizer(texts: Iterable[str], special: dict[str, str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most `vocabulary` tokens, learnt from `texts`; no text is unknown to it."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(special.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    named = {f"{name}_token": special[name] for name in ("boi", "image", "eoi") if "bos" in special}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token=special["pad"],
+        eos_token=special.get("eos", special["end"]),
+        bos_token=special.get("bos"),
+        extra_special_tokens=named or [special[name] for name in ("turn", "boi", "image", "eoi", "video")],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build(family: str, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """A stand-in of `family` (gemma3 | qwen2_5_vl) with random weights, and its processor."""
+    return {"gemma3": _gemma, "qwen2_5_vl": _qwen}[family](texts, vocabulary)
+
+
+def _text_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": FEED_FORWARD,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KEY_HEADS,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
+def _stops(tokenizer: PreTrainedTokenizerFast, end: str) -> GenerationConfig:
+    stops = sorted({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(end)})
+    return GenerationConfig(
+        eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, do_sample=False
+    )
+
+
+def _gemma(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+    special = GEMMA_TOKENS
+    tokenizer = train_tokenizer(texts, special, vocabulary)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in special.items()}
+    config = Gemma3Config(
+        text_config=_text_config(tokenizer) | {"head_dim": WIDTH // HEADS, "sliding_window": 1024},
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": VISION_WIDTH,
+            "intermediate_size": VISION_FEED_FORWARD,
+            "num_hidden_layers": VISION_LAYERS,
+            "num_attention_heads": HEADS,
+            "image_size": IMAGE_SIZE,
+            "patch_size": PATCH,
+            "vision_use_head": False,
+        },
+        mm_tokens_per_image=VISUAL_TOKENS,
+        boi_token_index=ids["boi"],
+        eoi_token_index=ids["eoi"],
+        image_token_index=ids["image"],
+        eos_token_id=[ids["eos"], ids["end"]],
+        tie_word_embeddings=True,
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    model.generation_config = _stops(tokenizer, special["end"])
+    images = Gemma3ImageProcessorPil(
+        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    template = chat_template(special["turn"], special["end"], special["boi"], "model")
+    processor = Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=VISUAL_TOKENS)
+    return model, processor
+
+
+def _qwen(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+    special = QWEN_TOKENS
+    tokenizer = train_tokenizer(texts, special, vocabulary)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in special.items()}
+    third = WIDTH // HEADS // 2 // 4
+    config = Qwen2_5_VLConfig(
+        text_config=_text_config(tokenizer)
+        | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2 * third, third, third]}},
+        vision_config={
+            "depth": VISION_LAYERS,
+            "hidden_size": VISION_WIDTH,
+            "intermediate_size": VISION_FEED_FORWARD,
+            "num_heads": HEADS,
+            "out_hidden_size": WIDTH,
+            "patch_size": PATCH,
+            "spatial_merge_size": MERGE,
+            "window_size": IMAGE_SIZE // 2,
+            "fullatt_block_indexes": [1, 3],
+        },
+        image_token_id=ids["image"],
+        video_token_id=ids["video"],
+        vision_start_token_id=ids["boi"],
+        vision_end_token_id=ids["eoi"],
+        tie_word_embeddings=True,
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = _stops(tokenizer, special["end"])
+    images = Qwen2VLImageProcessorPil(
+        patch_size=PATCH, merge_size=MERGE, min_pixels=IMAGE_SIZE**2, max_pixels=IMAGE_SIZE**2
+    )
+    around_image = special["boi"] + special["image"] + special["eoi"]
+    template = chat_template(special["turn"], special["end"], around_image, "assistant")
+    return model, QwenImageProcessor(images, tokenizer, chat_template=template)

@@ -1,0 +1,68 @@
+"""Are a model's weights at hand? Asked before any work, and without importing torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.errors import ChexReasonError
+
+if TYPE_CHECKING:
+    from chexreason.config import Model
+
+HUB_SECONDS = 5.0
+
+
+def require_weights(model: Model) -> None:
+    """Check that `model.weights` is a model folder, is cached, or can be fetched from the hub.
+
+    Raises:
+        ChexReasonError: none of these; says what is missing, how to get it, and what runs without it.
+    """
+    if (Path(model.weights) / "config.json").is_file():
+        return
+    if Path(model.weights).is_dir():
+        raise ChexReasonError(f"model.weights={model.weights}: this folder holds no config.json, so no model")
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):
+        return
+    reason = _hub_refuses(model.weights)
+    if reason:
+        raise ChexReasonError(
+            f"model={model.name}: its weights ({model.weights}) are neither a local folder nor in the hub's cache, "
+            f"and the hub cannot give them ({reason}).\n"
+            f"  weights:  accept the licence at https://huggingface.co/{model.weights}, then `hf auth login`,\n"
+            f"            or point to a local copy: model.weights=/path/to/{model.weights.split('/')[-1]}\n"
+            "  images:   the study trains on MIMIC-CXR-JPG, which needs credentialed access:\n"
+            "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
+            "  meanwhile the same on the phantom world, with nothing to download:\n"
+            f"            python -m chexreason.run make_missing=true model={_stand_in(model)} stage=sft"
+        )
+
+
+def _hub_refuses(repository: str) -> str | None:
+    """Why the hub cannot give `repository`, or None when it can."""
+    import os
+
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return "HF_HUB_OFFLINE is set"
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    try:
+        info = HfApi().auth_check
+        info(repository)
+    except GatedRepoError:
+        return "its licence is not accepted by this account, or no account is logged in"
+    except RepositoryNotFoundError:
+        return "there is no such repository"
+    except HfHubHTTPError as error:
+        return f"the hub answered {error.response.status_code}" if error.response is not None else "the hub refused"
+    except Exception as error:  # every transport has exceptions of its own; all mean: not reachable
+        return f"not reachable: {type(error).__name__}"
+    return None
+
+
+def _stand_in(model: Model) -> str:
+    return "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"

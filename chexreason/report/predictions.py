@@ -1,0 +1,90 @@
+"""Predictions as JSON Lines: what evaluation writes and what metrics, tables and the gallery read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chexreason import metrics
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One record's truth and answer; `predicted` is None where no answer could be read, `failure` then says why."""
+
+    id: str
+    patient: str
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...] | None
+    failure: str | None = None
+    completion: str = ""
+    path: str = ""
+
+
+def read(path: Path) -> list[Prediction]:
+    """The predictions in a JSON Lines file.
+
+    Raises:
+        ChexReasonError: no such file, an empty one, or a line that is no prediction (with its number).
+    """
+    if not path.is_file():
+        raise ChexReasonError(f"{path}: there is no such file of predictions")
+    with path.open(encoding="utf-8") as lines:
+        found = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not found:
+        raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
+    return found
+
+
+def as_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> metrics.Answers:
+    """The predictions as arrays over `labels`."""
+    return metrics.answers(
+        [one.labels for one in predictions],
+        [one.predicted for one in predictions],
+        labels,
+        [one.patient for one in predictions],
+    )
+
+
+def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction] | None:
+    """`second` in the order of `first`, or None where they are not about the same records."""
+    by_id = {one.id: one for one in second}
+    if len(by_id) != len(second) or len(second) != len(first) or any(one.id not in by_id for one in first):
+        return None
+    return [by_id[one.id] for one in first]
+
+
+def _parse(line: str, where: str) -> Prediction:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ChexReasonError(f"{where}: no JSON object ({error.msg}, column {error.colno})") from None
+    if not isinstance(value, dict):
+        raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(value).__name__}")
+    missing = [key for key in ("id", "labels", "predicted") if key not in value]
+    if missing:
+        raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
+    labels, predicted = _names(value["labels"], where), value["predicted"]
+    unknown = [label for label in labels if label not in FINDINGS]
+    if unknown:
+        raise ChexReasonError(f"{where}: labels {unknown} are not among the findings {list(FINDINGS)}")
+    return Prediction(
+        id=str(value["id"]),
+        patient=str(value.get("patient", value["id"])),
+        labels=labels,
+        predicted=None if predicted is None else _names(predicted, where),
+        failure=value.get("failure"),
+        completion=str(value.get("completion", "")),
+        path=str(value.get("path", "")),
+    )
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ChexReasonError(f"{where}: a list of labels is wanted, not {value!r}")
+    return tuple(value)

@@ -1,0 +1,115 @@
+"""Tables as Markdown, CSV, LaTeX and plain text for the terminal. (HTML is the page's template.)"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from chexreason.report.tables import Cell, Table, Value
+
+DASH = "–"
+_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$"}
+_TEX |= {char: "\\" + char for char in "&%$#_{}"}
+
+
+def plain(number: float | None, signed: bool = False, percent: bool = False) -> str:
+    """Three decimals, or a percentage; a dash where there is no number."""
+    if number is None:
+        return DASH
+    text = f"{100 * number:+.1f} %" if percent else f"{number:+.3f}"
+    return text.replace("-", "−") if signed or number < 0 else text[1:]
+
+
+def parts(cell: Cell) -> list[str]:
+    """A cell's lines: ours, its interval, then the paper's number with the difference."""
+    if not isinstance(cell, Value):
+        return [DASH if cell is None else cell]
+    lines = [plain(cell.ours, cell.signed, cell.percent)]
+    if cell.low is not None:
+        low, high = (plain(bound, cell.signed, cell.percent) for bound in (cell.low, cell.high))
+        lines.append(f"[{low}, {high}]")
+    if cell.paper is not None:
+        by = "" if cell.difference is None else f" ({plain(cell.difference, True, cell.percent)})"
+        lines.append(f"paper {plain(cell.paper, cell.signed, cell.percent)}{by}")
+    return lines
+
+
+def markdown(table: Table) -> str:
+    """A GitHub-flavoured table with its title and note."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    rows = []
+    for index, row in enumerate(table.rows):
+        cells = []
+        for column, cell in enumerate(row):
+            first, *rest = parts(cell)
+            cells.append("<br>".join([f"**{first}**" if (index, column) in table.best else first, *rest]))
+        rows.append(line(cells))
+    rule = "|" + "|".join([" :-- ", *[" --: "] * (len(table.columns) - 1)]) + "|"
+    note = f"\n{table.note}\n" if table.note else ""
+    return "\n".join([f"### {table.title}", "", line(table.columns), rule, *rows]) + "\n" + note
+
+
+def tidy_csv(table: Table) -> str:
+    """One line per number: row, column, value, low, high, paper, difference; texts as they are."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["row", "column", "value", "low", "high", "paper", "difference"])
+    for header, *cells in table.rows:
+        for name, cell in zip(table.columns[1:], cells, strict=True):
+            if isinstance(cell, Value):
+                numbers = [cell.ours, cell.low, cell.high, cell.paper, cell.difference]
+                written = ["" if number is None else f"{number:.6g}" for number in numbers]
+            else:
+                written = [_harmless(cell or ""), "", "", "", ""]
+            writer.writerow([_harmless(str(header)), _harmless(name), *written])
+    return stream.getvalue()
+
+
+def latex(table: Table) -> str:
+    r"""A table for \usepackage{booktabs}; interval and the paper's number in small type under ours."""
+    rows = []
+    for index, row in enumerate(table.rows):
+        cells = []
+        for column, cell in enumerate(row):
+            first, *rest = map(_tex, parts(cell))
+            first = rf"\textbf{{{first}}}" if (index, column) in table.best else first
+            stack = r" \\ ".join([first, *(rf"\tiny {line}" for line in rest)])
+            cells.append(rf"\shortstack{{{stack}}}" if rest else first)
+        rows.append("    " + " & ".join(cells) + r" \\")
+    body = [
+        r"\begin{table}",
+        r"  \centering\small",
+        rf"  \caption{{{_tex(table.title)}. {_tex(table.note)}}}".replace(". }", ".}"),
+        rf"  \label{{tab:{table.name}}}",
+        rf"  \begin{{tabular}}{{l{'c' * (len(table.columns) - 1)}}}",
+        r"    \toprule",
+        "    " + " & ".join(_tex(column) for column in table.columns) + r" \\",
+        r"    \midrule",
+        *rows,
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(body) + "\n"
+
+
+def text(table: Table) -> str:
+    """Aligned columns for the terminal: ours, with the interval on the same line."""
+    grid = [list(table.columns)] + [[" ".join(parts(cell)[:2]) for cell in row] for row in table.rows]
+    widths = [max(len(row[column]) for row in grid) for column in range(len(table.columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
+    return "\n".join([table.title, "-" * len(table.title), *lines]) + "\n"
+
+
+def _tex(value: str) -> str:
+    return re.sub(r"[\\~^–−&%$#_{}]", lambda found: _TEX[found.group()], value)
+
+
+def _harmless(value: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,255 @@
+"""The runs at hand, read from their folders alone: evaluations grouped into results, and training logs.
+
+An arm is what is compared: model, checkpoint, prompt and reward. A result is one arm on one test set, over the seeds that
+were run; its scores are the mean over seeds, and its interval is the bootstrap's over patients.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chexreason import metrics
+from chexreason.errors import ChexReasonError
+from chexreason.report import predictions
+from chexreason.report.predictions import Prediction
+from chexreason.report.published import MODELS, PROMPTS
+from chexreason.runs import read_json, read_manifest
+
+CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
+SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (MIMIC)"}
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """What is compared. `reward` is empty unless a reward trained it; `variant` tells apart runs that else look alike."""
+
+    model: str
+    checkpoint: str
+    prompt: str
+    reward: str = ""
+    variant: str = ""
+
+    @property
+    def paper_model(self) -> str:
+        """The model that the paper would call by this name, or the name itself."""
+        return MODELS.get(self.model, self.model)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One evaluate run."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    arm: Arm
+    labels: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        return self.manifest["config"]["dataset"]
+
+    @property
+    def seed(self) -> int:
+        return int(self.manifest["config"].get("seed", 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One arm on one test set: an evaluation per seed, all over the same labels."""
+
+    arm: Arm
+    dataset: str
+    labels: tuple[str, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def site(self) -> str:
+        return site_of(self.dataset)
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Those of the first seed: what a person is shown."""
+        return self.evaluations[0].predictions
+
+    def is_paired_with(self, other: Result) -> bool:
+        """Whether the same resamples were drawn for both: the same records and patients in the same order."""
+        runs = (*self.evaluations, *other.evaluations)
+        return len({tuple((one.id, one.patient) for one in run.predictions) for run in runs}) == 1
+
+
+@dataclass(frozen=True)
+class Training:
+    """One SFT or GRPO run with its log: TRL's own names, an object per logged step."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    log: tuple[dict[str, Any], ...]
+
+    @property
+    def stage(self) -> str:
+        return self.manifest["stage"]
+
+    @property
+    def arm(self) -> Arm:
+        config = self.manifest["config"]
+        reward = config["reward"]["name"] if self.stage == "grpo" else ""
+        return Arm(config["model"]["name"], self.stage, config["prompt"]["name"], reward)
+
+    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values of one logged quantity."""
+        points = [(entry["step"], entry[name]) for entry in self.log if _is_number(entry.get(name)) and "step" in entry]
+        steps, values = zip(*points, strict=True) if points else ((), ())
+        return np.array(steps, dtype=float), np.array(values, dtype=float)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a report is made of."""
+
+    results: tuple[Result, ...]
+    trainings: tuple[Training, ...]
+    manifests: tuple[dict[str, Any], ...]
+    problems: tuple[str, ...] = ()
+    resamples: int = 10_000
+    titles: dict[Arm, str] = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Test sets with results, in the order of SITES."""
+        names = dict.fromkeys(result.dataset for result in self.results)
+        return sorted(names, key=lambda name: (list(SITES).index(site_of(name)) if site_of(name) in SITES else 9, name))
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Arms with results: by model, then base, SFT, GRPO."""
+        order = list(CHECKPOINTS)
+        rank = {name: place for place, name in enumerate(order)}
+        arms = {result.arm for result in self.results}
+        return sorted(arms, key=lambda arm: (arm.model, rank.get(arm.checkpoint, len(rank)), arm))
+
+    def result(self, arm: Arm, dataset: str) -> Result | None:
+        """The arm's result on a test set."""
+        return next((one for one in self.results if one.arm == arm and one.dataset == dataset), None)
+
+    def on(self, site: str) -> list[Result]:
+        """Results on a site's test sets, in the order of the arms."""
+        arms = self.arms
+        return sorted((one for one in self.results if one.site == site), key=lambda one: arms.index(one.arm))
+
+    def scores(self, result: Result, labels: Sequence[str] = ()) -> tuple[metrics.Scores, metrics.Scores]:
+        """Point scores and their resamples over `labels` (those of the test set where none are given)."""
+        return _scores(result, tuple(labels) or result.labels, self.resamples)
+
+    def title(self, arm: Arm) -> str:
+        """The arm's name in tables."""
+        return self.titles.get(arm, arm.model)
+
+
+def site_of(dataset: str) -> str:
+    """The site behind a dataset's name: chexpert, nih, mimic, or the name itself."""
+    return next((site for site in SITES if site in dataset), "mimic" if "validation" in dataset else dataset)
+
+
+def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
+    """The study in these run folders; runs of other stages serve as provenance alone."""
+    evaluations, trainings, manifests, problems = [], [], [], []
+    for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
+        manifest = read_manifest(folder)
+        if manifest is None or manifest["status"] != "complete":
+            problems.append(f"{folder.name}: left out, it is not a complete run")
+            continue
+        manifests.append(manifest)
+        try:
+            if manifest["stage"] == "evaluate":
+                evaluations.append(_evaluation(folder, manifest))
+            elif manifest["stage"] in ("sft", "grpo"):
+                trainings.append(Training(folder, manifest, _read_log(folder / "log.jsonl")))
+        except (ChexReasonError, OSError, KeyError) as error:
+            problems.append(f"{folder.name}: left out, {error if isinstance(error, ChexReasonError) else repr(error)}")
+    results = _group(evaluations)
+    return Study(
+        results, tuple(trainings), tuple(manifests), tuple(problems), resamples, _titles({one.arm for one in results})
+    )
+
+
+def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
+    config, scored = manifest["config"], read_json(folder / "metrics.json")
+    checkpoint, reward = config["stage"]["checkpoint"], ""
+    if checkpoint.startswith("grpo"):
+        parent = manifest["parents"].get("adapter") or next(iter(manifest["parents"].values()))
+        trained = read_manifest(folder.parent / parent) or {}
+        reward = trained.get("config", {}).get("reward", {}).get("name", "")
+    return Evaluation(
+        folder=folder,
+        manifest=manifest,
+        arm=Arm(config["model"]["name"], checkpoint, config["prompt"]["name"], reward),
+        labels=tuple(scored["labels"]),
+        predictions=tuple(predictions.read(folder / "predictions.jsonl")),
+    )
+
+
+def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
+    """One result per arm and test set. Of runs that differ in nothing but settings, the latest keeps the plain name."""
+    cells: dict[tuple[Arm, str, int], list[Evaluation]] = defaultdict(list)
+    for one in evaluations:
+        cells[one.arm, one.dataset["name"], one.seed].append(one)
+    groups: dict[tuple[Arm, str], list[Evaluation]] = defaultdict(list)
+    for (arm, dataset, _), alike in sorted(cells.items(), key=lambda item: item[0]):
+        *older, latest = sorted(alike, key=lambda one: one.manifest["finished"])
+        groups[arm, dataset].append(latest)
+        for one in older:
+            groups[replace(arm, variant=_recipe(one)), dataset].append(one)
+    return tuple(Result(arm, dataset, chosen[0].labels, tuple(chosen)) for (arm, dataset), chosen in groups.items())
+
+
+def _recipe(evaluation: Evaluation) -> str:
+    """The digest in the name of the run that trained it (of its own run, for a base model): the same on every test set."""
+    parent = evaluation.manifest["parents"].get("adapter", evaluation.folder.name)
+    return str(parent).rpartition("-")[2]
+
+
+def _titles(arms: set[Arm]) -> dict[Arm, str]:
+    """Names for tables: model and checkpoint, and of the rest what differs between arms."""
+    prompts, rewards = {arm.prompt for arm in arms}, {arm.reward for arm in arms if arm.reward}
+    titles = {}
+    for arm in arms:
+        parts = [arm.model, CHECKPOINTS.get(arm.checkpoint, arm.checkpoint)]
+        parts += [PROMPTS.get(arm.prompt, arm.prompt)] if len(prompts) > 1 else []
+        parts += [f"{arm.reward} reward"] if arm.reward and len(rewards) > 1 else []
+        parts += [f"run {arm.variant}"] if arm.variant else []
+        titles[arm] = ", ".join(parts)
+    return titles
+
+
+@lru_cache(maxsize=512)
+def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[metrics.Scores, metrics.Scores]:
+    # One stream of resamples per test set: runs on the same records are paired, runs on other records independent.
+    stream = zlib.crc32(result.dataset.encode())
+    given = [predictions.as_answers(one.predictions, labels) for one in result.evaluations]
+    return _mean([metrics.scores(one) for one in given]), _mean(
+        [metrics.resampled(one, resamples, stream) for one in given]
+    )
+
+
+def _mean(scores: list[metrics.Scores]) -> metrics.Scores:
+    return metrics.Scores(*(np.mean([getattr(one, f.name) for one in scores], axis=0) for f in fields(metrics.Scores)))
+
+
+def _read_log(path: Path) -> tuple[dict[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)

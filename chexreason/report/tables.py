@@ -1,0 +1,229 @@
+"""Tables in the shape of the paper's, filled from the runs at hand with the paper's numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chexreason import metrics
+from chexreason.report import published
+from chexreason.report.published import PROMPTS
+from chexreason.report.study import SITES, Arm, Result, Study
+
+F1 = metrics.RATES.index("f1")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number of ours with its 95 % interval, and the paper's where it exists. `signed` writes a plus before gains."""
+
+    ours: float | None
+    low: float | None = None
+    high: float | None = None
+    paper: float | None = None
+    signed: bool = False
+    percent: bool = False
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.ours is None or self.paper is None else self.ours - self.paper
+
+
+Cell = Value | str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `columns` names the row header first; `best` holds the (row, column) positions to set in bold."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
+# Columns of Tables 2-4: heading, name in published.csv, how to take it from scores, whether more is better.
+Take = Callable[[metrics.Scores], Any]
+COLUMNS: tuple[tuple[str, str, Take, bool], ...] = (
+    ("Micro P", "micro_precision", lambda s: s.micro[..., 0], True),
+    ("Micro R", "micro_recall", lambda s: s.micro[..., 1], True),
+    ("Micro F1", "micro_f1", lambda s: s.micro[..., 2], True),
+    ("Macro P", "macro_precision", lambda s: s.macro[..., 0], True),
+    ("Macro R", "macro_recall", lambda s: s.macro[..., 1], True),
+    ("Macro F1", "macro_f1", lambda s: s.macro[..., 2], True),
+    ("Fail rate", "failure_rate", lambda s: s.failure_rate, False),
+)
+TAKE = {name: take for _, name, take, _ in COLUMNS}
+
+
+def value(
+    study: Study,
+    result: Result,
+    take: Take,
+    paper: float | None = None,
+    labels: Sequence[str] = (),
+) -> Value:
+    """One metric of one result with its interval."""
+    point, cloud = study.scores(result, labels)
+    low, high = metrics.interval(take(cloud))
+    return Value(float(take(point)), float(low), float(high), paper)
+
+
+def headline(study: Study) -> Table:
+    """Macro-F1 by model and test set, each over the test set's own labels."""
+    rows = []
+    for arm in study.arms:
+        cells: list[Cell] = [study.title(arm)]
+        for dataset in study.datasets:
+            result = study.result(arm, dataset)
+            cells.append(value(study, result, TAKE["macro_f1"], _paper_macro(result)) if result else None)
+        rows.append(tuple(cells))
+    names = tuple(f"{SITES.get(one.site, one.dataset)}, {len(one.labels)} labels" for one in _first_of(study))
+    columns = ("Model", *(f"{name} ({dataset})" for name, dataset in zip(names, study.datasets, strict=True)))
+    note = "Macro-F1 with its 95 % bootstrap interval over patients; failures count as empty predictions."
+    return Table("headline", "Macro-F1 by model and test set", columns, tuple(rows), note, _best_of_columns(rows))
+
+
+def paper_tables(study: Study) -> list[Table]:
+    """The paper's Tables 1-6, of those that the runs at hand fill at least in part."""
+    validation = study.on("mimic")
+    base = [one for one in validation if one.arm.checkpoint == "base" and one.arm.paper_model == "MedGemma"]
+    tuned = [one for one in validation if one.arm.checkpoint == "sft"]
+    short = tuple(column for column in COLUMNS if column[1] in ("micro_f1", "macro_f1", "failure_rate"))
+    made = [
+        _variants(study, "1", "Prompt ablation on the base model", base, short),
+        _variants(study, "2", "Supervised fine-tuning variants, medically pre-trained model", _of("MedGemma", tuned)),
+        _variants(study, "3", "Supervised fine-tuning variants, general-purpose model", _of("Qwen2.5", tuned)),
+        _variants(
+            study, "4", "GRPO by reward function", [one for one in validation if one.arm.checkpoint.startswith("grpo")]
+        ),
+        _per_label(study, "chexpert", "Per-label F1 on the CheXpert test set"),
+        _per_label(study, "nih", "Per-label F1 on the NIH test set"),
+    ]
+    return [table for table in made if table.rows]
+
+
+def prevalence(study: Study) -> Table:
+    """Share of records with each label in each test set: the shift in prevalence between sites."""
+    firsts = _first_of(study)
+    labels = list(dict.fromkeys(label for one in firsts for label in one.labels))
+    truths = {one.dataset: [set(record.labels) for record in one.predictions] for one in firsts}
+    rows = []
+    for label in labels:
+        shares: list[Cell] = []
+        for one in firsts:
+            share = sum(label in truth for truth in truths[one.dataset]) / len(truths[one.dataset])
+            shares.append(Value(share, percent=True) if label in one.labels else None)
+        rows.append((label, *shares))
+    columns = ("Label", *(f"{one.dataset} (n = {len(one.predictions)})" for one in firsts))
+    note = "A change in these shares alone moves precision and F1; compare models on one test set, or on matched labels."
+    return Table("prevalence", "Prevalence shift between test sets", columns, tuple(rows), note)
+
+
+def _variants(
+    study: Study, number: str, title: str, results: list[Result], columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS
+) -> Table:
+    """Tables 1-4: a row per variant. The paper's "CheXpert validation" is the MIMIC split with CheXpert's 14 labels."""
+    rows = []
+    for result in results:
+        paper_row = _validation_row(number, result.arm)
+        cells = [value(study, result, take, published.number(number, paper_row, name)) for _, name, take, _ in columns]
+        rows.append((_validation_title(number, study, result.arm), *cells))
+    less = frozenset(index for index, column in enumerate(columns, start=1) if not column[3])
+    heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
+    return Table(
+        f"table{number}", f"Table {number}. {title} (validation)", heading, tuple(rows), best=_best_of_columns(rows, less)
+    )
+
+
+def _per_label(study: Study, site: str, title: str) -> Table:
+    """Tables 5 and 6: a row per label, a column per model, the best of each row in bold."""
+    number, results = published.TEST_TABLES[site], study.on(site)
+    labels = list(dict.fromkeys(label for result in results for label in result.labels))
+    ordered = [label for label in published.labels_of(number) if label in labels]
+    ordered += [label for label in labels if label not in ordered]
+    rows: list[tuple[Cell, ...]] = []
+    for label in ordered:
+        row: list[Cell] = [label]
+        for result in results:
+            column = published.COLUMNS.get((result.arm.paper_model, result.arm.checkpoint))
+            paper = published.number(number, column, "f1", label)
+            place = result.labels.index(label) if label in result.labels else None
+            row.append(None if place is None else value(study, result, _f1_of(place), paper))
+        rows.append(tuple(row))
+    if results:
+        macro = [value(study, result, TAKE["macro_f1"], _paper_macro(result)) for result in results]
+        rows.append(("Macro F1", *macro))
+    columns = ("Label", *(_column_title(study, result) for result in results))
+    best = frozenset(position for index, row in enumerate(rows) for position in _best_of_row(index, row))
+    return Table(f"table{number}", f"Table {number}. {title}", columns, tuple(rows), best=best)
+
+
+def _f1_of(place: int) -> Take:
+    return lambda scores: scores.per_label[..., place, F1]
+
+
+def _of(model: str, results: list[Result]) -> list[Result]:
+    return [result for result in results if result.arm.paper_model == model]
+
+
+def _first_of(study: Study) -> list[Result]:
+    """One result per test set, to tell the test set's own facts from."""
+    return [next(one for one in study.results if one.dataset == dataset) for dataset in study.datasets]
+
+
+def _column_title(study: Study, result: Result) -> str:
+    several = len({one.dataset for one in study.on(result.site)}) > 1
+    return f"{study.title(result.arm)} ({result.dataset})" if several else study.title(result.arm)
+
+
+def _paper_macro(result: Result) -> float | None:
+    if result.site in published.TEST_TABLES:
+        column = published.COLUMNS.get((result.arm.paper_model, result.arm.checkpoint))
+        return published.number(published.TEST_TABLES[result.site], column, "macro_f1")
+    number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
+    if number in ("1", "4") and result.arm.paper_model != "MedGemma":
+        return None
+    return published.number(number, _validation_row(number, result.arm), "macro_f1")
+
+
+def _validation_row(number: str, arm: Arm) -> str:
+    if number != "4":
+        return PROMPTS.get(arm.prompt, arm.prompt)
+    return f"{arm.reward.capitalize()}, {'Best F1-Score' if arm.checkpoint == 'grpo_best' else 'Maximum'}"
+
+
+def _validation_title(number: str, study: Study, arm: Arm) -> str:
+    title = _validation_row(number, arm)
+    if number == "4" and arm.paper_model != "MedGemma":
+        title = f"{title} ({arm.model})"
+    return f"{title}, run {arm.variant}" if arm.variant else title
+
+
+def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()) -> frozenset[tuple[int, int]]:
+    best = set()
+    for column in range(1, max((len(row) for row in rows), default=0)):
+        ours = [(cell.ours, index) for index, row in enumerate(rows) if (cell := _number(row[column])) is not None]
+        best |= {(index, column) for index in _extremes(ours, column in less)}
+    return frozenset(best)
+
+
+def _best_of_row(index: int, row: tuple[Cell, ...]) -> set[tuple[int, int]]:
+    ours = [(cell.ours, column) for column, one in enumerate(row) if (cell := _number(one)) is not None]
+    return {(index, column) for column in _extremes(ours, False)}
+
+
+def _number(cell: Cell) -> Value | None:
+    return cell if isinstance(cell, Value) and cell.ours is not None else None
+
+
+def _extremes(numbers: list[tuple[Any, int]], less: bool) -> list[int]:
+    """Positions of the best number; none where there is nothing to be better than."""
+    if len(numbers) < 2:
+        return []
+    best = (min if less else max)(value for value, _ in numbers)
+    return [position for value, position in numbers if value == best]

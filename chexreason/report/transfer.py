@@ -1,0 +1,126 @@
+"""Transfer between test sets: the change in macro-F1 on matched labels first, the paper's own definition beside it.
+
+Section 4.4 compares a macro-F1 over CheXpert's 14 labels with one over NIH's nine. Part of that difference is the five
+labels that only the first has; on the labels that both have, the change is the model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chexreason import metrics
+from chexreason.labels import NIH_SHARED, in_order
+from chexreason.report import published
+from chexreason.report.study import Arm, Result, Study
+from chexreason.report.tables import F1, TAKE, Cell, Table, Value, value
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One arm from a CheXpert test set to an NIH one."""
+
+    arm: Arm
+    near: Result
+    far: Result
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that both test sets have, in CheXpert's order."""
+        return tuple(in_order(set(self.near.labels) & set(self.far.labels)))
+
+
+def transfers(study: Study) -> list[Transfer]:
+    """Every arm that was evaluated on both sites, for every pair of their test sets."""
+    pairs = [(near, far) for near in study.on("chexpert") for far in study.on("nih") if near.arm == far.arm]
+    return [pair for pair in (Transfer(near.arm, near, far) for near, far in pairs) if pair.labels]
+
+
+def table(study: Study) -> Table:
+    """Macro-F1 here and there, and the relative change by both definitions. Test sets are resampled independently."""
+    rows = []
+    for one in transfers(study):
+        column = published.COLUMNS.get((one.arm.paper_model, one.arm.checkpoint))
+        rows.append((_title(study, one), *_cells(study, one, column)))
+    columns = (
+        "Model",
+        "CheXpert, matched labels",
+        "NIH, matched labels",
+        "Change, matched labels",
+        "Change, the paper's definition",
+    )
+    return Table("transfer", "Transfer from CheXpert to NIH (macro-F1)", columns, tuple(rows), NOTE)
+
+
+NOTE = (
+    "Relative change of macro-F1 from the CheXpert to the NIH test set: over the labels that both have, and by the "
+    "paper's own definition (each test set over its own labels). Intervals resample the patients of both test sets. "
+    "The paper's matched numbers are computed from the per-label columns of its Tables 5 and 6."
+)
+
+
+def published_table() -> Table:
+    """The same, for the paper's five models."""
+    rows = tuple(
+        (column, Value(here), Value(there), *(Value(one, signed=True, percent=True) for one in both))
+        for column, (here, there, *both) in published_changes().items()
+    )
+    columns = ("Model", "CheXpert, nine labels", "NIH, nine labels", "Change, nine labels", "Change, the paper's definition")
+    return Table("transfer_published", "Transfer in the paper's Tables 5 and 6 (macro-F1)", columns, rows)
+
+
+def published_changes() -> dict[str, tuple[float, float, float, float]]:
+    """Per column of Tables 5 and 6: macro-F1 on the nine labels here, there, the change, and the paper's change."""
+    changes = {}
+    for column in published.COLUMNS.values():
+        here, there = (published.macro_f1(number, column, NIH_SHARED) for number in ("5", "6"))
+        own = [published.macro_f1(number, column) for number in ("5", "6")]
+        if here and there and own[0] and own[1]:
+            changes[column] = (here, there, there / here - 1, own[1] / own[0] - 1)
+    return changes
+
+
+def per_label(study: Study, one: Transfer) -> list[tuple[str, Value, Value]]:
+    """Each matched label's F1 here and there, for the plot."""
+    rows = []
+    near, far = study.scores(one.near, one.labels), study.scores(one.far, one.labels)
+    for place, label in enumerate(one.labels):
+        values = []
+        for point, cloud in (near, far):
+            low, high = metrics.interval(cloud.per_label[:, place, F1])
+            values.append(Value(float(point.per_label[place, F1]), float(low), float(high)))
+        rows.append((label, values[0], values[1]))
+    return rows
+
+
+def change(near: float | np.ndarray, far: float | np.ndarray) -> np.ndarray:
+    """far / near - 1; 0 where both are 0, and infinite where only the first is."""
+    near, far = np.asarray(near, dtype=float), np.asarray(far, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((near == 0) & (far == 0), 0.0, far / near - 1)
+
+
+def _cells(study: Study, one: Transfer, column: str | None) -> list[Cell]:
+    here, there, matched, own = published_changes().get(column or "", (None, None, None, None))
+    if set(one.labels) != set(NIH_SHARED):  # the paper's numbers are for its nine
+        here = there = matched = None
+    take = TAKE["macro_f1"]
+    return [
+        value(study, one.near, take, here, one.labels),
+        value(study, one.far, take, there, one.labels),
+        _change_cell(study, one, one.labels, matched),
+        _change_cell(study, one, (), own),
+    ]
+
+
+def _change_cell(study: Study, one: Transfer, labels: tuple[str, ...], paper: float | None) -> Value:
+    take = TAKE["macro_f1"]
+    (near, near_cloud), (far, far_cloud) = (study.scores(side, labels) for side in (one.near, one.far))
+    low, high = metrics.interval(change(take(near_cloud), take(far_cloud)))
+    return Value(float(change(take(near), take(far))), float(low), float(high), paper, signed=True, percent=True)
+
+
+def _title(study: Study, one: Transfer) -> str:
+    pairs = {(pair.near.dataset, pair.far.dataset) for pair in transfers(study)}
+    return study.title(one.arm) + (f" ({one.near.dataset} to {one.far.dataset})" if len(pairs) > 1 else "")

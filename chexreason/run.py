@@ -1,0 +1,303 @@
+"""The only entry point: compose, check, find the parent runs, then hand over to the stage.
+
+    python -m chexreason.run stage=sft model=medgemma prompt=free_reasoning
+    python -m chexreason.run --multirun stage=evaluate dataset=phantom_chexpert,phantom_nih stage.checkpoint=base,sft
+
+Heavy imports happen inside stages, so help, composing and reuse answer in under a second.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+import chexreason
+from chexreason import config as schema
+from chexreason import runs
+from chexreason.errors import ChexReasonError
+
+COMMAND = "python -m chexreason.run"
+
+
+class RunFailed(ChexReasonError):
+    """The run's own process has already said why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run before it is executed: where it will live and what it stands on."""
+
+    config: schema.Config
+    order: dict[str, Any]  # all that a process needs to execute it: written to run.json
+    folder: Path
+    torch: bool
+
+
+def main() -> None:
+    """Console entry point."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, and the message below is ours
+    arguments = sys.argv[1:]
+    overrides = [word for word in arguments if not word.startswith("-")]
+    try:
+        with schema.readable_errors(overrides):
+            if {"-c", "--cfg"} & set(arguments):
+                shown = overrides[1:] if "--cfg" in arguments or "-c" in arguments else overrides
+                schema.check(schema.compose([word for word in shown if "=" in word]))
+            _application()
+    except RunFailed as error:
+        sys.exit(f"chexreason: {error}")
+    except ChexReasonError as error:
+        sys.exit(f"chexreason: {error}")
+    except KeyboardInterrupt:
+        print("chexreason: interrupted; the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+@hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")
+def _application(cfg: DictConfig) -> None:
+    execute(cfg, list(HydraConfig.get().overrides.task))
+
+
+def execute(cfg: DictConfig, overrides: Sequence[str]) -> Path:
+    """Execute one composed run, or reuse it where it is complete.
+
+    Returns:
+        The complete run's folder.
+
+    Raises:
+        ChexReasonError: a wrong key, a missing parent run, or a failed run.
+    """
+    plan = plan_run(cfg, overrides)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(plan.folder / ".lock")
+    if lock.acquire(blocking=False) is None or not lock.is_locked:
+        lock.acquire()
+    with lock:
+        return _execute(plan)
+
+
+def _execute(plan: Plan) -> Path:
+    stage = plan.config.stage
+    tool = bool(getattr(stage, "output", None))  # writes where the user said, so it must run each time
+    if runs.is_complete(plan.folder) and not plan.config.force and not tool and stage.name != "pipeline":
+        print(f"[{stage.name}] reused {plan.folder}", file=sys.stderr, flush=True)
+        return plan.folder
+    if plan.config.force:
+        _clear(plan.folder)
+    runs.write_json(plan.folder / runs.ORDER, plan.order)
+    if plan.torch:
+        code = subprocess.run(_command(plan), env=os.environ | {"TOKENIZERS_PARALLELISM": "false"}).returncode
+    else:
+        code = perform(plan.folder)
+    if code != 0:
+        raise RunFailed(f"{plan.folder.name} did not finish (see above and {plan.folder}/error.txt)")
+    return plan.folder
+
+
+def _command(plan: Plan) -> list[str]:
+    if plan.config.processes == 1:
+        return [sys.executable, "-m", "chexreason.stages", str(plan.folder)]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.config.processes)]
+    return [*launcher, "-m", "chexreason.stages", str(plan.folder)]
+
+
+def _clear(folder: Path) -> None:
+    import shutil
+
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
+    """Check a composed config, find its parent runs and give it its folder."""
+    config = schema.check(cfg)
+    module = schema.stage_module(config.stage.name)
+    plain = schema.as_dict(cfg)
+    used = {name: plain[name] for name in module.USES}
+    if config.stage.name == "pipeline":
+        plain["stage"] |= {"inherited": _inherited(overrides, {"stage"})}
+    if "model" in used and config.model.made_by is None:
+        from chexreason.models.weights import require_weights
+
+        require_weights(config.model)
+
+    lines = {role: line for role, line in dict(getattr(config.stage, "parents", {})).items() if line}
+    lines |= {name: used[name]["made_by"] for name in ("model", "dataset") if used.get(name, {}).get("made_by")}
+    parents = {role: parent_run(cfg, overrides, line) for role, line in lines.items()}
+    for name, key in (("model", "weights"), ("dataset", "root")):
+        if name in parents:
+            used[name] = used[name] | {key: str(parents[name] / used[name][key])}
+
+    identity = {
+        "version": chexreason.__version__,
+        "stage": {key: value for key, value in plain["stage"].items() if key not in ("output", "workers")},
+        "groups": {name: _without_paths(plain[name]) for name in used},
+        "seed": config.seed,
+        "parents": {role: _vouched(folder) for role, folder in parents.items()},
+        "inputs": _input_digests(config.stage, used.get("dataset")),
+    }
+    names = [plain[name]["name"] for name in used]
+    folder = Path(config.runs).absolute() / runs.folder_name(config.stage.name, names, identity)
+    order = {
+        "name": folder.name,
+        "stage": plain["stage"],
+        "groups": used,
+        "tracker": plain["tracker"],
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "parents": {role: str(path) for role, path in parents.items()},
+        "inputs": identity["inputs"],
+        "command": shlex.join([*COMMAND.split(), *overrides]),
+    }
+    return Plan(config, order, folder, module.TORCH)
+
+
+def parent_run(cfg: DictConfig, overrides: Sequence[str], line: str) -> Path:
+    """The complete run that `line` makes, everything that it does not say inherited from `cfg`.
+
+    Raises:
+        ChexReasonError: it is not there (naming the command that makes it), unless make_missing=true makes it.
+    """
+    words = shlex.split(line)
+    said = {_root(word) for word in words}
+    inherited = [key for key in cfg if key not in said | {"stage", "force"}]
+    choices = [f"{key}={cfg[key].name}" for key in inherited if isinstance(cfg[key], DictConfig)]
+    parent = schema.compose((*choices, *words))
+    with open_dict(parent):
+        for key in inherited:
+            parent[key] = cfg[key]
+    retyped = [*words, *_inherited(overrides, said | {"stage", "force", "make_missing"})]
+    if cfg.make_missing:
+        return execute(parent, retyped)
+    folder = plan_run(parent, retyped).folder
+    if not runs.is_complete(folder):
+        raise ChexReasonError(
+            f"stage={cfg.stage.name} needs a complete run of `{line}`, and {folder} is not one.\n"
+            f"  make it:      {COMMAND} {shlex.join(retyped)}\n"
+            "  or have missing runs made first: add make_missing=true"
+        )
+    return folder
+
+
+def _root(override: str) -> str:
+    """The first name of an override's key: `stage` for `stage.learning_rate=1e-4`."""
+    return override.lstrip("+~").split("=")[0].split("@")[0].split(".")[0]
+
+
+def _inherited(overrides: Sequence[str], said: set[str]) -> list[str]:
+    return [word for word in overrides if _root(word) not in said | {"hydra"}]
+
+
+def _without_paths(group: dict[str, Any]) -> dict[str, Any]:
+    """A group without the keys that say where its content lies: its content defines the run, not its place."""
+    return {key: value for key, value in group.items() if key not in ("root", "table")}
+
+
+def _vouched(folder: Path) -> dict[str, Any]:
+    manifest = runs.read_manifest(folder)
+    return {"name": folder.name, "outputs": manifest["outputs"] if manifest else None}
+
+
+def _input_digests(stage: Any, dataset: dict[str, Any] | None) -> dict[str, str]:
+    """Content digests of what comes from outside: files the stage is given, and an external dataset's tables."""
+    named = [getattr(stage, key, None) for key in ("input", "against")]
+    if dataset and not dataset.get("made_by"):
+        root = Path(dataset["root"])
+        named += [dataset.get("table")] if dataset.get("table") else sorted(root.glob("*.csv*"))
+    paths = [Path(name) for name in named if name]
+    return {path.name: runs.path_digest(path) for path in paths if path.exists()}
+
+
+def perform(folder: Path) -> int:
+    """Execute the run that folder/run.json describes, in this process; the exit status."""
+    order = runs.read_json(folder / runs.ORDER)
+    module = schema.stage_module(order["stage"]["name"])
+    groups = {name: schema.group(name, values) for name, values in order["groups"].items()}
+    run = runs.Run(
+        settings=schema.build(module.Settings, order["stage"], "stage"),
+        folder=folder,
+        seed=order["seed"],
+        tracker=schema.group("tracker", order["tracker"]),
+        experiment=order["experiment"],
+        parents={role: Path(path) for role, path in order["parents"].items()},
+        launch=_launch,
+        **groups,
+    )
+    started, clock = datetime.now(UTC), time.perf_counter()
+    manifest = {
+        "schema": 1,
+        "name": order["name"],
+        "stage": order["stage"]["name"],
+        "status": "running",
+        "started": started.isoformat(timespec="seconds"),
+        "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
+        "experiment": order["experiment"],
+        "parents": {role: Path(path).name for role, path in order["parents"].items()},
+        "inputs": order["inputs"],
+        "command": order["command"],
+        **runs.provenance(),
+    }
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    try:
+        metrics = module.execute(run)
+    except ChexReasonError as error:
+        _fail(folder, manifest, str(error))
+        print(f"[{run.settings.name}] {error}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        _fail(folder, manifest, "interrupted", status="interrupted")
+        raise
+    except Exception:
+        _fail(folder, manifest, traceback.format_exc())
+        traceback.print_exc()
+        return 1
+    done = {
+        "status": "complete",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.perf_counter() - clock, 2),
+        "peak_memory_bytes": _peak_memory(),
+        "outputs": runs.outputs(folder),
+        "metrics": metrics,
+    }
+    runs.write_json(folder / runs.MANIFEST, manifest | done)
+    run.note(f"complete in {done['wall_seconds']:.0f} s: {folder}")
+    return 0
+
+
+def _launch(overrides: Sequence[str]) -> Path:
+    return execute(schema.compose(tuple(overrides)), overrides)
+
+
+def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
+    runs.write_text(folder / "error.txt", error + "\n")
+    runs.write_json(folder / runs.MANIFEST, manifest | {"status": status, "error": error.strip().splitlines()[-1]})
+
+
+def _peak_memory() -> dict[str, int]:
+    """Bytes of main memory, and of GPU memory where one was used."""
+    import resource
+
+    peak = {"main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated()
+    return peak
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Run folders: identity, manifest, lookup.
+
+A run is one execution of one stage, in its own folder, named by what defines it. The folder is the source of truth:
+reports and later stages read it and nothing else, and its manifest says `complete` only when everything else is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import chexreason
+
+MANIFEST, ORDER = "manifest.json", "run.json"
+VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
+# Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
+SCAFFOLD = {MANIFEST, ORDER, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a stage is given: its settings, the groups it uses, its parents' folders and a folder of its own."""
+
+    settings: Any
+    folder: Path
+    seed: int = 0
+    model: Any = None
+    prompt: Any = None
+    reward: Any = None
+    dataset: Any = None
+    teacher: Any = None
+    tracker: Any = None
+    experiment: str = ""
+    parents: dict[str, Path] = field(default_factory=dict)
+    launch: Callable[[Sequence[str]], Path] | None = None  # executes another line of overrides; the pipeline uses it
+
+    def note(self, message: str) -> None:
+        """A progress line for the person who waits."""
+        print(f"[{self.settings.name}] {message}", file=sys.stderr, flush=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write by atomic rename, so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """`value` as indented JSON, by atomic rename."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """A run folder's manifest, or None where there is none yet."""
+    try:
+        return read_json(folder / MANIFEST)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the run in `folder` finished."""
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest["status"] == "complete"
+
+
+def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every complete run under `runs` with its manifest, in the order of their finishing."""
+    found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
+    complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
+    return iter(sorted(complete, key=lambda pair: pair[1]["finished"]))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    status = path.stat()
+    return _file_digest(path, status.st_size, status.st_mtime_ns)
+
+
+def path_digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative paths and contents."""
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(child for child in path.rglob("*") if child.is_file())
+    return digest([[child.relative_to(path).as_posix(), file_digest(child)] for child in files])
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Content digests of what a run left in its folder."""
+    results = sorted(path for path in folder.iterdir() if path.name not in SCAFFOLD)
+    return {path.name: path_digest(path) for path in results}
+
+
+def folder_name(stage: str, names: Sequence[str], identity: Any) -> str:
+    """`<stage>-<names of the groups it uses>-<digest of what defines it>`."""
+    return "-".join([stage, *names, digest(identity)[:8]])
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what runs and, in a checkout, the commit it runs from."""
+    versions = {"chexreason": chexreason.__version__, "python": sys.version.split()[0]}
+    for name in VERSIONED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, "git": _git()}
+
+
+def _git() -> dict[str, Any] | None:
+    checkout = Path(chexreason.__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    ask = ["git", "-C", str(checkout)]
+    try:
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(status.strip())}

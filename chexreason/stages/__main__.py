@@ -1,0 +1,15 @@
+"""`python -m chexreason.stages FOLDER`: execute the run that FOLDER/run.json describes, in this process.
+
+run.py starts this for stages that need torch, so that a sweep neither leaks nor dies with one job; `accelerate launch`
+starts it once per GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from chexreason.run import perform
+
+if __name__ == "__main__":
+    sys.exit(perform(Path(sys.argv[1])))

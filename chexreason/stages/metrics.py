@@ -1,0 +1,105 @@
+"""Label metrics of any file of predictions, with intervals over patients and, against a second file, paired differences.
+
+The metrics are those of the paper's Tables 1-6; the intervals are ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chexreason import metrics
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+from chexreason.report import predictions
+from chexreason.runs import Run, write_json
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
+
+    name: str
+    parents: dict[str, str] = field(default_factory=dict)
+    input: str | None = None
+    output: str | None = None
+    against: str | None = None
+    labels: list[str] = field(default_factory=list)
+    exclude_failures: bool = False
+    resamples: int = 10_000
+
+
+USES = ()
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Score `stage.input`; the result goes to metrics.json and to `stage.output`."""
+    settings: Settings = run.settings
+    if not settings.input:
+        raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
+    if settings.resamples < 1:
+        raise ChexReasonError(f"stage.resamples={settings.resamples}: at least 1 is wanted")
+    labels = [_known(label) for label in settings.labels] or list(FINDINGS)
+    given = predictions.read(Path(settings.input))
+    result = metrics.summary(
+        [one.labels for one in given],
+        [one.predicted for one in given],
+        labels,
+        [one.patient for one in given],
+        resamples=settings.resamples,
+        seed=run.seed,
+        exclude_failures=settings.exclude_failures,
+    )
+    if settings.against:
+        result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)
+    for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
+        write_json(Path(target), result)
+    run.note(_line(result))
+    if settings.against:
+        macro = result["against"]["macro"]["f1"]
+        low, high = macro["interval"]
+        run.note(f"macro-F1 minus {settings.against}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+    return result
+
+
+def _against(
+    given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int
+) -> dict[str, Any]:
+    other = predictions.read(Path(str(settings.against)))
+    matched = predictions.same_records(given, other)
+    if matched is None:
+        lacking = {one.id for one in given} ^ {one.id for one in other}
+        example = f", e.g. {sorted(lacking)[0]!r}" if lacking else " (some id occurs twice)"
+        raise ChexReasonError(
+            f"{settings.against}: a paired difference needs the same records as {settings.input}; "
+            f"{len(lacking)} ids are in one file only{example}"
+        )
+    moved = [ours.id for ours, theirs in zip(given, matched, strict=True) if ours.patient != theirs.patient]
+    if moved:
+        raise ChexReasonError(f"{settings.against}: record {moved[0]!r} belongs to another patient in {settings.input}")
+    first, second = predictions.as_answers(given, labels), predictions.as_answers(matched, labels)
+    if settings.exclude_failures:
+        both = ~(first.failed | second.failed)
+        if not both.any():
+            raise ChexReasonError("no record was answered in both files: nothing to compare without failures")
+        first, second = first.select(both), second.select(both)
+    return metrics.paired_difference(first, second, settings.resamples, seed)
+
+
+def _known(label: str) -> str:
+    if label in FINDINGS:
+        return label
+    near = difflib.get_close_matches(label, FINDINGS, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ChexReasonError(f"stage.labels: {label!r} is not one of the 14 findings.{hint} Valid: {', '.join(FINDINGS)}")
+
+
+def _line(result: dict[str, Any]) -> str:
+    low, high = result["intervals"]["macro"]["f1"]
+    return (
+        f"{result['records']} records: micro-F1 {result['micro']['f1']:.3f}, macro-F1 {result['macro']['f1']:.3f} "
+        f"[{low:.3f}, {high:.3f}], failures {result['failure_rate']:.3f}"
+    )

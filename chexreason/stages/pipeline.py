@@ -1,0 +1,36 @@
+"""The study from curation to report: every step is a line that one could type, in the order of the paper's section 3."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from chexreason.runs import Run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`steps`: override lines, executed in order; `inherited`: overrides that each of them gets too."""
+
+    name: str
+    inherited: list[str]
+    steps: list[str]
+
+
+USES = ()
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Execute the steps in order; complete ones are reused."""
+    assert run.launch is not None
+    finished: dict[str, str] = {}
+    for number, step in enumerate(run.settings.steps, start=1):
+        clock = time.perf_counter()
+        run.note(f"step {number}/{len(run.settings.steps)}: {step}")
+        folder = run.launch([*run.settings.inherited, *shlex.split(step)])
+        finished[step] = folder.name
+        run.note(f"step {number}/{len(run.settings.steps)} took {time.perf_counter() - clock:.0f} s")
+    return {"runs": finished}

@@ -1,0 +1,63 @@
+"""Build a stand-in model of the phantom world and pre-train it, so that it can be loaded like any other checkpoint.
+
+`phantom_gemma` sees labelled phantoms in a style of its own (the stand-in for medical pre-training), `phantom_qwen` plain
+shapes and never a radiograph (for general-purpose pre-training). Both read every prompt of the study and answer in its
+grammar; neither sees a teacher's trace or an image of the study's three sites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chexreason.runs import Run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`corpus`: radiographs | shapes; `images` are drawn once, `steps` optimizer steps on `batch_size` of them."""
+
+    name: str
+    corpus: str
+    images: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    vocabulary: int
+
+
+USES = ("model",)
+TORCH = True
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
+    from transformers import set_seed
+
+    from chexreason.models.pretraining import draw_corpus, pretrain
+    from chexreason.models.standins import build
+    from chexreason.tracking import tracked
+
+    settings = run.settings
+    run.note(f"drawing {settings.images} images of {settings.corpus}")
+    corpus = draw_corpus(settings.corpus, settings.images, run.seed)
+    set_seed(run.seed)
+    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
+    with tracked(run) as log:
+        loss = pretrain(
+            model,
+            processor,
+            corpus,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            seed=run.seed,
+            log=log,
+        )
+    model.save_pretrained(run.folder / "model")
+    processor.save_pretrained(run.folder / "model")
+    return {"parameters": parameters, "tokens": len(processor.tokenizer), "final_loss": loss}

@@ -1,0 +1,84 @@
+"""The metrics stage: files in, files out, and errors that name the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run, read_json
+from chexreason.stages.metrics import Settings, execute
+
+LINES = [
+    {"id": "1", "patient": "a", "labels": ["Edema", "Pneumonia"], "predicted": ["Edema"]},
+    {"id": "2", "patient": "a", "labels": ["No Finding"], "predicted": None},
+    {"id": "3", "patient": "b", "labels": ["Fracture"], "predicted": ["Fracture", "Edema"]},
+]
+
+
+def lines(path: Path, values: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
+    return str(path)
+
+
+def score(folder: Path, **settings: Any) -> dict[str, Any]:
+    return execute(Run(settings=Settings("metrics", resamples=200, **settings), folder=folder))
+
+
+def test_contract(tmp_path):
+    source, target = lines(tmp_path / "in.jsonl", LINES), tmp_path / "made" / "out.json"
+    found = score(tmp_path, input=source, output=str(target))
+    assert read_json(target) == read_json(tmp_path / "metrics.json") == found
+    assert found["failure_rate"] == pytest.approx(1 / 3) and found["exact_match"] == 0.0
+    assert found["micro"] == {"precision": pytest.approx(2 / 3), "recall": 0.5, "f1": pytest.approx(4 / 7)}
+    assert found["per_label"]["Edema"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert found["jaccard"] == pytest.approx((0.5 + 0 + 0.5) / 3)
+    assert found["patients"] == 2 and len(found["intervals"]["macro"]["f1"]) == 2
+
+
+def test_subset_of_labels(tmp_path):
+    found = score(tmp_path, input=lines(tmp_path / "in.jsonl", LINES), labels=["Edema", "Fracture"])
+    assert list(found["per_label"]) == ["Edema", "Fracture"] and found["macro"]["recall"] == 1.0
+
+
+def test_against_pairs_by_id_whatever_the_order(tmp_path):
+    worse = [line | {"predicted": []} for line in reversed(LINES)]
+    found = score(
+        tmp_path, input=lines(tmp_path / "a.jsonl", LINES), against=lines(tmp_path / "b.jsonl", worse)
+    )
+    assert found["against"]["micro"]["f1"]["difference"] == pytest.approx(4 / 7)
+    assert set(found["against"]["macro"]["f1"]) == {"difference", "interval", "p"}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda two: {**two, "labels": ["Oedema"]}, "in.jsonl:2.*Oedema"),
+        (lambda two: {"id": "2", "labels": []}, "in.jsonl:2: no predicted"),
+        (lambda two: {**two, "predicted": "Edema"}, "in.jsonl:2: a list"),
+        (lambda two: [], "in.jsonl:2: a JSON object"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, change, message):
+    source = lines(tmp_path / "in.jsonl", [LINES[0], change(LINES[1])])
+    with pytest.raises(ChexReasonError, match=message):
+        score(tmp_path, input=source)
+
+
+def test_other_errors_say_what_to_do(tmp_path):
+    source = lines(tmp_path / "in.jsonl", LINES)
+    with pytest.raises(ChexReasonError, match="stage.input"):
+        score(tmp_path)
+    with pytest.raises(ChexReasonError, match="Did you mean Edema"):
+        score(tmp_path, input=source, labels=["Edemma"])
+    with pytest.raises(ChexReasonError, match="1 ids are in one file only, e.g. '3'"):
+        score(tmp_path, input=source, against=lines(tmp_path / "b.jsonl", LINES[:2]))
+    moved = [*LINES[:2], LINES[2] | {"patient": "z"}]
+    with pytest.raises(ChexReasonError, match="'3' belongs to another patient"):
+        score(tmp_path, input=source, against=lines(tmp_path / "c.jsonl", moved))
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(ChexReasonError, match="no predictions"):
+        score(tmp_path, input=str(tmp_path / "empty.jsonl"))
