@@ -12,10 +12,10 @@ import importlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -93,17 +93,26 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     Raises:
         ChexReasonError: a key that `cls` lacks (with the nearest one it has), a missing key, or a wrong type.
     """
-    known = {field.name for field in fields(cls) if field.init}
+    kinds = {field.name: get_type_hints(cls)[field.name] for field in fields(cls) if field.init}
     values = {key: value for key, value in values.items() if key != "_target_"}
     for key in values:
-        if key not in known:
-            raise ChexReasonError(f"{where}.{key}: there is no such key.{_suggest(key, known)}")
+        if key not in kinds:
+            raise ChexReasonError(f"{where}.{key}: there is no such key.{_suggest(key, set(kinds))}")
+    inner = {key: value for key, value in values.items() if is_dataclass(kinds[key]) and isinstance(value, dict)}
+    plain = {key: value for key, value in values.items() if key not in inner}
+    flat = make_dataclass("Flat", [(key, kinds[key]) for key in plain])
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
+        typed = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(flat), plain))
     except OmegaConfBaseException as error:
-        key = f"{where}.{error.full_key}" if error.full_key else where
-        message = str(error.msg or error).splitlines()[0]
-        raise ChexReasonError(f"{key}: {message}. Type wanted: {_wanted(cls, error.full_key)}") from None
+        key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
+        wanted = kinds.get(re.split(r"[.\[]", key)[0], cls)
+        raise ChexReasonError(f"{where}.{key}: {message} Wanted: {getattr(wanted, '__name__', wanted)}") from None
+    assert isinstance(typed, dict)
+    nested = {key: build(kinds[key], value, f"{where}.{key}") for key, value in inner.items()}
+    try:
+        return cls(**typed, **nested)
+    except TypeError as error:
+        raise ChexReasonError(f"{where}: {error}") from None
 
 
 def described_by(group: str, values: dict[str, Any]) -> type:
@@ -148,10 +157,11 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
-    if GlobalHydra.instance().is_initialized():
-        return hydra_compose("config", list(overrides))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", list(overrides))
+    with readable_errors(overrides):
+        if GlobalHydra.instance().is_initialized():
+            return hydra_compose("config", list(overrides))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra_compose("config", list(overrides))
 
 
 @contextmanager
@@ -173,7 +183,7 @@ def _explain(error: Exception, overrides: list[str]) -> str:
         try:
             node = OmegaConf.select(compose(others), parent) if parent else compose(others)
             siblings = {str(name) for name in node} if isinstance(node, DictConfig) else set()
-        except (HydraException, OmegaConfBaseException):
+        except (ChexReasonError, OmegaConfBaseException):
             siblings = set()
         return f"{key}: there is no such key.{_suggest(leaf, siblings)}"
     missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
@@ -191,15 +201,3 @@ def _suggest(word: str, valid: set[str]) -> str:
     nearest = f" Did you mean {near[0]}?" if near else ""
     return f"{nearest} Valid: {', '.join(sorted(valid))}"
 
-
-def _wanted(cls: type, key: str | None) -> str:
-    """The declared type of a dotted key, for an error message."""
-    kind: Any = cls
-    for part in re.split(r"[.\[]", key or ""):
-        if not is_dataclass(kind):
-            break
-        named = {field.name: field.type for field in fields(kind)}
-        if part not in named:
-            break
-        kind = named[part]
-    return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))

@@ -15,13 +15,13 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
@@ -44,7 +44,8 @@ class Plan:
     config: schema.Config
     order: dict[str, Any]  # all that a process needs to execute it: written to run.json
     folder: Path
-    torch: bool
+    torch: bool  # needs a process of its own
+    reusable: bool  # a complete run is as good as a new one
 
 
 def main() -> None:
@@ -55,8 +56,7 @@ def main() -> None:
     try:
         with schema.readable_errors(overrides):
             if {"-c", "--cfg"} & set(arguments):
-                shown = overrides[1:] if "--cfg" in arguments or "-c" in arguments else overrides
-                schema.check(schema.compose([word for word in shown if "=" in word]))
+                schema.check(schema.compose([word for word in overrides if "=" in word]))
             _application()
     except RunFailed as error:
         sys.exit(f"chexreason: {error}")
@@ -84,7 +84,10 @@ def execute(cfg: DictConfig, overrides: Sequence[str]) -> Path:
     plan = plan_run(cfg, overrides)
     plan.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(plan.folder / ".lock")
-    if lock.acquire(blocking=False) is None or not lock.is_locked:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"[{plan.config.stage.name}] another process has {plan.folder}; waiting", file=sys.stderr, flush=True)
         lock.acquire()
     with lock:
         return _execute(plan)
@@ -92,8 +95,7 @@ def execute(cfg: DictConfig, overrides: Sequence[str]) -> Path:
 
 def _execute(plan: Plan) -> Path:
     stage = plan.config.stage
-    tool = bool(getattr(stage, "output", None))  # writes where the user said, so it must run each time
-    if runs.is_complete(plan.folder) and not plan.config.force and not tool and stage.name != "pipeline":
+    if plan.reusable and runs.is_complete(plan.folder) and not plan.config.force:
         print(f"[{stage.name}] reused {plan.folder}", file=sys.stderr, flush=True)
         return plan.folder
     if plan.config.force:
@@ -129,8 +131,8 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     module = schema.stage_module(config.stage.name)
     plain = schema.as_dict(cfg)
     used = {name: plain[name] for name in module.USES}
-    if config.stage.name == "pipeline":
-        plain["stage"] |= {"inherited": _inherited(overrides, {"stage"})}
+    if "inherited" in plain["stage"]:
+        plain["stage"]["inherited"] = _inherited(overrides, {"stage"})
     if "model" in used and config.model.made_by is None:
         from chexreason.models.weights import require_weights
 
@@ -164,7 +166,9 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
         "inputs": identity["inputs"],
         "command": shlex.join([*COMMAND.split(), *overrides]),
     }
-    return Plan(config, order, folder, module.TORCH)
+    # A stage that writes where the user said, or says so itself, must run each time.
+    reusable = not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage)
+    return Plan(config, order, folder, module.TORCH, reusable)
 
 
 def parent_run(cfg: DictConfig, overrides: Sequence[str], line: str) -> Path:

@@ -21,6 +21,12 @@ class Settings:
 
 USES = ()
 TORCH = False
+RUNS = "{runs}"  # in a step: the folders of the runs of all steps before it
+
+
+def reusable(settings: Settings) -> bool:
+    """The pipeline itself is never reused: its steps are."""
+    return False
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -30,7 +36,15 @@ def execute(run: Run) -> dict[str, Any]:
     for number, step in enumerate(run.settings.steps, start=1):
         clock = time.perf_counter()
         run.note(f"step {number}/{len(run.settings.steps)}: {step}")
-        folder = run.launch([*run.settings.inherited, *shlex.split(step)])
+        so_far = f"[{','.join(finished.values())}]"
+        words = shlex.split(step.replace(RUNS, so_far))
+        said = {_root(word) for word in words}
+        inherited = [word for word in run.settings.inherited if _root(word) not in said]
+        folder = run.launch([*inherited, *words])
         finished[step] = folder.name
         run.note(f"step {number}/{len(run.settings.steps)} took {time.perf_counter() - clock:.0f} s")
     return {"runs": finished}
+
+
+def _root(override: str) -> str:
+    return override.split("=")[0].split(".")[0]

@@ -6,7 +6,7 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Nih:
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
-        return records.checked(self._drawn(self.read()), self.missing)
+        return records.checked(self._noted(self._drawn(self.read())), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the table; image files are not looked at yet."""
@@ -66,7 +66,7 @@ class Nih:
         table = StudyTable(
             self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table
         )
-        return records.with_consistency(self._outside(records.choose(table, self.split, self.views)))
+        return self._noted(self._inside(records.choose(table, self.split, self.views)))
 
     def _lists(self, root: Path) -> dict[str, str] | None:
         """Image name -> official split; None where the lists are not there."""
@@ -80,15 +80,20 @@ class Nih:
             )
         return {name: split for split, file in LISTS.items() for name in (folder / file).read_text().split()}
 
-    def _outside(self, table: StudyTable) -> StudyTable:
-        scored = [finding for finding in FINDINGS if finding in self.findings]
-        # NIH gives every image at least one name, so an image with nothing scored has its findings elsewhere.
-        outside = (table.records[scored] != 1.0).all(axis=1)
-        if self.outside == "drop":
-            return table.without(outside, "all its findings lie outside those scored")
-        if self.outside != "keep":
+    def _inside(self, table: StudyTable) -> StudyTable:
+        if self.outside not in ("keep", "drop"):
             raise ChexReasonError(f"dataset.outside={self.outside!r}: one of keep, drop is wanted")
-        return table.noting(all_its_findings_lie_outside_those_scored=outside.sum())
+        reason = "all its findings lie outside those scored"
+        return table.without(self._outside(table), reason) if self.outside == "drop" else table
+
+    def _noted(self, table: StudyTable) -> StudyTable:
+        facts = replace(table, noted={}).noting(all_its_findings_lie_outside_those_scored=self._outside(table).sum())
+        return records.with_consistency(facts)
+
+    def _outside(self, table: StudyTable) -> pd.Series:
+        """Images with nothing scored: NIH names something for every image, so their findings lie elsewhere."""
+        scored = [finding for finding in FINDINGS if finding in self.findings]
+        return (table.records[scored] != 1.0).all(axis=1)
 
     def _drawn(self, table: StudyTable) -> StudyTable:
         """A seeded draw that does not depend on the order of the table's rows."""

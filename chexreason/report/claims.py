@@ -1,0 +1,189 @@
+"""The paper's claims (claims.toml) checked on the runs at hand and on the paper's own numbers.
+
+A claim is a difference and the sign that it should have. On the runs at hand it holds where the difference's whole 95 %
+interval lies on the claimed side, does not hold where the whole interval lies on the other, and else is undecided.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chexreason import metrics
+from chexreason.labels import NIH_SHARED, in_order
+from chexreason.report import published
+from chexreason.report.study import Result, Study
+from chexreason.report.tables import TAKE, Table, Value
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+FILE = Path(__file__).with_name("claims.toml")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of claims.toml; its comment there describes the fields."""
+
+    id: str
+    claim: str
+    section: str
+    metric: str
+    expect: str
+    of: dict[str, str]
+    than: dict[str, str]
+    published: dict[str, Any]
+    margin: float = 0.0
+    labels: str = "own"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found: `effect` is of minus than. `interval` and `p` are None where only published numbers exist."""
+
+    verdict: str
+    effect: float
+    of: str
+    than: tuple[str, ...]
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    paired: bool | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim with its verdict here (None: no runs for it) and in the paper's numbers (None: not printed there)."""
+
+    claim: Claim
+    here: Verdict | None
+    paper: Verdict | None
+    needs: dict[str, Any] = field(default_factory=dict)  # what must be run for it, where nothing is at hand
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **{key: getattr(self.claim, key) for key in ("id", "claim", "section", "metric", "expect", "margin", "labels")},
+            "here": asdict(self.here) if self.here else None,
+            "paper": asdict(self.paper) if self.paper else None,
+            "needs": self.needs,
+        }
+
+
+@lru_cache(maxsize=1)
+def claims() -> tuple[Claim, ...]:
+    """Every claim of claims.toml."""
+    with FILE.open("rb") as stream:
+        return tuple(Claim(**entry) for entry in tomllib.load(stream)["claim"])
+
+
+def check(study: Study) -> list[Checked]:
+    """Every claim, checked on the study and on the published numbers."""
+    return [_check(claim, study) for claim in claims()]
+
+
+def table(checked: list[Checked]) -> Table:
+    """One row per claim that runs at hand or the paper's numbers can speak to."""
+    rows = []
+    for one in checked:
+        here, paper = one.here, one.paper
+        effect = None
+        if here:
+            low, high = here.interval or (None, None)
+            effect = Value(here.effect, low, high, paper.effect if paper else None, signed=True)
+        rows.append(
+            (one.claim.claim, one.claim.section, here.verdict if here else "no runs", effect)
+            + ((paper.verdict, Value(paper.effect, signed=True)) if paper else (None, None))
+        )
+    columns = ("Claim", "Section", "Here", "Effect here", "The paper's numbers", "Effect in the paper")
+    return Table("claims", "The paper's claims", columns, tuple(rows), NOTE)
+
+
+NOTE = (
+    "The effect is the difference in the claim's metric (macro-F1 unless it says otherwise) with its 95 % bootstrap "
+    "interval, paired where both runs read the same images. The paper prints no per-image answers, so its own numbers "
+    "are judged by their sign alone."
+)
+
+
+def _check(claim: Claim, study: Study) -> Checked:
+    ours, rivals = _matching(study, claim.of), _matching(study, claim.than)
+    paper = _in_paper(claim)
+    if ours:
+        of = ours[-1]
+        rivals = [one for one in rivals if one is not of and (one.site != of.site or one.dataset == of.dataset)]
+    if not ours or not rivals:
+        return Checked(claim, None, paper, {"of": claim.of, "than": claim.than})
+    return Checked(claim, _here(claim, study, of, rivals), paper)
+
+
+def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdict:
+    take, sides = TAKE[claim.metric], [of, *rivals]
+    labels: tuple[str, ...] = ()
+    if claim.labels == "matched":
+        labels = tuple(in_order(set.intersection(*(set(one.labels) for one in sides))))
+    scores = [study.scores(one, labels) for one in sides]
+    effect = _effect(claim, np.array([float(take(point)) for point, _ in scores]))
+    cloud = _effect(claim, np.stack([take(many) for _, many in scores]))
+    found = metrics.difference(float(effect), cloud)
+    low, high = found["interval"]
+    return Verdict(
+        verdict=verdict(claim, low, high),
+        effect=float(effect),
+        of=f"{study.title(of.arm)} on {of.dataset}",
+        than=tuple(f"{study.title(one.arm)} on {one.dataset}" for one in rivals),
+        interval=(low, high),
+        p=found["p"],
+        paired=all(of.is_paired_with(one) for one in rivals),
+    )
+
+
+def _in_paper(claim: Claim) -> Verdict | None:
+    def number(table_: str, row: str) -> float | None:
+        if claim.labels == "matched":
+            return published.macro_f1(table_, row, NIH_SHARED)
+        return published.number(table_, row, claim.metric)
+
+    sides = [claim.published["of"], *claim.published["than"]]
+    values = [number(*side) for side in sides]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    effect = float(_effect(claim, np.array(known)))
+    names = [f"{row} (Table {table_})" for table_, row in sides]
+    return Verdict(verdict(claim, effect, effect), effect, names[0], tuple(names[1:]))
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """The verdict on an effect known to lie in [low, high]."""
+    if claim.expect == "lower":
+        low, high = -high, -low
+    # "No worse" is an inequality that the bound itself satisfies; "higher" and "lower" are strict.
+    if low > -claim.margin or (claim.expect == "no_worse" and low == -claim.margin):
+        return HOLDS
+    return FAILS if high < -claim.margin else UNDECIDED
+
+
+def _effect(claim: Claim, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """First row minus the rival to pass: the best of the others or, where the claim is `lower`, the least."""
+    rivals = values[1:].min(axis=0) if claim.expect == "lower" else values[1:].max(axis=0)
+    return values[0] - rivals
+
+
+def _matching(study: Study, wanted: dict[str, str]) -> list[Result]:
+    """Results that a selector describes, oldest first; variants with other settings than the latest run stay out."""
+
+    def facts(result: Result) -> dict[str, str]:
+        arm = result.arm
+        return {
+            "model": arm.paper_model,
+            "checkpoint": arm.checkpoint,
+            "prompt": arm.prompt,
+            "reward": arm.reward,
+            "site": result.site,
+        }
+
+    found = [one for one in study.results if not one.arm.variant and wanted.items() <= facts(one).items()]
+    return sorted(found, key=lambda one: one.evaluations[-1].manifest["finished"])

@@ -1,0 +1,214 @@
+"""The paper's Figures 1-3 and the per-label transfer plot, redrawn from logged data, as vector and as PNG.
+
+Colours are Okabe and Ito's (2008), which stay apart under every common form of colour blindness; lines differ in dash
+and dots in shape as well, so that the figures survive a grey printer.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chexreason.report import transfer
+from chexreason.report.published import PROMPTS
+from chexreason.report.study import Study, Training
+from chexreason.runs import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+SMOOTHING = 0.95  # Figures 2 and 3
+THEMES = {"light": ("#ffffff", "#222222", "#dddddd"), "dark": ("#16191d", "#e6e6e6", "#3a4048")}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure: its caption, and how to draw it in a theme (light or dark)."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Canvas]
+
+    def svg(self, theme: str = "light") -> str:
+        """The figure as SVG text, the same text for the same data."""
+        stream = io.StringIO()
+        with _theme(theme, self.name):
+            self.draw().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        return stream.getvalue()
+
+    def save(self, folder: Path) -> None:
+        """Write <name>.svg and <name>.png."""
+        write_text(folder / f"{self.name}.svg", self.svg())
+        with _theme("light", self.name):
+            self.draw().savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+
+
+def figures(study: Study) -> list[Figure]:
+    """Every figure that the runs at hand have data for."""
+    made = []
+    tuned = [run for run in study.trainings if run.stage == "sft" and len(run.series("loss")[0])]
+    if tuned:
+        made.append(Figure("figure1", "Figure 1. Supervised fine-tuning", FIGURE_1, lambda: _sft(tuned)))
+    for number, reward in ((2, "nuanced"), (3, "hard")):
+        runs = [run for run in study.trainings if run.arm.reward == reward and len(run.series("reward")[0])]
+        if runs:
+            title = f"Figure {number}. GRPO with the {reward} reward"
+            made.append(Figure(f"figure{number}", title, FIGURES_2_3, lambda runs=runs: _grpo(runs)))  # type: ignore[misc]
+    others = [run for run in study.trainings if run.stage == "grpo" and run.arm.reward not in ("nuanced", "hard")]
+    for reward in sorted({run.arm.reward for run in others if len(run.series("reward")[0])}):
+        runs = [run for run in others if run.arm.reward == reward]
+        draw = lambda runs=runs: _grpo(runs)  # noqa: E731
+        made.append(Figure(f"figure_grpo_{reward}", f"GRPO with the {reward} reward", FIGURES_2_3, draw))
+    pairs = transfer.transfers(study)
+    if pairs:
+        made.append(Figure("transfer", "Transfer by label", TRANSFER, lambda: _transfer(study, pairs)))
+    return made
+
+
+FIGURE_1 = "Token accuracy (left) and loss (right) on the training traces, by output format."
+FIGURES_2_3 = (
+    "Total reward, mean of the reward function and completion length in tokens. Faint: as logged at each step; "
+    f"bold: exponential moving average with factor {SMOOTHING}."
+)
+TRANSFER = (
+    "F1 per label on CheXpert (circle) and NIH (diamond), on the labels that both have, with 95 % bootstrap intervals. "
+    "A diamond left of its circle is a loss in transfer."
+)
+
+
+def smooth(values: NDArray[np.float64], factor: float = SMOOTHING) -> NDArray[np.float64]:
+    """Exponential moving average, divided by the weight seen so far so that it does not start from zero."""
+    averages, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = factor * total + (1 - factor) * value, factor * weight + (1 - factor)
+        averages.append(total / weight)
+    return np.array(averages)
+
+
+def _sft(runs: Sequence[Training]) -> Canvas:
+    canvas, (accuracy, loss) = _panels(2)
+    titles = _titles(runs)
+    for place, (run, title) in enumerate(zip(runs, titles, strict=True)):
+        for axes, name in ((accuracy, "mean_token_accuracy"), (loss, "loss")):
+            axes.plot(*run.series(name), label=title, **_style(place))
+    _label(accuracy, "Mean token accuracy")
+    _label(loss, "Training loss")
+    _legend(canvas, accuracy, len(runs))
+    return canvas
+
+
+def _grpo(runs: Sequence[Training]) -> Canvas:
+    canvas, panels = _panels(3)
+    names = ("reward", _reward_function(runs[0]), "completions/mean_length")
+    titles = _titles(runs)
+    for axes, name in zip(panels, names, strict=True):
+        for place, (run, title) in enumerate(zip(runs, titles, strict=True)):
+            steps, values = run.series(name)
+            style = _style(place)
+            axes.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
+            axes.plot(steps, smooth(values), label=title, **style | {"linewidth": 2.2})
+    for axes, title in zip(panels, ("Reward", "Reward function, mean", "Completion length (tokens)"), strict=True):
+        _label(axes, title)
+    _legend(canvas, panels[0], len(runs))
+    return canvas
+
+
+def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
+    from matplotlib.figure import Figure as Canvas
+
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    height = 0.9 + max(len(pair.labels) for pair in pairs) * 0.32
+    canvas = Canvas(figsize=(2.2 + 2.9 * columns, rows * height), layout="constrained")
+    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    marks = (("CheXpert", COLOURS[0], "o", -0.14), ("NIH", COLOURS[1], "D", 0.14))
+    for axes, pair in zip(grid.flat, pairs, strict=False):
+        points = transfer.per_label(study, pair)
+        for place, (_, here, there) in enumerate(points):
+            for one, (site, colour, shape, shift) in zip((here, there), marks, strict=True):
+                axes.plot([one.low, one.high], [place + shift] * 2, color=colour, alpha=0.45, linewidth=2)
+                name = site if place == 0 else None
+                axes.plot([one.ours], [place + shift], shape, color=colour, markersize=5.5, label=name)
+        axes.set_yticks(range(len(points)), [label for label, _, _ in points])
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_title(study.title(pair.arm), fontsize=9.5)
+        axes.grid(axis="x")
+    grid.flat[0].invert_yaxis()
+    for axes in list(grid.flat)[len(pairs) :]:
+        axes.set_visible(False)
+    for axes in list(grid.flat)[max(0, len(pairs) - columns) : len(pairs)]:
+        axes.set_xlabel("F1")
+        axes.tick_params(labelbottom=True)
+    _legend(canvas, grid.flat[0], 2)
+    return canvas
+
+
+def _reward_function(run: Training) -> str:
+    """The logged mean of the run's reward function: TRL's rewards/<function>/mean."""
+    logged = sorted({key for entry in run.log for key in entry if key.startswith("rewards/") and key.endswith("/mean")})
+    return next((key for key in logged if run.arm.reward in key), logged[0] if logged else "reward")
+
+
+def _panels(count: int) -> tuple[Canvas, Sequence[Axes]]:
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(3.6 * count, 3.2), layout="constrained")
+    return canvas, list(canvas.subplots(1, count))
+
+
+def _label(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("Step")
+    axes.grid()
+
+
+def _legend(canvas: Canvas, axes: Axes, entries: int) -> None:
+    """One legend under all panels; none where there is nothing to tell apart."""
+    if entries > 1:
+        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, 4), frameon=False)
+
+
+def _style(place: int) -> dict[str, object]:
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
+
+
+def _titles(runs: Sequence[Training]) -> list[str]:
+    """Format, and whatever else differs between these runs: model, seed, or the run itself."""
+    models, seeds = {run.arm.model for run in runs}, {run.manifest["config"].get("seed") for run in runs}
+    titles = []
+    for run in runs:
+        parts = [PROMPTS.get(run.arm.prompt, run.arm.prompt)]
+        parts += [run.arm.model] if len(models) > 1 else []
+        parts += [f"seed {run.manifest['config'].get('seed')}"] if len(seeds) > 1 else []
+        titles.append(", ".join(parts))
+    repeated = {title for title in titles if titles.count(title) > 1}
+    return [
+        f"{title}, {run.folder.name.rpartition('-')[2]}" if title in repeated else title
+        for run, title in zip(runs, titles, strict=True)
+    ]
+
+
+@contextmanager
+def _theme(theme: str, salt: str) -> Iterator[None]:
+    from matplotlib import rc_context
+
+    back, ink, grid = THEMES[theme]
+    ink_keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
+    with rc_context(
+        dict.fromkeys(ink_keys, ink)
+        | dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), back)
+        | {"grid.color": grid, "grid.linewidth": 0.6, "axes.axisbelow": True, "font.size": 9}
+        | {"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": salt}
+    ):
+        yield
