@@ -64,8 +64,12 @@ def answers(
     predicted: Sequence[Collection[str] | None],
     labels: Sequence[str],
     patients: Sequence[Hashable] | None = None,
+    ignored: Sequence[Collection[str]] | None = None,
 ) -> Answers:
     """Arrays from sets of labels; `predicted` is None where parsing failed, `patients` None where each record is one's.
+
+    `ignored` names, per record, the labels that are neither true nor false there (uncertain ones, by policy): nothing
+    that is predicted for them counts.
 
     Raises:
         ChexReasonError: no records, no labels, or sequences of unequal length.
@@ -73,15 +77,18 @@ def answers(
     if not labels or not truth:
         raise ChexReasonError(f"nothing to score: {len(truth)} records, {len(labels)} labels")
     patients = range(len(truth)) if patients is None else patients
-    if not len(truth) == len(predicted) == len(patients):
-        raise ChexReasonError(
-            f"one entry per record is wanted: {len(truth)} truths, {len(predicted)} predictions, {len(patients)} patients"
-        )
+    ignored = [()] * len(truth) if ignored is None else ignored
+    counts = [len(truth), len(predicted), len(patients), len(ignored)]
+    if len(set(counts)) > 1:
+        raise ChexReasonError(f"one truth, prediction, patient (and ignored set) per record is wanted, not {counts}")
     # Numbered in order of appearance: any hashable id will do, and no two sort orders can disagree.
     codes: dict[Hashable, int] = {}
     numbered = np.array([codes.setdefault(patient, len(codes)) for patient in patients])
     failed = np.array([chosen is None for chosen in predicted])
-    return Answers(tuple(labels), indicator(truth, labels), indicator(predicted, labels), failed, numbered)
+    counted = ~indicator(ignored, labels)
+    return Answers(
+        tuple(labels), indicator(truth, labels) & counted, indicator(predicted, labels) & counted, failed, numbered
+    )
 
 
 def scores(given: Answers) -> Scores:
@@ -116,6 +123,7 @@ def summary(
     resamples: int = 10_000,
     seed: int = 0,
     exclude_failures: bool = False,
+    ignored: Sequence[Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Every metric with its 95 % interval over patients, as JSON-able values.
 
@@ -123,7 +131,7 @@ def summary(
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
     "filtered to the valid labels before evaluation").
     """
-    everything = answers(truth, predicted, labels, patients)
+    everything = answers(truth, predicted, labels, patients, ignored)
     answered = everything.select(~everything.failed) if not everything.failed.all() else None
     if exclude_failures and answered is None:
         raise ChexReasonError(f"all {len(truth)} records are failures: there is nothing to score without them")

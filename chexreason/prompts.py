@@ -1,8 +1,40 @@
-"""Placeholder of the owner's file."""
+"""Prompts: an instruction and the grammar of its output, made into chat messages."""
+
 from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
+
+from chexreason.completion import grammar_named
+
+
 @dataclass(frozen=True)
 class Prompt:
+    """One of the study's instruction formats (sections 4.1 and 4.2)."""
+
     name: str
-    grammar: str
+    grammar: str  # tags | braces | labels: see chexreason/completion.py
+    cue: str  # the design cue in Table 1's words
+    section: str  # where the paper describes it
     instruction: str
+
+
+def messages(instruction: str, completion: str | None = None) -> list[dict[str, Any]]:
+    """A chat of one image and one instruction, with the assistant's turn when there is one."""
+    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}
+    if completion is None:
+        return [user]
+    return [user, {"role": "assistant", "content": [{"type": "text", "text": completion}]}]
+
+
+def write_answer(grammar: str, thoughts: str, labels: list[str]) -> str:
+    """A completion in `grammar`: the reasoning where the grammar has any, then the labels."""
+    return grammar_named(grammar).write(thoughts, labels)
+
+
+def all_prompts() -> list[Prompt]:
+    """Every prompt under conf/prompt, in the order of their names."""
+    from chexreason.config import CONF, as_dict, compose, group
+
+    names = sorted(path.stem for path in (CONF / "prompt").glob("*.yaml"))
+    return [group("prompt", as_dict(compose((f"prompt={name}",)))["prompt"]) for name in names]

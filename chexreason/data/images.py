@@ -104,8 +104,9 @@ def _decode_dicom(content: bytes, name: str) -> Image.Image:
         raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
     pixels = data.pixel_array
     if int(data.SamplesPerPixel) == 3:
-        colour = convert_color_space(pixels, data.PhotometricInterpretation, "RGB")
-        return Image.fromarray(_scaled(colour, 2**data.BitsStored - 1), "RGB")
+        if data.PhotometricInterpretation != "RGB":
+            pixels = convert_color_space(pixels, data.PhotometricInterpretation, "RGB")
+        return Image.fromarray(_scaled(pixels, 2**data.BitsStored - 1))
     grey = apply_voi_lut(apply_modality_lut(pixels, data), data).astype(np.float32)
     low, high = float(grey.min()), float(grey.max())
     grey = (grey - low) * (255.0 / max(high - low, 1e-6))

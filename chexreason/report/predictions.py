@@ -21,6 +21,7 @@ class Prediction:
     patient: str
     labels: tuple[str, ...]
     predicted: tuple[str, ...] | None
+    ignored: tuple[str, ...] = ()  # labels that count neither way for this record
     failure: str | None = None
     completion: str = ""
     path: str = ""
@@ -48,6 +49,7 @@ def as_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> metr
         [one.predicted for one in predictions],
         labels,
         [one.patient for one in predictions],
+        [one.ignored for one in predictions],
     )
 
 
@@ -78,6 +80,7 @@ def _parse(line: str, where: str) -> Prediction:
         patient=str(value.get("patient", value["id"])),
         labels=labels,
         predicted=None if predicted is None else _names(predicted, where),
+        ignored=_names(value.get("ignored", []), where),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         path=str(value.get("path", "")),

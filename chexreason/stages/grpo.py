@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, read_json, write_json
+from chexreason.runs import Run, write_json
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,14 @@ def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` and log.jsonl, returns how reward, entropy and clipping went."""
     from trl import GRPOConfig, GRPOTrainer
 
+    from chexreason.data.curated import curated_studies
     from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
     from chexreason.models.processors import load_processor
     from chexreason.models.training import ADAPTER, CHECKPOINTS, RunLog, last_checkpoint, quiet_progress, with_images
     from chexreason.tracking import tracked
 
     settings = run.settings
-    studies, root = read_studies(run.parents["curated"])
+    studies, root = curated_studies(run.parents["curated"], "rl")
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)
@@ -146,21 +146,6 @@ class RewardFunction:
             log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))
         log_metric("failure_rate", sum(one.answer.failure is not None for one in scored) / len(scored))
         return [one.reward for one in scored]
-
-
-def read_studies(folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """The curated RL studies with their positive labels, and the root that their paths are relative to."""
-    import pandas as pd
-
-    from chexreason.labels import FINDINGS
-
-    table = pd.read_csv(folder / "rl.csv", dtype={"path": str, "patient": str})
-    labels = [[finding for finding in FINDINGS if row[finding] == 1] for _, row in table.iterrows()]
-    studies = [
-        {"path": path, "patient": patient, "labels": positive}
-        for path, patient, positive in zip(table["path"], table["patient"], labels, strict=True)
-    ]
-    return studies, Path(read_json(folder / "card.json")["root"])
 
 
 def label_frequencies(label_sets: list[list[str]]) -> dict[str, float]:

@@ -52,6 +52,7 @@ def execute(run: Run) -> dict[str, Any]:
         resamples=settings.resamples,
         seed=run.seed,
         exclude_failures=settings.exclude_failures,
+        ignored=[one.ignored for one in given],
     )
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)

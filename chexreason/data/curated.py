@@ -1,0 +1,24 @@
+"""The studies of a curate run, as the training stages take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chexreason.data.records import label_sets
+from chexreason.data.sites.curated import Curated
+
+
+def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
+    """The studies of one curated set (sft | rl | validation) and the root that their paths are relative to.
+
+    Each is {"path", "patient", "labels"}, labels being its positive findings in CheXpert's order.
+    """
+    table = Curated(root=str(folder), split=split).load()
+    studies = [
+        {"path": path, "patient": patient, "labels": labels}
+        for path, patient, labels in zip(
+            table.records["path"], table.records["patient"], label_sets(table), strict=True
+        )
+    ]
+    return studies, table.root

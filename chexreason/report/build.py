@@ -1,0 +1,160 @@
+"""A study made into files: report.html, report.md, tables/, figures/ and claims.json."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chexreason
+from chexreason.report import claims, figures, gallery, render, tables, transfer
+from chexreason.report.figures import Figure
+from chexreason.report.study import Study
+from chexreason.report.tables import Table
+from chexreason.runs import write_json, write_text
+
+PAGE = Path(__file__).with_name("page")
+TITLE = "Reasoning-trained chest X-ray models: results"
+VERDICTS = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "open", "no runs": "open"}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that the report shows."""
+
+    headline: Table
+    tables: list[Table]
+    transfer: list[Table]
+    claims: list[claims.Checked]
+    figures: list[Figure]
+
+
+def contents(study: Study) -> Contents:
+    """Tables, claims and figures of a study."""
+    moved = transfer.table(study)
+    return Contents(
+        headline=tables.headline(study),
+        tables=tables.paper_tables(study),
+        transfer=[*([moved] if moved.rows else []), tables.prevalence(study), transfer.published_table()],
+        claims=claims.check(study),
+        figures=figures.figures(study),
+    )
+
+
+def write(study: Study, folder: Path, count: int, seed: int, embed_credentialed: bool) -> Contents:
+    """Write every file of the report into `folder`; `count` cases of each test set go into the gallery."""
+    made = contents(study)
+    for table in [made.headline, *made.tables, *made.transfer, claims.table(made.claims)]:
+        for suffix, form in (("md", render.markdown), ("csv", render.tidy_csv), ("tex", render.latex)):
+            write_text(folder / "tables" / f"{table.name}.{suffix}", form(table))
+    for figure in made.figures:
+        figure.save(folder / "figures")
+    write_json(folder / "claims.json", [one.as_json() for one in made.claims])
+    write_text(folder / "report.md", markdown(study, made))
+    cases = gallery.cases(study, count, seed, folder, embed_credentialed)
+    write_text(folder / "report.html", html(study, made, cases))
+    return made
+
+
+def summary(study: Study, made: Contents) -> list[str]:
+    """What the report is about, in a few sentences."""
+    runs = Counter(manifest["stage"] for manifest in study.manifests)
+    counted = ", ".join(f"{number} {stage}" for stage, number in sorted(runs.items()))
+    sentences = [f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} models on {len(study.datasets)} test sets."]
+    if any(gallery.is_phantom(result.evaluations[0]) for result in study.results):
+        sentences.append(
+            "Phantom world: synthetic radiographs and stand-in models of a few million parameters. The paper's numbers "
+            "stand beside them to show the shape of each table, not as a standard to reach."
+        )
+    verdicts = Counter(one.here.verdict for one in made.claims if one.here)
+    silent = sum(one.here is None for one in made.claims)
+    said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
+    sentences.append(
+        f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; {silent} have no runs yet."
+    )
+    if study.problems:
+        sentences.append(f"{len(study.problems)} run folders were left out: see Runs.")
+    return sentences
+
+
+SAID = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNDECIDED: "are undecided"}
+
+
+def markdown(study: Study, made: Contents) -> str:
+    """The report without its gallery."""
+    parts = [f"# {TITLE}", *summary(study, made)]
+    if made.headline.rows:
+        parts.append(render.markdown(made.headline))
+    for heading, found in (("Tables", made.tables), ("Transfer", made.transfer)):
+        if found:
+            parts += [f"## {heading}", *map(render.markdown, found)]
+    if made.figures:
+        parts.append("## Figures")
+        parts += [f"![{one.title}](figures/{one.name}.svg)\n\n**{one.title}.** {one.caption}" for one in made.figures]
+    parts += ["## Claims", render.markdown(claims.table(made.claims)), "## Runs"]
+    parts += [f"- {problem}" for problem in study.problems]
+    parts += [f"- `{manifest['name']}`: `{manifest['command']}`" for manifest in study.manifests]
+    parts.append("Research use only: not a medical device, not for diagnosis.")
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
+    """The self-contained page: no request leaves it, and no script but its own can run in it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    drawn = [
+        {"name": one.name, "title": one.title, "caption": one.caption}
+        | {theme: _data_uri(one.svg(theme)) for theme in ("light", "dark")}
+        for one in made.figures
+    ]
+    linked = any(case["link"] for case in cases)
+    return engine.get_template("page.html.j2").render(
+        title=TITLE,
+        version=chexreason.__version__,
+        style=Markup(style),
+        script=Markup(script),
+        style_digest=_digest(style),
+        script_digest=_digest(script),
+        parts=render.parts,
+        verdicts=VERDICTS,
+        summary=summary(study, made),
+        headline=made.headline,
+        tables=made.tables,
+        transfer=made.transfer,
+        figures=drawn,
+        claims=claims.table(made.claims),
+        cases=cases,
+        gallery_note="A sample of each test set. \u2713 found, + not in the truth, \u2212 missed."
+        + (" Images of credentialed data are linked where they lie, not embedded." if linked else ""),
+        runs=[_run(manifest) for manifest in study.manifests],
+        problems=study.problems,
+    )
+
+
+def _run(manifest: dict[str, Any]) -> dict[str, str]:
+    facts = [f"{manifest.get('wall_seconds', 0):.0f} s"]
+    memory = manifest.get("peak_memory_bytes") or {}
+    facts += [f"{name} memory {amount / 2**30:.1f} GiB" for name, amount in memory.items()]
+    git = manifest.get("git")
+    facts += [f"commit {git['commit'][:10]}{' (changed)' if git['dirty'] else ''}"] if git else []
+    return {
+        "name": manifest["name"],
+        "command": manifest["command"],
+        "facts": ", ".join([*facts, f"finished {manifest['finished']}"]),
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
+    }
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

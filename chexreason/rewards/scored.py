@@ -1,0 +1,30 @@
+"""What every reward returns: a number, the parts it is made of, and the answer it was given for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from chexreason.completion import Answer
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A completion's reward; `parts` add up to it."""
+
+    reward: float
+    parts: dict[str, float]
+    answer: Answer
+
+
+class Scorer(Protocol):
+    """A reward made ready for one grammar and one training set."""
+
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored: ...
+
+
+def jaccard(truth: Collection[str], predicted: Collection[str]) -> float:
+    """|Y and Y^| / |Y or Y^|; 1 for two empty sets, which agree that nothing is there."""
+    union = set(truth) | set(predicted)
+    return len(set(truth) & set(predicted)) / len(union) if union else 1.0

@@ -1,0 +1,79 @@
+"""The report: the paper's tables, figures and claims for the runs at hand, and a page to look at them.
+
+It reads run folders alone, so that it can be made again anywhere they are copied to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run, complete_runs, read_manifest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which runs, and what of their images the page may hold."""
+
+    name: str
+    parents: dict[str, str] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+    gallery: int = 60
+    embed_credentialed: bool = False
+    resamples: int = 10_000
+
+
+USES = ()
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Write the report into the run's folder; prints the macro-F1 table and where the page is."""
+    from chexreason.report import build, render, study
+
+    settings: Settings = run.settings
+    folders = [*run.parents.values(), *_named(settings.runs)]
+    if not folders:
+        folders = [folder for folder, _ in complete_runs(run.folder.parent) if folder != run.folder]
+    found = study.read(_with_ancestors(folders), settings.resamples)
+    for problem in found.problems:
+        run.note(problem)
+    if not found.results and not found.trainings:
+        raise ChexReasonError(
+            f"no complete evaluate, sft or grpo run in {run.folder.parent}: there is nothing to report.\n"
+            "  make one: python -m chexreason.run stage=evaluate dataset=phantom_chexpert make_missing=true"
+        )
+    run.note(f"{len(found.results)} results and {len(found.trainings)} training runs")
+    made = build.write(found, run.folder, settings.gallery, run.seed, settings.embed_credentialed)
+    if made.headline.rows:
+        print(render.text(made.headline))
+    print(f"report: {run.folder / 'report.html'}", flush=True)
+    return {
+        "results": len(found.results),
+        "tables": [table.name for table in made.tables],
+        "figures": [figure.name for figure in made.figures],
+        "claims": {one.claim.id: one.here.verdict for one in made.claims if one.here},
+    }
+
+
+def _named(paths: list[str]) -> list[Path]:
+    missing = [path for path in paths if not Path(path).is_dir()]
+    if missing:
+        raise ChexReasonError(f"stage.runs: there is no run folder {missing[0]}")
+    return [Path(path) for path in paths]
+
+
+def _with_ancestors(folders: list[Path]) -> list[Path]:
+    """The runs and those that they stand on: an evaluation brings the training whose curves belong to it."""
+    found: dict[Path, None] = {}
+    waiting = list(folders)
+    while waiting:
+        folder = waiting.pop(0)
+        if folder in found:
+            continue
+        found[folder] = None
+        parents = (read_manifest(folder) or {}).get("parents", {})
+        waiting += [parent for name in parents.values() if (parent := folder.parent / name).is_dir()]
+    return list(found)

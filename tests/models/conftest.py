@@ -1,0 +1,24 @@
+"""Stand-ins with random weights, saved to disk and loaded as any checkpoint is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chexreason.config import Model
+from chexreason.models.standins import build
+
+TEXTS = [
+    "Look at this chest radiograph and list its findings.",
+    "<think>The left base is dense, with a meniscus.</think>\n<solution>Pleural Effusion</solution>",
+] * 20
+
+
+@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    model, processor = build(request.param, TEXTS, vocabulary=600)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return Model(request.param, request.param, None, str(folder), "float32", "eager", 36, 36)

@@ -1,0 +1,69 @@
+"""LoRA on the language model alone, for both architectures, and digests that notice what moved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from chexreason.config import Model
+from chexreason.errors import ChexReasonError
+from chexreason.models.loading import (
+    adapter_digest,
+    add_lora,
+    frozen_digest,
+    load_adapter,
+    load_model,
+    only_language_model_trains,
+)
+
+PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
+
+
+def test_only_the_language_models_projections_train(checkpoint: Model) -> None:
+    model = add_lora(load_model(checkpoint), seed=0, **LORA)
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    layers = model.config.get_text_config().num_hidden_layers
+    assert len(names) == layers * len(PROJECTIONS) * 2, "an A and a B matrix for each projection of each layer"
+    assert all(".language_model." in name and "lora_" in name for name in names)
+    assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in names} == PROJECTIONS
+    assert not any("vision" in name or "visual" in name for name in names)
+
+
+def test_bare_projection_names_would_reach_the_vision_tower_and_are_refused(checkpoint: Model) -> None:
+    bare = get_peft_model(load_model(checkpoint), LoraConfig(target_modules="all-linear"))
+    with pytest.raises(ChexReasonError, match="language model"):
+        only_language_model_trains(bare)
+
+
+def test_the_seed_decides_the_adapter(checkpoint: Model) -> None:
+    digests = [adapter_digest(add_lora(load_model(checkpoint), seed=seed, **LORA)) for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_digests_notice_which_weights_moved(checkpoint: Model) -> None:
+    model = add_lora(load_model(checkpoint), seed=0, **LORA)
+    frozen, adapter = frozen_digest(model), adapter_digest(model)
+    with torch.no_grad():
+        next(weight for name, weight in model.named_parameters() if "lora_B" in name).add_(1.0)
+    assert frozen_digest(model) == frozen and adapter_digest(model) != adapter
+    with torch.no_grad():
+        next(weight for name, weight in model.named_parameters() if "lora_" not in name).add_(1e-3)
+    assert frozen_digest(model) != frozen
+
+
+def test_a_saved_adapter_comes_back(checkpoint: Model, tmp_path) -> None:
+    model = add_lora(load_model(checkpoint), seed=0, **LORA)
+    model.save_pretrained(tmp_path)
+    again = load_adapter(load_model(checkpoint), tmp_path, trainable=True)
+    assert adapter_digest(again) == adapter_digest(model)
+    assert any(weight.requires_grad for weight in again.parameters())
+    assert not any(weight.requires_grad for weight in load_adapter(load_model(checkpoint), tmp_path).parameters())
+
+
+def test_a_wrong_family_is_named(checkpoint: Model) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(ChexReasonError, match=f"holds a {checkpoint.family}"):
+        load_model(replace(checkpoint, family="llava"))

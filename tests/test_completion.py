@@ -1,0 +1,111 @@
+"""The parser: what counts as an answer, and what must never be read as one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexreason.completion import GRAMMARS, parse, parse_strict
+from chexreason.labels import FINDINGS
+
+ANY_GRAMMAR = sorted(GRAMMARS)
+
+
+def tags(solution: str, thoughts: str = "Dense left base.") -> str:
+    return f"<think>{thoughts}</think>\n<solution>{solution}</solution>"
+
+
+@pytest.mark.parametrize("grammar", ANY_GRAMMAR)
+@given(labels=st.lists(st.sampled_from(FINDINGS), min_size=1, unique=True))
+def test_what_a_grammar_writes_it_reads(grammar: str, labels: list[str]) -> None:
+    written = GRAMMARS[grammar].write("The left base is dense, with a meniscus.", labels)
+    for read in (parse, parse_strict):
+        answer = read(written, grammar)
+        assert set(answer.labels) == set(labels) and answer.failure is None
+        assert not (answer.unknown or answer.duplicates or answer.negated or answer.extraneous)
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("Edema", "no_think"),
+        ("<solution>Edema</solution>", "no_think"),
+        ("<think>a</think>", "no_solution"),
+        ("<think>a<solution>Edema</solution>", "unclosed"),
+        ("<think>a</think><solution>Edema", "unclosed"),
+        (tags("Edema") + "<solution>Fracture</solution>", "repeated_block"),
+        ("<think>a</think>" + tags("Edema"), "repeated_block"),
+        ("<solution>Edema</solution>" + "<think>a</think>", "no_solution"),
+        (tags(""), "empty"),
+        (tags("Nothing of note"), "no_valid_label"),
+    ],
+)
+def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
+    assert parse_strict(text, "tags").failure == failure
+
+
+@pytest.mark.parametrize(
+    ("solution", "labels"),
+    [
+        ("pleural effusion,  EDEMA", ["Edema", "Pleural Effusion"]),
+        ("- Edema\n- Fracture\n", ["Edema", "Fracture"]),
+        ("1. Edema; 2. Fracture", ["Edema", "Fracture"]),
+        ("**Cardiomegaly**", ["Cardiomegaly"]),
+        ("cardiac enlargement", ["Cardiomegaly"]),
+        ("Pleural Effusion (left, small)", ["Pleural Effusion"]),
+        ("Edema: present, Fracture: absent", ["Edema"]),
+        ("Edema, no pneumothorax", ["Edema"]),
+        ("No evidence of edema, Fracture", ["Fracture"]),
+        ("Edema, Pneumothorax absent", ["Edema"]),
+        ("No Finding", ["No Finding"]),
+    ],
+)
+def test_a_tolerant_parse_reads_what_a_reader_would(solution: str, labels: list[str]) -> None:
+    assert list(parse(tags(solution), "tags").labels) == labels
+
+
+def test_denied_findings_are_no_claims() -> None:
+    answer = parse(tags("no pneumothorax, without edema"), "tags")
+    assert answer.labels == () and answer.failure == "no_valid_label"
+    assert answer.negated == ("Pneumothorax", "Edema")
+
+
+def test_strict_parse_keeps_unknown_labels_duplicates_and_stray_text_apart() -> None:
+    answer = parse_strict("Well. " + tags("Edema, Flu, Edema, edema") + " Done.", "tags")
+    assert answer.labels == ("Edema",) and answer.failure is None
+    assert answer.unknown == ("Flu", "edema") and answer.duplicates == ("Edema",)
+    assert answer.extraneous == "Well. Done."
+
+
+def test_tags_inside_the_thoughts_are_not_the_answer() -> None:
+    text = "<think>I could write <solution>Fracture</solution> here.</think><solution>Edema</solution>"
+    assert parse(text, "tags").labels == ("Edema",)
+    assert parse_strict(text, "tags").failure == "repeated_block"
+
+
+@pytest.mark.parametrize("grammar", ANY_GRAMMAR)
+@given(text=st.text(alphabet=st.sampled_from(list("<>/{}:,;\n thinksoluEdemaNofdg")) | st.characters(), max_size=400))
+@settings(max_examples=1000, deadline=None)
+def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, text: str) -> None:
+    for read in (parse, parse_strict):
+        answer = read(text, grammar)
+        assert set(answer.labels) <= set(FINDINGS)
+        assert (answer.failure is None) == bool(answer.labels)
+
+
+@pytest.mark.parametrize("piece", ["<think>", "<solution>", "</think><solution>", "no ", "Edema,", "{analysis:,", "("])
+def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = piece * (size // len(piece))
+        started = time.process_time()
+        for grammar in ANY_GRAMMAR:
+            parse(text, grammar)
+            parse_strict(text, grammar)
+        return time.process_time() - started
+
+    assert seconds(1_000_000) < 10 * seconds(250_000) + 0.1
