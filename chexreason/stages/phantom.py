@@ -1,0 +1,66 @@
+"""Write the phantom world: the study's three sites in their published layouts, with nothing to download."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from chexreason.runs import Run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How many images each site holds; shares are of 1."""
+
+    name: str
+    image_size: int
+    mimic_studies: int
+    mimic_laterals: int
+    mimic_enriched: float
+    chexpert_train: int
+    chexpert_valid: int
+    chexpert_test: int
+    nih_images: int
+    nih_misses: float
+    nih_adds: float
+    workers: int | None
+
+
+USES = ()
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Write tables, images, signs.jsonl and contact_sheet.png; returns images and findings drawn at each site."""
+    import numpy as np
+
+    from chexreason.data.phantom import world
+    from chexreason.data.phantom.contact_sheet import contact_sheet
+    from chexreason.data.phantom.labelsets import population
+
+    settings = run.settings
+    streams = [np.random.default_rng((run.seed, site)) for site in range(3)]
+    orders = [
+        *world.write_mimic(
+            run.folder, settings.mimic_studies, settings.mimic_laterals, settings.mimic_enriched, streams[0]
+        ),
+        *world.write_chexpert(
+            run.folder, settings.chexpert_train, settings.chexpert_valid, settings.chexpert_test, streams[1]
+        ),
+        *world.write_nih(
+            run.folder, settings.nih_images, world.NihLabeller(settings.nih_misses, settings.nih_adds), streams[2]
+        ),
+    ]
+    run.note(f"drawing {len(orders)} radiographs of three sites; label sets from {population()[2]}")
+    world.draw_all(orders, run.folder, settings.image_size, settings.workers)
+    sheet = contact_sheet(run.folder / "contact_sheet.png", run.seed)
+    run.note(f"what stands for what: {sheet}")
+    return {
+        "label_source": population()[2],
+        "images": dict(Counter(order.site for order in orders)),
+        "findings": {
+            site: dict(Counter(finding for order in orders if order.site == site for finding in order.findings))
+            for site in world.STYLES
+        },
+    }

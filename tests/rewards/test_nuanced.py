@@ -1,0 +1,77 @@
+"""Equation 4, part by part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chexreason.config import as_dict, compose, group
+from chexreason.rewards.nuanced import NuancedScorer
+
+FREQUENCIES = {"Support Devices": 0.5, "No Finding": 0.4, "Pleural Other": 0.05}
+
+
+def scorer(**changes: Any) -> NuancedScorer:
+    values = as_dict(compose(("reward=nuanced",)))["reward"] | changes
+    return group("reward", values).scorer("tags", FREQUENCIES)
+
+
+def wrote(*labels: str) -> str:
+    return f"<think>t</think><solution>{', '.join(labels)}</solution>"
+
+
+def test_an_exact_match_earns_150() -> None:
+    scored = scorer()(wrote("Edema", "Fracture"), ["Edema", "Fracture"], 10)
+    assert scored.reward == 150
+    assert (scored.parts["match"], scored.parts["recall"], scored.parts["precision"]) == (100, 30, 20)
+
+
+def test_partial_credit_follows_recall_and_precision() -> None:
+    parts = scorer()(wrote("Edema", "Pleural Other"), ["Edema", "Fracture", "Pneumonia"], 10).parts
+    assert parts["match"] == 0
+    assert parts["recall"] == pytest.approx(10) and parts["precision"] == pytest.approx(10)
+    assert parts["false_positives"] == pytest.approx(-(5 + 20 * 0.05))
+
+
+def test_a_common_label_costs_more_when_wrong() -> None:
+    rare, common = (
+        scorer()(wrote(label), ["Edema"], 10).parts["false_positives"] for label in ("Pleural Other", "Support Devices")
+    )
+    assert common < rare < 0
+
+
+def test_format_penalties_add_up() -> None:
+    parts = scorer()("Hm. <think>t</think><solution>Edema, Flu, Edema</solution>", ["Edema"], 10).parts
+    assert parts["format"] == -(100 + 25 + 10)
+    assert scorer()("nothing", ["Edema"], 10).parts["format"] == -(100 + 10)
+
+
+def test_the_window_acts_once_it_is_full_and_only_on_dominant_labels() -> None:
+    score = scorer()
+    collapse = [score(wrote("Edema"), ["Edema"], 10).parts["collapse"] for _ in range(100)]
+    assert collapse[:99] == [0.0] * 99
+    assert collapse[99] == -(50 + 30 * 30)
+    assert score(wrote("Fracture"), ["Fracture"], 10).parts["collapse"] == 0.0
+
+
+def test_exactly_seventy_percent_is_not_dominant() -> None:
+    score = scorer()
+    for number in range(99):
+        score(wrote("Edema" if number < 69 else "Fracture"), ["Edema"], 10)
+    assert score(wrote("Edema"), ["Edema"], 10).parts["collapse"] == 0.0
+
+
+def test_the_window_slides() -> None:
+    score = scorer(window=4)
+    for _ in range(4):
+        score(wrote("Edema"), ["Edema"], 10)
+    for _ in range(3):
+        score(wrote("Fracture"), ["Fracture"], 10)
+    assert len(score.recent) == 4
+    assert score(wrote("Edema"), ["Edema"], 10).parts["collapse"] == 0.0
+
+
+def test_parts_add_up() -> None:
+    scored = scorer()("x " + wrote("Edema", "Flu"), ["Fracture"], 10)
+    assert scored.reward == pytest.approx(sum(scored.parts.values()))
