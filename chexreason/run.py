@@ -139,7 +139,9 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
         require_weights(config.model)
 
     lines = {role: line for role, line in dict(getattr(config.stage, "parents", {})).items() if line}
-    lines |= {name: used[name]["made_by"] for name in ("model", "dataset") if used.get(name, {}).get("made_by")}
+    makers = {name: used.get(name, {}).get("made_by") for name in ("model", "dataset")}
+    # The stage that makes a group is its own maker: it needs no parent for it.
+    lines |= {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
     parents = {role: parent_run(cfg, overrides, line) for role, line in lines.items()}
     for name, key in (("model", "weights"), ("dataset", "root")):
         if name in parents:

@@ -1,7 +1,8 @@
-"""Pre-training of the stand-in models: question and answer about drawn images, from random weights.
+"""Pre-training of the stand-in models from random weights, in the two phases of the models that they stand for.
 
-A plain loop rather than a trainer: images are turned into pixels once and prompts into tokens once, which on two cores
-is most of the time that a trainer's collator would spend.
+First the vision encoder learns to tell from an image which words its caption holds (as contrastive image-text pre-training
+does for SigLIP), then the whole model learns to answer questions about images. Plain loops rather than a trainer: images
+are turned into pixels once and prompts into tokens once, which on two cores is most of what a trainer's collator would cost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chexreason.prompts import Prompt, all_prompts, write_answer
 
 # Most questions are short ones, as in a corpus of images and captions: the study's long prompts are the rarer kind.
 SHORT_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
-SHARE_OF_PROMPTS = 0.3
+SHARE_OF_PROMPTS = 0.25
 IGNORED = -100
 
 
@@ -79,9 +80,54 @@ def _random_labels(rng: np.random.Generator) -> list[str]:
     return [FINDINGS[index] for index in sorted(chosen)]
 
 
-def pretrain(
+def image_inputs(processor: ProcessorMixin, corpus: Corpus) -> list[dict[str, torch.Tensor]]:
+    """Each image of the corpus as the model's vision encoder takes it."""
+    pixels = [processor.image_processor([image], return_tensors="pt") for image in corpus.images]
+    return [{name: one[name] for name in ("pixel_values", "image_grid_thw") if name in one} for one in pixels]
+
+
+def _stacked(inputs: list[dict[str, torch.Tensor]], chosen: np.ndarray, device: str) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([inputs[index][name] for index in chosen]).to(device) for name in inputs[0]}
+
+
+def pretrain_vision(
+    model: PreTrainedModel,
+    images: list[dict[str, torch.Tensor]],
+    captions: list[str],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    log: Callable[[dict[str, Any], int], None],
+) -> float:
+    """Teach the vision encoder which words an image's caption holds; returns the mean loss of the last tenth of steps."""
+    device = _device(model)
+    vocabulary = sorted({word for caption in captions for word in _words(caption)})
+    targets = torch.tensor([[float(word in _words(caption)) for word in vocabulary] for caption in captions])
+    head = torch.nn.Linear(model.config.get_text_config().hidden_size, len(vocabulary)).to(device)
+    share = targets.mean(dim=0).clamp(0.01, 0.99)
+    criterion = torch.nn.BCEWithLogitsLoss(pos_weight=((1 - share) / share).sqrt().to(device))
+    rng = np.random.default_rng(seed)
+
+    def loss() -> torch.Tensor:
+        chosen = rng.choice(len(images), batch_size, replace=False)
+        features = model.model.get_image_features(**_stacked(images, chosen, device), return_dict=True).pooler_output
+        pooled = torch.stack([one.mean(dim=0) for one in features])
+        return criterion(head(pooled), targets[chosen].to(device))
+
+    weights = [*model.parameters(), *head.parameters()]
+    return _optimise(weights, loss, steps, learning_rate, weight_decay, "vision", log)
+
+
+def _words(caption: str) -> set[str]:
+    return set(caption.replace(",", " ").split())
+
+
+def pretrain_language(
     model: PreTrainedModel,
     processor: ProcessorMixin,
+    images: list[dict[str, torch.Tensor]],
     corpus: Corpus,
     steps: int,
     batch_size: int,
@@ -90,28 +136,48 @@ def pretrain(
     seed: int,
     log: Callable[[dict[str, Any], int], None],
 ) -> float:
-    """Minimise the loss over the answers' tokens; returns its mean over the last tenth of the steps."""
+    """Teach the whole model to answer; returns the mean loss over the answers' tokens in the last tenth of steps."""
+    device = _device(model)
+    batches = _batches(processor, images, corpus, batch_size, seed)
+
+    def loss() -> torch.Tensor:
+        return model(**{name: value.to(device) for name, value in next(batches).items()}).loss
+
+    return _optimise(list(model.parameters()), loss, steps, learning_rate, weight_decay, "language", log)
+
+
+def _device(model: PreTrainedModel) -> str:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    return device
+
+
+def _optimise(
+    weights: list[torch.nn.Parameter],
+    loss: Callable[[], torch.Tensor],
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    name: str,
+    log: Callable[[dict[str, Any], int], None],
+) -> float:
+    """AdamW with warm-up and cosine decay over `steps` calls of `loss`."""
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
-    batches = _batches(processor, corpus, batch_size, seed)
-    losses = []
-    with trange(steps, desc="pre-training", unit="step") as bar:
+    losses: list[float] = []
+    with trange(steps, desc=f"pre-training {name}", unit="step") as bar:
         for step in bar:
-            inputs = {name: value.to(device) for name, value in next(batches).items()}
-            loss = model(**inputs).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            current = loss()
+            current.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            losses.append(loss.item())
+            losses.append(current.item())
             if (step + 1) % 20 == 0:
                 recent = float(np.mean(losses[-20:]))
                 bar.set_postfix(loss=f"{recent:.3f}")
-                log({"loss": recent}, step + 1)
-    model.eval()
+                log({f"{name}_loss": recent}, step + 1)
     return float(np.mean(losses[-max(1, steps // 10) :]))
 
 
@@ -125,17 +191,15 @@ class _Question:
 
 
 def _batches(
-    processor: ProcessorMixin, corpus: Corpus, batch_size: int, seed: int
+    processor: ProcessorMixin, images: list[dict[str, torch.Tensor]], corpus: Corpus, batch_size: int, seed: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches: images in a new order each time round, each with one question and its answer."""
     rng = np.random.default_rng(seed)
     short = _question(processor, corpus.short_question, None)
     prompts = [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts]
-    pixels = [processor.image_processor([image], return_tensors="pt") for image in corpus.images]
-    fields = [name for name in ("pixel_values", "image_grid_thw") if name in pixels[0]]
     end = processor.tokenizer.convert_tokens_to_ids(_end_of_turn(processor))
     while True:
-        order = rng.permutation(len(pixels))
+        order = rng.permutation(len(images))
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
             # One kind of question per batch, so that short ones are not padded to the length of long ones.
@@ -147,8 +211,7 @@ def _batches(
                 else write_answer(question.grammar, thoughts(corpus.labels[index]), corpus.labels[index])
                 for index in chosen
             ]
-            batch = _collate(processor, question, answers, end)
-            yield batch | {name: torch.cat([pixels[index][name] for index in chosen]) for name in fields}
+            yield _collate(processor, question, answers, end) | _stacked(images, chosen, "cpu")
 
 
 def _question(processor: ProcessorMixin, instruction: str, grammar: str | None) -> _Question:

@@ -25,8 +25,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from chexreason.models.processors import QwenImageProcessor
 
-IMAGE_SIZE, PATCH, MERGE = 96, 8, 2  # pixels, pixels, patches: 12 x 12 patches become 6 x 6 = 36 visual tokens
-VISUAL_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
+IMAGE_SIZE = 96  # pixels a side
+GEMMA_PATCH, GEMMA_TOKENS_PER_IMAGE = 16, 36  # 6 x 6 patches, each a visual token
+QWEN_PATCH, QWEN_MERGE = 12, 2  # 8 x 8 patches, merged two by two into 16 visual tokens
 WIDTH, FEED_FORWARD, LAYERS, HEADS, KEY_HEADS = 128, 384, 4, 4, 2
 VISION_WIDTH, VISION_FEED_FORWARD, VISION_LAYERS = 128, 384, 4
 
@@ -135,10 +136,10 @@ def _gemma(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proc
             "num_hidden_layers": VISION_LAYERS,
             "num_attention_heads": HEADS,
             "image_size": IMAGE_SIZE,
-            "patch_size": PATCH,
+            "patch_size": GEMMA_PATCH,
             "vision_use_head": False,
         },
-        mm_tokens_per_image=VISUAL_TOKENS,
+        mm_tokens_per_image=GEMMA_TOKENS_PER_IMAGE,
         boi_token_index=ids["boi"],
         eoi_token_index=ids["eoi"],
         image_token_index=ids["image"],
@@ -151,7 +152,7 @@ def _gemma(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proc
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     template = chat_template(special["turn"], special["end"], special["boi"], "model")
-    processor = Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=VISUAL_TOKENS)
+    processor = Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=GEMMA_TOKENS_PER_IMAGE)
     return model, processor
 
 
@@ -169,8 +170,8 @@ def _qwen(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proce
             "intermediate_size": VISION_FEED_FORWARD,
             "num_heads": HEADS,
             "out_hidden_size": WIDTH,
-            "patch_size": PATCH,
-            "spatial_merge_size": MERGE,
+            "patch_size": QWEN_PATCH,
+            "spatial_merge_size": QWEN_MERGE,
             "window_size": IMAGE_SIZE // 2,
             "fullatt_block_indexes": [1, 3],
         },
@@ -183,7 +184,7 @@ def _qwen(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proce
     model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config = _stops(tokenizer, special["end"])
     images = Qwen2VLImageProcessorPil(
-        patch_size=PATCH, merge_size=MERGE, min_pixels=IMAGE_SIZE**2, max_pixels=IMAGE_SIZE**2
+        patch_size=QWEN_PATCH, merge_size=QWEN_MERGE, min_pixels=IMAGE_SIZE**2, max_pixels=IMAGE_SIZE**2
     )
     around_image = special["boi"] + special["image"] + special["eoi"]
     template = chat_template(special["turn"], special["end"], around_image, "assistant")

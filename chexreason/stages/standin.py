@@ -15,11 +15,13 @@ from chexreason.runs import Run
 
 @dataclass(frozen=True)
 class Settings:
-    """`corpus`: radiographs | shapes; `images` are drawn once, `steps` optimizer steps on `batch_size` of them."""
+    """`corpus`: radiographs | shapes; `images` are drawn once; optimizer steps of both phases."""
 
     name: str
     corpus: str
     images: int
+    vision_steps: int
+    vision_batch_size: int
     steps: int
     batch_size: int
     learning_rate: float
@@ -35,7 +37,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     from transformers import set_seed
 
-    from chexreason.models.pretraining import draw_corpus, pretrain
+    from chexreason.models.pretraining import draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.models.standins import build
     from chexreason.tracking import tracked
 
@@ -46,18 +48,16 @@ def execute(run: Run) -> dict[str, Any]:
     model, processor = build(run.model.family, corpus.texts(), settings.vocabulary)
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
+    images = image_inputs(processor, corpus)
+    common = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay, "seed": run.seed}
     with tracked(run) as log:
-        loss = pretrain(
-            model,
-            processor,
-            corpus,
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            seed=run.seed,
-            log=log,
+        vision_loss = pretrain_vision(
+            model, images, corpus.captions, settings.vision_steps, settings.vision_batch_size, log=log, **common
         )
+        loss = pretrain_language(
+            model, processor, images, corpus, settings.steps, settings.batch_size, log=log, **common
+        )
+    model.eval()
     model.save_pretrained(run.folder / "model")
     processor.save_pretrained(run.folder / "model")
-    return {"parameters": parameters, "tokens": len(processor.tokenizer), "final_loss": loss}
+    return {"parameters": parameters, "tokens": len(processor.tokenizer), "vision_loss": vision_loss, "loss": loss}

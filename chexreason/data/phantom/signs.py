@@ -103,9 +103,9 @@ def lung_lesion(film: Film) -> list[Sign]:
     severity, g = film.grade()
     side, zone = film.side(), str(film.rng.choice(list(ZONES)))
     x, y = film.within(side, film.rng.uniform(0.3, 0.8), zone)
-    radius = 0.025 + 0.04 * g
+    radius = 0.035 + 0.04 * g
     film.lighten(film.blob(x, y, radius, radius * film.rng.uniform(0.85, 1.15), 0.3), 0.45 + 0.15 * g)
-    kind = "round nodule" if radius < 0.045 else "round mass"
+    kind = "round nodule" if radius < 0.055 else "round mass"
     return [Sign("Lung Lesion", SIDES[side], zone, severity, kind, around(x, y, radius, radius))]
 
 
@@ -173,9 +173,9 @@ def atelectasis(film: Film) -> list[Sign]:
     x0 = film.chest.centre + side * (film.chest.mediastinum + 0.06)
     for number in range(1 + round(2 * g)):
         height, tilt = y0 - 0.045 * number, film.rng.uniform(-0.03, 0.03)
-        length = 0.14 + 0.08 * g
-        lines.append(([(x0, height), (x0 + side * length, height + tilt)], 0.013 + 0.008 * g))
-    film.lighten(strokes(lines, film.size), 0.42 + 0.3 * g)
+        length = 0.16 + 0.08 * g
+        lines.append(([(x0, height), (x0 + side * length, height + tilt)], 0.020 + 0.012 * g))
+    film.lighten(strokes(lines, film.size), 0.50 + 0.3 * g)
     box = around(x0 + side * 0.1, y0 - 0.03, 0.11, 0.08)
     return [Sign("Atelectasis", SIDES[side], "base", severity, "plate-like band", box)]
 
@@ -185,7 +185,7 @@ def pneumothorax(film: Film) -> list[Sign]:
     side = film.side()
     gx, gy = grid(film.size)
     inside = (gx - film.chest.centre) * side
-    depth = (0.045 + 0.09 * g) * (1.0 - 0.8 * np.clip((gy - film.chest.apex - 0.1) / (0.25 + 0.3 * g), 0.0, 1.0))
+    depth = (0.06 + 0.09 * g) * (1.0 - 0.8 * np.clip((gy - film.chest.apex - 0.1) / (0.25 + 0.3 * g), 0.0, 1.0))
     visceral = film.chest.wall(np.maximum(gy - 0.045 - 0.05 * g, film.chest.apex)) - depth
     air = edge(inside - visceral, 0.004) * film.lungs[side] * edge(0.42 + 0.35 * g - gy, 0.04)
     film.cover(air * 0.9, 0.06)
@@ -249,12 +249,12 @@ def fracture(film: Film) -> list[Sign]:
     lines, dots = [], np.zeros_like(film.brightness)
     first = int(film.rng.integers(2, 5))
     reach = film.rng.uniform(0.20, 0.29)
-    for index in range(first, first + 1 + round(2 * g)):
+    for index in range(first, first + 2 + round(2 * g)):
         x, y = film.chest.centre + side * reach, float(rib_height(film.chest, index, reach))
         film.cover(film.blob(x, y, 0.02, 0.02, 0.3) * 0.8, 0.12)
-        step = 0.016 + 0.012 * g
+        step = 0.020 + 0.012 * g
         outer_y = float(rib_height(film.chest, index, reach + 0.07)) + step
-        lines.append(([(x + side * 0.008, y + step), (x + side * 0.07, outer_y)], 0.022))
+        lines.append(([(x + side * 0.008, y + step), (x + side * 0.08, outer_y)], 0.028))
         dots = np.maximum(dots, film.blob(x - side * 0.006, y, 0.020, 0.015, 0.7))
     film.lighten(strokes(lines, film.size), 0.50)
     film.lighten(dots, 0.5)
@@ -269,25 +269,25 @@ def support_devices(film: Film) -> list[Sign]:
     side = film.side()
     carina = 0.38
     devices: dict[str, tuple[str, str, list[tuple[list[tuple[float, float]], float]], tuple[float, float]]] = {
-        "endotracheal tube": ("midline", "mediastinum", [([(c, 0.0), (c, carina - 0.05)], 0.014)], (c, 0.17)),
+        "endotracheal tube": ("midline", "mediastinum", [([(c, 0.0), (c, carina - 0.05)], 0.022)], (c, 0.17)),
         "central venous line": (
             SIDES[side],
             "mediastinum",
-            [([(c + side * 0.2, 0.0), (c + side * 0.13, 0.16), (c - 0.75 * m, 0.25), (c - 0.75 * m, 0.46)], 0.008)],
+            [([(c + side * 0.2, 0.0), (c + side * 0.13, 0.16), (c - 0.75 * m, 0.25), (c - 0.75 * m, 0.46)], 0.014)],
             (c, 0.24),
         ),
-        "gastric tube": ("midline", "mediastinum", [([(c, 0.0), (c + 0.012, 0.6), (c + 0.13, 0.9)], 0.009)], (c, 0.5)),
+        "gastric tube": ("midline", "mediastinum", [([(c, 0.0), (c + 0.012, 0.6), (c + 0.13, 0.9)], 0.014)], (c, 0.5)),
         "chest tube": (
             SIDES[side],
             "pleura",
-            [([(c + side * 0.47, 0.75), (c + side * 0.33, 0.6), (c + side * 0.2, 0.3)], 0.016)],
+            [([(c + side * 0.47, 0.75), (c + side * 0.33, 0.6), (c + side * 0.2, 0.3)], 0.022)],
             (c + side * 0.33, 0.5),
         ),
         "pacemaker": (
             "left",
             "upper",
             [
-                ([(c + 0.29, 0.24), (c + 0.15, 0.19), (c - 0.7 * m, 0.3), (c - 0.04, 0.56), (c + 0.13, 0.68)], 0.008),
+                ([(c + 0.29, 0.24), (c + 0.15, 0.19), (c - 0.7 * m, 0.3), (c - 0.04, 0.56), (c + 0.13, 0.68)], 0.013),
                 ([(c + 0.27, 0.22), (c + 0.35, 0.22), (c + 0.35, 0.29), (c + 0.27, 0.29), (c + 0.27, 0.22)], 0.014),
                 ([(c + 0.28, 0.255), (c + 0.345, 0.255)], 0.05),
             ],
@@ -297,12 +297,12 @@ def support_devices(film: Film) -> list[Sign]:
             "bilateral",
             "pleura",
             [
-                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.44, 0.5 + 0.4 * low)], 0.007)
+                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.44, 0.5 + 0.4 * low)], 0.012)
                 for way in (RIGHT, LEFT)
                 for low in (0, 1)
             ]
             + [
-                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.285, 0.305 + 0.25 * low)], 0.03)
+                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.285, 0.305 + 0.25 * low)], 0.04)
                 for way in (RIGHT, LEFT)
                 for low in (0, 1)
             ],
