@@ -61,7 +61,6 @@ def select(
     chosen: list[list[int]] = [[] for _ in sizes]
     open_sets = {number for number, size in enumerate(sizes) if size > 0}
     while open_sets:
-        # Fractions are compared exactly by cross-multiplication's order: the lower set wins a tie.
         turn = min(open_sets, key=lambda number: (len(chosen[number]) / sizes[number], number))
         change = step_change(counts[turn], len(chosen[turn]), sizes[turn], balance)
         pattern = pool.best(turn, change, rng)

@@ -17,12 +17,14 @@ from PIL import Image
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
+from chexreason.completion import TAGS
 from chexreason.labels import FINDINGS
 from chexreason.prompts import Prompt, all_prompts, write_answer
 
 # Most questions are short ones, as in a corpus of images and captions: the study's long prompts are the rarer kind.
-SHORT_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
-SHARE_OF_PROMPTS = 0.25
+CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
+REASONING_QUESTION = "Think, then give the solution."
+SHARES = {"caption": 0.35, "reasoning": 0.35, "prompt": 0.3}  # of the batches
 IGNORED = -100
 
 
@@ -31,9 +33,9 @@ class Corpus:
     """Drawn images, what each shows, and the questions that are asked about them."""
 
     images: list[Image.Image]
-    captions: list[str]  # the answer to the short question
-    labels: list[list[str]]  # the answer to a prompt of the study
-    short_question: str
+    captions: list[str]  # the answer to the caption question
+    labels: list[list[str]]  # the answer to every other question
+    caption_question: str
     prompts: list[Prompt]
 
     def texts(self) -> Iterator[str]:
@@ -43,7 +45,7 @@ class Corpus:
         for caption, labels in zip(self.captions, self.labels, strict=True):
             yield caption
             yield write_answer(self.prompts[0].grammar, thoughts(labels), labels)
-        yield from [self.short_question] * 20
+        yield from [self.caption_question, REASONING_QUESTION] * 20
 
 
 def thoughts(labels: list[str]) -> str:
@@ -65,14 +67,14 @@ def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
         drawn = list(labelled_phantoms(count, seed=seed))
         images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in drawn]
         labels = [list(findings) for _, findings in drawn]
-        return Corpus(images, [", ".join(chosen) for chosen in labels], labels, SHORT_QUESTION[kind], prompts)
+        return Corpus(images, [", ".join(chosen) for chosen in labels], labels, CAPTION_QUESTION[kind], prompts)
 
     from chexreason.data.phantom.shapes import draw_shapes
 
     shapes = [draw_shapes(int(one)) for one in rng.integers(2**31, size=count)]
     images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in shapes]
     labels = [_random_labels(rng) for _ in shapes]
-    return Corpus(images, [caption for _, caption in shapes], labels, SHORT_QUESTION[kind], prompts)
+    return Corpus(images, [caption for _, caption in shapes], labels, CAPTION_QUESTION[kind], prompts)
 
 
 def _random_labels(rng: np.random.Generator) -> list[str]:
@@ -136,14 +138,21 @@ def pretrain_language(
     seed: int,
     log: Callable[[dict[str, Any], int], None],
 ) -> float:
-    """Teach the whole model to answer; returns the mean loss over the answers' tokens in the last tenth of steps."""
+    """Teach the language model to answer from what the vision encoder sees, which stays as it is.
+
+    Returns:
+        The mean loss over the answers' tokens in the last tenth of steps.
+    """
     device = _device(model)
     batches = _batches(processor, images, corpus, batch_size, seed)
+    weights = [weight for name, weight in model.named_parameters() if "vision_tower" not in name and "visual" not in name]
+    for weight in set(model.parameters()) - set(weights):
+        weight.requires_grad_(False)
 
     def loss() -> torch.Tensor:
         return model(**{name: value.to(device) for name, value in next(batches).items()}).loss
 
-    return _optimise(list(model.parameters()), loss, steps, learning_rate, weight_decay, "language", log)
+    return _optimise(weights, loss, steps, learning_rate, weight_decay, "language", log)
 
 
 def _device(model: PreTrainedModel) -> str:
@@ -195,16 +204,19 @@ def _batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches: images in a new order each time round, each with one question and its answer."""
     rng = np.random.default_rng(seed)
-    short = _question(processor, corpus.short_question, None)
-    prompts = [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts]
+    kinds = {
+        "caption": [_question(processor, corpus.caption_question, None)],
+        "reasoning": [_question(processor, REASONING_QUESTION, TAGS.name)],
+        "prompt": [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts],
+    }
     end = processor.tokenizer.convert_tokens_to_ids(_end_of_turn(processor))
     while True:
         order = rng.permutation(len(images))
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
-            # One kind of question per batch, so that short ones are not padded to the length of long ones.
-            kinds = prompts if rng.random() < SHARE_OF_PROMPTS else [short]
-            question = kinds[rng.integers(len(kinds))]
+            # One question per batch, so that short ones are not padded to the length of long ones.
+            questions = kinds[str(rng.choice(list(SHARES), p=list(SHARES.values())))]
+            question = questions[rng.integers(len(questions))]
             answers = [
                 corpus.captions[index]
                 if question.grammar is None

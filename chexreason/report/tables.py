@@ -9,7 +9,7 @@ from typing import Any
 from chexreason import metrics
 from chexreason.report import published
 from chexreason.report.published import PROMPTS
-from chexreason.report.study import SITES, Arm, Result, Study
+from chexreason.report.study import SITES, Arm, Result, Study, site_of
 
 F1 = metrics.RATES.index("f1")
 
@@ -82,8 +82,10 @@ def headline(study: Study) -> Table:
             result = study.result(arm, dataset)
             cells.append(value(study, result, TAKE["macro_f1"], _paper_macro(result)) if result else None)
         rows.append(tuple(cells))
-    names = tuple(f"{SITES.get(one.site, one.dataset)}, {len(one.labels)} labels" for one in _first_of(study))
-    columns = ("Model", *(f"{name} ({dataset})" for name, dataset in zip(names, study.datasets, strict=True)))
+    sites = [site_of(dataset) for dataset in study.datasets]
+    names = [SITES.get(site, name) if sites.count(site) == 1 else name for site, name in zip(sites, study.datasets, strict=True)]
+    labels = [len(one.labels) for one in _first_of(study)]
+    columns = ("Model", *(f"{name}, {count} labels" for name, count in zip(names, labels, strict=True)))
     note = "Macro-F1 with its 95 % bootstrap interval over patients; failures count as empty predictions."
     return Table("headline", "Macro-F1 by model and test set", columns, tuple(rows), note, _best_of_columns(rows))
 

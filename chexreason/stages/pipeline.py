@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chexreason.runs import Run
@@ -32,18 +33,18 @@ def reusable(settings: Settings) -> bool:
 def execute(run: Run) -> dict[str, Any]:
     """Execute the steps in order; complete ones are reused."""
     assert run.launch is not None
-    finished: dict[str, str] = {}
+    finished: dict[str, Path] = {}
     for number, step in enumerate(run.settings.steps, start=1):
         clock = time.perf_counter()
         run.note(f"step {number}/{len(run.settings.steps)}: {step}")
-        so_far = f"[{','.join(finished.values())}]"
+        so_far = f"[{','.join(str(folder) for folder in finished.values())}]"
         words = shlex.split(step.replace(RUNS, so_far))
         said = {_root(word) for word in words}
         inherited = [word for word in run.settings.inherited if _root(word) not in said]
         folder = run.launch([*inherited, *words])
-        finished[step] = folder.name
+        finished[step] = folder
         run.note(f"step {number}/{len(run.settings.steps)} took {time.perf_counter() - clock:.0f} s")
-    return {"runs": finished}
+    return {"runs": {step: folder.name for step, folder in finished.items()}}
 
 
 def _root(override: str) -> str:

@@ -29,6 +29,11 @@ USES = ()
 TORCH = False
 
 
+def reusable(settings: Settings) -> bool:
+    """A report on every run there is must look again; one on named runs need not."""
+    return bool(settings.runs or settings.parents)
+
+
 def execute(run: Run) -> dict[str, Any]:
     """Write the report into the run's folder; prints the macro-F1 table and where the page is."""
     from chexreason.report import build, render, study

@@ -1,0 +1,64 @@
+"""Test sets stay test sets: no run trains on an image or a patient that some registered test set holds.
+
+A test set is registered by writing a manifest of its images' content digests and patients under `<runs>/test-sets/`;
+whoever scores or inspects a test set registers it, and whoever is about to train asks `refuse_test_data` first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import cache, paths, records
+from chexreason.errors import ChexReasonError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chexreason.data.records import StudyTable
+
+FOLDER = "test-sets"
+
+
+def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
+    """One row per record: site, patient, path and sha256 of the image ("" for a label table alone)."""
+    listed = table.records[["patient", "path"]]
+    if not table.images:
+        return listed.assign(site=table.site, sha256="")
+    files = [paths.image_file(table.root, path) for path in listed["path"]]
+    return listed.assign(site=table.site, sha256=cache.content_digests(files, runs / cache.DIGESTS))
+
+
+def register(table: StudyTable, name: str, runs: Path) -> Path:
+    """Make `table` a registered test set of the run folders under `runs`; registering it again is harmless."""
+    return records.write_csv(runs / FOLDER / f"{name}.csv", manifest(table, runs))
+
+
+def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
+    """Pass silently if no image (by content) and no patient (by site and id) of `training` is in a registered test set.
+
+    Args:
+        training: `manifest` of the records to train on.
+
+    Raises:
+        ChexReasonError: names the test set, the image and the patient.
+    """
+    import pandas as pd
+
+    images = set(training["sha256"]) - {""}
+    patients = pd.MultiIndex.from_frame(training[["site", "patient"]].astype("str"))
+    for path in sorted((runs / FOLDER).glob("*.csv")):
+        test = pd.read_csv(path, dtype=str, keep_default_na=False)
+        same_image = test["sha256"].isin(images)
+        same_patient = pd.MultiIndex.from_frame(test[["site", "patient"]]).isin(patients)
+        shared = test[same_image | same_patient]
+        if shared.empty:
+            continue
+        first = shared.iloc[0]
+        what = "image" if same_image[shared.index[0]] else "patient"
+        raise ChexReasonError(
+            f"the training data holds {int(same_image.sum())} images and {int(same_patient.sum())} images' patients of "
+            f"the test set {path.stem}; the first is the {what} of {first['site']}: image {first['path']}, patient "
+            f"{first['patient']}. Leave them out of the training data (another dataset.split, or another source), or, "
+            f"if this is no test set any more, delete {path}"
+        )

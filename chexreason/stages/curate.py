@@ -1,0 +1,158 @@
+"""Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
+
+Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), card.json, card.md, prevalence.png
+and, where there are images, digests.csv: the content digest of every image chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason import runs
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chexreason.data.records import StudyTable
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images wanted in each set."""
+
+    sft: int
+    rl: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See conf/stage/curate.yaml."""
+
+    name: str
+    parents: dict[str, str]
+    sizes: Sizes
+    floor: float
+    ceiling: float
+    penalty: float
+    no_finding: str
+    strict: bool
+    output: str | None
+
+
+USES = ("dataset",)
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
+    import numpy as np
+    import pandas as pd
+
+    from chexreason.data import card, curation, integrity, records
+    from chexreason.labels import FINDINGS
+
+    wanted = run.settings
+    balance = curation.Balance(wanted.floor, wanted.ceiling, wanted.penalty)
+    run.note(f"reading {run.dataset.name}")
+    table = run.dataset.load()
+    pool = candidates(table, wanted.no_finding, run.seed)
+    labels, patients = card.positives(pool.records), pd.factorize(pool.records["patient"])[0]
+
+    clock = time.perf_counter()
+    sizes = [wanted.sizes.sft, wanted.sizes.rl]
+    chosen, owner = curation.select(labels, patients, sizes, balance, run.seed)
+    free = np.flatnonzero(owner == -1)
+    draw = np.random.default_rng([run.seed, 1]).permutation(free)[: wanted.sizes.validation]
+    seconds = time.perf_counter() - clock
+    run.note(f"chose {sum(map(len, chosen)) + len(draw)} of {len(labels)} candidates in {seconds:.2f} s")
+
+    positions = {"sft": chosen[0], "rl": chosen[1], "validation": draw}
+    sets = {name: pool.records.iloc[rows].reset_index(drop=True) for name, rows in positions.items()}
+    missed = [
+        line
+        for name, asked in (("sft", sizes[0]), ("rl", sizes[1]))
+        for line in card.shortfalls(name, sets[name], asked, balance, pool.records)
+    ]
+    if len(draw) < wanted.sizes.validation:
+        missed.append(f"validation: {len(draw)} of {wanted.sizes.validation} images: no patient is left over")
+    for line in missed:
+        run.note(f"not reached: {line}")
+    if missed and wanted.strict:
+        raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
+
+    whole = pd.concat(sets, ignore_index=True)
+    vouched = integrity.manifest(records.replace(pool, records=whole), run.folder.parent)
+    integrity.refuse_test_data(vouched, run.folder.parent)
+    for name, rows in sets.items():
+        binary = (rows[list(FINDINGS)] == 1.0).astype(int)
+        records.write_csv(run.folder / f"{name}.csv", pd.concat([rows[["path", "patient", "view"]], binary], axis=1))
+    if table.images:
+        records.write_csv(run.folder / "digests.csv", vouched[["path", "sha256"]])
+
+    described = {name: card.describe(rows) for name, rows in sets.items()}
+    page = {
+        "schema": 1,
+        "site": table.site,
+        "dataset": run.dataset.name,
+        "root": str(table.root) if table.images else None,
+        "table": getattr(run.dataset, "table", None),
+        "seed": run.seed,
+        "sizes": {name: len(rows) for name, rows in sets.items()},
+        "balance": card.balance_of(balance),
+        "candidates": card.describe(pool.records),
+        "sets": described,
+        "excluded": pool.excluded,
+        "noted": pool.noted,
+        "shortfalls": missed,
+        "digests": {file.name: runs.file_digest(file) for file in sorted(run.folder.glob("*.csv"))},
+    }
+    runs.write_json(run.folder / "card.json", page)
+    text = card.markdown(page)
+    runs.write_text(run.folder / "card.md", text)
+    card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **described})
+    print(text)
+    if wanted.output:
+        deliver(run.folder, Path(wanted.output))
+    return {
+        "sizes": page["sizes"],
+        "candidates": len(labels),
+        "rarest_label_share": {name: min(described[name]["prevalence"].values()) for name in ("sft", "rl")},
+        "shortfalls": len(missed),
+        "selection_seconds": round(seconds, 3),
+    }
+
+
+def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
+    """The records that a model can be taught from: something positive, no contradiction, one image per study."""
+    from chexreason.data import card
+    from chexreason.data.records import SUPPORT
+    from chexreason.labels import FINDINGS, NO_FINDING
+
+    if no_finding not in ("alone", "with_devices"):
+        raise ChexReasonError(f"stage.no_finding={no_finding!r}: one of alone, with_devices is wanted")
+    table = table.without(~card.positives(table.records).any(axis=1), "no positive label")
+    others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT or no_finding == "alone")]
+    normal = table.records[NO_FINDING] == 1.0
+    table = table.without(normal & (table.records[others] == 1.0).any(axis=1), "No Finding beside another finding")
+    # Which image stands for a study of several is a seeded draw, not the order of the table.
+    shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
+    further = (shuffled.duplicated() & shuffled.notna()).sort_index()
+    return table.without(further, "further image of the same study")
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Copy what the stage wrote to the folder that the user named, each file by atomic rename."""
+    output.mkdir(parents=True, exist_ok=True)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".csv", ".md", ".png") or file.name == "card.json":
+            partial = output / f"{file.name}.partial"
+            shutil.copyfile(file, partial)
+            os.replace(partial, output / file.name)
