@@ -1,6 +1,6 @@
 """The output grammars and the parser: from what a model wrote to the answer it gave.
 
-One `Grammar` per format (section 3.2, 3.2.2 and 4.1): tags `<think>...</think><solution>...</solution>`, braces
+One `Grammar` per format (sections 3.2, 3.2.2 and 4.1): tags `<think>...</think><solution>...</solution>`, braces
 `{analysis: ..., conclusion: ...}`, or the labels alone. A strict parse asks what equation 3 asks of a valid output and
 serves the rewards; a tolerant one forgives how a model writes (case, bullets, synonyms, text around the blocks) and serves
 evaluation. Neither reads a label that the model did not claim, crashes, or takes more than linear time.
@@ -8,68 +8,25 @@ evaluation. Neither reads a label that the model did not claim, crashes, or take
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, in_order
+from chexreason.labels import FINDINGS, in_order
+from chexreason.wording import mentions
 
 # Why no answer could be read.
-EMPTY, NO_THINK, NO_SOLUTION, REPEATED, UNCLOSED, NO_VALID_LABEL = (
-    "empty",
-    "no_think",
-    "no_solution",
-    "repeated_block",
-    "unclosed",
-    "no_valid_label",
-)
+EMPTY = "empty"  # nothing was written, or nothing in the solution block
+NO_THINK = "no_think"  # no reasoning block
+NO_SOLUTION = "no_solution"  # no solution block after the reasoning
+REPEATED = "repeated_block"  # a marker occurs more than once
+UNCLOSED = "unclosed"  # a block was begun and not ended
+TRUNCATED = "truncated"  # the text breaks off inside the reasoning or a marker, or at the token limit in an open block
+NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
 
-# What radiologists also call CheXpert's findings; read by the tolerant parse only.
-SYNONYMS: dict[str, str] = {
-    "normal": "No Finding",
-    "normal study": "No Finding",
-    "no findings": "No Finding",
-    "no acute findings": "No Finding",
-    "no abnormality": "No Finding",
-    "widened mediastinum": "Enlarged Cardiomediastinum",
-    "mediastinal widening": "Enlarged Cardiomediastinum",
-    "enlarged mediastinum": "Enlarged Cardiomediastinum",
-    "cardiac enlargement": "Cardiomegaly",
-    "enlarged heart": "Cardiomegaly",
-    "enlarged cardiac silhouette": "Cardiomegaly",
-    "airspace opacity": "Lung Opacity",
-    "lung opacities": "Lung Opacity",
-    "opacity": "Lung Opacity",
-    "opacities": "Lung Opacity",
-    "lung lesions": "Lung Lesion",
-    "lung nodule": "Lung Lesion",
-    "pulmonary nodule": "Lung Lesion",
-    "lung mass": "Lung Lesion",
-    "nodule": "Lung Lesion",
-    "mass": "Lung Lesion",
-    "pulmonary edema": "Edema",
-    "pulmonary oedema": "Edema",
-    "oedema": "Edema",
-    "consolidations": "Consolidation",
-    "atelectases": "Atelectasis",
-    "collapse": "Atelectasis",
-    "pneumothoraces": "Pneumothorax",
-    "effusion": "Pleural Effusion",
-    "effusions": "Pleural Effusion",
-    "pleural effusions": "Pleural Effusion",
-    "pleural thickening": "Pleural Other",
-    "pleural plaque": "Pleural Other",
-    "fractures": "Fracture",
-    "rib fracture": "Fracture",
-    "rib fractures": "Fracture",
-    "support device": "Support Devices",
-    "lines and tubes": "Support Devices",
-    "devices": "Support Devices",
-}
-_NAMES = {name.casefold(): name for name in FINDINGS} | SYNONYMS
-_DENIALS = ("no ", "not ", "without ", "absent ", "negative for ", "denies ", "free of ", "ruled out ", "rule out ")
-_DENIED = (" absent", " negative", " none", " no", " not present", " not seen", " excluded", " ruled out")
-_BULLETS = "-*\u2022\u2013\u2014#>0123456789.) \t\"'`[]({"
-_ENDINGS = " \t.\"'`])};:*_"
+_FINDINGS = frozenset(FINDINGS)
 
 
 @dataclass(frozen=True)
@@ -77,31 +34,56 @@ class Answer:
     """What the parser read from a completion."""
 
     labels: tuple[str, ...] = ()  # claimed findings, once each, in CheXpert's order
-    unknown: tuple[str, ...] = ()  # items that name no finding
-    duplicates: tuple[str, ...] = ()  # findings named again, as often as they were
+    unknown: tuple[str, ...] = ()  # items that claim no finding
+    duplicates: tuple[str, ...] = ()  # findings claimed again, as often as they were
     negated: tuple[str, ...] = ()  # findings named to be denied
+    thoughts: str = ""  # the reasoning
     extraneous: str = ""  # text outside the blocks
     failure: str | None = None  # why no answer could be read
+    well_formed: bool = False  # the blocks are as the grammar wants them, whatever the solution says
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """A format: the markers around the reasoning (if any) and around the labels."""
+    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
+
+    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
+    """
 
     name: str
-    think: tuple[str, str] | None
-    solution: tuple[str, str] | None  # None: the whole completion is the list of labels
+    template: str
+    think: tuple[str, str] | None = None
+    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
 
     def write(self, thoughts: str, labels: list[str]) -> str:
         """A completion of this grammar, labels in CheXpert's order."""
-        listed = ", ".join(in_order(labels))
-        answer = listed if self.solution is None else listed.join(self.solution)
-        return answer if self.think is None else f"{thoughts.join(self.think)}\n{answer}"
+        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
+
+    @cached_property
+    def loosely(self) -> re.Pattern[str]:
+        """The four markers in any case, blanks and quotes between their parts. No part is ever scanned twice."""
+        assert self.think and self.solution
+        pieces = dict(zip(("think", "thought", "begin", "end"), (*self.think, *self.solution), strict=True))
+        if pieces["thought"] == pieces["begin"]:
+            del pieces["thought"]
+        parts = {name: map(re.escape, re.findall(r"\w+|\W", marker)) for name, marker in pieces.items()}
+        loose = (f"(?P<{name}>" + r"[\s\"'*]*+".join(words) + ")" for name, words in parts.items())
+        return re.compile("|".join(loose), re.IGNORECASE)
 
 
-TAGS = Grammar("tags", ("<think>", "</think>"), ("<solution>", "</solution>"))
-BRACES = Grammar("braces", ("{analysis:", ","), ("conclusion:", "}"))
-LABELS = Grammar("labels", None, None)
+TAGS = Grammar(
+    "tags",
+    "<think>{thoughts}</think>\n<solution>{labels}</solution>",
+    ("<think>", "</think>"),
+    ("<solution>", "</solution>"),
+)
+BRACES = Grammar(
+    "braces",
+    "{{analysis: {thoughts}, conclusion: {labels}}}",
+    ("{analysis:", "conclusion:"),
+    ("conclusion:", "}"),
+)
+LABELS = Grammar("labels", "{labels}")
 GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS)}
 
 
@@ -112,117 +94,145 @@ def grammar_named(name: str) -> Grammar:
     return GRAMMARS[name]
 
 
-def parse(text: str, grammar: str) -> Answer:
-    """Tolerant parse, for evaluation: any answer that a reader would take from `text`."""
-    return _parse(text, grammar_named(grammar), strict=False)
+def parse(text: str, grammar: str, finished: bool = True) -> Answer:
+    """Tolerant parse, for evaluation: the answer that a reader would take from `text`.
 
-
-def parse_strict(text: str, grammar: str) -> Answer:
-    """Strict parse, for rewards (equation 3): exactly one reasoning block, then one solution block."""
-    return _parse(text, grammar_named(grammar), strict=True)
-
-
-def _parse(text: str, grammar: Grammar, strict: bool) -> Answer:
+    `finished` is false where the token limit, and not the model, ended the text.
+    """
+    rule = grammar_named(grammar)
     if not text.strip():
         return Answer(failure=EMPTY)
-    if grammar.solution is None:
-        body, extraneous, failure = text, "", None
-    else:
-        body, extraneous, failure = _blocks(text, grammar, strict)
+    if rule.solution is None:
+        return _read_loosely(text if finished else _whole_items(text), Answer())
+    body, found = _blocks_loosely(text, rule, finished)
+    return found if found.failure else _read_loosely(body, found)
+
+
+def parse_strict(text: str, grammar: str, finished: bool = True) -> Answer:
+    """Strict parse, for rewards (equation 3): exactly one reasoning block, then exactly one solution block."""
+    rule = grammar_named(grammar)
+    if not text.strip():
+        return Answer(failure=EMPTY)
+    if rule.solution is None:
+        return _read_exactly(text, Answer())
+    failure = _broken(text, rule, finished)
     if failure:
-        return Answer(extraneous=extraneous, failure=failure)
-    return _read_items(body, extraneous, strict)
+        return Answer(extraneous=text, failure=failure)
+    assert rule.think
+    (opened, closed), (begun, ended) = rule.think, rule.solution
+    before, _, rest = text.partition(opened)
+    thoughts, _, rest = rest.partition(closed)
+    between, _, rest = ("", "", rest) if closed == begun else rest.partition(begun)
+    body, _, after = rest.partition(ended)
+    return _read_exactly(body, Answer(thoughts=thoughts.strip(), extraneous=_joined(before, between, after)))
 
 
-def _blocks(text: str, grammar: Grammar, strict: bool) -> tuple[str, str, str | None]:
-    """The solution's body, the text outside the blocks, and the failure if there is one."""
-    assert grammar.solution is not None
-    seen = text if strict else text.lower()
-    opened, closed = grammar.solution
-    cursor = 0
-    outside = []
-    if grammar.think is not None:
-        start = seen.find(grammar.think[0])
-        if grammar is BRACES:
-            end = seen.find(opened, max(start, 0))
-            end = seen.rfind(",", max(start, 0), end) if end >= 0 else -1
-        else:
-            end = seen.find(grammar.think[1], start + 1) if start >= 0 else -1
-        if strict:
-            if start < 0:
-                return "", text, NO_THINK
-            if end < 0:
-                return "", text, UNCLOSED if seen.find(opened) < 0 or grammar is not BRACES else NO_THINK
-            if seen.find(grammar.think[0], start + 1) >= 0 or (
-                grammar is not BRACES and seen.find(grammar.think[1], end + 1) >= 0
-            ):
-                return "", text, REPEATED
-        if start >= 0 and end >= 0:
-            outside.append(text[:start])
-            cursor = end + len(grammar.think[1])
-    # What a model writes last is what it answers: an earlier block may be a draft.
-    start = seen.find(opened, cursor) if strict else seen.rfind(opened, cursor)
-    if start < 0:
-        return "", text, NO_SOLUTION
-    end = seen.find(closed, start + len(opened))
-    if strict:
-        if end < 0:
-            return "", text, UNCLOSED
-        if seen.find(opened) != start or seen.find(opened, start + 1) >= 0 or seen.find(closed, end + 1) >= 0:
-            return "", text, REPEATED
-    outside.append(text[cursor:start])
-    body = text[start + len(opened) : end if end >= 0 else len(text)]
-    if end >= 0:
-        outside.append(text[end + len(closed) :])
-    return body, " ".join(part.strip() for part in outside if part.strip()), None
+def _broken(text: str, rule: Grammar, finished: bool) -> str | None:
+    """The first thing that is wrong with the blocks of `text`."""
+    assert rule.think and rule.solution
+    (opened, closed), (begun, ended) = rule.think, rule.solution
+    if opened not in text:
+        return NO_THINK
+    if any(text.count(marker) > 1 for marker in (opened, closed, begun, ended)):
+        return REPEATED
+    at_opened, at_closed, at_begun, at_ended = (text.find(marker) for marker in (opened, closed, begun, ended))
+    if at_closed < at_opened:
+        if at_begun > at_opened:
+            return UNCLOSED
+        return TRUNCATED if at_ended < at_opened else NO_SOLUTION
+    if at_begun < at_closed:
+        return TRUNCATED if not finished or _breaks_off(text, begun) else NO_SOLUTION
+    if at_ended < at_begun:
+        return TRUNCATED if not finished or _breaks_off(text, ended) else UNCLOSED
+    return None
 
 
-def _read_items(body: str, extraneous: str, strict: bool) -> Answer:
-    labels: list[str] = []
-    unknown: list[str] = []
-    duplicates: list[str] = []
-    negated: list[str] = []
-    for raw in body.replace("\n", ",").replace(";", ",").split(","):
-        item = raw.strip()
-        if not item:
-            continue
-        name, denied = (item if item in FINDINGS else None, False) if strict else _read_item(item)
-        if name is None:
-            unknown.append(item)
-        elif denied:
-            negated.append(name)
-        elif name in labels:
-            duplicates.append(name)
-        else:
-            labels.append(name)
-    failure = None
-    if not labels:
-        failure = NO_VALID_LABEL if unknown or negated else EMPTY
-    return Answer(
-        tuple(in_order(labels)), tuple(unknown), tuple(duplicates), tuple(negated), extraneous, failure
+def _breaks_off(text: str, marker: str) -> bool:
+    """Whether `text` ends in the middle of `marker`."""
+    return any(text.endswith(marker[:length]) for length in range(2, len(marker)))
+
+
+def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answer]:
+    """The body of the last solution block after the reasoning, and what stands around it."""
+    opened = closed = begun = ended = None
+    for marker in rule.loosely.finditer(text):
+        kind = marker.lastgroup
+        if kind == "think" and opened is None:
+            opened = marker
+        elif kind == "thought" and closed is None:
+            # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
+            closed, begun, ended = marker, None, None
+        elif kind == "begin":
+            begun, ended = marker, None
+        elif kind == "end" and begun is not None and ended is None:
+            ended = marker
+    if begun is None:
+        open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
+        cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
+        return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
+    reasoned_from = opened.end() if opened and opened.end() <= begun.start() else 0
+    reasoned_to = closed.start() if closed else begun.start() if opened else 0
+    found = Answer(
+        thoughts=text[reasoned_from:reasoned_to].strip(" \t\r\n,\"'"),
+        extraneous=_joined(
+            text[: opened.start()] if reasoned_from and opened else "",
+            text[closed.end() : begun.start()] if closed else "" if opened else text[: begun.start()],
+            text[ended.end() :] if ended else "",
+        ),
     )
+    if ended:
+        return text[begun.end() : ended.start()], found
+    body = text[begun.end() :]
+    whole = body if finished else _whole_items(body)
+    return whole, found if whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
 
 
-def _read_item(item: str) -> tuple[str | None, bool]:
-    """The finding that one list item names, and whether it denies it."""
-    plain = " ".join(item.casefold().lstrip(_BULLETS).rstrip(_ENDINGS).replace("*", "").replace("_", " ").split())
-    plain = plain.split("(")[0].rstrip(_ENDINGS)
-    if plain in _NAMES:
-        return _NAMES[plain], False
-    for denial in _DENIALS:
-        if plain.startswith(denial):
-            rest = plain[len(denial) :].removeprefix("evidence of ").removeprefix("sign of ").removeprefix("acute ")
-            return _NAMES.get(rest), True
-    head, colon, tail = plain.partition(":")
-    if colon and head.strip() in _NAMES:
-        value = " " + tail.strip()
-        return _NAMES[head.strip()], not value.startswith((" yes", " present", " positive", " true", " 1"))
-    for denied in _DENIED:
-        if plain.endswith(denied) and plain.removesuffix(denied) in _NAMES:
-            return _NAMES[plain.removesuffix(denied)], True
-    return None, False
+def _whole_items(body: str) -> str:
+    """`body` without its last item, which the token limit may have cut."""
+    return body[: max(body.rfind(","), body.rfind("\n"), 0)]
 
 
-def is_normal(labels: list[str] | tuple[str, ...]) -> bool:
-    """Whether an answer says that there is nothing to find."""
-    return NO_FINDING in labels
+def _joined(*parts: str) -> str:
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+def _read_exactly(body: str, found: Answer) -> Answer:
+    """Items that are CheXpert's own names; nothing else is a label."""
+    items = [item for part in body.split("\n") for item in map(str.strip, part.split(",")) if item]
+    labels = [item for item in items if item in _FINDINGS]
+    unknown = [item for item in items if item not in _FINDINGS]
+    return _answer(found, labels, unknown)
+
+
+def _read_loosely(body: str, found: Answer) -> Answer:
+    """What a reader takes for claimed or denied."""
+    items = [item for item in map(str.strip, body.split(",")) if item]
+    if _FINDINGS.issuperset(items):
+        return _answer(found, items)
+    labels, unknown, negated = [], [], []
+    for mention in mentions(body):
+        if mention.finding is None or mention.claimed is None:
+            unknown.append(mention.text)
+        elif mention.claimed:
+            labels.append(mention.finding)
+        else:
+            negated.append(mention.finding)
+    return _answer(found, labels, unknown, negated)
+
+
+def _answer(found: Answer, claimed: list[str], unknown: Sequence[str] = (), negated: Sequence[str] = ()) -> Answer:
+    labels: list[str] = []
+    duplicates: list[str] = []
+    for finding in claimed:
+        (duplicates if finding in labels else labels).append(finding)
+    failure = None if labels else NO_VALID_LABEL if unknown or negated else EMPTY
+    return Answer(
+        tuple(in_order(labels)),
+        tuple(unknown),
+        tuple(duplicates),
+        tuple(negated),
+        found.thoughts,
+        found.extraneous,
+        failure,
+        well_formed=True,
+    )

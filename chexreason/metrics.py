@@ -100,7 +100,7 @@ def resampled(given: Answers, resamples: int = 10_000, seed: int = 0) -> Scores:
     """Metrics of bootstrap resamples of patients, each drawn with all of its records: leading axis (resamples,).
 
     The same seed and the same patients in the same order give the same resamples, which is what pairs two runs.
-    A label that a resample happens to lack has F1 0 there, as in scikit-learn: intervals of rare labels are wide downward.
+    A label that a resample happens to lack has F1 0 there, as in scikit-learn: rare labels' intervals reach downward.
     """
     count = int(given.patients.max()) + 1
     sums = np.zeros((count, _per_record(given).shape[1]))

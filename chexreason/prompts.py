@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,11 @@ class Prompt:
     cue: str  # the design cue in Table 1's words
     section: str  # where the paper describes it
     instruction: str
+
+    @property
+    def version(self) -> str:
+        """Changes whenever a model or a teacher would read something else; reviews are counted by it."""
+        return hashlib.sha256(f"{self.grammar}\n{self.instruction}".encode()).hexdigest()[:8]
 
 
 def messages(instruction: str, completion: str | None = None) -> list[dict[str, Any]]:

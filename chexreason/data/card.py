@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +51,11 @@ def shortfalls(name: str, records: pd.DataFrame, asked: int, balance: Balance, p
     needed = math.ceil(balance.floor * len(records))
     for finding, count, available in zip(FINDINGS, have, there, strict=True):
         if count < needed:
-            lines.append(
-                f"{name}: {finding} in {count} of {len(records)} images ({count / max(len(records), 1):.1%}), where "
-                f"{balance.floor:.0%} ({needed}) was asked: {available} of the {len(pool)} candidates have it"
-            )
+            lines.append(f"{name}: {finding} is in {count} studies, {needed} wanted; {available} candidates have it")
     return lines
 
 
-def write_picture(path: Path, parts: dict[str, dict[str, Any]]) -> None:
+def write_picture(path: Path, parts: dict[str, dict[str, Any]], floor: float) -> None:
     """Prevalence of each label in the candidates and in each set, as horizontal dots."""
     from matplotlib.figure import Figure
 
@@ -71,13 +67,13 @@ def write_picture(path: Path, parts: dict[str, dict[str, Any]]) -> None:
     for number, (name, part) in enumerate(parts.items()):
         values = [100 * part["prevalence"][finding] for finding in FINDINGS]
         label = f"{name} ({part['images']:,})"
-        style = {"marker": marks[number % 4], "color": colours[number % 4], "alpha": 0.9}
-        axes.plot(values, range(len(FINDINGS)), linestyle="", label=label, **style)
-    axes.axvline(5, color="black", linewidth=0.8, linestyle=":")
+        mark, colour = marks[number % 4], colours[number % 4]
+        axes.plot(values, range(len(FINDINGS)), linestyle="", label=label, marker=mark, color=colour, alpha=0.9)
+    axes.axvline(100 * floor, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(FINDINGS)), FINDINGS)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel("positive, % of images (dotted: 5 %)")
+    axes.set_xlabel(f"positive, % of images (dotted: the floor of {floor:.0%})")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=130)
@@ -121,7 +117,7 @@ def markdown(card: dict[str, Any]) -> str:
         "",
         *_listed(card["excluded"]),
         "",
-        "## Noted",
+        "## Noted among the records read",
         "",
         *_listed(card["noted"]),
         "",
@@ -130,11 +126,6 @@ def markdown(card: dict[str, Any]) -> str:
         *([f"- {line}" for line in card["shortfalls"]] or ["- nothing: every set is full and every label is there"]),
         "",
     ])  # fmt: skip
-
-
-def balance_of(balance: Balance) -> dict[str, float]:
-    """The sampler's settings for the card."""
-    return asdict(balance)
 
 
 def _by_finding(values: Any) -> dict[str, float]:
@@ -148,7 +139,9 @@ def _counts(column: pd.Series) -> dict[str, int]:
 def _ages(column: pd.Series) -> dict[str, int]:
     import pandas as pd
 
-    names = [f"{low}-{high - 1:.0f}" if high < math.inf else f"{low}+" for low, high in zip(AGES, AGES[1:], strict=False)]
+    names = [
+        f"{low}-{high - 1:.0f}" if high < math.inf else f"{low}+" for low, high in zip(AGES, AGES[1:], strict=False)
+    ]
     bins = pd.cut(pd.to_numeric(column, errors="coerce"), AGES, right=False, labels=names)
     counts = {name: int((bins == name).sum()) for name in names}
     return {name: n for name, n in (counts | {"unknown": int(bins.isna().sum())}).items() if n}

@@ -5,14 +5,14 @@
     Phi_n(c) = sum_k  max(0, floor_n - c_k)^2  +  penalty * max(0, c_k - ceiling * n)^2 ,
 
 the squared deficits of under-represented labels and, `penalty` times heavier, the squared excesses of over-represented
-ones. `floor_n = min(ceil(floor * size), floor * (n + K))` runs ahead of the set by K = 14 studies: each step can serve one
-more of the K labels, so every floor that the candidates allow is reached by the last step, while no early step is
+ones. `floor_n = min(ceil(floor * size), floor * (n + K))` runs ahead of the set by K = 14 studies: each step can serve
+one more of the K labels, so every floor that the candidates allow is reached by the last step, while no early step is
 wasted on studies that only pile up labels.
 
-**Step.** Phi is separable, so adding a study with labels x changes it by sum_k x_k d_k, where d_k is the change in label
-k's term alone. The study with the smallest change is taken: below its floor a label pulls, above its ceiling it repels,
-in between it is neutral. Ties are drawn uniformly among the tied *studies*, so wherever balance does not care the set
-keeps the joint label distribution that it is drawn from.
+**Step.** Phi is separable, so adding a study with labels x changes it by sum_k x_k d_k, where d_k is the change in
+label k's term alone. The study with the smallest change is taken: below its floor a label pulls, above its ceiling it
+repels, in between it is neutral. Ties are drawn uniformly among the tied *studies*, so wherever balance does not care
+the set keeps the joint label distribution that it is drawn from.
 
 **Sets.** The least filled set (in proportion to its size) chooses next, so that scarce labels are shared. A patient
 belongs to the first set that chooses one of his studies.
@@ -43,17 +43,16 @@ class Balance:
 
 def select(
     labels: np.ndarray, patients: np.ndarray, sizes: list[int], balance: Balance, seed: int
-) -> tuple[list[np.ndarray], np.ndarray]:
+) -> list[np.ndarray]:
     """Choose label-balanced sets that share no patient.
 
     Args:
         labels: (N, K) bool, positive labels of each study.
-        patients: (N,) int in 0..N-1, patient of each study.
+        patients: (N,) int from 0 on, patient of each study.
         sizes: number of studies wanted for each set.
 
     Returns:
-        One array of chosen positions per set, shuffled (shorter than asked where the studies ran out), and the (N,) set
-        that owns each study's patient, -1 where none does.
+        One array of chosen positions per set, shuffled; shorter than asked where the studies ran out.
     """
     rng = np.random.default_rng(seed)
     pool = _Pool(labels, patients, len(sizes), rng)
@@ -71,7 +70,7 @@ def select(
         counts[turn] += pool.patterns[pattern]
         if len(chosen[turn]) == sizes[turn]:
             open_sets.remove(turn)
-    return [rng.permutation(np.array(rows, dtype=np.int64)) for rows in chosen], pool.owner[patients]
+    return [rng.permutation(np.array(rows, dtype=np.int64)) for rows in chosen]
 
 
 def step_change(counts: np.ndarray, chosen: int, size: int, balance: Balance) -> np.ndarray:
@@ -141,4 +140,4 @@ class _Pool:
         return study
 
     def _may(self, turn: int, study: int) -> bool:
-        return not self._used[study] and self.owner[self.patients[study]] in (-1, turn)
+        return not self._used[study] and self.owner[self.patients[study]] in (-1, turn, 0)

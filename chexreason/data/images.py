@@ -47,8 +47,8 @@ def image_bytes(path: Path) -> bytes:
 def read_image(path: Path) -> Image.Image:
     """The image at `path` as an RGB picture of its own size.
 
-    DICOM: modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). 16-bit grey is scaled
-    from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds its largest value.
+    DICOM: modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). 16-bit grey is
+    scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds its largest value.
 
     Raises:
         ImageError: missing, truncated, not an image, several frames, or more than MAX_PIXELS; names the file.

@@ -1,7 +1,7 @@
 """Test sets stay test sets: no run trains on an image or a patient that some registered test set holds.
 
 A test set is registered by writing a manifest of its images' content digests and patients under `<runs>/test-sets/`;
-whoever scores or inspects a test set registers it, and whoever is about to train asks `refuse_test_data` first.
+whoever scores or inspects a test set registers it, and whoever is about to train asks `check_training` first.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
 def register(table: StudyTable, name: str, runs: Path) -> Path:
     """Make `table` a registered test set of the run folders under `runs`; registering it again is harmless."""
     return records.write_csv(runs / FOLDER / f"{name}.csv", manifest(table, runs))
+
+
+def check_training(table: StudyTable, runs: Path) -> None:
+    """Refuse to train on `table` where it shares an image or a patient with a test set registered under `runs`."""
+    if any((runs / FOLDER).glob("*.csv")):
+        refuse_test_data(manifest(table, runs), runs)
 
 
 def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:

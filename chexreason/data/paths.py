@@ -1,7 +1,7 @@
 """Image paths that stay inside their dataset, whatever a table says.
 
-A label table is data from outside: a path in it may be absolute, climb out with `..`, pass through a symbolic link, or be
-a spreadsheet formula in disguise. Such rows are refused before any file is opened.
+A label table is data from outside: a path in it may be absolute, climb out with `..`, pass through a symbolic link, or
+be a spreadsheet formula in disguise. Such rows are refused before any file is opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def require_folder(root: str, site: str, access: str, phantom: str) -> Path:
     """The dataset's folder.
 
     Raises:
-        ChexReasonError: it is not there; says what is missing, how to get it, and the phantom command that shows the same.
+        ChexReasonError: it is not there; says how to get it, and the phantom command that shows the same thing.
     """
     folder = Path(root).absolute()
     if folder.is_dir():
@@ -36,7 +36,7 @@ def require_folder(root: str, site: str, access: str, phantom: str) -> Path:
         f"{site}: there is no folder {folder} (dataset.root).\n"
         f"  get the data:     {access}\n"
         "  then say where:   dataset.root=FOLDER\n"
-        f"  see it without:   python -m chexreason.run stage=curate dataset={phantom} make_missing=true"
+        f"  see it without:   python -m chexreason.run {phantom} make_missing=true"
     )
 
 
@@ -48,23 +48,28 @@ def unsafe(names: pd.Series) -> pd.Series:
 def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str, str]]:
     """(position, kind, detail) of every path that leaves `root` through a link or has no file.
 
-    One `lstat` per file and one resolution per folder, so that a root of 377,110 images takes seconds on a local disk.
+    One `lstat` per file and per folder, so that a root of 377,110 images takes seconds on a local disk.
     `name.parquet#7` stands for row 7 of an exported table.
     """
     top = root.resolve()
-    inside: dict[str, bool] = {}
+    known = {"": True}
+
+    def inside(folder: str) -> bool:
+        if folder not in known:
+            full = os.path.join(top, folder)
+            within = not os.path.islink(full) or Path(full).resolve().is_relative_to(top)
+            known[folder] = within and inside(os.path.dirname(folder))
+        return known[folder]
+
     for position, path in enumerate(paths):
         file = path.partition("#")[0]
-        folder = os.path.dirname(file)
-        if folder not in inside:
-            inside[folder] = (top / folder).resolve().is_relative_to(top)
         full = os.path.join(top, file)
         try:
             link = stat.S_ISLNK(os.lstat(full).st_mode)
             reached = os.path.isfile(full) if link else True
         except OSError:
             reached, link = False, False
-        if not inside[folder] or (link and not Path(full).resolve().is_relative_to(top)):
+        if not inside(os.path.dirname(file)) or (link and not Path(full).resolve().is_relative_to(top)):
             yield position, UNSAFE, f"{path} leads out of {root} through a symbolic link"
         elif not reached:
             yield position, MISSING, f"{path} is not in {root}"

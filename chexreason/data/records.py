@@ -30,7 +30,7 @@ POLICIES = ("negative", "positive", "ignore")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a dataset: `row` is the line in `table`, its header being line 1 (0: the whole table)."""
+    """One thing that is wrong in a dataset: `row` is the line in `table`, whose header is line 1."""
 
     table: str
     row: int
@@ -43,8 +43,8 @@ class StudyTable:
     """The records of one site.
 
     `records` has COLUMNS: path (relative to root), patient, study, view ("AP", "PA", or "frontal" where a site does not
-    say which), sex, age (years), split, table and row (file and line that the record comes from), and the 14 FINDINGS as
-    float: 1 positive, 0 negative, -1 uncertain, NaN unmentioned or not labelled by this site.
+    say which), sex, age (years), split, table and row (file and line that the record comes from), and the 14 FINDINGS
+    as float: 1 positive, 0 negative, -1 uncertain, NaN unmentioned or not labelled by this site.
     """
 
     site: str
@@ -133,7 +133,7 @@ def label_values(frame: pd.DataFrame, table: str, legal: Sequence[float] = (1.0,
 
 
 def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is no safe name, or comes twice."""
+    """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     problems = []
     for column in ("path", "patient"):
@@ -172,7 +172,7 @@ def of_split(table: StudyTable, split: str) -> StudyTable:
 def with_consistency(table: StudyTable) -> StudyTable:
     """Note the records whose `No Finding` contradicts another label.
 
-    CheXpert's labeller gives No Finding where none of the 12 pathologies is positive or uncertain; devices may be there.
+    CheXpert's labeller gives No Finding where none of the 12 pathologies is positive or uncertain; devices may be in.
     """
     import pandas as pd
 
@@ -193,7 +193,8 @@ def with_images(table: StudyTable) -> StudyTable:
     if not table.images:
         return table
     found = paths.image_problems(table.root, table.records["path"])
-    problems = tuple(_at(table.records, position, kind, detail) for position, kind, detail in found)
+    places = list(zip(table.records["table"], table.records["row"].tolist(), strict=True))
+    problems = tuple(Problem(*places[position], kind, detail) for position, kind, detail in found)
     return replace(table, problems=table.problems + problems)
 
 
@@ -214,8 +215,7 @@ def checked(table: StudyTable, missing: str) -> StudyTable:
         kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
         skip = "; dataset.missing=skip leaves missing images out" if missing == "fail" else ""
         raise ChexReasonError(
-            f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\n"
-            f"stage=inspect lists them all{skip}"
+            f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\nstage=inspect lists them all{skip}"
         )
     lost = {(problem.table, problem.row) for problem in table.problems}
     rows = pd.MultiIndex.from_frame(table.records[["table", "row"]]).isin(lost)
@@ -228,7 +228,7 @@ def checked(table: StudyTable, missing: str) -> StudyTable:
 
 def describe(problem: Problem) -> str:
     """A problem as one line."""
-    place = ", ".join(part for part in (problem.table, f"row {problem.row}" if problem.row else "") if part)
+    place = ", ".join(part for part in (problem.table, f"row {problem.row}") if part)
     return f"{place}: {problem.kind}: {problem.detail}"
 
 
@@ -238,3 +238,16 @@ def write_csv(path: Path, frame: pd.DataFrame) -> Path:
 
     safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(paths.FORMULA) else cell)
     return write_text(path, safe.to_csv(index=False, lineterminator="\n"))
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Copy what a stage wrote for people to the folder that the user named, each file by atomic rename."""
+    import os
+    import shutil
+
+    output.mkdir(parents=True, exist_ok=True)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".csv", ".md", ".png") or file.name in ("card.json", "summary.json"):
+            partial = output / f"{file.name}.partial"
+            shutil.copyfile(file, partial)
+            os.replace(partial, output / file.name)

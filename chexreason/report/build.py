@@ -64,7 +64,9 @@ def summary(study: Study, made: Contents) -> list[str]:
     """What the report is about, in a few sentences."""
     runs = Counter(manifest["stage"] for manifest in study.manifests)
     counted = ", ".join(f"{number} {stage}" for stage, number in sorted(runs.items()))
-    sentences = [f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} models on {len(study.datasets)} test sets."]
+    sentences = [
+        f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} models, {len(study.datasets)} test sets."
+    ]
     if any(gallery.is_phantom(result.evaluations[0]) for result in study.results):
         sentences.append(
             "Phantom world: synthetic radiographs and stand-in models of a few million parameters. The paper's numbers "
@@ -74,7 +76,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     silent = sum(one.here is None for one in made.claims)
     said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
     sentences.append(
-        f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; {silent} have no runs yet."
+        f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}."
     )
     if study.problems:
         sentences.append(f"{len(study.problems)} run folders were left out: see Runs.")

@@ -65,7 +65,10 @@ class Checked:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            **{key: getattr(self.claim, key) for key in ("id", "claim", "section", "metric", "expect", "margin", "labels")},
+            **{
+                key: getattr(self.claim, key)
+                for key in ("id", "claim", "section", "metric", "expect", "margin", "labels")
+            },
             "here": asdict(self.here) if self.here else None,
             "paper": asdict(self.paper) if self.paper else None,
             "needs": self.needs,
@@ -92,7 +95,7 @@ def table(checked: list[Checked]) -> Table:
         effect = None
         if here:
             low, high = here.interval or (None, None)
-            effect = Value(here.effect, low, high, paper.effect if paper else None, signed=True)
+            effect = Value(here.effect, low, high, signed=True)
         rows.append(
             (one.claim.claim, one.claim.section, here.verdict if here else "no runs", effect)
             + ((paper.verdict, Value(paper.effect, signed=True)) if paper else (None, None))
@@ -110,7 +113,7 @@ NOTE = (
 
 def _check(claim: Claim, study: Study) -> Checked:
     ours, rivals = _matching(study, claim.of), _matching(study, claim.than)
-    paper = _in_paper(claim)
+    paper = in_paper(claim)
     if ours:
         of = ours[-1]
         rivals = [one for one in rivals if one is not of and (one.site != of.site or one.dataset == of.dataset)]
@@ -140,7 +143,9 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
     )
 
 
-def _in_paper(claim: Claim) -> Verdict | None:
+def in_paper(claim: Claim) -> Verdict | None:
+    """The verdict on the paper's own numbers, by sign alone; None where one of them is not printed."""
+
     def number(table_: str, row: str) -> float | None:
         if claim.labels == "matched":
             return published.macro_f1(table_, row, NIH_SHARED)

@@ -7,11 +7,13 @@ and dots in shape as well, so that the figures survive a grey printer.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
+NUMBERS = {"nuanced": 2, "hard": 3}  # the paper's figure for each reward
 SMOOTHING = 0.95  # Figures 2 and 3
 THEMES = {"light": ("#ffffff", "#222222", "#dddddd"), "dark": ("#16191d", "#e6e6e6", "#3a4048")}
 
@@ -58,22 +61,25 @@ def figures(study: Study) -> list[Figure]:
     """Every figure that the runs at hand have data for."""
     made = []
     tuned = [run for run in study.trainings if run.stage == "sft" and len(run.series("loss")[0])]
-    if tuned:
-        made.append(Figure("figure1", "Figure 1. Supervised fine-tuning", FIGURE_1, lambda: _sft(tuned)))
-    for number, reward in ((2, "nuanced"), (3, "hard")):
-        runs = [run for run in study.trainings if run.arm.reward == reward and len(run.series("reward")[0])]
-        if runs:
-            title = f"Figure {number}. GRPO with the {reward} reward"
-            made.append(Figure(f"figure{number}", title, FIGURES_2_3, lambda runs=runs: _grpo(runs)))  # type: ignore[misc]
-    others = [run for run in study.trainings if run.stage == "grpo" and run.arm.reward not in ("nuanced", "hard")]
-    for reward in sorted({run.arm.reward for run in others if len(run.series("reward")[0])}):
-        runs = [run for run in others if run.arm.reward == reward]
-        draw = lambda runs=runs: _grpo(runs)  # noqa: E731
-        made.append(Figure(f"figure_grpo_{reward}", f"GRPO with the {reward} reward", FIGURES_2_3, draw))
+    for model, runs in _by(tuned, lambda run: run.arm.model):
+        several = len({run.arm.model for run in tuned}) > 1
+        name, title = ("figure1" + f"_{model}" * several, "Figure 1. Supervised fine-tuning" + f" of {model}" * several)
+        made.append(Figure(name, title, FIGURE_1, partial(_sft, runs)))
+    optimised = [run for run in study.trainings if run.stage == "grpo" and len(run.series("reward")[0])]
+    for reward, runs in _by(optimised, lambda run: run.arm.reward):
+        number = NUMBERS.get(reward)
+        name, start = (f"figure{number}", f"Figure {number}. ") if number else (f"figure_grpo_{reward}", "")
+        made.append(Figure(name, f"{start}GRPO with the {reward} reward", FIGURES_2_3, partial(_grpo, runs)))
+    made.sort(key=lambda figure: figure.name)
     pairs = transfer.transfers(study)
     if pairs:
-        made.append(Figure("transfer", "Transfer by label", TRANSFER, lambda: _transfer(study, pairs)))
+        made.append(Figure("transfer", "Transfer by label", TRANSFER, partial(_transfer, study, pairs)))
     return made
+
+
+def _by(runs: Sequence[Training], key: Callable[[Training], str]) -> list[tuple[str, list[Training]]]:
+    """Runs grouped by a key, in the key's order."""
+    return [(name, [run for run in runs if key(run) == name]) for name in sorted({key(run) for run in runs})]
 
 
 FIGURE_1 = "Token accuracy (left) and loss (right) on the training traces, by output format."
@@ -104,7 +110,7 @@ def _sft(runs: Sequence[Training]) -> Canvas:
             axes.plot(*run.series(name), label=title, **_style(place))
     _label(accuracy, "Mean token accuracy")
     _label(loss, "Training loss")
-    _legend(canvas, accuracy, len(runs))
+    _legend(canvas, accuracy, len(runs), columns=2)
     return canvas
 
 
@@ -120,7 +126,7 @@ def _grpo(runs: Sequence[Training]) -> Canvas:
             axes.plot(steps, smooth(values), label=title, **style | {"linewidth": 2.2})
     for axes, title in zip(panels, ("Reward", "Reward function, mean", "Completion length (tokens)"), strict=True):
         _label(axes, title)
-    _legend(canvas, panels[0], len(runs))
+    _legend(canvas, panels[0], len(runs), columns=3)
     return canvas
 
 
@@ -129,7 +135,7 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
 
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
-    height = 0.9 + max(len(pair.labels) for pair in pairs) * 0.32
+    height = 1.1 + max(len(pair.labels) for pair in pairs) * 0.32
     canvas = Canvas(figsize=(2.2 + 2.9 * columns, rows * height), layout="constrained")
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     marks = (("CheXpert", COLOURS[0], "o", -0.14), ("NIH", COLOURS[1], "D", 0.14))
@@ -142,7 +148,7 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
                 axes.plot([one.ours], [place + shift], shape, color=colour, markersize=5.5, label=name)
         axes.set_yticks(range(len(points)), [label for label, _, _ in points])
         axes.set_xlim(-0.02, 1.02)
-        axes.set_title(study.title(pair.arm), fontsize=9.5)
+        axes.set_title(textwrap.fill(study.title(pair.arm), 30), fontsize=9.5)
         axes.grid(axis="x")
     grid.flat[0].invert_yaxis()
     for axes in list(grid.flat)[len(pairs) :]:
@@ -150,7 +156,7 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
     for axes in list(grid.flat)[max(0, len(pairs) - columns) : len(pairs)]:
         axes.set_xlabel("F1")
         axes.tick_params(labelbottom=True)
-    _legend(canvas, grid.flat[0], 2)
+    _legend(canvas, grid.flat[0], 2, columns=2)
     return canvas
 
 
@@ -173,13 +179,14 @@ def _label(axes: Axes, title: str) -> None:
     axes.grid()
 
 
-def _legend(canvas: Canvas, axes: Axes, entries: int) -> None:
+def _legend(canvas: Canvas, axes: Axes, entries: int, columns: int) -> None:
     """One legend under all panels; none where there is nothing to tell apart."""
     if entries > 1:
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, 4), frameon=False)
+        entry = axes.get_legend_handles_labels()
+        canvas.legend(*entry, loc="outside lower center", ncols=min(entries, columns), frameon=False)
 
 
-def _style(place: int) -> dict[str, object]:
+def _style(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
 
 
@@ -205,10 +212,9 @@ def _theme(theme: str, salt: str) -> Iterator[None]:
 
     back, ink, grid = THEMES[theme]
     ink_keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
-    with rc_context(
-        dict.fromkeys(ink_keys, ink)
-        | dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), back)
-        | {"grid.color": grid, "grid.linewidth": 0.6, "axes.axisbelow": True, "font.size": 9}
-        | {"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": salt}
-    ):
+    settings: dict[Any, Any] = dict.fromkeys(ink_keys, ink)
+    settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), back)
+    settings |= {"grid.color": grid, "grid.linewidth": 0.6, "axes.axisbelow": True, "font.size": 9}
+    settings |= {"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": salt}
+    with rc_context(settings):
         yield

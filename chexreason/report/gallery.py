@@ -53,7 +53,7 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 
 def is_phantom(evaluation: Evaluation) -> bool:
-    """Whether the images come, through whatever runs, from a phantom run: then they are nobody's, and may be embedded."""
+    """Whether the images come, through whatever runs, from a phantom run: they are nobody's then."""
     waiting, seen = [evaluation.manifest["parents"].get("dataset")], set()
     while waiting:
         name = waiting.pop()

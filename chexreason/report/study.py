@@ -1,7 +1,7 @@
 """The runs at hand, read from their folders alone: evaluations grouped into results, and training logs.
 
-An arm is what is compared: model, checkpoint, prompt and reward. A result is one arm on one test set, over the seeds that
-were run; its scores are the mean over seeds, and its interval is the bootstrap's over patients.
+An arm is what is compared: model, checkpoint, prompt and reward. A result is one arm on one test set, over the seeds
+that were run; its scores are the mean over seeds, and its interval is the bootstrap's over patients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (M
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What is compared. `reward` is empty unless a reward trained it; `variant` tells apart runs that else look alike."""
+    """What is compared. `reward` is empty unless one trained it; `variant` tells apart runs that else look alike."""
 
     model: str
     checkpoint: str
@@ -84,7 +84,10 @@ class Result:
     def is_paired_with(self, other: Result) -> bool:
         """Whether the same resamples were drawn for both: the same records and patients in the same order."""
         runs = (*self.evaluations, *other.evaluations)
-        return len({tuple((one.id, one.patient) for one in run.predictions) for run in runs}) == 1
+        return (
+            self.dataset == other.dataset
+            and len({tuple((one.id, one.patient) for one in run.predictions) for run in runs}) == 1
+        )
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
 
 
 def _recipe(evaluation: Evaluation) -> str:
-    """The digest in the name of the run that trained it (of its own run, for a base model): the same on every test set."""
+    """The digest in the name of the run that trained it, the same on every test set; of its own run for a base model."""
     parent = evaluation.manifest["parents"].get("adapter", evaluation.folder.name)
     return str(parent).rpartition("-")[2]
 

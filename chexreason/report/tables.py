@@ -83,7 +83,10 @@ def headline(study: Study) -> Table:
             cells.append(value(study, result, TAKE["macro_f1"], _paper_macro(result)) if result else None)
         rows.append(tuple(cells))
     sites = [site_of(dataset) for dataset in study.datasets]
-    names = [SITES.get(site, name) if sites.count(site) == 1 else name for site, name in zip(sites, study.datasets, strict=True)]
+    names = [
+        SITES.get(site, name) if sites.count(site) == 1 else name
+        for site, name in zip(sites, study.datasets, strict=True)
+    ]
     labels = [len(one.labels) for one in _first_of(study)]
     columns = ("Model", *(f"{name}, {count} labels" for name, count in zip(names, labels, strict=True)))
     note = "Macro-F1 with its 95 % bootstrap interval over patients; failures count as empty predictions."
@@ -122,15 +125,21 @@ def prevalence(study: Study) -> Table:
             shares.append(Value(share, percent=True) if label in one.labels else None)
         rows.append((label, *shares))
     columns = ("Label", *(f"{one.dataset} (n = {len(one.predictions)})" for one in firsts))
-    note = "A change in these shares alone moves precision and F1; compare models on one test set, or on matched labels."
+    note = (
+        "A change in these shares alone moves precision and F1; compare models on one test set, or on matched labels."
+    )
     return Table("prevalence", "Prevalence shift between test sets", columns, tuple(rows), note)
 
 
 def _variants(
-    study: Study, number: str, title: str, results: list[Result], columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS
+    study: Study,
+    number: str,
+    title: str,
+    results: list[Result],
+    columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS,
 ) -> Table:
     """Tables 1-4: a row per variant. The paper's "CheXpert validation" is the MIMIC split with CheXpert's 14 labels."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for result in results:
         paper_row = _validation_row(number, result.arm)
         cells = [value(study, result, take, published.number(number, paper_row, name)) for _, name, take, _ in columns]
@@ -138,7 +147,11 @@ def _variants(
     less = frozenset(index for index, column in enumerate(columns, start=1) if not column[3])
     heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
     return Table(
-        f"table{number}", f"Table {number}. {title} (validation)", heading, tuple(rows), best=_best_of_columns(rows, less)
+        f"table{number}",
+        f"Table {number}. {title} (validation)",
+        heading,
+        tuple(rows),
+        best=_best_of_columns(rows, less),
     )
 
 
@@ -206,7 +219,9 @@ def _validation_title(number: str, study: Study, arm: Arm) -> str:
     return f"{title}, run {arm.variant}" if arm.variant else title
 
 
-def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()) -> frozenset[tuple[int, int]]:
+def _best_of_columns(
+    rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()
+) -> frozenset[tuple[int, int]]:
     best = set()
     for column in range(1, max((len(row) for row in rows), default=0)):
         ours = [(cell.ours, index) for index, row in enumerate(rows) if (cell := _number(row[column])) is not None]

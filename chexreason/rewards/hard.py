@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chexreason.completion import EMPTY, NO_VALID_LABEL, parse_strict
+from chexreason.completion import parse_strict
 from chexreason.rewards.scored import Scored, Scorer, jaccard
 
 
@@ -18,14 +18,24 @@ class HardReward:
     length_penalty: float
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        """A function that scores one completion; label frequencies play no part in equation 3."""
+        """Scores one completion at a time; label frequencies play no part in equation 3."""
+        return HardScorer(self, grammar)
 
-        def score(completion: str, labels: Collection[str], num_tokens: int) -> Scored:
-            answer = parse_strict(completion, grammar)
-            # An answer without a valid label is well formed: its Jaccard similarity says what it is worth.
-            valid = answer.failure in (None, EMPTY, NO_VALID_LABEL) and bool(completion.strip())
-            match = jaccard(labels, answer.labels) if valid else 0.0
-            short = -self.length_penalty if valid and num_tokens < self.min_tokens else 0.0
-            return Scored(match + short, {"jaccard": match, "length": short}, answer)
 
-        return score
+@dataclass
+class HardScorer:
+    """Equation 3 for one grammar.
+
+    A well-formed answer without a valid label is valid in equation 3's sense: its Jaccard similarity says what it is worth.
+    """
+
+    reward: HardReward
+    grammar: str
+    memory: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored:
+        answer = parse_strict(completion, self.grammar)
+        match = jaccard(labels, answer.labels) if answer.well_formed else 0.0
+        short = answer.well_formed and num_tokens < self.reward.min_tokens
+        parts = {"jaccard": match, "length": -self.reward.length_penalty if short else 0.0}
+        return Scored(sum(parts.values()), parts, answer)

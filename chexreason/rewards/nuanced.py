@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from chexreason.completion import EMPTY, NO_VALID_LABEL, Answer, parse_strict
+from chexreason.completion import Answer, parse_strict
 from chexreason.rewards.scored import Scored, Scorer
 
 
@@ -27,21 +26,21 @@ class NuancedReward:
     invalid_label: float
     duplicate: float
     extraneous: float  # text outside the blocks
-    unreadable: float  # no solution can be read
+    unreadable: float  # the blocks are not as the grammar wants them
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        """A function that scores completions in order, remembering the last `window` predictions."""
+        """Scores completions in order, remembering the last `window` predictions."""
         return NuancedScorer(self, grammar, dict(frequencies))
 
 
 @dataclass
 class NuancedScorer:
-    """Scores completions one after another; `recent` is its only state, and belongs into a checkpoint."""
+    """Equation 4 for one grammar and one training set's label frequencies; `memory` is the window."""
 
     reward: NuancedReward
     grammar: str
     frequencies: dict[str, float]
-    recent: deque[tuple[str, ...]] = field(default_factory=deque)
+    memory: list[list[str]] = field(default_factory=list)
 
     def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored:
         answer = parse_strict(completion, self.grammar)
@@ -49,12 +48,12 @@ class NuancedScorer:
         shared = truth & predicted
         settings = self.reward
         parts = {
-            "match": settings.exact_match * (truth == predicted and answer.failure is None),
+            "match": settings.exact_match * (truth == predicted and answer.well_formed),
             "recall": settings.recall * len(shared) / len(truth) if truth else 0.0,
             "precision": settings.precision * len(shared) / len(predicted) if predicted else 0.0,
-            "false_positives": -sum(self._false_positive(label) for label in predicted - truth),
-            "collapse": -self._collapse(answer),
-            "format": -self._format(answer),
+            "false_positives": 0.0 - sum(self._false_positive(label) for label in predicted - truth),
+            "collapse": 0.0 - self._collapse(answer),
+            "format": 0.0 - self._format(answer),
         }
         return Scored(sum(parts.values()), parts, answer)
 
@@ -65,24 +64,21 @@ class NuancedScorer:
     def _collapse(self, answer: Answer) -> float:
         """What this prediction costs for repeating a label that dominates a full window, itself included."""
         settings = self.reward
-        self.recent.append(answer.labels)
-        if len(self.recent) > settings.window:
-            self.recent.popleft()
-        if len(self.recent) < settings.window:
+        self.memory.append(list(answer.labels))
+        del self.memory[: -settings.window]
+        if len(self.memory) < settings.window:
             return 0.0
         allowed = settings.dominance * settings.window
-        penalty = 0.0
-        for label in answer.labels:
-            count = sum(label in predicted for predicted in self.recent)
-            if count > allowed:
-                penalty += settings.collapse + settings.excess_repetition * (count - allowed)
-        return penalty
+        counts = [sum(label in predicted for predicted in self.memory) for label in answer.labels]
+        return sum(
+            settings.collapse + settings.excess_repetition * (count - allowed) for count in counts if count > allowed
+        )
 
     def _format(self, answer: Answer) -> float:
         settings = self.reward
-        penalty = settings.invalid_label * len(answer.unknown) + settings.duplicate * len(answer.duplicates)
-        if answer.extraneous:
-            penalty += settings.extraneous
-        if answer.failure not in (None, EMPTY, NO_VALID_LABEL):
-            penalty += settings.unreadable
-        return penalty
+        return (
+            settings.invalid_label * len(answer.unknown)
+            + settings.duplicate * len(answer.duplicates)
+            + settings.extraneous * bool(answer.extraneous)
+            + settings.unreadable * (not answer.well_formed)
+        )

@@ -19,12 +19,21 @@ class Scored:
 
 
 class Scorer(Protocol):
-    """A reward made ready for one grammar and one training set."""
+    """A reward made ready for one grammar and one training set.
+
+    `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
+    belongs into a training checkpoint; a reward that looks at one completion at a time leaves it empty.
+    """
+
+    memory: list[list[str]]
 
     def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored: ...
 
 
 def jaccard(truth: Collection[str], predicted: Collection[str]) -> float:
-    """|Y and Y^| / |Y or Y^|; 1 for two empty sets, which agree that nothing is there."""
+    """|Y and Y^| / |Y or Y^|; 1 for two empty sets, which agree that nothing is there.
+
+    Curation leaves no study without a positive label, so the empty truth occurs in other people's files only.
+    """
     union = set(truth) | set(predicted)
     return len(set(truth) & set(predicted)) / len(union) if union else 1.0

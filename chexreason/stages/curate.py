@@ -1,15 +1,13 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
-Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), card.json, card.md, prevalence.png
-and, where there are images, digests.csv: the content digest of every image chosen.
+Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), card.json, card.md,
+prevalence.png and, where there are images, digests.csv: the content digest of every image chosen.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,6 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chexreason.data.records import StudyTable
 
 
@@ -64,13 +60,18 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"reading {run.dataset.name}")
     table = run.dataset.load()
     pool = candidates(table, wanted.no_finding, run.seed)
+    if pool.records.empty:
+        raise ChexReasonError(f"{table.site}: no study has a positive label among {len(table.records)} records read")
     labels, patients = card.positives(pool.records), pd.factorize(pool.records["patient"])[0]
 
     clock = time.perf_counter()
     sizes = [wanted.sizes.sft, wanted.sizes.rl]
-    chosen, owner = curation.select(labels, patients, sizes, balance, run.seed)
-    free = np.flatnonzero(owner == -1)
-    draw = np.random.default_rng([run.seed, 1]).permutation(free)[: wanted.sizes.validation]
+    # Drawn before the sampler has taken its pick, or validation would hold what was left over. Where there is too
+    # little for all three sets, it is validation that gives way.
+    spare = max(0, min(wanted.sizes.validation, len(labels) - sum(sizes)))
+    draw = np.random.default_rng([run.seed, 1]).permutation(len(labels))[:spare]
+    free = np.flatnonzero(~np.isin(patients, patients[draw]))
+    chosen = [free[rows] for rows in curation.select(labels[free], patients[free], sizes, balance, run.seed)]
     seconds = time.perf_counter() - clock
     run.note(f"chose {sum(map(len, chosen)) + len(draw)} of {len(labels)} candidates in {seconds:.2f} s")
 
@@ -79,17 +80,17 @@ def execute(run: Run) -> dict[str, Any]:
     missed = [
         line
         for name, asked in (("sft", sizes[0]), ("rl", sizes[1]))
-        for line in card.shortfalls(name, sets[name], asked, balance, pool.records)
+        for line in card.shortfalls(name, sets[name], asked, balance, pool.records.iloc[free])
     ]
     if len(draw) < wanted.sizes.validation:
-        missed.append(f"validation: {len(draw)} of {wanted.sizes.validation} images: no patient is left over")
+        missed.append(f"validation: {len(draw)} of {wanted.sizes.validation} images: the other sets take the rest")
     for line in missed:
         run.note(f"not reached: {line}")
     if missed and wanted.strict:
         raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
 
     whole = pd.concat(sets, ignore_index=True)
-    vouched = integrity.manifest(records.replace(pool, records=whole), run.folder.parent)
+    vouched = integrity.manifest(replace(pool, records=whole), run.folder.parent)
     integrity.refuse_test_data(vouched, run.folder.parent)
     for name, rows in sets.items():
         binary = (rows[list(FINDINGS)] == 1.0).astype(int)
@@ -106,7 +107,7 @@ def execute(run: Run) -> dict[str, Any]:
         "table": getattr(run.dataset, "table", None),
         "seed": run.seed,
         "sizes": {name: len(rows) for name, rows in sets.items()},
-        "balance": card.balance_of(balance),
+        "balance": asdict(balance),
         "candidates": card.describe(pool.records),
         "sets": described,
         "excluded": pool.excluded,
@@ -117,10 +118,11 @@ def execute(run: Run) -> dict[str, Any]:
     runs.write_json(run.folder / "card.json", page)
     text = card.markdown(page)
     runs.write_text(run.folder / "card.md", text)
-    card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **described})
+    parts = {"candidates": page["candidates"], **described}
+    card.write_picture(run.folder / "prevalence.png", parts, balance.floor)
     print(text)
     if wanted.output:
-        deliver(run.folder, Path(wanted.output))
+        records.deliver(run.folder, Path(wanted.output))
     return {
         "sizes": page["sizes"],
         "candidates": len(labels),
@@ -146,13 +148,3 @@ def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
     shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
     further = (shuffled.duplicated() & shuffled.notna()).sort_index()
     return table.without(further, "further image of the same study")
-
-
-def deliver(folder: Path, output: Path) -> None:
-    """Copy what the stage wrote to the folder that the user named, each file by atomic rename."""
-    output.mkdir(parents=True, exist_ok=True)
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".csv", ".md", ".png") or file.name == "card.json":
-            partial = output / f"{file.name}.partial"
-            shutil.copyfile(file, partial)
-            os.replace(partial, output / file.name)

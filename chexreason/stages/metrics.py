@@ -1,4 +1,4 @@
-"""Label metrics of any file of predictions, with intervals over patients and, against a second file, paired differences.
+"""Label metrics of any file of predictions, with intervals over patients; against a second file, paired differences.
 
 The metrics are those of the paper's Tables 1-6; the intervals are ours.
 """
@@ -66,9 +66,7 @@ def execute(run: Run) -> dict[str, Any]:
     return result
 
 
-def _against(
-    given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int
-) -> dict[str, Any]:
+def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int) -> dict[str, Any]:
     other = predictions.read(Path(str(settings.against)))
     matched = predictions.same_records(given, other)
     if matched is None:

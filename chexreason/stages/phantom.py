@@ -35,25 +35,31 @@ def execute(run: Run) -> dict[str, Any]:
     """Write tables, images, signs.jsonl and contact_sheet.png; returns images and findings drawn at each site."""
     import numpy as np
 
-    from chexreason.data.phantom import world
+    from chexreason.data.phantom import layouts
     from chexreason.data.phantom.contact_sheet import contact_sheet
     from chexreason.data.phantom.labelsets import population
+    from chexreason.data.phantom.world import STYLES, draw_all
 
     settings = run.settings
     streams = [np.random.default_rng((run.seed, site)) for site in range(3)]
     orders = [
-        *world.write_mimic(
-            run.folder, settings.mimic_studies, settings.mimic_laterals, settings.mimic_enriched, streams[0]
+        *layouts.write_mimic(
+            run.folder,
+            settings.mimic_studies,
+            settings.mimic_laterals,
+            settings.mimic_enriched,
+            settings.image_size,
+            streams[0],
         ),
-        *world.write_chexpert(
+        *layouts.write_chexpert(
             run.folder, settings.chexpert_train, settings.chexpert_valid, settings.chexpert_test, streams[1]
         ),
-        *world.write_nih(
-            run.folder, settings.nih_images, world.NihLabeller(settings.nih_misses, settings.nih_adds), streams[2]
+        *layouts.write_nih(
+            run.folder, settings.nih_images, layouts.NihLabeller(settings.nih_misses, settings.nih_adds), streams[2]
         ),
     ]
     run.note(f"drawing {len(orders)} radiographs of three sites; label sets from {population()[2]}")
-    world.draw_all(orders, run.folder, settings.image_size, settings.workers)
+    draw_all(orders, run.folder, settings.image_size, settings.workers)
     sheet = contact_sheet(run.folder / "contact_sheet.png", run.seed)
     run.note(f"what stands for what: {sheet}")
     return {
@@ -61,6 +67,6 @@ def execute(run: Run) -> dict[str, Any]:
         "images": dict(Counter(order.site for order in orders)),
         "findings": {
             site: dict(Counter(finding for order in orders if order.site == site for finding in order.findings))
-            for site in world.STYLES
+            for site in STYLES
         },
     }

@@ -60,7 +60,11 @@ class Runs:
         name = self.run("sft", model={"name": model}, prompt={"name": prompt})
         rng = np.random.default_rng(len(prompt))
         entries = [
-            {"step": step, "loss": 3 / (1 + step / 9) + rng.normal(0, 0.05), "mean_token_accuracy": 1 - 0.7 / (1 + step / 9)}
+            {
+                "step": step,
+                "loss": 3 / (1 + step / 9) + rng.normal(0, 0.05),
+                "mean_token_accuracy": 1 - 0.7 / (1 + step / 9),
+            }
             for step in range(1, steps)
         ]
         return self._log(name, [*entries, {"step": steps, "eval_loss": 0.4}])
@@ -136,7 +140,7 @@ class Runs:
                     "labels": truth,
                     "predicted": None if failed else guess,
                     "failure": "no_solution" if failed else None,
-                    "completion": f"<think>The heart is of usual size. {note}</think>\n<solution>{', '.join(guess)}</solution>",
+                    "completion": f"<think>A heart of usual size. {note}</think>\n<solution>{', '.join(guess)}</solution>",
                     "num_tokens": 40,
                 }
             )
@@ -158,11 +162,19 @@ def whole_study(folder: Path, records: int = 40) -> Runs:
     for place, prompt in enumerate(("reasoning_narrative", "reasoning_c", "free_reasoning")):
         runs.evaluate("mimic", prompt=prompt, skill=0.4 - 0.1 * place, phantom=phantom, failures=0.02 + 0.2 * place)
     for place, prompt in enumerate(prompts):
-        runs.evaluate("mimic", "sft", prompt=prompt, adapter=adapters[prompt], skill=0.4 + 0.05 * place, phantom=phantom)
         runs.evaluate(
-            "mimic", "sft", prompt=prompt, model="phantom_qwen", adapter=qwen[prompt], skill=0.1 * place, phantom=phantom
+            "mimic", "sft", prompt=prompt, adapter=adapters[prompt], skill=0.4 + 0.05 * place, phantom=phantom
         )
-    for reward, adapter in rewards.items():
+        runs.evaluate(
+            "mimic",
+            "sft",
+            prompt=prompt,
+            model="phantom_qwen",
+            adapter=qwen[prompt],
+            skill=0.1 * place,
+            phantom=phantom,
+        )
+    for adapter in rewards.values():
         runs.evaluate("mimic", "grpo", adapter=adapter, skill=0.65, phantom=phantom)
     for site, fall in (("chexpert", 0.0), ("nih", 0.2)):
         runs.evaluate(site, skill=0.4 - fall, phantom=phantom, note=HOSTILE)

@@ -68,7 +68,7 @@ def test_the_window_slides() -> None:
         score(wrote("Edema"), ["Edema"], 10)
     for _ in range(3):
         score(wrote("Fracture"), ["Fracture"], 10)
-    assert len(score.recent) == 4
+    assert len(score.memory) == 4
     assert score(wrote("Edema"), ["Edema"], 10).parts["collapse"] == 0.0
 
 

@@ -46,9 +46,7 @@ def test_subset_of_labels(tmp_path):
 
 def test_against_pairs_by_id_whatever_the_order(tmp_path):
     worse = [line | {"predicted": []} for line in reversed(LINES)]
-    found = score(
-        tmp_path, input=lines(tmp_path / "a.jsonl", LINES), against=lines(tmp_path / "b.jsonl", worse)
-    )
+    found = score(tmp_path, input=lines(tmp_path / "a.jsonl", LINES), against=lines(tmp_path / "b.jsonl", worse))
     assert found["against"]["micro"]["f1"]["difference"] == pytest.approx(4 / 7)
     assert set(found["against"]["macro"]["f1"]) == {"difference", "interval", "p"}
 

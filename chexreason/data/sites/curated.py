@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chexreason.data import paths, records
-from chexreason.data.records import StudyTable
+from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,15 @@ class Curated:
         """The set's records; image files are not looked at yet."""
         import pandas as pd
 
-        folder = paths.require_folder(self.root, "curated set", "it is a stage=curate run's folder", "phantom_mimic")
+        folder = paths.require_folder(
+            self.root, "curated set", "it is a stage=curate run's folder", "stage=curate dataset=phantom_mimic"
+        )
         if not (folder / "card.json").is_file():
             raise ChexReasonError(f"{folder} has no card.json: it is not the folder of a complete stage=curate run")
         card = read_json(folder / "card.json")
         names = ("sft", "rl", "validation") if self.split == "all" else (self.split,)
-        frames, problems = [], ()
+        frames: list[pd.DataFrame] = []
+        problems: tuple[Problem, ...] = ()
         for name in names:
             path = Path(self.table) if self.table else folder / f"{name}.csv"
             frame = records.read_table(path, ("path", "patient", "view", *FINDINGS), ("path", "patient"))

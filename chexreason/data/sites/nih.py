@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
@@ -54,7 +54,7 @@ class Nih:
         if self.table:
             root, path = Path(self.table).absolute().parent, Path(self.table)
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "phantom_nih")
+            root = paths.require_folder(self.root, self.site, ACCESS, "stage=inspect dataset=phantom_nih")
             path = _find(root)
         if path.suffix == ".parquet":
             frame = _export(root)
@@ -96,7 +96,7 @@ class Nih:
         return (table.records[scored] != 1.0).all(axis=1)
 
     def _drawn(self, table: StudyTable) -> StudyTable:
-        """A seeded draw that does not depend on the order of the table's rows."""
+        """A seeded draw that depends neither on the order of the table's rows nor on the images' folders."""
         import numpy as np
 
         if self.draw is None:
@@ -104,7 +104,8 @@ class Nih:
         count = len(table.records)
         if count < self.draw:
             raise ChexReasonError(f"dataset.draw={self.draw}: only {count} images are there; lower it, or draw=null")
-        order = table.records["path"].astype("str").argsort().to_numpy()
+        names = table.records["path"].str.rsplit("/", n=1).str[-1]
+        order = np.argsort(names.to_numpy(dtype=str), kind="stable")
         drawn = np.zeros(count, dtype=bool)
         drawn[np.random.default_rng(self.draw_seed).choice(order, self.draw, replace=False)] = True
         return table.without(~drawn, f"not drawn (draw {self.draw}, seed {self.draw_seed})")
@@ -142,7 +143,10 @@ def _image_folders(root: Path) -> dict[str, str]:
     """Image name -> path relative to root, over images/, images_001/ ... and images_001/images/ ..."""
     folders = [root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))]
     return {
-        file.name: file.relative_to(root).as_posix() for place in folders if place.is_dir() for file in place.glob("*.png")
+        file.name: file.relative_to(root).as_posix()
+        for place in folders
+        if place.is_dir()
+        for file in place.glob("*.png")
     }
 
 
@@ -159,7 +163,9 @@ def _export(root: Path) -> pd.DataFrame:
         table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
         labels = next((name for name in ("label", "labels") if name in table.columns), None)
         if labels is None or "image" not in schema.names or "Patient ID" not in table.columns:
-            raise ChexReasonError(f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}")
+            raise ChexReasonError(
+                f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}"
+            )
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         inner = features.get(labels, {})
         known = (inner.get("feature", inner) if isinstance(inner, dict) else inner[0]).get("names")
@@ -182,7 +188,7 @@ def _export(root: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _named(cell: list[int] | list[str], known: list[str] | None, path: Path) -> list[str]:
+def _named(cell: list[Any], known: list[str] | None, path: Path) -> list[str]:
     if all(isinstance(name, str) for name in cell):
         return list(cell)
     if known is None:

@@ -1,0 +1,194 @@
+"""Check a dataset root in one pass: tables, image files, splits. Lists every problem with its row; fails on any.
+
+Writes report.md, problems.csv and summary.json. The records of the dataset's own split, if that is a test split, are
+registered as a test set, so that no later run trains on them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason import runs
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chexreason.data.records import Problem, StudyTable
+
+UNREADABLE, TWICE = "unreadable image", "same image in two splits"
+SHOWN = 100  # problems in the page; problems.csv has them all
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See conf/stage/inspect.yaml."""
+
+    name: str
+    parents: dict[str, str]
+    images: bool
+    workers: int
+    output: str | None
+
+
+USES = ("dataset",)
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Check everything, write the report, then fail if anything is wrong."""
+    from chexreason.data import card, integrity, records
+
+    run.note(f"reading the tables of {run.dataset.name}")
+    table = records.with_images(replace(run.dataset, split="all").read())
+    problems = list(table.problems)
+    digests: dict[str, str] = {}
+    if table.images and run.settings.images:
+        unreadable, digests = read_all(table, run.settings.workers)
+        problems += unreadable
+    problems += patients_in_two_splits(table.records) + images_in_two_splits(table.records, digests)
+    problems.sort(key=lambda problem: (problem.table, problem.row))
+
+    summary = {
+        "schema": 1,
+        "dataset": run.dataset.name,
+        "site": table.site,
+        "root": str(table.root),
+        "images_read": len(digests),
+        "problems": dict(Counter(problem.kind for problem in problems).most_common()),
+        "splits": {
+            name: card.describe(rows) for name, rows in table.records.fillna({"split": "no split"}).groupby("split")
+        },
+        "excluded": table.excluded,
+        "noted": table.noted,
+    }
+    runs.write_json(run.folder / "summary.json", summary)
+    records.write_csv(run.folder / "problems.csv", as_frame(problems))
+    text = page(summary, problems)
+    runs.write_text(run.folder / "report.md", text)
+    if run.settings.output:
+        records.deliver(run.folder, Path(run.settings.output))
+    print(text)
+    if problems:
+        where = Path(run.settings.output or run.folder) / "report.md"
+        raise ChexReasonError(f"{run.dataset.name}: {len(problems)} problems; see {where}")
+    if run.dataset.split == "test":
+        run.note(f"registered {integrity.register(run.dataset.load(), run.dataset.name, run.folder.parent)}")
+    return {"records": len(table.records), "images_read": len(digests), "problems": 0}
+
+
+def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, str]]:
+    """Decode every image that is there; (problems, sha256 by path of those that are whole)."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    from tqdm import tqdm
+
+    from chexreason.data.records import Problem
+
+    known = {(problem.table, problem.row) for problem in table.problems}
+    rows = list(zip(table.records["path"], table.records["table"], table.records["row"], strict=True))
+    rows = [row for row in rows if row[1:] not in known]
+    files = [str(table.root / path) for path, _, _ in rows]
+    problems, digests = [], {}
+    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        looks: Iterator[tuple[str, str]] = pool.map(look, files, chunksize=16)
+        for (path, name, row), (digest, error) in zip(
+            rows, tqdm(looks, "images", len(files), unit=" images"), strict=True
+        ):
+            if error:
+                problems.append(Problem(name, int(row), UNREADABLE, error))
+            else:
+                digests[path] = digest
+    return problems, digests
+
+
+def look(file: str) -> tuple[str, str]:
+    """(sha256, "") of an image that can be read whole, else ("", what is wrong)."""
+    import hashlib
+
+    from chexreason.data.images import ImageError, decode, image_bytes
+
+    try:
+        content = image_bytes(Path(file))
+        decode(content, file)
+    except ImageError as error:
+        return "", str(error)
+    return hashlib.sha256(content).hexdigest(), ""
+
+
+def patients_in_two_splits(records: pd.DataFrame) -> list[Problem]:
+    """One problem for each patient with records in more than one split, at the first row of the second split."""
+    from chexreason.data.records import TWO_SPLITS, Problem
+
+    first = records.dropna(subset="split").drop_duplicates(["patient", "split"])
+    again = first[first.duplicated("patient")]
+    others = first.drop_duplicates("patient").set_index("patient")["split"]
+    return [
+        Problem(
+            str(row.table), int(row.row), TWO_SPLITS, f"patient {row.patient}: {row.split} and {others[row.patient]}"
+        )
+        for row in again.itertuples()
+    ]
+
+
+def images_in_two_splits(records: pd.DataFrame, digests: dict[str, str]) -> list[Problem]:
+    """One problem for each image whose content is already in another split, under whatever name."""
+    from chexreason.data.records import Problem
+
+    known = records.assign(sha256=records["path"].map(digests)).dropna(subset=["sha256", "split"])
+    first = known.drop_duplicates("sha256").set_index("sha256")
+    later = known[known.duplicated("sha256")]
+    pairs = [(row, first.loc[row.sha256]) for row in later.itertuples()]
+    return [
+        Problem(str(row.table), int(row.row), TWICE, f"{row.path} ({row.split}) is {other['path']} ({other['split']})")
+        for row, other in pairs
+        if row.split != other["split"]
+    ]
+
+
+def as_frame(problems: list[Problem]) -> pd.DataFrame:
+    """The problems as a table: one row each."""
+    import pandas as pd
+
+    return pd.DataFrame([vars(problem) for problem in problems], columns=["table", "row", "kind", "detail"])
+
+
+def page(summary: dict[str, Any], problems: list[Problem]) -> str:
+    """The report as Markdown."""
+    from chexreason.data.records import describe
+
+    def counts(group: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count:,}" for name, count in group.items()) or "none"
+
+    splits = [
+        f"| {name} | {part['images']:,} | {part['patients']:,} | {counts(part['views'])} | {counts(part['sexes'])} |"
+        for name, part in summary["splits"].items()
+    ]
+    more = [f"- ... and {len(problems) - SHOWN:,} more in problems.csv"] if len(problems) > SHOWN else []
+    return "\n".join([
+        f"# {summary['site']}: {len(problems):,} problems" if problems else f"# {summary['site']}: no problem found",
+        "",
+        f"{summary['root']}; {summary['images_read']:,} images decoded.",
+        "",
+        "| split | images | patients | views | sexes |",
+        "|---|---:|---:|---|---|",
+        *splits,
+        "",
+        "## Problems",
+        "",
+        *([f"- {kind}: {count:,}" for kind, count in summary["problems"].items()] or ["- none"]),
+        "",
+        *[f"- {describe(problem)}" for problem in problems[:SHOWN]],
+        *more,
+        "",
+        f"Left out: {counts(summary['excluded'])}.",
+        "",
+        f"Noted: {counts(summary['noted'])}.",
+        "",
+    ])  # fmt: skip

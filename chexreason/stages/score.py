@@ -1,0 +1,169 @@
+"""Rewards of a file of completions, part by part (section 3.2.2, equations 3 and 4).
+
+Lines are scored in their order: the nuanced reward's window runs through them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+from chexreason.runs import Run, read_json, write_text
+
+SHOWN = 20  # lines of the table that is printed
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Whose tokens are counted."""
+
+    model: str
+    made_by: str | None
+    weights: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is scored, and with which label frequencies."""
+
+    name: str
+    parents: dict[str, str]
+    input: str | None
+    output: str | None
+    frequencies: str | None
+    tokenizer: Tokenizer
+
+
+USES = ("prompt", "reward")
+TORCH = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A line to be scored."""
+
+    id: Any
+    text: str
+    labels: list[str]
+    num_tokens: int | None
+
+
+class TokenCounter:
+    """Counts tokens with the model's tokenizer, which is looked for at the first text that needs it."""
+
+    def __init__(self, tokenizer: Tokenizer, runs: Path):
+        self.tokenizer, self.runs = tokenizer, runs
+
+    @cached_property
+    def count(self) -> Callable[[str], int]:
+        from chexreason.tokens import token_counter, weights_folder
+
+        wanted = self.tokenizer
+        return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, self.runs))
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Score `stage.input`; leaves scores.jsonl (and `stage.output`), prints a table, returns the means."""
+    settings: Settings = run.settings
+    if not settings.input:
+        raise ChexReasonError('stage.input is not set: name a JSON Lines file of {"id", "completion", "labels"}')
+    completions = read_completions(Path(settings.input))
+    score = run.reward.scorer(run.prompt.grammar, label_frequencies(settings.frequencies))
+    tokens = TokenCounter(settings.tokenizer, run.folder.parent)
+    rows = []
+    for one in completions:
+        num_tokens = tokens.count(one.text) if one.num_tokens is None else one.num_tokens
+        scored = score(one.text, one.labels, num_tokens)
+        rows.append(
+            {
+                "id": one.id,
+                "valid": scored.answer.well_formed,
+                "predicted": list(scored.answer.labels),
+                "failure": scored.answer.failure,
+                "reward": scored.reward,
+                "parts": scored.parts,
+            }
+        )
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for target in filter(None, (str(run.folder / "scores.jsonl"), settings.output)):
+        write_text(Path(target), text)
+    print(as_table(rows))
+    return {
+        "completions": len(rows),
+        "valid": sum(row["valid"] for row in rows) / len(rows),
+        "reward": sum(row["reward"] for row in rows) / len(rows),
+        "parts": {part: sum(row["parts"][part] for row in rows) / len(rows) for part in rows[0]["parts"]},
+    }
+
+
+def read_completions(path: Path) -> list[Completion]:
+    """The lines of `path`.
+
+    Raises:
+        ChexReasonError: naming the file, the line and what is wrong with it.
+    """
+    if not path.is_file():
+        raise ChexReasonError(f"stage.input={path}: there is no such file")
+    completions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            completions.append(_completion(line, f"{path}, line {number}"))
+    if not completions:
+        raise ChexReasonError(f"{path} holds no completion")
+    return completions
+
+
+def _completion(line: str, where: str) -> Completion:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ChexReasonError(f"{where}: no JSON object ({error})") from None
+    if not isinstance(values, dict) or not {"id", "completion", "labels"} <= values.keys():
+        raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
+    text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
+    if not isinstance(text, str):
+        raise ChexReasonError(f'{where}: "completion" is no text')
+    if not isinstance(labels, list) or (unknown := [label for label in labels if label not in FINDINGS]):
+        raise ChexReasonError(f'{where}: "labels" is no list of findings ({unknown if labels else labels!r})')
+    if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
+        raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
+    return Completion(values["id"], text, labels, num_tokens)
+
+
+def label_frequencies(path: str | None) -> dict[str, float]:
+    """Share of studies that carry each finding: a training set's, or else those of CheXpert's published train.csv."""
+    if path is not None:
+        given = read_json(Path(path)) if Path(path).is_file() else None
+        if not isinstance(given, dict) or set(given) - set(FINDINGS):
+            raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted")
+        return given
+    import chexreason.data.phantom as phantom
+
+    with (Path(phantom.__file__).parent / "label_frequencies.csv").open(encoding="utf-8") as lines:
+        patterns = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    images = sum(int(row["images"]) for row in patterns)
+    return {
+        finding: sum(int(row["images"]) for row in patterns if row["findings"][place] == "1") / images
+        for place, finding in enumerate(FINDINGS)
+    }
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """The first lines for a person: reward, parts, and what was read."""
+    parts = list(rows[0]["parts"])
+    lines = ["  ".join([f"{'id':12}", f"{'reward':>9}", *(f"{part:>{max(9, len(part))}}" for part in parts), "answer"])]
+    for row in rows[:SHOWN]:
+        answer = ", ".join(row["predicted"]) or "-"
+        reason = f" ({row['failure']})" if row["failure"] else ""
+        numbers = [f"{row['parts'][part]:>{max(9, len(part))}.3f}" for part in parts]
+        lines.append("  ".join([f"{str(row['id'])[:12]:12}", f"{row['reward']:9.3f}", *numbers, answer + reason]))
+    if len(rows) > SHOWN:
+        lines.append(f"... and {len(rows) - SHOWN} more")
+    return "\n".join(lines)

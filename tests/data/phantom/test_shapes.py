@@ -1,0 +1,32 @@
+"""Shape images and their captions."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexreason.data.phantom.shapes import COLUMNS, KINDS, ROWS, SIZES, TONES, draw_shapes
+from chexreason.labels import FINDINGS
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([64, 224, 256]))
+def test_an_image_and_its_caption_repeat_and_hold_nothing_medical(seed: int, size: int) -> None:
+    image, caption = draw_shapes(seed, size)
+    again, same = draw_shapes(seed, size)
+    assert image.shape == (size, size) and image.dtype == np.uint8 and (image == again).all() and caption == same
+    assert not any(finding.lower() in caption for finding in FINDINGS)
+    for phrase in caption.split(", "):
+        _, scale, tone, kind, row, column = phrase.split()
+        assert scale in SIZES and tone in TONES and kind in KINDS and row in ROWS and column in COLUMNS
+
+
+def test_tones_are_where_the_caption_says() -> None:
+    for seed in range(60):
+        image, caption = draw_shapes(seed, 255)
+        for phrase in caption.split(", "):
+            _, scale, tone, kind, row, column = phrase.split()
+            if kind in ("circle", "square", "bar"):
+                y, x = 85 * ROWS.index(row) + 42, 85 * COLUMNS.index(column) + 42
+                assert abs(image[y - 1 : y + 2, x - 1 : x + 2].mean() - TONES[tone]) < 40

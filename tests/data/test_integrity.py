@@ -1,0 +1,47 @@
+"""No run trains on an image or a patient of a registered test set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chexreason.data import integrity
+from chexreason.data.sites.chexpert import Chexpert
+from chexreason.errors import ChexReasonError
+
+from .layouts import chexpert
+
+
+def site(root: Path, split: str, patient: str = "patient1", name: str = "CheXpert") -> Chexpert:
+    chexpert(root, split, [(f"{patient}/study1/view1_frontal.jpg", "AP", {"Edema": 1.0})])
+    return Chexpert(root=str(root), split=split, site=name)
+
+
+def test_separate_data_may_train(tmp_path: Path) -> None:
+    integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
+    integrity.check_training(site(tmp_path / "b", "train", "patient2").load(), tmp_path)
+
+
+def test_a_test_patient_is_refused_by_name_and_the_same_id_at_another_site_is_not(tmp_path: Path) -> None:
+    integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
+    with pytest.raises(ChexReasonError, match=r"held_out.*view1_frontal.jpg, patient patient1"):
+        integrity.check_training(site(tmp_path / "b", "train").load(), tmp_path)
+    integrity.check_training(site(tmp_path / "b", "train", name="another").load(), tmp_path)
+
+
+def test_a_copied_test_image_is_refused_whatever_its_name_and_patient(tmp_path: Path) -> None:
+    integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
+    training = site(tmp_path / "b", "train", "patient9", name="another")
+    image = "patient1/study1/view1_frontal.jpg"
+    shutil.copy(tmp_path / "a/test" / image, tmp_path / "b/train/patient9/study1/view1_frontal.jpg")
+    with pytest.raises(ChexReasonError, match=r"1 images and 0 images' patients"):
+        integrity.check_training(training.load(), tmp_path)
+
+
+def test_a_label_table_alone_is_checked_by_patient(tmp_path: Path) -> None:
+    held_out = site(tmp_path / "a", "test")
+    integrity.register(held_out.load(), "held_out", tmp_path)
+    with pytest.raises(ChexReasonError, match="patient patient1"):
+        integrity.check_training(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path)

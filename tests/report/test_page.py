@@ -1,0 +1,189 @@
+"""The report's files, and the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HOSTILE
+
+from chexreason.errors import ChexReasonError
+from chexreason.report import build, gallery, study
+from chexreason.runs import Run, read_json
+from chexreason.stages.report import Settings, execute
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def report(study_folder: Path) -> Path:
+    """The report of the whole study, made by the stage."""
+    folder = study_folder / "report-1"
+    folder.mkdir()
+    execute(Run(settings=Settings("report", gallery=12, resamples=200), folder=folder))
+    return folder
+
+
+def test_every_file_is_there(report):
+    assert {path.name for path in (report / "figures").iterdir()} == {
+        f"{name}.{suffix}"
+        for name in ("figure1_phantom_gemma", "figure1_phantom_qwen", "figure2", "figure3", "transfer")
+        for suffix in ("svg", "png")
+    }
+    assert {f"table{number}.{form}" for number in range(1, 7) for form in ("md", "csv", "tex")} <= {
+        path.name for path in (report / "tables").iterdir()
+    }
+    assert {one["id"] for one in read_json(report / "claims.json")} >= {"grpo_raises_chexpert", "grpo_lowers_nih"}
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert all((report / path).is_file() for path in re.findall(r"\]\((figures/[^)]+)\)", text))
+
+
+def test_the_stage_prints_the_table_and_the_page(study_folder, tmp_path, capsys):
+    chosen = [str(path) for path in study_folder.iterdir() if path.name.startswith("evaluate")][:2]
+    found = execute(Run(settings=Settings("report", runs=chosen, gallery=2, resamples=50), folder=tmp_path))
+    printed = capsys.readouterr().out
+    assert "Macro-F1 by model and test set" in printed and f"report: {tmp_path / 'report.html'}" in printed
+    assert found["results"] == 2
+
+
+def test_nothing_to_report_says_what_to_run(tmp_path):
+    with pytest.raises(ChexReasonError, match="stage=evaluate"):
+        execute(Run(settings=Settings("report"), folder=tmp_path / "runs" / "report-1"))
+    with pytest.raises(ChexReasonError, match="no run folder"):
+        execute(Run(settings=Settings("report", runs=[str(tmp_path / "nowhere")]), folder=tmp_path))
+
+
+def test_page_is_self_contained_and_escapes_what_models_wrote(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    markup = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    outside = re.findall(r"""(?:src|href|srcset)=["']?(?!data:|#)([^"'\s>]+)""", markup)
+    assert not outside and "url(" not in page and "@import" not in page
+    assert HOSTILE not in page and "<img src=x" not in page
+    assert page.count("</script>") == 2 and "{{ 7 * 7 }}" in page  # data, not a template
+
+
+def test_credentialed_images_are_linked_unless_asked(runs, tmp_path):
+    phantom = runs.phantom(("chexpert",))
+    runs.evaluate("chexpert", phantom=phantom)
+    for name, embed, embedded in (
+        ("phantom", False, True),
+        ("credentialed", False, False),
+        ("credentialed", True, True),
+    ):
+        found = study.read(runs.folder.iterdir(), resamples=10)
+        (result,) = found.results
+        if name == "credentialed":
+            result.evaluations[0].manifest["parents"].pop("dataset", None)
+        cases = gallery.cases(found, 5, 0, tmp_path, embed)
+        assert all(case["image"].startswith("data:image/jpeg") == embedded for case in cases)
+        assert all((case["link"] is None) == embedded for case in cases)
+        if not embedded:
+            assert all((tmp_path / case["link"]).resolve().is_file() for case in cases)
+
+
+def test_a_curated_set_of_phantoms_is_phantom_and_its_images_are_found(runs):
+    phantom = runs.phantom(("mimic",))
+    curated = runs.run("curate", {"dataset": phantom})
+    real = runs.run("curate")
+    (runs.folder / curated / "card.json").write_text(json.dumps({"root": str(runs.folder / phantom / "mimic")}))
+    runs.evaluate("mimic", dataset="phantom_validation", phantom=curated)
+    found = study.read(runs.folder.iterdir(), resamples=10)
+    (evaluation,) = found.results[0].evaluations
+    evaluation.manifest["config"]["dataset"]["root"] = str(runs.folder / curated)
+    assert gallery.is_phantom(evaluation) and found.results[0].site == "mimic"
+    assert gallery.image_root(evaluation) == runs.folder / phantom / "mimic"
+    evaluation.manifest["parents"]["dataset"] = real
+    assert not gallery.is_phantom(evaluation)
+
+
+def test_a_missing_image_does_not_stop_the_report(runs, tmp_path):
+    runs.evaluate("chexpert")
+    found = study.read(runs.folder.iterdir(), resamples=10)
+    assert gallery.cases(found, 3, 0, tmp_path, embed_credentialed=True)[0]["image"] is None
+
+
+def test_gallery_shows_failures_among_a_seeded_sample(runs, tmp_path):
+    runs.evaluate("chexpert", failures=0.3)
+    found = study.read(runs.folder.iterdir(), resamples=10)
+    cases = gallery.cases(found, 8, 3, tmp_path, False)
+    assert len(cases) == 8 and sum(case["answers"][0]["failure"] is not None for case in cases) >= 2
+    assert cases == gallery.cases(found, 8, 3, tmp_path, False)
+
+
+def test_the_same_runs_make_the_same_page(study_folder, tmp_path):
+    for name in ("a", "b"):
+        found = study.read(sorted(study_folder.glob("evaluate-*")), resamples=20)
+        build.write(found, tmp_path / name, 2, 0, False)
+    assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
+
+
+def test_report_imports_no_torch(study_folder, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from chexreason.report import build, study\n"
+        f"found = study.read(sorted(Path({str(study_folder)!r}).glob('evaluate-*')), 10)\n"
+        f"build.write(found, Path({str(tmp_path)!r}), 1, 0, False)\n"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+PROBE = """
+const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+const shown = () => [...document.querySelectorAll(".case")].filter((card) => card.style.display !== "none").length;
+const choose = (id, value) => {
+  const control = document.getElementById(id);
+  control.value = value;
+  control.dispatchEvent(new Event("input", {bubbles: true}));
+  const count = shown();
+  control.value = "";
+  control.dispatchEvent(new Event("input", {bubbles: true}));
+  return count;
+};
+const found = {all: shown(), count: document.getElementById("count").textContent, title: document.title};
+found.nih = choose("by-dataset", "phantom_nih");
+found.failed = choose("by-failure", "*");
+found.hostile = choose("by-text", "onerror=");
+found.nothing = choose("by-text", "no model wrote this");
+found.agreement = ["all_right", "some_right", "all_wrong"].map((kind) => choose("by-agreement", kind));
+found.label = choose("by-label", "Pneumothorax");
+press("j"); press("j");
+found.second = [...document.querySelectorAll(".case")].indexOf(document.activeElement);
+press("k");
+found.first = [...document.querySelectorAll(".case")].indexOf(document.activeElement);
+press("/");
+found.search = document.activeElement.id;
+found.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
+found.markup = document.querySelectorAll(".reasoning *").length;
+const result = document.createElement("pre");
+result.id = "probe";
+result.textContent = JSON.stringify(found);
+document.body.append(result);
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page is checked in a browser where there is one")
+def test_page_in_a_browser(report, tmp_path):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    # The page's policy lets no foreign script run; the probe is let in by name, and only into this copy.
+    copy = tmp_path / "page.html"
+    copy.write_text(
+        page.replace("script-src '", "script-src 'nonce-probe' '").replace(
+            "</body>", f"<script nonce='probe'>{PROBE}</script></body>"
+        ),
+        encoding="utf-8",
+    )
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    found = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL).group(1).replace("&amp;", "&"))
+    assert found["all"] == 36 and found["count"] == "36 of 36 cases"
+    assert found["nih"] == 12 and 0 < found["failed"] <= 36 and found["nothing"] == 0
+    assert found["hostile"] == 24 and found["markup"] == 0 and found["title"] == build.TITLE
+    assert sum(found["agreement"]) == 36 and 0 < found["label"] < 36
+    assert (found["second"], found["first"], found["search"]) == (1, 0, "by-text")
+    assert found["broken"] == 0

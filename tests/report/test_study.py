@@ -1,0 +1,164 @@
+"""Reading run folders, tables and claims from runs whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from chexreason import metrics
+from chexreason.labels import NIH_SHARED
+from chexreason.report import claims, figures, render, study, tables, transfer
+from chexreason.report.tables import Table, Value
+from chexreason.runs import read_json
+
+
+def read(runs, **settings):
+    return study.read(sorted(runs.folder.iterdir()), resamples=300, **settings)
+
+
+def verdict_of(found, id_):
+    return next(one for one in claims.check(found) if one.claim.id == id_).here
+
+
+def test_headline_holds_the_metrics_files_numbers(study_folder):
+    found = study.read(study_folder.iterdir(), resamples=50)
+    table = tables.headline(found)
+    for arm, row in zip(found.arms, table.rows, strict=True):
+        for dataset, cell in zip(found.datasets, row[1:], strict=True):
+            result = found.result(arm, dataset)
+            assert (result is None) == (cell is None)
+            if result:
+                scored = read_json(result.evaluations[0].folder / "metrics.json")
+                assert cell.ours == pytest.approx(scored["macro"]["f1"])
+                assert cell.low <= cell.high
+
+
+def test_tables_have_the_paper_shape(study_folder):
+    made = {one.name: one for one in tables.paper_tables(study.read(study_folder.iterdir(), resamples=50))}
+    assert list(made) == [f"table{number}" for number in range(1, 7)]
+    assert [row[0] for row in made["table2"].rows] == [row[0] for row in made["table3"].rows]
+    assert made["table4"].columns[1:] == (
+        "Micro P",
+        "Micro R",
+        "Micro F1",
+        "Macro P",
+        "Macro R",
+        "Macro F1",
+        "Fail rate",
+    )
+    assert {row[0] for row in made["table4"].rows} == {"Hard, Maximum", "Nuanced, Maximum"}
+    assert made["table5"].rows[0][0] == "Atelectasis" and made["table5"].rows[0][1].paper == 0.288
+    assert len(made["table5"].rows) == 15 and len(made["table6"].rows) == 10
+    narrative = next(row for row in made["table1"].rows if row[0] == "Reasoning Narrative")
+    assert narrative[2].paper == 0.270 and narrative[2].difference == pytest.approx(narrative[2].ours - 0.270)
+
+
+def test_incomplete_and_broken_runs_are_left_out_and_named(runs):
+    runs.evaluate("chexpert")
+    running = runs.run("evaluate", status="running")
+    broken = runs.evaluate("nih")
+    (runs.folder / broken / "predictions.jsonl").write_text("{\n")
+    found = read(runs)
+    assert [one.dataset for one in found.results] == ["phantom_chexpert"]
+    assert any(running in problem for problem in found.problems)
+    assert any(f"{broken}/predictions.jsonl:1" in problem for problem in found.problems)
+
+
+def test_runs_that_differ_only_in_settings_stay_apart_and_seeds_are_averaged(runs):
+    first, second = runs.sft("free_reasoning"), runs.sft("free_reasoning")
+    runs.evaluate("chexpert", "sft", adapter=first, skill=0.3)
+    runs.evaluate("chexpert", "sft", adapter=second, skill=0.8)
+    runs.evaluate("chexpert", "sft", adapter=second, skill=0.8, seed=1)
+    found = read(runs)
+    latest = next(one for one in found.results if not one.arm.variant)
+    older = next(one for one in found.results if one.arm.variant)
+    assert older.arm.variant == first.rpartition("-")[2] and older.arm.variant in found.title(older.arm)
+    assert [one.seed for one in latest.evaluations] == [0, 1]
+    both = [read_json(one.folder / "metrics.json")["macro"]["f1"] for one in latest.evaluations]
+    assert tables.headline(found).rows[0][1].ours == pytest.approx(sum(both) / 2)
+
+
+def test_transfer_is_on_matched_labels_first(runs):
+    runs.evaluate("chexpert", skill=0.7)
+    runs.evaluate("nih", skill=0.3)
+    found = read(runs)
+    (one,) = transfer.transfers(found)
+    assert set(one.labels) == set(NIH_SHARED)
+    here = metrics.summary(
+        [record.labels for record in one.near.predictions],
+        [record.predicted for record in one.near.predictions],
+        NIH_SHARED,
+        resamples=5,
+    )["macro"]["f1"]
+    (row,) = transfer.table(found).rows
+    assert row[1].ours == pytest.approx(here) and row[1].paper == pytest.approx(0.302, abs=0.001)
+    assert row[3].ours == pytest.approx(row[2].ours / row[1].ours - 1) and row[3].low < row[3].ours < row[3].high
+    own = tables.headline(found).rows[0]
+    assert row[4].ours == pytest.approx(own[2].ours / own[1].ours - 1)
+
+
+def test_claims_hold_fail_and_stay_undecided(runs):
+    sft = runs.sft("free_reasoning")
+    grpo = runs.grpo("hard")
+    runs.evaluate("chexpert", "sft", adapter=sft, skill=0.3)
+    runs.evaluate("chexpert", "grpo", adapter=grpo, skill=0.9)
+    runs.evaluate("nih", "sft", adapter=sft, skill=0.3)
+    runs.evaluate("nih", "grpo", adapter=grpo, skill=0.9)
+    found = read(runs)
+    raised = verdict_of(found, "grpo_raises_chexpert")
+    assert raised.verdict == claims.HOLDS and raised.interval[0] > 0 and raised.paired
+    assert verdict_of(found, "grpo_lowers_nih").verdict == claims.FAILS
+    assert not verdict_of(found, "grpo_loses_in_transfer").paired
+    assert verdict_of(found, "sft_lowers_chexpert") is None
+
+
+@pytest.mark.parametrize(
+    "expect, margin, low, high, wanted",
+    [
+        ("higher", 0, 0.01, 0.02, claims.HOLDS),
+        ("higher", 0, -0.01, 0.02, claims.UNDECIDED),
+        ("higher", 0, -0.02, -0.01, claims.FAILS),
+        ("lower", 0, -0.02, -0.01, claims.HOLDS),
+        ("lower", 0, 0.01, 0.02, claims.FAILS),
+        ("no_worse", 0.02, -0.01, 0.01, claims.HOLDS),
+        ("no_worse", 0.02, -0.03, 0.01, claims.UNDECIDED),
+        ("no_worse", 0.02, -0.04, -0.03, claims.FAILS),
+        ("no_worse", 0, 0, 0, claims.HOLDS),
+        ("higher", 0, 0, 0, claims.UNDECIDED),
+    ],
+)
+def test_verdict_rule(expect, margin, low, high, wanted):
+    claim = claims.Claim("x", "", "", "macro_f1", expect, {}, {}, {}, margin)
+    assert claims.verdict(claim, low, high) == wanted
+
+
+def test_best_of_several_must_beat_every_rival(runs):
+    for prompt, skill in (("reasoning_a", 0.8), ("only_label", 0.2), ("free_reasoning", 0.85)):
+        adapter = runs.sft(prompt, "phantom_qwen")
+        runs.evaluate("mimic", "sft", model="phantom_qwen", prompt=prompt, adapter=adapter, skill=skill)
+    found = verdict_of(read(runs), "structured_best_for_general")
+    assert len(found.than) == 2 and found.verdict != claims.HOLDS
+
+
+def test_moving_average_is_the_weighted_mean_so_far():
+    assert figures.smooth([2.0, 4.0], 0.5) == pytest.approx([2.0, (0.5 * 2 + 4) / 1.5])
+    assert figures.smooth([3.0] * 5) == pytest.approx([3.0] * 5)
+
+
+def test_forms_of_a_table_escape_what_they_hold():
+    table = Table(
+        "t",
+        "50 % of R&D_x",
+        ("Model", "A|B"),
+        (("=cmd|x", Value(0.5, 0.4, 0.6, 0.25)), ("y", None)),
+        best=frozenset({(0, 1)}),
+    )
+    assert r"| =cmd\|x | **0.500**<br>[0.400, 0.600]<br>paper 0.250 (+0.250) |" in render.markdown(table)
+    lines = list(csv.DictReader(io.StringIO(render.tidy_csv(table))))
+    assert lines[0]["row"] == "'=cmd|x" and lines[0]["difference"] == "0.25" and lines[1]["value"] == ""
+    tex = render.latex(table)
+    assert r"50 \% of R\&D\_x" in tex and r"\shortstack{\textbf{0.500} \\ \tiny [0.400, 0.600]" in tex
+    assert "0.500 [0.400, 0.600]" in render.text(table)
+    assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"

@@ -1,0 +1,98 @@
+"""Curation on CheXpert's real table, and on a small one whose truth can be counted by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from chexreason.config import compose
+from chexreason.data.phantom.labelsets import real_table
+from chexreason.labels import FINDINGS
+from chexreason.run import execute
+
+COLUMNS = ["path", "patient", "view", *FINDINGS]
+
+
+def curate(tmp_path: Path, table: Path, sft: int, rl: int, validation: int, *more: str) -> Path:
+    words = [
+        "stage=curate",
+        "dataset=chexpert",
+        f"dataset.table={table}",
+        f"stage.sizes.sft={sft}",
+        f"stage.sizes.rl={rl}",
+        f"stage.sizes.validation={validation}",
+        f"stage.output={tmp_path / 'out'}",
+        f"runs={tmp_path / 'runs'}",
+        *more,
+    ]
+    execute(compose(tuple(words)), words)
+    return tmp_path / "out"
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.csv", dtype={"patient": str})
+
+
+@pytest.mark.skipif(real_table() is None, reason="torchxrayvision, which carries the real table, is not installed")
+def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_percent(tmp_path: Path) -> None:
+    folder = curate(tmp_path, real_table(), 2000, 1000, 500, "seed=5")
+    sets = {name: read(folder, name) for name in ("sft", "rl", "validation")}
+    assert {name: len(rows) for name, rows in sets.items()} == {"sft": 2000, "rl": 1000, "validation": 500}
+    assert all(list(rows.columns) == COLUMNS for rows in sets.values())
+    patients = [set(rows["patient"]) for rows in sets.values()]
+    assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
+    for name in ("sft", "rl"):
+        assert sets[name][list(FINDINGS)].mean().min() >= 0.05
+    assert set(sets["sft"]["view"]) <= {"AP", "PA"}
+    assert sets["sft"][list(FINDINGS)].isin([0, 1]).all(axis=None)
+    # Positive labels only: what the sets call positive is what the real table calls 1, and nothing else.
+    truth = pd.read_csv(real_table()).set_index("Path").loc[sets["sft"]["path"], list(FINDINGS)]
+    assert ((truth == 1.0).astype(int).to_numpy() == sets["sft"][list(FINDINGS)].to_numpy()).all()
+    card = json.loads((folder / "card.json").read_text())
+    assert card["shortfalls"] == [] and card["sizes"]["sft"] == 2000
+
+
+def table_of(tmp_path: Path, positives: list[list[str]]) -> Path:
+    rows = [
+        {
+            "Path": f"CheXpert-v1.0-small/train/patient{number:05d}/study1/view1_frontal.jpg",
+            "Sex": "Male",
+            "Age": 50,
+            "Frontal/Lateral": "Frontal",
+            "AP/PA": "AP",
+            **{finding: 1.0 if finding in labels else None for finding in FINDINGS},
+        }
+        for number, labels in enumerate(positives)
+    ]
+    path = tmp_path / "train.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_what_cannot_be_met_is_said_by_label(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 60 + [["Fracture"]] * 2 + [[]] * 7)
+    folder = curate(tmp_path, table, 40, 10, 30)
+    card = json.loads((folder / "card.json").read_text())
+    text = " ".join(card["shortfalls"])
+    assert "validation: 12 of 30" in text and "sft: Pneumonia is in 0 studies, 2 wanted; 0 candidates" in text
+    assert card["excluded"]["no positive label"] == 7
+    assert len(read(folder, "validation")) == 12
+
+
+def test_the_seed_decides_the_sets(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [[FINDINGS[1 + number % 13]] for number in range(300)])
+    sets = [
+        (curate(tmp_path / name, table, 50, 20, 10, f"seed={seed}") / "sft.csv").read_text()
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert sets[0] == sets[1] != sets[2]
+
+
+def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="did not finish"):
+        curate(tmp_path, table_of(tmp_path, [[], []]), 1, 1, 1)
+    error = next((tmp_path / "runs").glob("*/error.txt")).read_text()
+    assert "no study has a positive label" in error

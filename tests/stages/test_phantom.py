@@ -1,0 +1,72 @@
+"""The stage writes a small world that the sites' own loaders read, the same whatever the number of processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chexreason.config import compose
+from chexreason.data.images import read_image
+from chexreason.data.records import label_sets
+from chexreason.data.sites.chexpert import Chexpert
+from chexreason.data.sites.mimic import Mimic
+from chexreason.data.sites.nih import Nih
+from chexreason.run import execute
+from chexreason.runs import path_digest, read_manifest
+
+SMALL = {"mimic_studies": 24, "mimic_laterals": 3, "chexpert_train": 4, "chexpert_valid": 3, "chexpert_test": 21}
+SMALL |= {"nih_images": 12}
+
+
+def world(runs: Path, workers: int) -> Path:
+    sizes = [f"stage.{name}={value}" for name, value in SMALL.items()]
+    words = ["stage=phantom", f"runs={runs}", "tracker=none", f"stage.workers={workers}", *sizes]
+    execute(compose(tuple(words)), words)
+    (folder,) = runs.glob("phantom-*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world(tmp_path_factory.mktemp("two"), workers=2)
+
+
+def test_the_number_of_processes_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    alone = world(tmp_path, workers=1)
+    for name in ("mimic-cxr-jpg", "CheXpert-v1.0", "nih-chest-xray14", "signs.jsonl", "contact_sheet.png"):
+        assert path_digest(folder / name) == path_digest(alone / name)
+
+
+def test_every_site_is_read_by_its_own_loader_with_nothing_missing(folder: Path) -> None:
+    tables = [
+        Mimic(root=str(folder / "mimic-cxr-jpg"), split="all").load(),
+        Chexpert(root=str(folder / "CheXpert-v1.0"), split="test").load(),
+        Nih(root=str(folder / "nih-chest-xray14")).load(),
+    ]
+    assert [len(table.records) for table in tables] == [24, 21, 12]
+    for table in tables:
+        assert not table.problems
+        for path in table.records["path"]:
+            assert min(read_image(table.root / path).size) >= 224
+
+
+def test_signs_jsonl_describes_what_the_loaders_read(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "signs.jsonl").read_text().splitlines()]
+    described = {(line["site"], line["path"]): line for line in lines}
+    for table in (
+        Mimic(root=str(folder / "mimic-cxr-jpg"), split="all").load(),
+        Chexpert(root=str(folder / "CheXpert-v1.0"), split="test").load(),
+    ):
+        for path, labels in zip(table.records["path"], label_sets(table), strict=True):
+            line = described[table.root.name, path]
+            assert line["labels"] == labels
+            assert {sign["finding"] for sign in line["signs"]} == set(labels) - {"No Finding"}
+            assert all(set(sign) == {"finding", "side", "zone", "severity", "kind", "box"} for sign in line["signs"])
+
+
+def test_the_manifest_counts_images_and_findings(folder: Path) -> None:
+    metrics = read_manifest(folder)["metrics"]
+    assert metrics["images"] == {"mimic-cxr-jpg": 27, "CheXpert-v1.0": 34, "nih-chest-xray14": 12}
+    assert sum(metrics["findings"]["mimic-cxr-jpg"].values()) > 24

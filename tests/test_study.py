@@ -1,0 +1,114 @@
+"""The whole study on a tiny phantom world, for both architectures: every stage real, every step small."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason import runs
+
+CONF = Path(__file__).parent / "conf"
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chexreason.run", "--config-dir", str(CONF), f"runs={folder}", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ | environment)
+
+
+@pytest.fixture(scope="module", params=["tiny_gemma", "tiny_qwen"])
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which one command has made a GRPO checkpoint, all that it stands on, and its evaluation."""
+    folder = tmp_path_factory.mktemp(request.param)
+    done = run(folder, *answers(request.param, "grpo"), "make_missing=true")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, request.param
+
+
+def answers(model: str, checkpoint: str) -> list[str]:
+    return [
+        "stage=evaluate",
+        f"model={model}",
+        f"stage.checkpoint={checkpoint}",
+        "dataset=tiny_chexpert",
+        "source=tiny_mimic",
+    ]
+
+
+def manifests(folder: Path) -> dict[str, dict[str, Any]]:
+    return {manifest["stage"]: manifest for _, manifest in runs.complete_runs(folder)}
+
+
+def log(folder: Path, stage: str) -> list[dict[str, float]]:
+    path = next(folder.glob(f"{stage}-*/log.jsonl"))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_command_makes_all_that_it_stands_on(study: tuple[Path, str]) -> None:
+    done = manifests(study[0])
+    assert set(done) == {"phantom", "curate", "teach", "standin", "sft", "grpo", "evaluate"}
+    assert done["grpo"]["parents"]["policy"] == done["sft"]["name"]
+    assert done["evaluate"]["parents"]["adapter"] == done["grpo"]["name"]
+
+
+def test_training_moves_the_adapter_and_nothing_else(study: tuple[Path, str]) -> None:
+    done = manifests(study[0])
+    for stage in ("sft", "grpo"):
+        digests = done[stage]["metrics"]["digests"]
+        assert digests["adapter"] != digests["adapter_at_start"]
+    assert done["sft"]["metrics"]["digests"]["frozen"] == done["grpo"]["metrics"]["digests"]["frozen"]
+    assert done["grpo"]["metrics"]["digests"]["adapter_at_start"] == done["sft"]["metrics"]["digests"]["adapter"]
+
+
+def test_grpo_logs_reward_kl_entropy_and_clipping(study: tuple[Path, str]) -> None:
+    steps = [entry for entry in log(study[0], "grpo") if "reward" in entry]
+    assert [entry["step"] for entry in steps] == [1, 2, 3, 4]
+    for key in ("kl", "entropy", "clip_ratio/region_mean", "completions/mean_length", "rewards/jaccard", "failure_rate"):
+        assert all(key in entry for entry in steps), key
+    # The reference is the SFT checkpoint, which the policy still is at the first step.
+    assert steps[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert steps[-1]["kl"] > 0.0
+
+
+def test_every_image_has_an_answer_or_a_failure(study: tuple[Path, str]) -> None:
+    path = next(study[0].glob("evaluate-*/predictions.jsonl"))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) == 24 and len({row["id"] for row in rows}) == 24
+    assert all((row["predicted"] is None) == (row["failure"] is not None) for row in rows)
+    assert manifests(study[0])["evaluate"]["metrics"]["failure_rate"] == pytest.approx(
+        sum(row["failure"] is not None for row in rows) / 24
+    )
+
+
+def test_the_same_command_again_is_reused(study: tuple[Path, str]) -> None:
+    folder, model = study
+    again = run(folder, *answers(model, "grpo"))
+    assert again.returncode == 0 and "[evaluate] reused" in again.stderr
+
+
+def test_evaluation_goes_on_where_it_was_cut_off(study: tuple[Path, str]) -> None:
+    folder, model = study
+    assert run(folder, *answers(model, "sft")).returncode == 0
+    done = next(path for path, manifest in runs.complete_runs(folder) if manifest["config"]["stage"].get("checkpoint") == "sft")
+    whole = (done / "predictions.jsonl").read_text()
+    kept = whole.splitlines(keepends=True)
+    (done / "predictions.jsonl.part").write_text("".join(kept[:10]) + kept[10][:30])
+    (done / "predictions.jsonl").unlink()
+    (done / runs.MANIFEST).unlink()
+    again = run(folder, *answers(model, "sft"))
+    assert again.returncode == 0 and "10 studies were answered before; 14 to go" in again.stderr
+    assert (done / "predictions.jsonl").read_text() == whole
+
+
+def test_wandb_may_be_switched_off_by_config_or_environment(study: tuple[Path, str]) -> None:
+    folder, model = study
+    words = [*answers(model, "base"), "stage.limit=4"]
+    assert run(folder, *words, "tracker=none", "seed=1").returncode == 0
+    assert run(folder, *words, "seed=2", WANDB_MODE="disabled").returncode == 0
+    offline = [path for path in folder.glob("evaluate-*/wandb/offline-run-*")]
+    assert len(offline) == len({path.parent.parent for path in offline}), "one W&B run per run folder"
