@@ -102,12 +102,11 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     plain = {key: value for key, value in values.items() if key not in inner}
     flat = make_dataclass("Flat", [(key, kinds[key]) for key in plain])
     try:
-        typed = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(flat), plain))
+        typed: Any = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(flat), plain))
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         wanted = kinds.get(re.split(r"[.\[]", key)[0], cls)
         raise ChexReasonError(f"{where}.{key}: {message} Wanted: {getattr(wanted, '__name__', wanted)}") from None
-    assert isinstance(typed, dict)
     nested = {key: build(kinds[key], value, f"{where}.{key}") for key, value in inner.items()}
     try:
         return cls(**typed, **nested)
@@ -200,4 +199,3 @@ def _suggest(word: str, valid: set[str]) -> str:
     near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     nearest = f" Did you mean {near[0]}?" if near else ""
     return f"{nearest} Valid: {', '.join(sorted(valid))}"
-

@@ -86,9 +86,7 @@ def answers(
     numbered = np.array([codes.setdefault(patient, len(codes)) for patient in patients])
     failed = np.array([chosen is None for chosen in predicted])
     counted = ~indicator(ignored, labels)
-    return Answers(
-        tuple(labels), indicator(truth, labels) & counted, indicator(predicted, labels) & counted, failed, numbered
-    )
+    return Answers(tuple(labels), indicator(truth, labels) & counted, indicator(predicted, labels) & counted, failed, numbered)
 
 
 def scores(given: Answers) -> Scores:
@@ -174,8 +172,7 @@ def paired_difference(first: Answers, second: Answers, resamples: int = 10_000, 
         result[name] = {rate: difference(one[i], many[:, i]) for i, rate in enumerate(RATES)}
     f1 = RATES.index("f1")
     result["per_label"] = {
-        label: {"f1": difference(point.per_label[i, f1], cloud.per_label[:, i, f1])}
-        for i, label in enumerate(first.labels)
+        label: {"f1": difference(point.per_label[i, f1], cloud.per_label[:, i, f1])} for i, label in enumerate(first.labels)
     }
     for name in ("failure_rate", "exact_match", "jaccard"):
         result[name] = difference(getattr(point, name), getattr(cloud, name))

@@ -181,7 +181,7 @@ def parent_run(cfg: DictConfig, overrides: Sequence[str], line: str) -> Path:
     """
     words = shlex.split(line)
     said = {_root(word) for word in words}
-    inherited = [key for key in cfg if key not in said | {"stage", "force"}]
+    inherited = [str(key) for key in cfg if key not in said | {"stage", "force"}]
     choices = [f"{key}={cfg[key].name}" for key in inherited if isinstance(cfg[key], DictConfig)]
     parent = schema.compose((*choices, *words))
     with open_dict(parent):

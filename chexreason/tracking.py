@@ -49,7 +49,7 @@ def _whole_lines(path: Path) -> list[str]:
 @contextmanager
 def tracked(run: Run) -> Iterator[Log]:
     """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
-    mode = os.environ.get("WANDB_MODE") or run.tracker.mode
+    mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
     if run.tracker.name == "none" or mode in ("disabled", "dryrun_disabled"):
         yield Log(run.folder / LOG)
         return

@@ -147,8 +147,11 @@ def _read_clause(clause: str, said: bool | None, found: list[Mention]) -> None:
 
 def _only_denies(words: list[str]) -> bool:
     """Whether an item is a bare "absent" or "not seen", said of the item before it."""
-    return len(words) <= 4 and " ".join(words) not in NAMES and DENIALS.union(FILLERS).issuperset(words) and (
-        not DENIALS.isdisjoint(words)
+    return (
+        len(words) <= 4
+        and " ".join(words) not in NAMES
+        and DENIALS.union(FILLERS).issuperset(words)
+        and (not DENIALS.isdisjoint(words))
     )
 
 

@@ -102,13 +102,9 @@ def test_a_failed_job_is_recorded_and_does_not_stop_a_sweep(tmp_path: Path, answ
     bad = tmp_path / "bad.jsonl"
     bad.write_text("not json\n")
     words = ["--multirun", "stage=metrics", f"stage.input={bad},{answers}", f"runs={tmp_path / 'runs'}", "tracker=none"]
-    answer = subprocess.run(
-        [sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120
-    )
+    answer = subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
     assert answer.returncode != 0
-    statuses = sorted(
-        json.loads(path.read_text())["status"] for path in (tmp_path / "runs").glob(f"*/{runs.MANIFEST}")
-    )
+    statuses = sorted(json.loads(path.read_text())["status"] for path in (tmp_path / "runs").glob(f"*/{runs.MANIFEST}"))
     assert statuses == ["complete", "failed"]
 
 

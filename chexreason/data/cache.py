@@ -113,9 +113,7 @@ class ImageCache:
         self._written = 0
         try:
             with FileLock(self.folder / ".lock", timeout=0):
-                files = sorted(
-                    (file.stat().st_mtime_ns, file.stat().st_size, file) for file in self.folder.rglob("*.npy")
-                )
+                files = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in self.folder.rglob("*.npy"))
                 total = sum(size for _, size, _ in files)
                 for _, size, file in files if total > self.limit_bytes else ():
                     file.unlink(missing_ok=True)

@@ -139,9 +139,7 @@ def _counts(column: pd.Series) -> dict[str, int]:
 def _ages(column: pd.Series) -> dict[str, int]:
     import pandas as pd
 
-    names = [
-        f"{low}-{high - 1:.0f}" if high < math.inf else f"{low}+" for low, high in zip(AGES, AGES[1:], strict=False)
-    ]
+    names = [f"{low}-{high - 1:.0f}" if high < math.inf else f"{low}+" for low, high in zip(AGES, AGES[1:], strict=False)]
     bins = pd.cut(pd.to_numeric(column, errors="coerce"), AGES, right=False, labels=names)
     counts = {name: int((bins == name).sum()) for name in names}
     return {name: n for name, n in (counts | {"unknown": int(bins.isna().sum())}).items() if n}

@@ -17,8 +17,6 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     table = Curated(root=str(folder), split=split).load()
     studies = [
         {"path": path, "patient": patient, "labels": labels}
-        for path, patient, labels in zip(
-            table.records["path"], table.records["patient"], label_sets(table), strict=True
-        )
+        for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root

@@ -41,9 +41,7 @@ class Balance:
     penalty: float = 10.0
 
 
-def select(
-    labels: np.ndarray, patients: np.ndarray, sizes: list[int], balance: Balance, seed: int
-) -> list[np.ndarray]:
+def select(labels: np.ndarray, patients: np.ndarray, sizes: list[int], balance: Balance, seed: int) -> list[np.ndarray]:
     """Choose label-balanced sets that share no patient.
 
     Args:
@@ -140,4 +138,4 @@ class _Pool:
         return study
 
     def _may(self, turn: int, study: int) -> bool:
-        return not self._used[study] and self.owner[self.patients[study]] in (-1, turn, 0)
+        return not self._used[study] and self.owner[self.patients[study]] in (-1, turn)

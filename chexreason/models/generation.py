@@ -40,9 +40,9 @@ def generate(
     ).to(model.device)
     if "pixel_values" in inputs:
         inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-    written = model.generate(
-        **inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=[image_token_id(model)]
-    )[:, inputs["input_ids"].shape[1] :]
+    written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=[image_token_id(model)])[
+        :, inputs["input_ids"].shape[1] :
+    ]
     stops = model.generation_config.eos_token_id
     stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
     return [_completion(row, stop_ids, processor) for row in written]

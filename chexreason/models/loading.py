@@ -41,9 +41,7 @@ def add_lora(model: PreTrainedModel, seed: int, rank: int, alpha: int, dropout: 
     from peft import LoraConfig, get_peft_model
 
     set_seed(seed)
-    settings = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
-    )
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM")
     return only_language_model_trains(get_peft_model(model, settings))
 
 

@@ -235,9 +235,7 @@ def _question(processor: ProcessorMixin, instruction: str, grammar: str | None) 
     return _Question(inputs["input_ids"][0], marks, grammar)
 
 
-def _collate(
-    processor: ProcessorMixin, question: _Question, answers: list[str], end: int
-) -> dict[str, torch.Tensor]:
+def _collate(processor: ProcessorMixin, question: _Question, answers: list[str], end: int) -> dict[str, torch.Tensor]:
     written = [[*processor.tokenizer(answer, add_special_tokens=False)["input_ids"], end] for answer in answers]
     longest = max(len(ids) for ids in written)
     pad = processor.tokenizer.pad_token_id
@@ -249,10 +247,7 @@ def _collate(
         "input_ids": torch.cat([prompt, answer], dim=1),
         "attention_mask": torch.cat([torch.ones_like(prompt), real], dim=1),
         "labels": torch.cat([torch.full_like(prompt, IGNORED), answer.masked_fill(real == 0, IGNORED)], dim=1),
-        **{
-            name: torch.cat([mark.expand(many, -1), torch.zeros_like(answer)], dim=1)
-            for name, mark in question.marks.items()
-        },
+        **{name: torch.cat([mark.expand(many, -1), torch.zeros_like(answer)], dim=1) for name, mark in question.marks.items()},
     }
 
 

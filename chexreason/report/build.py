@@ -75,9 +75,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     verdicts = Counter(one.here.verdict for one in made.claims if one.here)
     silent = sum(one.here is None for one in made.claims)
     said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
-    sentences.append(
-        f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}."
-    )
+    sentences.append(f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}.")
     if study.problems:
         sentences.append(f"{len(study.problems)} run folders were left out: see Runs.")
     return sentences

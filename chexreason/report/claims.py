@@ -65,10 +65,7 @@ class Checked:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            **{
-                key: getattr(self.claim, key)
-                for key in ("id", "claim", "section", "metric", "expect", "margin", "labels")
-            },
+            **{key: getattr(self.claim, key) for key in ("id", "claim", "section", "metric", "expect", "margin", "labels")},
             "here": asdict(self.here) if self.here else None,
             "paper": asdict(self.paper) if self.paper else None,
             "needs": self.needs,

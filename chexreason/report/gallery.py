@@ -34,9 +34,7 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
         tables = {one: {record.id: record for record in one.predictions} for one in present}
         for record in _sample(present, count, seed):
             answers = [
-                _answer(study.title(one.arm), tables[one][record.id], one.labels)
-                for one in present
-                if record.id in tables[one]
+                _answer(study.title(one.arm), tables[one][record.id], one.labels) for one in present if record.id in tables[one]
             ]
             truth = in_order(set(record.labels) & set(present[0].labels))
             drawn.append(

@@ -180,9 +180,7 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
         except (ChexReasonError, OSError, KeyError) as error:
             problems.append(f"{folder.name}: left out, {error if isinstance(error, ChexReasonError) else repr(error)}")
     results = _group(evaluations)
-    return Study(
-        results, tuple(trainings), tuple(manifests), tuple(problems), resamples, _titles({one.arm for one in results})
-    )
+    return Study(results, tuple(trainings), tuple(manifests), tuple(problems), resamples, _titles({one.arm for one in results}))
 
 
 def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
@@ -239,9 +237,7 @@ def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[me
     # One stream of resamples per test set: runs on the same records are paired, runs on other records independent.
     stream = zlib.crc32(result.dataset.encode())
     given = [predictions.as_answers(one.predictions, labels) for one in result.evaluations]
-    return _mean([metrics.scores(one) for one in given]), _mean(
-        [metrics.resampled(one, resamples, stream) for one in given]
-    )
+    return _mean([metrics.scores(one) for one in given]), _mean([metrics.resampled(one, resamples, stream) for one in given])
 
 
 def _mean(scores: list[metrics.Scores]) -> metrics.Scores:

@@ -84,8 +84,7 @@ def headline(study: Study) -> Table:
         rows.append(tuple(cells))
     sites = [site_of(dataset) for dataset in study.datasets]
     names = [
-        SITES.get(site, name) if sites.count(site) == 1 else name
-        for site, name in zip(sites, study.datasets, strict=True)
+        SITES.get(site, name) if sites.count(site) == 1 else name for site, name in zip(sites, study.datasets, strict=True)
     ]
     labels = [len(one.labels) for one in _first_of(study)]
     columns = ("Model", *(f"{name}, {count} labels" for name, count in zip(names, labels, strict=True)))
@@ -103,9 +102,7 @@ def paper_tables(study: Study) -> list[Table]:
         _variants(study, "1", "Prompt ablation on the base model", base, short),
         _variants(study, "2", "Supervised fine-tuning variants, medically pre-trained model", _of("MedGemma", tuned)),
         _variants(study, "3", "Supervised fine-tuning variants, general-purpose model", _of("Qwen2.5", tuned)),
-        _variants(
-            study, "4", "GRPO by reward function", [one for one in validation if one.arm.checkpoint.startswith("grpo")]
-        ),
+        _variants(study, "4", "GRPO by reward function", [one for one in validation if one.arm.checkpoint.startswith("grpo")]),
         _per_label(study, "chexpert", "Per-label F1 on the CheXpert test set"),
         _per_label(study, "nih", "Per-label F1 on the NIH test set"),
     ]
@@ -125,9 +122,7 @@ def prevalence(study: Study) -> Table:
             shares.append(Value(share, percent=True) if label in one.labels else None)
         rows.append((label, *shares))
     columns = ("Label", *(f"{one.dataset} (n = {len(one.predictions)})" for one in firsts))
-    note = (
-        "A change in these shares alone moves precision and F1; compare models on one test set, or on matched labels."
-    )
+    note = "A change in these shares alone moves precision and F1; compare models on one test set, or on matched labels."
     return Table("prevalence", "Prevalence shift between test sets", columns, tuple(rows), note)
 
 
@@ -219,9 +214,7 @@ def _validation_title(number: str, study: Study, arm: Arm) -> str:
     return f"{title}, run {arm.variant}" if arm.variant else title
 
 
-def _best_of_columns(
-    rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()
-) -> frozenset[tuple[int, int]]:
+def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()) -> frozenset[tuple[int, int]]:
     best = set()
     for column in range(1, max((len(row) for row in rows), default=0)):
         ours = [(cell.ours, index) for index, row in enumerate(rows) if (cell := _number(row[column])) is not None]

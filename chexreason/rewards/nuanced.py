@@ -70,9 +70,7 @@ class NuancedScorer:
             return 0.0
         allowed = settings.dominance * settings.window
         counts = [sum(label in predicted for predicted in self.memory) for label in answer.labels]
-        return sum(
-            settings.collapse + settings.excess_repetition * (count - allowed) for count in counts if count > allowed
-        )
+        return sum(settings.collapse + settings.excess_repetition * (count - allowed) for count in counts if count > allowed)
 
     def _format(self, answer: Answer) -> float:
         settings = self.reward

@@ -6,11 +6,10 @@ A completion from which no answer can be read is a failure and counts as an empt
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, write_json, write_text
 
 PREDICTIONS = "predictions.jsonl"
@@ -98,14 +97,12 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path) -> Any:
             chosen = [studies[index] for index in batch.indices]
             images = [read_image(root / study["path"]) for study in chosen]
             try:
-                completions = generate(
-                    model, processor, run.prompt.instruction, images, run.settings.max_completion_tokens
-                )
+                completions = generate(model, processor, run.prompt.instruction, images, run.settings.max_completion_tokens)
             except torch.OutOfMemoryError:
                 batch.too_large = True
                 continue
             for study, completion in zip(chosen, completions, strict=True):
-                answer = parse(completion.text, run.prompt.grammar)
+                answer = parse(completion.text, run.prompt.grammar, completion.finished)
                 yield study | {
                     "predicted": list(answer.labels) if answer.failure is None else None,
                     "failure": answer.failure,

@@ -152,9 +152,7 @@ def label_frequencies(label_sets: list[list[str]]) -> dict[str, float]:
     """Share of studies that carry each finding: what the nuanced reward weighs its false positives by."""
     from chexreason.labels import FINDINGS
 
-    return {
-        finding: sum(finding in labels for labels in label_sets) / max(1, len(label_sets)) for finding in FINDINGS
-    }
+    return {finding: sum(finding in labels for labels in label_sets) / max(1, len(label_sets)) for finding in FINDINGS}
 
 
 def example(study: dict[str, Any], run: Run) -> dict[str, Any]:

@@ -62,9 +62,7 @@ def execute(run: Run) -> dict[str, Any]:
         "root": str(table.root),
         "images_read": len(digests),
         "problems": dict(Counter(problem.kind for problem in problems).most_common()),
-        "splits": {
-            name: card.describe(rows) for name, rows in table.records.fillna({"split": "no split"}).groupby("split")
-        },
+        "splits": {name: card.describe(rows) for name, rows in table.records.fillna({"split": "no split"}).groupby("split")},
         "excluded": table.excluded,
         "noted": table.noted,
     }
@@ -98,9 +96,7 @@ def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, 
     problems, digests = [], {}
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
         looks: Iterator[tuple[str, str]] = pool.map(look, files, chunksize=16)
-        for (path, name, row), (digest, error) in zip(
-            rows, tqdm(looks, "images", len(files), unit=" images"), strict=True
-        ):
+        for (path, name, row), (digest, error) in zip(rows, tqdm(looks, "images", len(files), unit=" images"), strict=True):
             if error:
                 problems.append(Problem(name, int(row), UNREADABLE, error))
             else:
@@ -130,9 +126,7 @@ def patients_in_two_splits(records: pd.DataFrame) -> list[Problem]:
     again = first[first.duplicated("patient")]
     others = first.drop_duplicates("patient").set_index("patient")["split"]
     return [
-        Problem(
-            str(row.table), int(row.row), TWO_SPLITS, f"patient {row.patient}: {row.split} and {others[row.patient]}"
-        )
+        Problem(str(row.table), int(row.row), TWO_SPLITS, f"patient {row.patient}: {row.split} and {others[row.patient]}")
         for row in again.itertuples()
     ]
 

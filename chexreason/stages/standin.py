@@ -54,9 +54,7 @@ def execute(run: Run) -> dict[str, Any]:
         vision_loss = pretrain_vision(
             model, images, corpus.captions, settings.vision_steps, settings.vision_batch_size, log=log, **common
         )
-        loss = pretrain_language(
-            model, processor, images, corpus, settings.steps, settings.batch_size, log=log, **common
-        )
+        loss = pretrain_language(model, processor, images, corpus, settings.steps, settings.batch_size, log=log, **common)
     model.eval()
     model.save_pretrained(run.folder / "model")
     processor.save_pretrained(run.folder / "model")

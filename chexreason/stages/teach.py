@@ -33,18 +33,20 @@ def execute(run: Run) -> dict[str, Any]:
     from tqdm import tqdm
 
     from chexreason.data.curated import curated_studies
+    from chexreason.teacher.reply import Study
     from chexreason.teacher.traces import SCHEMA
 
     studies, root = curated_studies(run.parents["curated"], "sft")
     kept, aside = [], []
     for study in tqdm(studies, desc="teach", unit="study"):
+        asked = Study(study["path"], study["patient"], tuple(study["labels"]))
         trace = {"schema": SCHEMA, **study, "prompt": run.prompt.name, "teacher": run.teacher.name}
         for attempt in range(1, run.settings.attempts + 1):
-            completion = run.teacher.write(study, run.prompt, root, run.seed, attempt)
-            reason = refuse(completion, study["labels"], run.prompt.grammar)
+            reply = run.teacher.write(asked, run.prompt, root, run.seed, attempt)
+            reason = refuse(reply.text, study["labels"], run.prompt.grammar)
             if reason is None:
                 break
-        trace |= {"completion": completion, "num_attempts": attempt}
+        trace |= {"completion": reply.text or "", "num_attempts": attempt}
         if reason is None:
             kept.append(trace)
         else:
@@ -66,10 +68,12 @@ def execute(run: Run) -> dict[str, Any]:
     return card
 
 
-def refuse(completion: str, labels: list[str], grammar: str) -> str | None:
+def refuse(completion: str | None, labels: list[str], grammar: str) -> str | None:
     """Why a trace cannot be learnt from, or None."""
     from chexreason.completion import parse_strict
 
+    if completion is None:
+        return "nothing was written"
     answer = parse_strict(completion, grammar)
     if answer.failure is not None:
         return answer.failure

@@ -26,8 +26,8 @@ class PhantomTeacher:
     """Writes from `signs.jsonl`, which stage=phantom leaves beside the images."""
 
     name: str
-    concurrency: int = 1
-    hosted: bool = False
+    concurrency: int
+    hosted: bool
 
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """A completion in the prompt's grammar and form, the same for the same seed, attempt and image."""

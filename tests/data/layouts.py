@@ -34,9 +34,7 @@ def states(labels: Mapping[str, object]) -> list[object]:
     return [labels.get(finding, "") for finding in FINDINGS]
 
 
-def mimic(
-    root: Path, images: Sequence[tuple[str, str, str, str, str]], labels: Mapping[str, Mapping[str, object]]
-) -> Path:
+def mimic(root: Path, images: Sequence[tuple[str, str, str, str, str]], labels: Mapping[str, Mapping[str, object]]) -> Path:
     """`images`: (dicom, subject, study, view, split); `labels`: by study."""
     for seed, (dicom, subject, study, _, _) in enumerate(images):
         write_image(root / f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg", seed)

@@ -123,9 +123,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
             read_image(tmp_path / "x.png")
 
 
-@given(
-    st.binary(max_size=400), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"\0" * 128 + b"DICM"])
-)
+@given(st.binary(max_size=400), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"\0" * 128 + b"DICM"]))
 def test_hostile_bytes_raise_nothing_but_an_image_error(body: bytes, head: bytes) -> None:
     try:
         decode(head + body, "x")

@@ -68,9 +68,7 @@ def test_a_symbolic_link_out_of_the_root_is_refused(linked: str, tmp_path: Path)
 
 
 def test_a_root_that_is_a_link_itself_and_links_inside_it_are_fine(tmp_path: Path) -> None:
-    root = chexpert(
-        tmp_path / "real", "train", [("patient1/study1/view1_frontal.jpg", "AP", {})], prefix="CheXpert-v1.0"
-    )
+    root = chexpert(tmp_path / "real", "train", [("patient1/study1/view1_frontal.jpg", "AP", {})], prefix="CheXpert-v1.0")
     write_image(root / "store/x.jpg")
     image = root / "train/patient1/study1/view1_frontal.jpg"
     image.unlink()

@@ -78,9 +78,7 @@ class Runs:
         for step in range(1, steps + 1):
             value = scale * (0.5 + 0.001 * step + rng.normal(0, 0.08))
             length = 90 - 0.1 * step + rng.normal(0, 4)
-            entries.append(
-                {"step": step, "reward": value, f"rewards/{reward}/mean": value, "completions/mean_length": length}
-            )
+            entries.append({"step": step, "reward": value, f"rewards/{reward}/mean": value, "completions/mean_length": length})
         return self._log(name, entries)
 
     def evaluate(
@@ -128,9 +126,7 @@ class Runs:
         rows = []
         for index in range(self.records):
             truth = in_order({label for label in labels if drawn.random() < 0.25})
-            guess = in_order(
-                {label for label in labels if (label in truth if rng.random() < skill else rng.random() < 0.25)}
-            )
+            guess = in_order({label for label in labels if (label in truth if rng.random() < skill else rng.random() < 0.25)})
             failed = rng.random() < failures
             rows.append(
                 {
@@ -162,9 +158,7 @@ def whole_study(folder: Path, records: int = 40) -> Runs:
     for place, prompt in enumerate(("reasoning_narrative", "reasoning_c", "free_reasoning")):
         runs.evaluate("mimic", prompt=prompt, skill=0.4 - 0.1 * place, phantom=phantom, failures=0.02 + 0.2 * place)
     for place, prompt in enumerate(prompts):
-        runs.evaluate(
-            "mimic", "sft", prompt=prompt, adapter=adapters[prompt], skill=0.4 + 0.05 * place, phantom=phantom
-        )
+        runs.evaluate("mimic", "sft", prompt=prompt, adapter=adapters[prompt], skill=0.4 + 0.05 * place, phantom=phantom)
         runs.evaluate(
             "mimic",
             "sft",

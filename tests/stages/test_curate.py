@@ -77,7 +77,7 @@ def test_what_cannot_be_met_is_said_by_label(tmp_path: Path) -> None:
     folder = curate(tmp_path, table, 40, 10, 30)
     card = json.loads((folder / "card.json").read_text())
     text = " ".join(card["shortfalls"])
-    assert "validation: 12 of 30" in text and "sft: Pneumonia is in 0 studies, 2 wanted; 0 candidates" in text
+    assert "validation: 12 of 30 images" in text and "sft: Pneumonia is in 0 studies, 2 wanted; 0 candidates" in text
     assert card["excluded"]["no positive label"] == 7
     assert len(read(folder, "validation")) == 12
 

@@ -64,9 +64,7 @@ def _pacemaker(chest: Chest, rng: np.random.Generator) -> Drawn:
     cava = chest.centre - 0.75 * chest.mediastinum
     cx, cy, rx, ry = chest.heart()
     vein = [(x, y), (chest.centre + 0.15, y - 0.06), (cava + 0.03, 0.24), (cava, 0.34)]
-    ventricle = curve(
-        [*vein, (cx - 0.5 * rx, cy + 0.2 * ry), (cx + 0.1 * rx, cy + 0.7 * ry), (cx + 0.5 * rx, cy + 0.7 * ry)]
-    )
+    ventricle = curve([*vein, (cx - 0.5 * rx, cy + 0.2 * ry), (cx + 0.1 * rx, cy + 0.7 * ry), (cx + 0.5 * rx, cy + 0.7 * ry)])
     atrium = curve([*vein, (cava, cy), (cava + 0.03, cy - 0.05)])
     can = [(x - 0.035, y), (x + 0.035, y + 0.006)]
     lines = [Line(can, 0.065, 0.9), Line(ventricle, 0.010, 0.9), Line(atrium, 0.010, 0.9)]

@@ -70,9 +70,7 @@ def shaped(chest: Chest, present: set[str], seed: int) -> tuple[Chest, list[Sign
         severity, g = grade(rng)
         chest = replace(chest, mediastinum=0.088 + 0.052 * g)
         box = around(chest.centre, 0.27, chest.mediastinum + 0.02, 0.15)
-        signs.append(
-            Sign("Enlarged Cardiomediastinum", "midline", "mediastinum", severity, "widened upper mediastinum", box)
-        )
+        signs.append(Sign("Enlarged Cardiomediastinum", "midline", "mediastinum", severity, "widened upper mediastinum", box))
     if "Cardiomegaly" in present:
         severity, g = grade(_stream("Cardiomegaly", seed))
         chest = replace(chest, cardiothoracic=0.525 + 0.155 * g)

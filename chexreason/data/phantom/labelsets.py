@@ -52,9 +52,7 @@ def consistent(states: NDArray[np.float32]) -> NDArray[np.float32]:
     """States in which No Finding stands beside no other finding than a device."""
     fixed = states.copy()
     normal = fixed[:, 0] == POSITIVE
-    fixed[np.ix_(normal, ALONE)] = np.where(
-        fixed[np.ix_(normal, ALONE)] == POSITIVE, np.nan, states[np.ix_(normal, ALONE)]
-    )
+    fixed[np.ix_(normal, ALONE)] = np.where(fixed[np.ix_(normal, ALONE)] == POSITIVE, np.nan, states[np.ix_(normal, ALONE)])
     return fixed
 
 

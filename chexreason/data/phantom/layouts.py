@@ -52,9 +52,7 @@ class NihLabeller:
     adds: float
 
 
-def write_mimic(
-    root: Path, studies: int, laterals: int, enriched: float, size: int, rng: np.random.Generator
-) -> list[Order]:
+def write_mimic(root: Path, studies: int, laterals: int, enriched: float, size: int, rng: np.random.Generator) -> list[Order]:
     """MIMIC-CXR-JPG's tables for `studies` frontal studies of fewer patients; the images to draw.
 
     One patient in fifty is in the validate or test split. NegBio is more often uncertain than CheXpert's labeller.
@@ -192,9 +190,7 @@ def _nih_names(findings: Sequence[str], labeller: NihLabeller, rng: np.random.Ge
     for name, mapped in NIH_NAMES.items():
         if mapped.finding and mapped.finding != NO_FINDING:
             known.setdefault(mapped.finding, []).append(name)
-    written = {
-        str(rng.choice(known[finding])) for finding in findings if finding in known and rng.random() >= labeller.misses
-    }
+    written = {str(rng.choice(known[finding])) for finding in findings if finding in known and rng.random() >= labeller.misses}
     if rng.random() < labeller.adds:
         written.add(str(rng.choice([name for name in NIH_NAMES if name != NO_FINDING])))
     return sorted(written) or [NO_FINDING]

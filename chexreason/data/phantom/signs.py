@@ -48,11 +48,7 @@ def edema(film: Film, rng: Rng) -> list[Sign]:
     """Haze around both hila, septal (Kerley B) lines at the bases, widened vessels of the upper zones."""
     severity, g = grade(rng)
     hilum = film.chest.hilum(RIGHT)[1]
-    upper = [
-        replace(line, width=line.width * 1.5)
-        for line in film.tree
-        if line.points[-1][1] < min(hilum, line.points[0][1])
-    ]
+    upper = [replace(line, width=line.width * 1.5) for line in film.tree if line.points[-1][1] < min(hilum, line.points[0][1])]
     lines = []
     for side in SIDES:
         x, y = film.chest.hilum(side)
@@ -131,9 +127,7 @@ def atelectasis(film: Film, rng: Rng) -> list[Sign]:
         begin, length = rng.uniform(0.10, 0.15), 0.15 + 0.08 * g
         middle = height + rng.uniform(-0.15, 0.25) * (inside - begin) + rng.uniform(0.2, 0.9) * (inside - 0.2) ** 2
         thick = 0.009 + 0.007 * g
-        plate = (
-            edge(thick - np.abs(gy - middle), 0.006) * edge(inside - begin, 0.02) * edge(begin + length - inside, 0.03)
-        )
+        plate = edge(thick - np.abs(gy - middle), 0.006) * edge(inside - begin, 0.02) * edge(begin + length - inside, 0.03)
         film.density = film.density + (0.45 + 0.30 * g) * plate * film.lungs[side]
     crowded = ellipse(film.chest.centre + side * 0.17, low + 0.02, 0.16, 0.07, 0.8, film.size)
     film.density = film.density + (0.12 + 0.15 * g) * crowded * film.lungs[side]
@@ -191,9 +185,7 @@ def pleural_other(film: Film, rng: Rng) -> list[Sign]:
     inside = (gx - chest.centre) * side
     if rng.random() < 0.35:
         depth = 0.045 + 0.045 * g
-        cap = (
-            chest.wall(np.maximum(gy - depth, chest.apex)) - 0.35 * depth + 0.008 * np.sin(60 * gx + rng.uniform(0, 6))
-        )
+        cap = chest.wall(np.maximum(gy - depth, chest.apex)) - 0.35 * depth + 0.008 * np.sin(60 * gx + rng.uniform(0, 6))
         film.fill(edge(inside - cap, 0.006) * film.lungs[side] * edge(chest.apex + 0.16 - gy, 0.03), 0.95)
         box = around(chest.centre + side * 0.18, chest.apex + 0.06, 0.12, 0.07)
         return [Sign("Pleural Other", SIDE_NAMES[side], "apex", severity, "apical pleural cap", box)]

@@ -63,9 +63,7 @@ class Nih:
         names = frame.pop("names")
         problems = _label(frame, names)
         arranged, more = records.arrange(frame)
-        table = StudyTable(
-            self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table
-        )
+        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
         return self._noted(self._inside(records.choose(table, self.split, self.views)))
 
     def _lists(self, root: Path) -> dict[str, str] | None:
@@ -142,12 +140,7 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
 def _image_folders(root: Path) -> dict[str, str]:
     """Image name -> path relative to root, over images/, images_001/ ... and images_001/images/ ..."""
     folders = [root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))]
-    return {
-        file.name: file.relative_to(root).as_posix()
-        for place in folders
-        if place.is_dir()
-        for file in place.glob("*.png")
-    }
+    return {file.name: file.relative_to(root).as_posix() for place in folders if place.is_dir() for file in place.glob("*.png")}
 
 
 def _export(root: Path) -> pd.DataFrame:
@@ -163,9 +156,7 @@ def _export(root: Path) -> pd.DataFrame:
         table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
         labels = next((name for name in ("label", "labels") if name in table.columns), None)
         if labels is None or "image" not in schema.names or "Patient ID" not in table.columns:
-            raise ChexReasonError(
-                f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}"
-            )
+            raise ChexReasonError(f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}")
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         inner = features.get(labels, {})
         known = (inner.get("feature", inner) if isinstance(inner, dict) else inner[0]).get("names")

@@ -24,17 +24,13 @@ def pixels(findings: list[str], seed: int, view: str = "PA") -> np.ndarray:
 
 
 def within(box: tuple[float, float, float, float], size: int = 256, margin: float = 0.0) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = (
-        round(size * corner) for corner in (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin)
-    )
+    x0, y0, x1, y1 = (round(size * corner) for corner in (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin))
     return slice(max(y0, 0), y1), slice(max(x0, 0), x1)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.sampled_from(SIGNS)), st.integers(0, 2**31), st.sampled_from(["PA", "AP"]))
-def test_any_set_of_findings_is_drawn_the_same_each_time_with_legal_signs(
-    findings: set[str], seed: int, view: str
-) -> None:
+def test_any_set_of_findings_is_drawn_the_same_each_time_with_legal_signs(findings: set[str], seed: int, view: str) -> None:
     phantom, again = draw(findings, NIH, seed, view=view), draw(sorted(findings), NIH, seed, view=view)
     assert (phantom.image == again.image).all() and phantom.signs == again.signs
     assert phantom.image.shape == (256, 256) and phantom.image.dtype == np.uint8 and phantom.image.std() > 20
@@ -100,13 +96,11 @@ def test_beyond_a_pneumothorax_there_is_less_density_and_no_vessel() -> None:
         pneumothorax(film, rng)
         air = film.density < before - 0.1
         assert air.mean() > 0.01
-        there, lung = (np.abs(np.diff(density, axis=1))[air[:, 1:]].mean() for density in (film.density, before))
-        assert there < 0.8 * lung
+        lung, there = (np.cov(film.vessels[air], density[air])[0, 1] for density in (before, film.density))
+        assert lung > 0 and abs(there) < 0.5 * lung, "vessels are still to be seen"
 
 
-@pytest.mark.parametrize(
-    "finding", ["Lung Lesion", "Consolidation", "Pneumonia", "Pleural Other", "Fracture", "Lung Opacity"]
-)
+@pytest.mark.parametrize("finding", ["Lung Lesion", "Consolidation", "Pneumonia", "Pleural Other", "Fracture", "Lung Opacity"])
 def test_what_a_local_sign_changes_lies_in_its_box(finding: str) -> None:
     for seed in SEEDS:
         phantom = draw([finding], MIMIC, seed)
@@ -118,17 +112,13 @@ def test_what_a_local_sign_changes_lies_in_its_box(finding: str) -> None:
 @pytest.mark.parametrize("finding", SIGNS)
 def test_a_sign_survives_the_stand_ins_resolution(finding: str) -> None:
     def small(image: np.ndarray) -> np.ndarray:
-        return np.asarray(
-            Image.fromarray(image.astype(np.uint8)).resize((96, 96), Image.Resampling.BILINEAR), dtype=float
-        )
+        return np.asarray(Image.fromarray(image.astype(np.uint8)).resize((96, 96), Image.Resampling.BILINEAR), dtype=float)
 
     for seed in SEEDS:
         assert np.abs(small(draw([finding], MIMIC, seed).image) - small(pixels([], seed))).max() > 15
 
 
-@pytest.mark.parametrize(
-    "finding", [finding for finding in SIGNS if finding != "Atelectasis"]
-)  # its diaphragm varies more
+@pytest.mark.parametrize("finding", [finding for finding in SIGNS if finding != "Atelectasis"])  # its diaphragm varies more
 def test_severe_signs_change_more_of_the_film_than_mild_ones(finding: str) -> None:
     change: dict[str, list[float]] = {severity: [] for severity in SEVERITIES}
     for seed in range(40):

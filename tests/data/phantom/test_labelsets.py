@@ -44,9 +44,7 @@ def test_natural_prevalence_is_the_populations(source: str) -> None:
 
 
 def test_enrichment_leaves_every_finding_enough_to_curate_from(source: str) -> None:
-    natural, enriched = (
-        (draw_states(6000, np.random.default_rng(3), share) == 1.0).sum(axis=0) for share in (0.0, 0.6)
-    )
+    natural, enriched = ((draw_states(6000, np.random.default_rng(3), share) == 1.0).sum(axis=0) for share in (0.0, 0.6))
     assert natural.min() < 175 <= 250 < enriched.min()  # 5 % of the 3,500 images of three sets
 
 
