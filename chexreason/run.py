@@ -90,14 +90,17 @@ def execute(cfg: DictConfig, overrides: Sequence[str]) -> Path:
         print(f"[{plan.config.stage.name}] another process has {plan.folder}; waiting", file=sys.stderr, flush=True)
         lock.acquire()
     with lock:
-        return _execute(plan)
+        _execute(plan)
+    # What a person waits for at the end, whether it was made now or before.
+    getattr(schema.stage_module(plan.config.stage.name), "show", lambda folder: None)(plan.folder)
+    return plan.folder
 
 
-def _execute(plan: Plan) -> Path:
+def _execute(plan: Plan) -> None:
     stage = plan.config.stage
     if plan.reusable and runs.is_complete(plan.folder) and not plan.config.force:
         print(f"[{stage.name}] reused {plan.folder}", file=sys.stderr, flush=True)
-        return plan.folder
+        return
     if plan.config.force:
         _clear(plan.folder)
     runs.write_json(plan.folder / runs.ORDER, plan.order)
@@ -107,7 +110,6 @@ def _execute(plan: Plan) -> Path:
         code = perform(plan.folder)
     if code != 0:
         raise RunFailed(f"{plan.folder.name} did not finish (see above and {plan.folder}/error.txt)")
-    return plan.folder
 
 
 def _command(plan: Plan) -> list[str]:

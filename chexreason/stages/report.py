@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, complete_runs, read_manifest
+from chexreason.runs import Run, complete_runs, read_manifest, write_text
+
+HEADLINE = "headline.txt"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def reusable(settings: Settings) -> bool:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Write the report into the run's folder; prints the macro-F1 table and where the page is."""
+    """Write the report into the run's folder; `show` prints the macro-F1 table."""
     from chexreason.report import build, render, study
 
     settings: Settings = run.settings
@@ -52,15 +54,19 @@ def execute(run: Run) -> dict[str, Any]:
         )
     run.note(f"{len(found.results)} results and {len(found.trainings)} training runs")
     made = build.write(found, run.folder, settings.gallery, run.seed, settings.embed_credentialed)
-    if made.headline.rows:
-        print(render.text(made.headline))
-    print(f"report: {run.folder / 'report.html'}", flush=True)
+    write_text(run.folder / HEADLINE, render.text(made.headline) if made.headline.rows else "no result to show yet")
     return {
         "results": len(found.results),
         "tables": [table.name for table in made.tables],
         "figures": [figure.name for figure in made.figures],
         "claims": {one.claim.id: one.here.verdict for one in made.claims if one.here},
     }
+
+
+def show(folder: Path) -> None:
+    """Print the macro-F1 table and where the page is, of a report made now or reused."""
+    print((folder / HEADLINE).read_text(encoding="utf-8"))
+    print(f"report: {folder / 'report.html'}", flush=True)
 
 
 def _named(paths: list[str]) -> list[Path]:

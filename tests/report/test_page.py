@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HOSTILE
 
 from chexreason.errors import ChexReasonError
 from chexreason.report import build, gallery, study
 from chexreason.runs import Run, read_json
-from chexreason.stages.report import Settings, execute
+from chexreason.stages.report import Settings, execute, show
+from tests.report.conftest import HOSTILE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -46,6 +46,7 @@ def test_every_file_is_there(report):
 def test_the_stage_prints_the_table_and_the_page(study_folder, tmp_path, capsys):
     chosen = [str(path) for path in study_folder.iterdir() if path.name.startswith("evaluate")][:2]
     found = execute(Run(settings=Settings("report", runs=chosen, gallery=2, resamples=50), folder=tmp_path))
+    show(tmp_path)
     printed = capsys.readouterr().out
     assert "Macro-F1 by model and test set" in printed and f"report: {tmp_path / 'report.html'}" in printed
     assert found["results"] == 2

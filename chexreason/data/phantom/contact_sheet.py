@@ -11,7 +11,7 @@ from chexreason.data.phantom.drawing import draw
 from chexreason.data.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING
 from chexreason.labels import FINDINGS
 
-COLUMNS, TILE, CAPTION = 8, 256, 34
+COLUMNS, TILE, CAPTION = 8, 256, 46
 
 
 def contact_sheet(path: Path, seed: int) -> Path:
@@ -21,8 +21,8 @@ def contact_sheet(path: Path, seed: int) -> Path:
         for copy, (style, view) in enumerate(((MIMIC, "PA"), (CHEXPERT, "AP"))):
             phantom = draw([finding], style, seed + 2 * number + copy, TILE, view)
             sign = phantom.signs[0] if phantom.signs else None
-            about = f"{sign.severity}, {sign.side} {sign.zone}\n{sign.kind}" if sign else f"{style.name}, {view}"
-            tiles.append((phantom.image, f"{finding}: {about}"))
+            about = f"{sign.severity}, {sign.side} {sign.zone}\n{sign.kind}" if sign else "no sign"
+            tiles.append((phantom.image, f"{finding} ({style.name}, {view})\n{about}"))
     for style in (MIMIC, CHEXPERT, NIH, PRETRAINING):
         tiles.append((draw(["Support Devices"], style, seed + 99, TILE).image, f"one patient\nas {style.name} sees it"))
     rows = -(-len(tiles) // COLUMNS)
