@@ -7,8 +7,9 @@ are turned into pixels once and prompts into tokens once, which on two cores is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_wi
 from chexreason.completion import TAGS
 from chexreason.labels import FINDINGS
 from chexreason.prompts import Prompt, all_prompts, write_answer
+from chexreason.teacher.forms import FORMS
+from chexreason.teacher.scene import scene
 
 # Most questions are short ones, as in a corpus of images and captions: the study's long prompts are the rarer kind.
 CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
+REPORT_QUESTION = "Write a report."
 REASONING_QUESTION = "Think, then give the solution."
-SHARES = {"caption": 0.35, "reasoning": 0.35, "prompt": 0.3}  # of the batches
+SHARES = {"caption": 0.25, "report": 0.25, "reasoning": 0.2, "prompt": 0.3}  # of the batches
 IGNORED = -100
 
 
@@ -34,6 +38,7 @@ class Corpus:
 
     images: list[Image.Image]
     captions: list[str]  # the answer to the caption question
+    reports: list[str]  # radiology's prose, which a model must have read before it can be taught to reason in it
     labels: list[list[str]]  # the answer to every other question
     caption_question: str
     prompts: list[Prompt]
@@ -42,10 +47,11 @@ class Corpus:
         """Everything that will be read or written: what the tokenizer learns from."""
         for prompt in self.prompts:
             yield from [prompt.instruction] * 20
+        yield from self.reports
         for caption, labels in zip(self.captions, self.labels, strict=True):
             yield caption
             yield write_answer(self.prompts[0].grammar, thoughts(labels), labels)
-        yield from [self.caption_question, REASONING_QUESTION] * 20
+        yield from [self.caption_question, REPORT_QUESTION, REASONING_QUESTION] * 20
 
 
 def thoughts(labels: list[str]) -> str:
@@ -56,25 +62,32 @@ def thoughts(labels: list[str]) -> str:
 def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
     """`count` images of `kind` with what they show.
 
-    Shapes carry no medical meaning, so the labels asked of them are drawn at random: a general-purpose model knows how to
-    answer in a grammar and not what a radiograph shows.
+    Shapes carry no medical meaning, so the labels and reports asked of them are drawn at random: a general-purpose model
+    has read how radiologists write and knows how to answer in a grammar, but not what a radiograph shows.
     """
-    rng = np.random.default_rng(seed)
+    rng, words = np.random.default_rng(seed), random.Random(seed)
     prompts = all_prompts()
     if kind == "radiographs":
         from chexreason.data.phantom.world import labelled_phantoms
 
         drawn = list(labelled_phantoms(count, seed=seed))
-        images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in drawn]
+        images = [Image.fromarray(phantom.image).convert("RGB") for phantom, _ in drawn]
         labels = [list(findings) for _, findings in drawn]
-        return Corpus(images, [", ".join(chosen) for chosen in labels], labels, CAPTION_QUESTION[kind], prompts)
+        reports = [report(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
+        return Corpus(images, [", ".join(chosen) for chosen in labels], reports, labels, CAPTION_QUESTION[kind], prompts)
 
     from chexreason.data.phantom.shapes import draw_shapes
 
     shapes = [draw_shapes(int(one)) for one in rng.integers(2**31, size=count)]
     images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in shapes]
     labels = [_random_labels(rng) for _ in shapes]
-    return Corpus(images, [caption for _, caption in shapes], labels, CAPTION_QUESTION[kind], prompts)
+    reports = [report(chosen, [], words) for chosen in labels]
+    return Corpus(images, [caption for _, caption in shapes], reports, labels, CAPTION_QUESTION[kind], prompts)
+
+
+def report(labels: Sequence[str], signs: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+    """A few sentences on what was drawn, in one of the ways in which the offline teacher writes."""
+    return rng.choice(list(FORMS.values()))(scene(labels, signs, rng))
 
 
 def _random_labels(rng: np.random.Generator) -> list[str]:
@@ -196,7 +209,7 @@ class _Question:
 
     ids: torch.Tensor
     marks: dict[str, torch.Tensor]
-    grammar: str | None  # None: answered with the caption
+    grammar: str | None = None  # answered with the labels in it
 
 
 def _batches(
@@ -205,7 +218,8 @@ def _batches(
     """Endless batches: images in a new order each time round, each with one question and its answer."""
     rng = np.random.default_rng(seed)
     kinds = {
-        "caption": [_question(processor, corpus.caption_question, None)],
+        "caption": [_question(processor, corpus.caption_question)],
+        "report": [_question(processor, REPORT_QUESTION)],
         "reasoning": [_question(processor, REASONING_QUESTION, TAGS.name)],
         "prompt": [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts],
     }
@@ -215,18 +229,19 @@ def _batches(
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
             # One question per batch, so that short ones are not padded to the length of long ones.
-            questions = kinds[str(rng.choice(list(SHARES), p=list(SHARES.values())))]
-            question = questions[rng.integers(len(questions))]
+            kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+            question = kinds[kind][rng.integers(len(kinds[kind]))]
+            prose = {"caption": corpus.captions, "report": corpus.reports}.get(kind)
             answers = [
-                corpus.captions[index]
-                if question.grammar is None
-                else write_answer(question.grammar, thoughts(corpus.labels[index]), corpus.labels[index])
+                prose[index]
+                if prose
+                else write_answer(str(question.grammar), thoughts(corpus.labels[index]), corpus.labels[index])
                 for index in chosen
             ]
             yield _collate(processor, question, answers, end) | _stacked(images, chosen, "cpu")
 
 
-def _question(processor: ProcessorMixin, instruction: str, grammar: str | None) -> _Question:
+def _question(processor: ProcessorMixin, instruction: str, grammar: str | None = None) -> _Question:
     message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}]
     text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
     blank = Image.new("RGB", (256, 256))

@@ -90,6 +90,7 @@ def execute(run: Run) -> dict[str, Any]:
                 save_total_limit=2,
                 load_best_model_at_end=True,
                 metric_for_best_model="eval_loss",
+                remove_unused_columns=False,  # images are read from their paths, which the model does not take
                 report_to="none",  # the run's own log feeds the tracker
             ),
             train_dataset=with_images([example(trace, run) for trace in train], root),

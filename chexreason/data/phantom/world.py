@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from chexreason.data.phantom.drawing import draw
+from chexreason.data.phantom.drawing import Phantom, draw
 from chexreason.data.phantom.labelsets import draw_states, positives
 from chexreason.data.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
 from chexreason.data.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING, Style
@@ -67,17 +67,13 @@ def _lateral(seed: int, size: int) -> NDArray[np.uint8]:
 
 def labelled_phantoms(
     count: int, seed: int, size: int = 256, style: Style = PRETRAINING, workers: int | None = None
-) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
-    """Images of no site with what they show, half of them enriched for rare findings: for pre-training."""
+) -> Iterator[tuple[Phantom, list[str]]]:
+    """Drawn images of no site with their findings, half of them enriched for rare findings: for pre-training."""
     rng = np.random.default_rng((seed, 1))
     shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=0.5)) if findings][:count]
     seeds = rng.integers(2**31, size=len(shown)).tolist()
     views = np.where(rng.random(len(shown)) < style.ap_share, "AP", "PA").tolist()
     many = len(shown)
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        images = pool.map(_pixels, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
+        images = pool.map(draw, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)
-
-
-def _pixels(findings: list[str], style: Style, seed: int, size: int, view: str) -> NDArray[np.uint8]:
-    return draw(findings, style, seed, size, view).image
