@@ -34,6 +34,7 @@ def answers(model: str, checkpoint: str) -> list[str]:
     return [
         "stage=evaluate",
         f"model={model}",
+        "prompt=only_label",  # short enough for a model that has hardly been trained
         f"stage.checkpoint={checkpoint}",
         "dataset=tiny_chexpert",
         "source=tiny_mimic",
@@ -66,10 +67,13 @@ def test_training_moves_the_adapter_and_nothing_else(study: tuple[Path, str]) ->
 
 
 def test_grpo_logs_reward_kl_entropy_and_clipping(study: tuple[Path, str]) -> None:
-    steps = [entry for entry in log(study[0], "grpo") if "reward" in entry]
+    rollouts = [entry for entry in log(study[0], "grpo") if "reward" in entry]
+    assert [entry["step"] for entry in rollouts] == [1, 3], "each rollout serves two optimizer steps"
+    for key in ("completions/mean_length", "rewards/jaccard", "rewards/length", "failure_rate"):
+        assert all(key in entry for entry in rollouts), key
+    steps = [entry for entry in log(study[0], "grpo") if "kl" in entry]
     assert [entry["step"] for entry in steps] == [1, 2, 3, 4]
-    for key in ("kl", "entropy", "clip_ratio/region_mean", "completions/mean_length", "rewards/jaccard", "failure_rate"):
-        assert all(key in entry for entry in steps), key
+    assert all({"entropy", "clip_ratio/region_mean"} <= entry.keys() for entry in steps)
     # The reference is the SFT checkpoint, which the policy still is at the first step.
     assert steps[0]["kl"] == pytest.approx(0.0, abs=1e-6)
     assert steps[-1]["kl"] > 0.0
@@ -111,4 +115,6 @@ def test_wandb_may_be_switched_off_by_config_or_environment(study: tuple[Path, s
     assert run(folder, *words, "tracker=none", "seed=1").returncode == 0
     assert run(folder, *words, "seed=2", WANDB_MODE="disabled").returncode == 0
     offline = [path for path in folder.glob("evaluate-*/wandb/offline-run-*")]
-    assert len(offline) == len({path.parent.parent for path in offline}), "one W&B run per run folder"
+    # A resumed run goes on under the id that it had: its folder's name.
+    assert all(path.name.endswith(path.parents[1].name) for path in offline)
+    assert not any("seed=" in json.loads((path.parents[1] / runs.MANIFEST).read_text())["command"] for path in offline)
