@@ -2,7 +2,8 @@
 
 `phantom_gemma` sees labelled phantoms in a style of its own (the stand-in for medical pre-training), `phantom_qwen` plain
 shapes and never a radiograph (for general-purpose pre-training). Both read every prompt of the study and answer in its
-grammar; neither sees a teacher's trace or an image of the study's three sites.
+grammar. Neither sees an image of the study's three sites or the teacher's trace of one; both have read reports in the offline
+teacher's words, so that fine-tuning need not teach them to write.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Settings:
     steps: int
     batch_size: int
     learning_rate: float
+    matrix_learning_rate: float
     weight_decay: float
     vocabulary: int
 
@@ -37,7 +39,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     from transformers import set_seed
 
-    from chexreason.models.pretraining import draw_corpus, image_inputs, pretrain_language, pretrain_vision
+    from chexreason.models.pretraining import Optimizer, draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.models.standins import build
     from chexreason.tracking import tracked
 
@@ -49,12 +51,12 @@ def execute(run: Run) -> dict[str, Any]:
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
     images = image_inputs(processor, corpus)
-    common = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay, "seed": run.seed}
+    optimizer = Optimizer(settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
     with tracked(run) as log:
-        vision_loss = pretrain_vision(
-            model, images, corpus.captions, settings.vision_steps, settings.vision_batch_size, log=log, **common
-        )
-        loss = pretrain_language(model, processor, images, corpus, settings.steps, settings.batch_size, log=log, **common)
+        common: dict[str, Any] = {"optimizer": optimizer, "seed": run.seed, "log": log}
+        steps, batch_size = settings.vision_steps, settings.vision_batch_size
+        vision_loss = pretrain_vision(model, processor, images, corpus.regions, steps, batch_size, **common)
+        loss = pretrain_language(model, processor, images, corpus, settings.steps, settings.batch_size, **common)
     model.eval()
     model.save_pretrained(run.folder / "model")
     processor.save_pretrained(run.folder / "model")

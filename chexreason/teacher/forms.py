@@ -46,19 +46,17 @@ NORMAL = ("Nothing abnormal stands out", "No abnormality is seen", "The film loo
 
 
 def free_reasoning(scene: Scene) -> str:
-    """A clause for each finding, then one or two clear regions."""
-    parts = [scene.rng.choice(_CLAUSES)(one) for one in scene.seen]
+    """What is seen of each finding, then a clear region or several; worded alike each time, without place or grade.
+
+    Every token that a stand-in could as well have written otherwise is noise in GRPO's gradient, and a rollout of the phantom
+    world is small; the other forms place and grade what they see.
+    """
+    parts = [f"{one.kind or one.name}: {one.name}" for one in scene.seen]
     if not _abnormal(scene):
-        parts.insert(0, scene.rng.choice(NORMAL))
-    parts.append(joined(scene.clear_regions(2 if _abnormal(scene) else 5)))
+        parts.insert(0, NORMAL[0])
+    clear = [words[0] for region, (_, words) in REGIONS.items() if scene.clear(region)]
+    parts.append(joined(clear[: 1 if _abnormal(scene) else 4]))
     return _prose(parts)
-
-
-_CLAUSES: tuple[Callable[[Seen], str], ...] = (
-    lambda seen: f"there is {seen.appearance()}, {seen.name}",
-    lambda seen: f"{seen.appearance()} means {seen.name}",
-    lambda seen: f"{seen.appearance()}, in keeping with {seen.name}",
-)
 
 
 def narrative(scene: Scene) -> str:

@@ -6,29 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from chexreason.data.phantom.film import Box, around
+
 SIZES = {"small": 0.07, "medium": 0.12, "large": 0.19}
 TONES = {"dark": 40, "grey": 130, "bright": 230}
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 KINDS = ("circle", "square", "triangle", "cross", "ring", "bar")
 
 
-def draw_shapes(seed: int, size: int = 256) -> tuple[NDArray[np.uint8], str]:
-    """One to four shapes on a plain ground (uint8, size x size) and a caption that names them."""
+def draw_shapes(seed: int, size: int = 256) -> tuple[NDArray[np.uint8], dict[str, Box]]:
+    """One to four shapes on a plain ground (uint8, size x size), each named in a phrase, with its box as a Sign has it."""
     rng = np.random.default_rng(seed)
     ground = int(rng.integers(70, 110))
     picture = Image.new("L", (size, size), ground)
     pen = ImageDraw.Draw(picture)
     cells = rng.choice(9, size=int(rng.integers(1, 5)), replace=False)
-    phrases = []
+    placed = {}
     for cell in sorted(int(one) for one in cells):
         row, column = divmod(cell, 3)
         kind, scale, tone = (str(rng.choice(list(options))) for options in (KINDS, SIZES, TONES))
         x = size * ((column + 0.5) / 3 + rng.uniform(-0.03, 0.03))
         y = size * ((row + 0.5) / 3 + rng.uniform(-0.03, 0.03))
-        _draw(pen, kind, x, y, size * SIZES[scale] * rng.uniform(0.85, 1.1), TONES[tone])
-        phrases.append(f"a {scale} {tone} {kind} {ROWS[row]} {COLUMNS[column]}")
+        r = size * SIZES[scale] * rng.uniform(0.85, 1.1)
+        _draw(pen, kind, x, y, r, TONES[tone])
+        placed[f"a {scale} {tone} {kind} {ROWS[row]} {COLUMNS[column]}"] = around(x / size, y / size, r / size, r / size)
     pixels = np.asarray(picture, dtype=np.int16) + rng.integers(-8, 9, (size, size))
-    return np.clip(pixels, 0, 255).astype(np.uint8), ", ".join(phrases)
+    return np.clip(pixels, 0, 255).astype(np.uint8), placed
 
 
 def _draw(pen: ImageDraw.ImageDraw, kind: str, x: float, y: float, r: float, tone: int) -> None:

@@ -68,9 +68,9 @@ def _lateral(seed: int, size: int) -> NDArray[np.uint8]:
 def labelled_phantoms(
     count: int, seed: int, size: int = 256, style: Style = PRETRAINING, workers: int | None = None
 ) -> Iterator[tuple[Phantom, list[str]]]:
-    """Drawn images of no site with their findings, half of them enriched for rare findings: for pre-training."""
+    """Drawn images of no site with their findings, enriched for rare ones: for pre-training."""
     rng = np.random.default_rng((seed, 1))
-    shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=0.5)) if findings][:count]
+    shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=1.0)) if findings][:count]
     seeds = rng.integers(2**31, size=len(shown)).tolist()
     views = np.where(rng.random(len(shown)) < style.ap_share, "AP", "PA").tolist()
     many = len(shown)

@@ -1,0 +1,43 @@
+"""The offline teacher's forms: true to the labels, and readable in the prompt's grammar."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexreason.completion import parse_strict
+from chexreason.data.phantom.drawing import draw
+from chexreason.data.phantom.styles import MIMIC
+from chexreason.labels import FINDINGS, NO_FINDING
+from chexreason.prompts import all_prompts, write_answer
+from chexreason.teacher.forms import FORMS
+from chexreason.teacher.scene import scene
+
+PATHOLOGIES = [finding for finding in FINDINGS if finding != NO_FINDING]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=25, deadline=None)
+@given(labels=st.sets(st.sampled_from(PATHOLOGIES), max_size=5), seed=st.integers(0, 999))
+def test_a_form_names_every_finding_and_no_other(form: str, labels: set[str], seed: int) -> None:
+    chosen = [finding for finding in FINDINGS if finding in labels] or [NO_FINDING]
+    signs = [asdict(sign) for sign in draw(chosen, MIMIC, seed, 64).signs]
+    text = FORMS[form](scene(chosen, signs, random.Random(seed)))
+    shown = text.lower()
+    assert all(finding.lower() in shown for finding in labels), text
+    rivals = [finding for finding in PATHOLOGIES if finding not in labels and finding.lower() in shown]
+    assert not rivals, (rivals, text)
+    assert text.strip() == text and ".." not in text and "  " not in text
+
+
+@pytest.mark.parametrize("prompt", all_prompts(), ids=lambda prompt: prompt.name)
+def test_a_trace_in_a_prompts_grammar_is_read_back_strictly(prompt) -> None:  # type: ignore[no-untyped-def]
+    labels = ["Cardiomegaly", "Pleural Effusion"]
+    form = FORMS.get(prompt.name, FORMS["free_reasoning"])
+    text = form(scene(labels, [asdict(sign) for sign in draw(labels, MIMIC, 1, 64).signs], random.Random(0)))
+    answer = parse_strict(write_answer(prompt.grammar, text, labels), prompt.grammar)
+    assert answer.failure is None and list(answer.labels) == labels
