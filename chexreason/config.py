@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass
@@ -154,9 +155,12 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
         raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
+_COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's threads compose too
+
+
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
-    with readable_errors(overrides):
+    with _COMPOSING, readable_errors(overrides):
         if GlobalHydra.instance().is_initialized():
             return hydra_compose("config", list(overrides))
         with initialize_config_dir(str(CONF), version_base="1.3"):

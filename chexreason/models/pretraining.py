@@ -36,7 +36,7 @@ CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the
 REPORT_QUESTION = "Write a report."
 FREE = "free_reasoning"  # most reports are free text
 REASONING_QUESTION = "Think, then give the solution."
-SHARES = {"caption": 0.3, "report": 0.5, "reasoning": 0.1, "prompt": 0.1}  # of the batches
+SHARES = {"caption": 0.25, "report": 0.2, "reasoning": 0.45, "prompt": 0.1}  # of the batches
 IGNORED = -100
 
 
@@ -46,9 +46,10 @@ class Corpus:
 
     images: list[Image.Image]
     regions: list[list[tuple[str, Box]]]  # what lies where, for the vision encoder
-    captions: list[str]  # the answer to the caption question
-    scenes: list[Scene]  # what the answer to the report question describes
-    labels: list[list[str]]  # the answer to every other question
+    captions: list[str]
+    scenes: list[Scene]  # what reports and reasoning describe
+    findings: list[list[str]]  # all that the scene holds: the solution that follows its reasoning
+    labels: list[list[str]]  # the answer to a prompt of the study, and to the caption question
     caption_question: str
     prompts: list[Prompt]
 
@@ -86,7 +87,8 @@ def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
         labels = [brief(findings, phantom.signs) if rng.random() < 0.5 else list(findings) for phantom, findings in drawn]
         regions = [[(sign.finding, sign.box) for sign in phantom.signs] for phantom, _ in drawn]
         captions = [", ".join(chosen) for chosen in labels]
-        return Corpus(images, regions, captions, scenes, labels, CAPTION_QUESTION[kind], prompts)
+        complete = [list(findings) for _, findings in drawn]
+        return Corpus(images, regions, captions, scenes, complete, labels, CAPTION_QUESTION[kind], prompts)
 
     from chexreason.data.phantom.shapes import draw_shapes
 
@@ -95,7 +97,8 @@ def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
     regions = [[(word, box) for phrase, box in placed.items() for word in phrase.split()[1:4]] for _, placed in shapes]
     labels = [_random_labels(rng) for _ in shapes]
     scenes = [scene(chosen, [], words) for chosen in labels]
-    return Corpus(images, regions, [", ".join(placed) for _, placed in shapes], scenes, labels, CAPTION_QUESTION[kind], prompts)
+    captions = [", ".join(placed) for _, placed in shapes]
+    return Corpus(images, regions, captions, scenes, labels, labels, CAPTION_QUESTION[kind], prompts)
 
 
 def brief(findings: Sequence[str], signs: Sequence[Sign]) -> list[str]:
@@ -266,7 +269,7 @@ class _Question:
 
     ids: torch.Tensor
     marks: dict[str, torch.Tensor]
-    grammar: str | None = None  # answered with the labels in it
+    grammar: str | None = None  # of the answer to a prompt
 
 
 def _batches(
@@ -277,7 +280,7 @@ def _batches(
     kinds = {
         "caption": [_question(processor, corpus.caption_question)],
         "report": [_question(processor, REPORT_QUESTION)],
-        "reasoning": [_question(processor, REASONING_QUESTION, TAGS.name)],
+        "reasoning": [_question(processor, REASONING_QUESTION)],
         "prompt": [_question(processor, prompt.instruction, prompt.grammar) for prompt in corpus.prompts],
     }
     end = processor.tokenizer.convert_tokens_to_ids(_end_of_turn(processor))
@@ -293,6 +296,9 @@ def _batches(
             elif kind == "report":
                 form = FORMS[FREE if rng.random() < 0.7 else str(rng.choice(list(FORMS)))]
                 answers = [form(corpus.scenes[index]) for index in chosen]
+            elif kind == "reasoning":
+                free = FORMS[FREE]
+                answers = [write_answer(TAGS.name, free(corpus.scenes[index]), corpus.findings[index]) for index in chosen]
             else:
                 shown = [corpus.labels[index] for index in chosen]
                 answers = [write_answer(str(question.grammar), thoughts(labels), labels) for labels in shown]
