@@ -20,6 +20,7 @@ class Settings:
 
     name: str
     parents: dict[str, str]
+    limit: int | None
     epochs: float
     max_steps: int
     completions: int
@@ -57,6 +58,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     settings = run.settings
     studies, root = curated_studies(run.parents["curated"], "rl")
+    studies = studies[: settings.limit]
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)

@@ -27,7 +27,7 @@ def test_a_form_names_every_finding_and_no_other(form: str, labels: set[str], se
     chosen = [finding for finding in FINDINGS if finding in labels] or [NO_FINDING]
     signs = [asdict(sign) for sign in draw(chosen, MIMIC, seed, 64).signs]
     text = FORMS[form](scene(chosen, signs, random.Random(seed)))
-    shown = text.lower()
+    shown = "\n".join(line for line in text.lower().splitlines() if "not shown" not in line)  # the matrix has a row for each
     assert all(finding.lower() in shown for finding in labels), text
     rivals = [finding for finding in PATHOLOGIES if finding not in labels and finding.lower() in shown]
     assert not rivals, (rivals, text)
