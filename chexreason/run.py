@@ -287,8 +287,9 @@ def perform(folder: Path) -> int:
     return 0
 
 
-def _launch(overrides: Sequence[str]) -> Path:
-    return execute(schema.compose(tuple(overrides)), overrides)
+def _launch(line: Sequence[str], inherited: Sequence[str]) -> Path:
+    overrides = [*_inherited(inherited, {_root(word) for word in line}), *line]
+    return execute(schema.compose(overrides), overrides)
 
 
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:

@@ -41,7 +41,8 @@ class Run:
     tracker: Any = None
     experiment: str = ""
     parents: dict[str, Path] = field(default_factory=dict)
-    launch: Callable[[Sequence[str]], Path] | None = None  # executes another line of overrides; the pipeline uses it
+    # Executes a line of overrides, with those that it inherits where it does not say otherwise; the pipeline uses it.
+    launch: Callable[[Sequence[str], Sequence[str]], Path] | None = None
 
     def note(self, message: str) -> None:
         """A progress line for the person who waits."""
@@ -51,7 +52,7 @@ class Run:
 def write_text(path: Path, text: str) -> Path:
     """Write by atomic rename, so that no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may write the same file at once
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
     return path

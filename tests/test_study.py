@@ -118,3 +118,21 @@ def test_wandb_may_be_switched_off_by_config_or_environment(study: tuple[Path, s
     # A resumed run goes on under the id that it had: its folder's name.
     assert all(path.name.endswith(path.parents[1].name) for path in offline)
     assert not any("seed=" in json.loads((path.parents[1] / runs.MANIFEST).read_text())["command"] for path in offline)
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_no_training_on_a_patient_of_a_test_set(study: tuple[Path, str], stage: str) -> None:
+    folder, model = study
+    curated = next(folder.glob("curate-*"))
+    path, patient = (curated / {"sft": "sft.csv", "grpo": "rl.csv"}[stage]).read_text().splitlines()[1].split(",")[:2]
+    site = runs.read_json(curated / "card.json")["site"]
+    held_out = folder / "test-sets" / "held_out.csv"
+    held_out.parent.mkdir(exist_ok=True)
+    held_out.write_text(f"patient,path,site,sha256\n{patient},{path},{site},\n")
+    try:
+        rate = "stage.learning_rate=1e-4"  # another run than the one that is complete
+        refused = run(folder, f"stage={stage}", f"model={model}", "prompt=only_label", "source=tiny_mimic", rate)
+    finally:
+        held_out.unlink()
+    assert refused.returncode == 1
+    assert f"image {path}, patient {patient}" in refused.stderr and "held_out" in refused.stderr

@@ -12,11 +12,11 @@ from chexreason.data.sites.curated import Curated
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
     """The studies of one curated set (sft | rl | validation) and the root that their paths are relative to.
 
-    Each is {"path", "patient", "labels"}, labels being its positive findings in CheXpert's order.
+    Each is {"site", "path", "patient", "labels"}, labels being its positive findings in CheXpert's order.
     """
     table = Curated(root=str(folder), split=split).load()
     studies = [
-        {"path": path, "patient": patient, "labels": labels}
+        {"site": table.site, "path": path, "patient": patient, "labels": labels}
         for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root

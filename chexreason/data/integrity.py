@@ -1,13 +1,14 @@
 """Test sets stay test sets: no run trains on an image or a patient that some registered test set holds.
 
 A test set is registered by writing a manifest of its images' content digests and patients under `<runs>/test-sets/`;
-whoever scores or inspects a test set registers it, and whoever is about to train asks `check_training` first.
+whoever scores or inspects a test set registers it, and whoever is about to train asks `refuse_test_data` first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexreason.data import cache, paths, records
 from chexreason.errors import ChexReasonError
@@ -22,11 +23,20 @@ FOLDER = "test-sets"
 
 def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
     """One row per record: site, patient, path and sha256 of the image ("" for a label table alone)."""
-    listed = table.records[["patient", "path"]]
-    if not table.images:
-        return listed.assign(site=table.site, sha256="")
-    files = [paths.image_file(table.root, path) for path in listed["path"]]
-    return listed.assign(site=table.site, sha256=cache.content_digests(files, runs / cache.DIGESTS))
+    listed = table.records[["patient", "path"]].assign(site=table.site)
+    return _with_digests(listed, table.root, runs) if table.images else listed.assign(sha256="")
+
+
+def studies_manifest(studies: Sequence[dict[str, Any]], root: Path, runs: Path) -> pd.DataFrame:
+    """`manifest` of studies that were curated before: dictionaries with site, patient and path (relative to `root`)."""
+    import pandas as pd
+
+    return _with_digests(pd.DataFrame(studies, columns=["patient", "path", "site"]), root, runs)
+
+
+def _with_digests(listed: pd.DataFrame, root: Path, runs: Path) -> pd.DataFrame:
+    files = [paths.image_file(root, path) for path in listed["path"]]
+    return listed.assign(sha256=cache.content_digests(files, runs / cache.DIGESTS))
 
 
 def register(table: StudyTable, name: str, runs: Path) -> Path:
@@ -34,17 +44,12 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     return records.write_csv(runs / FOLDER / f"{name}.csv", manifest(table, runs))
 
 
-def check_training(table: StudyTable, runs: Path) -> None:
-    """Refuse to train on `table` where it shares an image or a patient with a test set registered under `runs`."""
-    if any((runs / FOLDER).glob("*.csv")):
-        refuse_test_data(manifest(table, runs), runs)
-
-
 def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
     """Pass silently if no image (by content) and no patient (by site and id) of `training` is in a registered test set.
 
     Args:
-        training: `manifest` of the records to train on.
+        training: `manifest` or `studies_manifest` of the records to train on.
+        runs: the folder of run folders, where test sets are registered.
 
     Raises:
         ChexReasonError: names the test set, the image and the patient.

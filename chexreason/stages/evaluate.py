@@ -34,15 +34,18 @@ TORCH = True
 
 def execute(run: Run) -> dict[str, Any]:
     """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
-    from chexreason.data.records import label_sets
+    from chexreason.data import integrity
+    from chexreason.data.records import ignored_sets, label_sets
     from chexreason.metrics import summary
     from chexreason.tracking import tracked
 
     table = run.dataset.load()
-    truth = label_sets(table, run.dataset.uncertain)
+    if run.dataset.split == "test":
+        integrity.register(table, run.dataset.name, run.folder.parent)
+    truth, ignored = (sets(table, run.dataset.uncertain) for sets in (label_sets, ignored_sets))
     studies = [
-        {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels}
-        for record, labels in zip(table.records.itertuples(), truth, strict=True)
+        {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
+        for record, labels, unscored in zip(table.records.itertuples(), truth, ignored, strict=True)
     ][: run.settings.limit]
     run.note(f"{len(studies)} studies of {table.site}, {len(table.findings)} findings scored")
 
@@ -64,6 +67,7 @@ def execute(run: Run) -> dict[str, Any]:
         [None if row["predicted"] is None else sorted(scored & set(row["predicted"])) for row in rows],
         labels=list(table.findings),
         patients=[row["patient"] for row in rows],
+        ignored=[row["ignored"] for row in rows],
     )
     write_text(run.folder / PREDICTIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     write_json(run.folder / "metrics.json", metrics)

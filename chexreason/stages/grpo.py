@@ -50,6 +50,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` and log.jsonl, returns how reward, entropy and clipping went."""
     from trl import GRPOConfig, GRPOTrainer
 
+    from chexreason.data import integrity
     from chexreason.data.curated import curated_studies
     from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
     from chexreason.models.processors import load_processor
@@ -59,6 +60,7 @@ def execute(run: Run) -> dict[str, Any]:
     settings = run.settings
     studies, root = curated_studies(run.parents["curated"], "rl")
     studies = studies[: settings.limit]
+    integrity.refuse_test_data(integrity.studies_manifest(studies, root, run.folder.parent), run.folder.parent)
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)

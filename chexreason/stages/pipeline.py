@@ -68,10 +68,4 @@ def _side_by_side(run: Run, steps: Sequence[str]) -> list[Path]:
 
 def _launch(run: Run, step: str) -> Path:
     assert run.launch is not None
-    words = shlex.split(step)
-    said = {_root(word) for word in words}
-    return run.launch([*(word for word in run.settings.inherited if _root(word) not in said), *words])
-
-
-def _root(override: str) -> str:
-    return override.split("=")[0].split(".")[0]
+    return run.launch(shlex.split(step), run.settings.inherited)

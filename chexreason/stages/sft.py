@@ -53,6 +53,7 @@ def execute(run: Run) -> dict[str, Any]:
     from transformers import EarlyStoppingCallback
     from trl import SFTConfig, SFTTrainer
 
+    from chexreason.data import integrity
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model
     from chexreason.models.processors import load_processor
     from chexreason.models.training import ADAPTER, CHECKPOINTS, RunLog, last_checkpoint, quiet_progress, with_images
@@ -60,6 +61,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     settings = run.settings
     traces, root = read_traces(run.parents["traces"])
+    integrity.refuse_test_data(integrity.studies_manifest(traces, root, run.folder.parent), run.folder.parent)
     train, held_out = split_by_patient(traces, settings.held_out, run.seed)
     run.note(f"{len(train)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 

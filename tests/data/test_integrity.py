@@ -21,14 +21,14 @@ def site(root: Path, split: str, patient: str = "patient1", name: str = "CheXper
 
 def test_separate_data_may_train(tmp_path: Path) -> None:
     integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
-    integrity.check_training(site(tmp_path / "b", "train", "patient2").load(), tmp_path)
+    integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
 
 
 def test_a_test_patient_is_refused_by_name_and_the_same_id_at_another_site_is_not(tmp_path: Path) -> None:
     integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
     with pytest.raises(ChexReasonError, match=r"held_out.*view1_frontal.jpg, patient patient1"):
-        integrity.check_training(site(tmp_path / "b", "train").load(), tmp_path)
-    integrity.check_training(site(tmp_path / "b", "train", name="another").load(), tmp_path)
+        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
+    integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", name="another").load(), tmp_path), tmp_path)
 
 
 def test_a_copied_test_image_is_refused_whatever_its_name_and_patient(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_a_copied_test_image_is_refused_whatever_its_name_and_patient(tmp_path: 
     image = "patient1/study1/view1_frontal.jpg"
     shutil.copy(tmp_path / "a/test" / image, tmp_path / "b/train/patient9/study1/view1_frontal.jpg")
     with pytest.raises(ChexReasonError, match=r"1 images and 0 images' patients"):
-        integrity.check_training(training.load(), tmp_path)
+        integrity.refuse_test_data(integrity.manifest(training.load(), tmp_path), tmp_path)
 
 
 def test_a_label_table_alone_is_checked_by_patient(tmp_path: Path) -> None:
     held_out = site(tmp_path / "a", "test")
     integrity.register(held_out.load(), "held_out", tmp_path)
     with pytest.raises(ChexReasonError, match="patient patient1"):
-        integrity.check_training(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path)
+        integrity.refuse_test_data(integrity.manifest(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path), tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason.run import _inherited, _root
 from chexreason.runs import Run
 from chexreason.stages import pipeline
 
@@ -19,8 +20,8 @@ class Launcher:
         self.barrier = threading.Barrier(together, timeout=5)
         self.fails = fails
 
-    def __call__(self, words: list[str]) -> Path:
-        self.lines.append(words)
+    def __call__(self, words: list[str], inherited: list[str]) -> Path:
+        self.lines.append([*inherited, *words])
         if "side" in words[-1]:
             self.barrier.wait()
         if self.fails and self.fails in words:
@@ -60,7 +61,14 @@ def test_a_failing_step_lets_its_neighbours_end_and_stops_what_comes_after(tmp_p
     assert sorted(launcher.lines) == [["stage=b"], ["stage=c"]]
 
 
-def test_a_step_inherits_what_it_does_not_say(tmp_path: Path) -> None:
+def test_every_step_gets_what_the_command_line_said(tmp_path: Path) -> None:
     launcher = Launcher()
-    pipeline.execute(study(tmp_path, launcher, ["stage=a seed=0"], inherited=("seed=3", "model=phantom_qwen")))
-    assert launcher.lines == [["model=phantom_qwen", "stage=a", "seed=0"]]
+    pipeline.execute(study(tmp_path, launcher, ["stage=a", "stage=b"], inherited=("seed=3", "model=phantom_qwen")))
+    assert launcher.lines == [["seed=3", "model=phantom_qwen", f"stage={name}"] for name in "ab"]
+
+
+def test_a_step_inherits_only_what_it_does_not_say() -> None:
+    said = {_root(word) for word in ("stage=evaluate", "dataset=phantom_nih", "seed=0")}
+    assert _inherited(["seed=3", "model.dtype=float32", "dataset.split=all", "hydra.verbose=true"], said) == [
+        "model.dtype=float32"
+    ]
