@@ -46,6 +46,7 @@ class Model:
     attention: str  # transformers' attn_implementation
     min_visual_tokens: int
     max_visual_tokens: int
+    image_size: int | None  # pixels of the longer side at which images are kept decoded; None: read anew at full size
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ def test_wandb_may_be_switched_off_by_config_or_environment(study: tuple[Path, s
 def test_no_training_on_a_patient_of_a_test_set(study: tuple[Path, str], stage: str) -> None:
     folder, model = study
     curated = next(folder.glob("curate-*"))
+    assert len((next(folder.glob(f"{stage}-*")) / "studies.csv").read_text().splitlines()) > 10
     path, patient = (curated / {"sft": "sft.csv", "grpo": "rl.csv"}[stage]).read_text().splitlines()[1].split(",")[:2]
     site = runs.read_json(curated / "card.json")["site"]
     held_out = folder / "test-sets" / "held_out.csv"

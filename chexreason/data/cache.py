@@ -9,12 +9,12 @@ import hashlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.data.images import ImageError, decode, fit, image_bytes
+from chexreason.data.images import ImageError, decode, fit, image_bytes, read_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,6 +54,11 @@ def _state(file: Path) -> tuple[int, int]:
     except OSError as error:
         raise ImageError(f"{file}: {error.strerror}") from None
     return status.st_size, status.st_mtime_ns
+
+
+def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:
+    """What reads images for a model: through the cache in `runs`, or (`size` None) each time anew at full size."""
+    return read_image if size is None else ImageCache(runs / IMAGES, size).read
 
 
 class ImageCache:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from chexreason.data.records import label_sets
 from chexreason.data.sites.curated import Curated
+from chexreason.errors import ChexReasonError
 
 
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
     """The studies of one curated set (sft | rl | validation) and the root that their paths are relative to.
 
-    Each is {"site", "path", "patient", "labels"}, labels being its positive findings in CheXpert's order.
+    Each is {"site", "patient", "path", "sha256", "labels"}: the digest of the image's content when it was curated, and its
+    positive findings in CheXpert's order.
     """
     table = Curated(root=str(folder), split=split).load()
+    if not table.images:
+        raise ChexReasonError(f"{folder.name} was curated from a label table alone: to teach or train, curate with images")
+    digests = pd.read_csv(folder / "digests.csv", dtype=str).set_index("path")["sha256"]
     studies = [
-        {"site": table.site, "path": path, "patient": patient, "labels": labels}
+        {"site": table.site, "patient": patient, "path": path, "sha256": digests[path], "labels": labels}
         for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.records import StudyTable
 
-FOLDER = "test-sets"
+FOLDER, STUDIES = "test-sets", "studies.csv"
 
 
 def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
@@ -27,11 +27,27 @@ def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
     return _with_digests(listed, table.root, runs) if table.images else listed.assign(sha256="")
 
 
-def studies_manifest(studies: Sequence[dict[str, Any]], root: Path, runs: Path) -> pd.DataFrame:
-    """`manifest` of studies that were curated before: dictionaries with site, patient and path (relative to `root`)."""
+def vouch_for_training(studies: Sequence[dict[str, Any]], root: Path, folder: Path) -> None:
+    """Refuse test data and altered images, and leave in the run's `folder` the list of studies that it will learn from.
+
+    Args:
+        studies: dictionaries with site, patient, path (relative to `root`) and sha256 of the image, as curated.
+
+    Raises:
+        ChexReasonError: an image is not the one that was curated (and decoded) then, or a test set holds it.
+    """
     import pandas as pd
 
-    return _with_digests(pd.DataFrame(studies, columns=["patient", "path", "site"]), root, runs)
+    curated = pd.DataFrame(studies, columns=["patient", "path", "site", "sha256"])
+    seen = _with_digests(curated, root, folder.parent)
+    changed = seen[seen["sha256"] != curated["sha256"]]
+    if not changed.empty:
+        raise ChexReasonError(
+            f"{len(changed)} images are not those that were curated; the first is {root / changed.iloc[0]['path']}. "
+            "Put the images back, or curate anew (force=true) and go on from there"
+        )
+    refuse_test_data(seen, folder.parent)
+    records.write_csv(folder / STUDIES, seen)
 
 
 def _with_digests(listed: pd.DataFrame, root: Path, runs: Path) -> pd.DataFrame:
@@ -48,7 +64,7 @@ def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
     """Pass silently if no image (by content) and no patient (by site and id) of `training` is in a registered test set.
 
     Args:
-        training: `manifest` or `studies_manifest` of the records to train on.
+        training: `manifest` of the records to train on.
         runs: the folder of run folders, where test sets are registered.
 
     Raises:

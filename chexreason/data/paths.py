@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A cell that begins with one of these is run as a formula by spreadsheets (OWASP, "CSV injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
-UNSAFE, MISSING = "unsafe path", "missing image"
+UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 
 
 def require_folder(root: str, site: str, access: str, phantom: str) -> Path:

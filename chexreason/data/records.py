@@ -1,13 +1,13 @@
 """Study records: one image with its ids, view and labels, the same table whatever site it comes from.
 
-A site's loader fills the columns below and lists the rows it cannot vouch for; `checked` then looks at the image files
-and applies the policy for bad rows, so that nothing is left to fail in the middle of training.
+A site's loader fills the columns below and lists the rows it cannot vouch for; `checked` then looks for the image files,
+and `readable` into those that a run will use, so that nothing is left to fail in the middle of training.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,27 +199,49 @@ def with_images(table: StudyTable) -> StudyTable:
 
 
 def checked(table: StudyTable, missing: str) -> StudyTable:
-    """The table with nothing left that could fail later, or an error that lists what is wrong.
+    """The table with every image file in its place, or an error that lists what is wrong.
 
     Rows whose image file is missing stop the load (`missing="fail"`) or are left out and counted (`"skip"`). Illegal
     labels, unsafe paths and images listed twice always stop it: they say that the table itself is not to be trusted.
     """
+    return _settled(with_images(table), missing)
+
+
+def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) -> StudyTable:
+    """The table with every image decoded once, so that none can fail later; unreadable ones are treated as missing ones."""
+    from tqdm import tqdm
+
+    from chexreason.data.images import ImageError
+
+    if not table.images or table.records.empty:
+        return table
+    problems = []
+    for position, path in enumerate(tqdm(table.records["path"], desc="reading images", unit="image", leave=False)):
+        try:
+            read(paths.image_file(table.root, path))
+        except ImageError as error:
+            problems.append(_at(table.records, position, paths.UNREADABLE, str(error)))
+    return _settled(replace(table, problems=table.problems + tuple(problems)), missing)
+
+
+def _settled(table: StudyTable, missing: str) -> StudyTable:
+    """Problems made an error or, where `missing` allows it, counted exclusions."""
     import pandas as pd
 
     if missing not in ("fail", "skip"):
         raise ChexReasonError(f"dataset.missing={missing!r}: one of fail, skip is wanted")
-    table = with_images(table)
-    fatal = [problem for problem in table.problems if missing == "fail" or problem.kind != paths.MISSING]
+    lost = {paths.MISSING: "image file is missing", paths.UNREADABLE: "image cannot be read"}
+    fatal = [problem for problem in table.problems if missing == "fail" or problem.kind not in lost]
     if fatal:
         shown = "\n".join(f"  {describe(problem)}" for problem in fatal[:5])
         kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
-        skip = "; dataset.missing=skip leaves missing images out" if missing == "fail" else ""
+        skip = "; dataset.missing=skip leaves such images out" if missing == "fail" else ""
         raise ChexReasonError(
             f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\nstage=inspect lists them all{skip}"
         )
-    lost = {(problem.table, problem.row) for problem in table.problems}
-    rows = pd.MultiIndex.from_frame(table.records[["table", "row"]]).isin(lost)
-    table = table.without(rows, "image file is missing")
+    for kind, reason in lost.items():
+        places = {(problem.table, problem.row) for problem in table.problems if problem.kind == kind}
+        table = table.without(pd.MultiIndex.from_frame(table.records[["table", "row"]]).isin(places), reason)
     if table.records.empty:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in table.excluded.items())
         raise ChexReasonError(f"{table.site} ({table.root}): no record is left. Left out: {reasons or 'none'}")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from chexreason.data.images import read_image
 from chexreason.tracking import Log
 
 ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
 
 
-def with_images(rows: list[dict[str, Any]], root: Path) -> Dataset:
+def with_images(rows: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> Dataset:
     """Rows with a `path` column as a dataset whose `image` is read, from `root`, when a row is asked for."""
 
-    def read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return batch | {"image": [read_image(root / path) for path in batch["path"]]}
+    def add_images(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return batch | {"image": [read(root / path) for path in batch["path"]]}
 
-    return Dataset.from_list(rows).with_transform(read)
+    return Dataset.from_list(rows).with_transform(add_images)
 
 
 class RunLog(TrainerCallback):

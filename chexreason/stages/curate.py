@@ -53,6 +53,7 @@ def execute(run: Run) -> dict[str, Any]:
     import pandas as pd
 
     from chexreason.data import card, curation, integrity, records
+    from chexreason.data.images import read_image
     from chexreason.labels import FINDINGS
 
     wanted = run.settings
@@ -76,7 +77,10 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"chose {sum(map(len, chosen)) + len(draw)} of {len(labels)} candidates in {seconds:.2f} s")
 
     positions = {"sft": chosen[0], "rl": chosen[1], "validation": draw}
-    sets = {name: pool.records.iloc[rows].reset_index(drop=True) for name, rows in positions.items()}
+    tables = {name: replace(pool, records=pool.records.iloc[rows].reset_index(drop=True)) for name, rows in positions.items()}
+    tables = {name: records.readable(part, run.dataset.missing, read_image) for name, part in tables.items()}
+    unread = sum(len(rows) for rows in positions.values()) - sum(len(part.records) for part in tables.values())
+    sets = {name: part.records for name, part in tables.items()}
     missed = [
         line
         for name, asked in (("sft", sizes[0]), ("rl", sizes[1]))
@@ -110,7 +114,7 @@ def execute(run: Run) -> dict[str, Any]:
         "balance": asdict(balance),
         "candidates": card.describe(pool.records),
         "sets": described,
-        "excluded": pool.excluded,
+        "excluded": pool.excluded | ({"chosen, but the image cannot be read": unread} if unread else {}),
         "noted": pool.noted,
         "shortfalls": missed,
         "digests": {file.name: runs.file_digest(file) for file in sorted(run.folder.glob("*.csv"))},

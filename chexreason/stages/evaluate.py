@@ -6,11 +6,15 @@ A completion from which no answer can be read is a failure and counts as an empt
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chexreason.runs import Run, write_json, write_text
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -34,15 +38,16 @@ TORCH = True
 
 def execute(run: Run) -> dict[str, Any]:
     """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
-    from chexreason.data import integrity
-    from chexreason.data.records import ignored_sets, label_sets
+    from chexreason.data import integrity, records
+    from chexreason.data.cache import image_reader
     from chexreason.metrics import summary
     from chexreason.tracking import tracked
 
-    table = run.dataset.load()
+    read = image_reader(run.folder.parent, run.model.image_size)
+    table = records.readable(run.dataset.load(), run.dataset.missing, read)
     if run.dataset.split == "test":
         integrity.register(table, run.dataset.name, run.folder.parent)
-    truth, ignored = (sets(table, run.dataset.uncertain) for sets in (label_sets, ignored_sets))
+    truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
         for record, labels, unscored in zip(table.records.itertuples(), truth, ignored, strict=True)
@@ -55,7 +60,7 @@ def execute(run: Run) -> dict[str, Any]:
     if answered and waiting:
         run.note(f"{len(answered)} studies were answered before; {len(waiting)} to go")
     with partial.open("a", encoding="utf-8") as stream:
-        for row in _answers(run, waiting, table.root):
+        for row in _answers(run, waiting, table.root, read):
             answered[row["id"]] = row
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             stream.flush()
@@ -78,7 +83,7 @@ def execute(run: Run) -> dict[str, Any]:
     return metrics | {"excluded": table.excluded}
 
 
-def _answers(run: Run, studies: list[dict[str, Any]], root: Path) -> Any:
+def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> Any:
     """Studies with what the model wrote and what was read from it."""
     if not studies:
         return
@@ -86,7 +91,6 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path) -> Any:
     from tqdm import tqdm
 
     from chexreason.completion import parse
-    from chexreason.data.images import read_image
     from chexreason.models.generation import generate, halving_batches
     from chexreason.models.loading import load_adapter, load_model
     from chexreason.models.processors import load_processor
@@ -99,7 +103,7 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path) -> Any:
     with tqdm(total=len(studies), desc="evaluate", unit="image") as bar:
         for batch in halving_batches(len(studies), run.settings.batch_size):
             chosen = [studies[index] for index in batch.indices]
-            images = [read_image(root / study["path"]) for study in chosen]
+            images = [read(root / study["path"]) for study in chosen]
             try:
                 completions = generate(model, processor, run.prompt.instruction, images, run.settings.max_completion_tokens)
             except torch.OutOfMemoryError:

@@ -51,6 +51,7 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import GRPOConfig, GRPOTrainer
 
     from chexreason.data import integrity
+    from chexreason.data.cache import image_reader
     from chexreason.data.curated import curated_studies
     from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
     from chexreason.models.processors import load_processor
@@ -60,7 +61,8 @@ def execute(run: Run) -> dict[str, Any]:
     settings = run.settings
     studies, root = curated_studies(run.parents["curated"], "rl")
     studies = studies[: settings.limit]
-    integrity.refuse_test_data(integrity.studies_manifest(studies, root, run.folder.parent), run.folder.parent)
+    integrity.vouch_for_training(studies, root, run.folder)
+    read = image_reader(run.folder.parent, run.model.image_size)
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)
@@ -104,7 +106,7 @@ def execute(run: Run) -> dict[str, Any]:
                 save_total_limit=2,
                 report_to="none",  # the run's own log feeds the tracker
             ),
-            train_dataset=with_images([example(study, run) for study in studies], root),
+            train_dataset=with_images([example(study, run) for study in studies], root, read),
             processing_class=load_processor(run.model, padding_side="left"),
             callbacks=[RunLog(log)],
         )

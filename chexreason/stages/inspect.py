@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.records import Problem, StudyTable
 
-UNREADABLE, TWICE = "unreadable image", "same image in two splits"
+TWICE = "same image in two splits"
 SHOWN = 100  # problems in the page; problems.csv has them all
 
 
@@ -87,6 +87,7 @@ def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, 
 
     from tqdm import tqdm
 
+    from chexreason.data.paths import UNREADABLE
     from chexreason.data.records import Problem
 
     known = {(problem.table, problem.row) for problem in table.problems}

@@ -54,6 +54,7 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from chexreason.data import integrity
+    from chexreason.data.cache import image_reader
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model
     from chexreason.models.processors import load_processor
     from chexreason.models.training import ADAPTER, CHECKPOINTS, RunLog, last_checkpoint, quiet_progress, with_images
@@ -61,7 +62,8 @@ def execute(run: Run) -> dict[str, Any]:
 
     settings = run.settings
     traces, root = read_traces(run.parents["traces"])
-    integrity.refuse_test_data(integrity.studies_manifest(traces, root, run.folder.parent), run.folder.parent)
+    integrity.vouch_for_training(traces, root, run.folder)
+    read = image_reader(run.folder.parent, run.model.image_size)
     train, held_out = split_by_patient(traces, settings.held_out, run.seed)
     run.note(f"{len(train)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
@@ -95,8 +97,8 @@ def execute(run: Run) -> dict[str, Any]:
                 remove_unused_columns=False,  # images are read from their paths, which the model does not take
                 report_to="none",  # the run's own log feeds the tracker
             ),
-            train_dataset=with_images([example(trace, run) for trace in train], root),
-            eval_dataset=with_images([example(trace, run) for trace in held_out], root),
+            train_dataset=with_images([example(trace, run) for trace in train], root, read),
+            eval_dataset=with_images([example(trace, run) for trace in held_out], root, read),
             processing_class=load_processor(run.model),
             callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log)],
         )

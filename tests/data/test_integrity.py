@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from chexreason.data import integrity
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
 
-from .layouts import chexpert
+from .layouts import chexpert, write_image
 
 
 def site(root: Path, split: str, patient: str = "patient1", name: str = "CheXpert") -> Chexpert:
@@ -45,3 +46,15 @@ def test_a_label_table_alone_is_checked_by_patient(tmp_path: Path) -> None:
     integrity.register(held_out.load(), "held_out", tmp_path)
     with pytest.raises(ChexReasonError, match="patient patient1"):
         integrity.refuse_test_data(integrity.manifest(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path), tmp_path)
+
+
+def test_training_proves_which_images_it_saw_and_refuses_altered_ones(tmp_path: Path) -> None:
+    table = site(tmp_path / "a", "train").load()
+    (path,), folder = table.records["path"], tmp_path / "runs" / "sft"
+    studies = [{"site": "CheXpert", "patient": "patient1", "path": path}]
+    with_digest = [study | {"sha256": hashlib.sha256((table.root / path).read_bytes()).hexdigest()} for study in studies]
+    integrity.vouch_for_training(with_digest, table.root, folder)
+    assert with_digest[0]["sha256"] in (folder / integrity.STUDIES).read_text()
+    write_image(table.root / path, seed=99)
+    with pytest.raises(ChexReasonError, match="1 images are not those that were curated"):
+        integrity.vouch_for_training(with_digest, table.root, folder)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from chexreason.data.images import read_image
-from chexreason.data.records import ignored_sets, label_sets
+from chexreason.data.records import ignored_sets, label_sets, readable
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
@@ -80,6 +80,16 @@ def test_missing_images_stop_the_load_or_are_counted(mimic_root: Path) -> None:
         Mimic(root=str(mimic_root)).load()
     table = Mimic(root=str(mimic_root), missing="skip").load()
     assert len(table.records) == 1 and table.excluded["image file is missing"] == 1
+
+
+def test_unreadable_images_stop_a_run_before_it_works_or_are_counted(mimic_root: Path) -> None:
+    image = mimic_root / "files/p10/p10000032/s50414267/d1.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    table = Mimic(root=str(mimic_root)).load()
+    with pytest.raises(ChexReasonError, match=r"(?s)row 2: unreadable image: .*d1.jpg.*dataset.missing=skip"):
+        readable(table, "fail", read_image)
+    left = readable(table, "skip", read_image)
+    assert len(left.records) == len(table.records) - 1 and left.excluded["image cannot be read"] == 1
 
 
 def test_an_empty_set_after_filtering_says_what_left_it_empty(mimic_root: Path) -> None:

@@ -21,4 +21,4 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     model, processor = build(request.param, TEXTS, vocabulary=600)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return Model(request.param, request.param, None, str(folder), "float32", "eager", 36, 36)
+    return Model(request.param, request.param, None, str(folder), "float32", "eager", 36, 36, None)
