@@ -108,7 +108,9 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         wanted = kinds.get(re.split(r"[.\[]", key)[0], cls)
-        raise ChexReasonError(f"{where}.{key}: {message.removesuffix('.')}. Wanted: {getattr(wanted, '__name__', wanted)}") from None
+        raise ChexReasonError(
+            f"{where}.{key}: {message.removesuffix('.')}. Wanted: {getattr(wanted, '__name__', wanted)}"
+        ) from None
     nested = {key: build(kinds[key], value, f"{where}.{key}") for key, value in inner.items()}
     try:
         return cls(**typed, **nested)
