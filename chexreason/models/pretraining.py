@@ -130,12 +130,16 @@ def _stacked(inputs: list[dict[str, torch.Tensor]], chosen: np.ndarray, device: 
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """Rates of AdamW, and of Muon for the matrices inside transformer layers."""
+class Phase:
+    """One of the two: its steps, and the rates of AdamW and, for the matrices inside transformer layers, of Muon."""
 
+    name: str
+    steps: int
+    batch_size: int
     learning_rate: float
     matrix_learning_rate: float
     weight_decay: float
+    seed: int
 
 
 def pretrain_vision(
@@ -143,10 +147,7 @@ def pretrain_vision(
     processor: ProcessorMixin,
     images: list[dict[str, torch.Tensor]],
     regions: list[list[tuple[str, Box]]],
-    steps: int,
-    batch_size: int,
-    optimizer: Optimizer,
-    seed: int,
+    phase: Phase,
     log: Callable[[dict[str, Any], int], None],
 ) -> float:
     """Teach the vision encoder what lies under each visual token; returns the mean loss of the last tenth of steps."""
@@ -161,16 +162,16 @@ def pretrain_vision(
     scale = torch.nn.Parameter(torch.tensor(10.0, device=device))
     bias = torch.nn.Parameter(torch.full((len(names),), -3.0, device=device))
     words = model.get_input_embeddings().weight
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(phase.seed)
 
     def loss() -> torch.Tensor:
-        chosen = rng.choice(len(images), batch_size, replace=False)
+        chosen = rng.choice(len(images), phase.batch_size, replace=False)
         tokens = normalize(_visual_tokens(model, _stacked(images, chosen, device)), dim=-1)
         texts = normalize(torch.stack([words[ids].mean(dim=0) for ids in spelt]), dim=-1)
         return criterion(scale * tokens @ texts.T + bias, targets[chosen].to(device))
 
     weights = [(name, weight) for name, weight in model.named_parameters() if "language_model.layers" not in name]
-    return _optimise([*weights, ("scale", scale), ("bias", bias)], loss, steps, optimizer, "vision", log)
+    return _optimise([*weights, ("scale", scale), ("bias", bias)], loss, phase, log)
 
 
 def _visual_tokens(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -198,10 +199,7 @@ def pretrain_language(
     processor: ProcessorMixin,
     images: list[dict[str, torch.Tensor]],
     corpus: Corpus,
-    steps: int,
-    batch_size: int,
-    optimizer: Optimizer,
-    seed: int,
+    phase: Phase,
     log: Callable[[dict[str, Any], int], None],
 ) -> float:
     """Teach the language model to answer from what the vision encoder sees, which stays as it is.
@@ -210,7 +208,7 @@ def pretrain_language(
         The mean loss over the answers' tokens in the last tenth of steps.
     """
     device = _device(model)
-    batches = _batches(processor, images, corpus, batch_size, seed)
+    batches = _batches(processor, images, corpus, phase.batch_size, phase.seed)
     seeing = [weight for name, weight in model.named_parameters() if "vision_tower" in name or "visual" in name]
     for weight in seeing:
         weight.requires_grad_(False)
@@ -219,7 +217,7 @@ def pretrain_language(
     def loss() -> torch.Tensor:
         return model(**{name: value.to(device) for name, value in next(batches).items()}).loss
 
-    return _optimise(weights, loss, steps, optimizer, "language", log)
+    return _optimise(weights, loss, phase, log)
 
 
 def _device(model: PreTrainedModel) -> str:
@@ -231,22 +229,19 @@ def _device(model: PreTrainedModel) -> str:
 def _optimise(
     weights: list[tuple[str, torch.nn.Parameter]],
     loss: Callable[[], torch.Tensor],
-    steps: int,
-    rates: Optimizer,
-    phase: str,
+    phase: Phase,
     log: Callable[[dict[str, Any], int], None],
 ) -> float:
-    """Warm-up and cosine decay over `steps` calls of `loss`; returns the mean loss of the last tenth."""
+    """Warm-up and cosine decay over the phase's calls of `loss`; returns the mean loss of the last tenth."""
     inner = [weight for name, weight in weights if weight.ndim == 2 and (".layers." in name or ".blocks." in name)]
     outer = [weight for _, weight in weights if all(weight is not one for one in inner)]
-    decay = rates.weight_decay
     optimizers = [
-        torch.optim.Muon(inner, lr=rates.matrix_learning_rate, weight_decay=decay),
-        torch.optim.AdamW(outer, lr=rates.learning_rate, weight_decay=decay, betas=(0.9, 0.98)),
+        torch.optim.Muon(inner, lr=phase.matrix_learning_rate, weight_decay=phase.weight_decay),
+        torch.optim.AdamW(outer, lr=phase.learning_rate, weight_decay=phase.weight_decay, betas=(0.9, 0.98)),
     ]
-    schedules = [get_cosine_schedule_with_warmup(one, steps // 20, steps) for one in optimizers]
+    schedules = [get_cosine_schedule_with_warmup(one, phase.steps // 20, phase.steps) for one in optimizers]
     losses: list[float] = []
-    with trange(steps, desc=f"pre-training {phase}", unit="step") as bar:
+    with trange(phase.steps, desc=f"pre-training {phase.name}", unit="step") as bar:
         for step in bar:
             current = loss()
             current.backward()
@@ -259,8 +254,8 @@ def _optimise(
             if (step + 1) % 20 == 0:
                 recent = float(np.mean(losses[-20:]))
                 bar.set_postfix(loss=f"{recent:.3f}")
-                log({f"{phase}_loss": recent}, step + 1)
-    return float(np.mean(losses[-max(1, steps // 10) :]))
+                log({f"{phase.name}_loss": recent}, step + 1)
+    return float(np.mean(losses[-max(1, phase.steps // 10) :]))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     from transformers import set_seed
 
-    from chexreason.models.pretraining import Optimizer, draw_corpus, image_inputs, pretrain_language, pretrain_vision
+    from chexreason.models.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.models.standins import build
     from chexreason.tracking import tracked
 
@@ -51,12 +51,12 @@ def execute(run: Run) -> dict[str, Any]:
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
     images = image_inputs(processor, corpus)
-    optimizer = Optimizer(settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
+    rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
+    vision = Phase("vision", settings.vision_steps, settings.vision_batch_size, *rates, run.seed)
+    language = Phase("language", settings.steps, settings.batch_size, *rates, run.seed)
     with tracked(run) as log:
-        common: dict[str, Any] = {"optimizer": optimizer, "seed": run.seed, "log": log}
-        steps, batch_size = settings.vision_steps, settings.vision_batch_size
-        vision_loss = pretrain_vision(model, processor, images, corpus.regions, steps, batch_size, **common)
-        loss = pretrain_language(model, processor, images, corpus, settings.steps, settings.batch_size, **common)
+        vision_loss = pretrain_vision(model, processor, images, corpus.regions, vision, log)
+        loss = pretrain_language(model, processor, images, corpus, language, log)
     model.eval()
     model.save_pretrained(run.folder / "model")
     processor.save_pretrained(run.folder / "model")
