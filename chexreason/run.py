@@ -151,8 +151,9 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
 
     identity = {
         "version": chexreason.__version__,
-        "stage": {key: value for key, value in plain["stage"].items() if key not in ("output", "workers")},
-        "groups": {name: _without_paths(plain[name]) for name in used},
+        "stage": _defining(plain["stage"], config.stage, {"output", "workers"}),
+        # A group's content defines a run, not the place where it lies.
+        "groups": {name: _defining(plain[name], getattr(config, name), {"root", "table"}) for name in used},
         "seed": config.seed,
         "parents": {role: _vouched(folder) for role, folder in parents.items()},
         "inputs": _input_digests(config.stage, used.get("dataset")),
@@ -211,9 +212,9 @@ def _inherited(overrides: Sequence[str], said: set[str]) -> list[str]:
     return [word for word in overrides if _root(word) not in said | {"hydra"}]
 
 
-def _without_paths(group: dict[str, Any]) -> dict[str, Any]:
-    """A group without the keys that say where its content lies: its content defines the run, not its place."""
-    return {key: value for key, value in group.items() if key not in ("root", "table")}
+def _defining(values: dict[str, Any], described: Any, aside: set[str]) -> dict[str, Any]:
+    """A group's values less `aside` and what its own class calls CIRCUMSTANCES, such as a service's prices."""
+    return {key: value for key, value in values.items() if key not in aside | getattr(described, "CIRCUMSTANCES", frozenset())}
 
 
 def _vouched(folder: Path) -> dict[str, Any]:

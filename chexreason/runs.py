@@ -23,7 +23,7 @@ import chexreason
 MANIFEST, ORDER = "manifest.json", "run.json"
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, ORDER, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt"}
+SCAFFOLD = {MANIFEST, ORDER, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def execute(run: Run) -> dict[str, Any]:
         "schema": 1,
         "site": table.site,
         "dataset": run.dataset.name,
+        "agreement": run.dataset.agreement,
         "root": str(table.root) if table.images else None,
         "table": getattr(run.dataset, "table", None),
         "seed": run.seed,

@@ -1,27 +1,37 @@
 """Reasoning traces for the SFT set (section 3.1): the teacher is given the labels and reasons as if independently.
 
-A trace is kept when it parses strictly in its prompt's grammar and claims exactly the study's labels; otherwise it is
-written again, and after the last attempt set aside with the reason.
+A trace is kept when it passes every gate (chexreason/teacher/gates.py); otherwise it is written again, and after the last
+attempt set aside with the reason. What a teacher wrote is in journal.jsonl before anything else happens to it: a run that
+was stopped goes on from there and pays for nothing twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, write_json, write_text
+from chexreason.teacher.gates import Gates
+
+if TYPE_CHECKING:
+    from chexreason.teacher.ledger import Ledger
+    from chexreason.teacher.lessons import Lesson
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How often a study may be tried."""
+    """How often a study may be tried, what a trace must pass, and what all may cost."""
 
     name: str
     parents: dict[str, str]
     attempts: int
+    gates: Gates
+    budget: float | None
+
+    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"budget"})
 
 
 USES = ("dataset", "prompt", "teacher")
@@ -32,51 +42,77 @@ def execute(run: Run) -> dict[str, Any]:
     """Have every study taught; leaves traces.jsonl, set_aside.jsonl and card.json."""
     from tqdm import tqdm
 
+    from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
     from chexreason.data.curated import curated_studies
+    from chexreason.teacher.ledger import Ledger
+    from chexreason.teacher.lessons import Classroom
     from chexreason.teacher.reply import Study
-    from chexreason.teacher.traces import SCHEMA
+    from chexreason.teacher.traces import SCHEMA, as_lines
 
+    settings, teacher = run.settings, run.teacher
+    if teacher.hosted:
+        refuse_unacknowledged(
+            curated_agreement(run.parents["curated"]),
+            teacher.data_use_agreement,
+            "teacher.data_use_agreement",
+            f"teacher={teacher.name} would send them to a service (teacher.hosted=false says that it is your own)",
+        )
     studies, root = curated_studies(run.parents["curated"], "sft")
+    asked = [Study(study["path"], study["patient"], tuple(study["labels"])) for study in studies]
+    ledger = Ledger(run.folder / "journal.jsonl", settings.budget)
+    if ledger.requests and teacher.at_most:
+        run.note(f"{ledger.requests} requests were made before, {ledger.spent:.4f} spent")
+
+    def gate(completion: str | None, labels: Sequence[str]) -> Any:
+        return settings.gates.refuse(completion, labels, run.prompt.grammar)
+
+    with tqdm(total=len(asked), desc="teach", unit="study") as bar:
+
+        def done() -> None:
+            if teacher.at_most:
+                bar.set_postfix_str(f"spent {ledger.spent:.2f}", refresh=False)
+            bar.update()
+
+        room = Classroom(teacher, run.prompt, root, run.seed, settings.attempts, gate, ledger)
+        lessons = room.teach(asked, done)
+
     kept, aside = [], []
-    for study in tqdm(studies, desc="teach", unit="study"):
-        asked = Study(study["path"], study["patient"], tuple(study["labels"]))
-        trace = {"schema": SCHEMA, **study, "prompt": run.prompt.name, "teacher": run.teacher.name}
-        for attempt in range(1, run.settings.attempts + 1):
-            reply = run.teacher.write(asked, run.prompt, root, run.seed, attempt)
-            reason = refuse(reply.text, study["labels"], run.prompt.grammar)
-            if reason is None:
-                break
-        trace |= {"completion": reply.text or "", "num_attempts": attempt}
-        if reason is None:
+    for study, lesson in zip(studies, lessons, strict=True):
+        trace = {"schema": SCHEMA, **study, "prompt": run.prompt.name, "teacher": teacher.name}
+        trace |= {"completion": lesson.text or "", "num_attempts": lesson.attempts}
+        if lesson.passed:
             kept.append(trace)
         else:
-            aside.append(trace | {"reason": reason})
+            aside.append(trace | {"reason": str(lesson.refusals[-1])})
+    write_text(run.folder / "set_aside.jsonl", as_lines(aside))
     if not kept:
         raise ChexReasonError(f"no trace passed: {dict(Counter(trace['reason'] for trace in aside))}")
-    for name, traces in (("traces.jsonl", kept), ("set_aside.jsonl", aside)):
-        write_text(run.folder / name, "".join(json.dumps(trace, ensure_ascii=False) + "\n" for trace in traces))
+    write_text(run.folder / "traces.jsonl", as_lines(kept))
     card = {
         "root": str(root),
         "prompt": run.prompt.name,
-        "teacher": run.teacher.name,
+        "prompt_version": run.prompt.version,
+        "teacher": teacher.name,
         "traces": len(kept),
-        "set_aside": dict(Counter(trace["reason"] for trace in aside)),
+        "set_aside": dict(Counter(lesson.refusals[-1].gate for lesson in lessons if not lesson.passed)),
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),
+        **rates(lessons, ledger),
     }
     write_json(run.folder / "card.json", card)
-    run.note(f"{len(kept)} traces kept, {len(aside)} set aside")
+    run.note(f"{len(kept)} traces kept, {len(aside)} set aside" + (f", {ledger.spent:.4f} spent" if teacher.at_most else ""))
     return card
 
 
-def refuse(completion: str | None, labels: list[str], grammar: str) -> str | None:
-    """Why a trace cannot be learnt from, or None."""
-    from chexreason.completion import parse_strict
-
-    if completion is None:
-        return "nothing was written"
-    answer = parse_strict(completion, grammar)
-    if answer.failure is not None:
-        return answer.failure
-    if list(answer.labels) != labels or answer.unknown or answer.duplicates:
-        return "labels differ from the ground truth"
-    return None
+def rates(lessons: Sequence[Lesson], ledger: Ledger) -> dict[str, Any]:
+    """How many attempts it took, the share of them that each gate refused, and what was paid."""
+    attempts = sum(lesson.attempts for lesson in lessons)
+    refused = Counter(refusal.gate for lesson in lessons for refusal in lesson.refusals)
+    return {
+        "attempts": attempts,
+        "passed_at_first": sum(lesson.passed and lesson.attempts == 1 for lesson in lessons) / len(lessons),
+        "refused": {gate: {"attempts": count, "share": count / attempts} for gate, count in refused.most_common()},
+        "requests": ledger.requests,
+        "input_tokens": ledger.input_tokens,
+        "output_tokens": ledger.output_tokens,
+        "cost": round(ledger.spent, 6),
+    }

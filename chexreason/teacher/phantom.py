@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt, write_answer
@@ -28,6 +28,12 @@ class PhantomTeacher:
     name: str
     concurrency: int
     hosted: bool
+
+    # Nothing to wait for, to pay or to agree to.
+    requests_per_minute: ClassVar[None] = None
+    retries: ClassVar[int] = 0
+    at_most: ClassVar[float] = 0.0
+    data_use_agreement: ClassVar[None] = None
 
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """A completion in the prompt's grammar and form, the same for the same seed, attempt and image."""

@@ -28,11 +28,33 @@ class Reply:
     cost: float = 0.0  # in the currency of the teacher's prices
 
 
+class Unanswered(Exception):
+    """A request that got no reply and may be made again; the message says why."""
+
+    def __init__(self, reason: str, wait: float = 0.0, billed: bool = False):
+        super().__init__(reason)
+        self.wait = wait  # seconds that the server asked to be left alone
+        self.billed = billed  # the server may have worked on it all the same
+
+
 class Teacher(Protocol):
-    """Anything that can write a trace. `concurrency` is how many studies may be asked about at once."""
+    """Anything that can write a trace."""
 
     name: str
-    concurrency: int
-    hosted: bool  # sends images and labels to another machine
+    hosted: bool  # sends images and labels to another program, wherever that runs
+    data_use_agreement: str | None  # the one under which the user says that this may be done
+    concurrency: int  # studies that may be asked about at once
+    requests_per_minute: float | None
+    retries: int  # of a request that got no reply
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply: ...
+    @property
+    def at_most(self) -> float:
+        """What one request can cost."""
+
+    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+        """One request.
+
+        Raises:
+            Unanswered: no reply; it may be made again.
+            ChexReasonError: it must not be made again as it is.
+        """

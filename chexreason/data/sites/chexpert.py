@@ -33,6 +33,7 @@ class Chexpert:
 
     name: str = "chexpert"
     root: str = "data/CheXpert-v1.0"
+    agreement: str | None = None  # the data-use agreement that its images and labels are under
     made_by: str | None = None
     table: str | None = None  # a label table alone: its paths stay as they are, no image is looked for
     split: str = "train"  # train | valid | test | all

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.data import paths, records
+from chexreason.data.agreements import curated_agreement
 from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
@@ -29,6 +30,11 @@ class Curated:
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # curation kept positives only
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+
+    @property
+    def agreement(self) -> str | None:
+        """The data-use agreement of the site that the set was drawn from."""
+        return curated_agreement(Path(self.root))
 
     def load(self) -> StudyTable:
         """The set's records, nothing left in them that could fail later."""

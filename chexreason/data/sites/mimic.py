@@ -33,6 +33,7 @@ class Mimic:
 
     name: str = "mimic"
     root: str = "data/mimic-cxr-jpg"
+    agreement: str | None = None  # the data-use agreement that its images and labels are under
     made_by: str | None = None
     table: str | None = None  # one table with path, patient, study, view, split and labels: no image is looked for
     split: str = "train"  # train | validate | test | all

@@ -29,6 +29,7 @@ class Nih:
 
     name: str = "nih"
     root: str = "data/nih-chest-xray14"
+    agreement: str | None = None  # the data-use agreement that its images and labels are under
     made_by: str | None = None
     table: str | None = None  # Data_Entry_2017*.csv alone: no image is looked for
     split: str = "test"  # train_val | test | all; an export's own: train | valid | test

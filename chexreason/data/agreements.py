@@ -1,0 +1,44 @@
+"""Whose rules data is under, and when it may leave this machine.
+
+A dataset's `agreement` names its data-use agreement, null for data that anyone may have; a curated set inherits its site's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import read_json
+
+
+def curated_agreement(folder: Path) -> str | None:
+    """The agreement that the studies of the curate run in `folder` are under.
+
+    Raises:
+        ChexReasonError: its card does not say: it was made by an older version.
+    """
+    card = read_json(folder / "card.json")
+    if "agreement" not in card:
+        raise ChexReasonError(f"{folder}/card.json names no data-use agreement: curate again with force=true")
+    return card["agreement"]
+
+
+def refuse_unacknowledged(agreement: str | None, acknowledged: str | None, key: str, doing: str) -> None:
+    """Pass silently where the data is free, or where the config key `key` acknowledges its agreement by name.
+
+    Raises:
+        ChexReasonError: names the agreement and the key.
+    """
+    if agreement is None or acknowledged == agreement:
+        return
+    other = f" ({key} names another: {acknowledged!r})" if acknowledged else ""
+    raise ChexReasonError(
+        f"these images and labels are under the {agreement}, and {doing}{other}.\n"
+        "  Read the agreement, and its owner's word on online services, first: many forbid it, or allow it only with a\n"
+        "  service that keeps nothing and lets nobody look (https://physionet.org/news/post/gpt-responsible-use for MIMIC).\n"
+        f"  If you may:  {key}={_quoted(agreement)}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return f"\"'{text}'\"" if "'" not in text else repr(text)

@@ -1,0 +1,69 @@
+"""Gemini as the teacher, the paper's own (section 3.1), through Google's official client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
+from chexreason.teacher.reply import Reply, Study
+from chexreason.teacher.request import compose
+from chexreason.teacher.service import Service
+
+
+@dataclass(frozen=True)
+class Gemini(Service):
+    """`model` is one of the Gemini API's; the tokens that it thinks with are counted and paid as written."""
+
+    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+        """One request. See `Teacher.write` for what it raises."""
+        client, kinds = _client(self.key(), self.base_url, self.timeout), _library()[1]
+        asked = compose(study, prompt, root, self.image_side, seed, attempt)
+        try:
+            answer = client.models.generate_content(
+                model=self.model,
+                contents=[kinds.Part.from_bytes(data=asked.image, mime_type="image/jpeg"), asked.text],
+                config=kinds.GenerateContentConfig(
+                    system_instruction=asked.role,
+                    temperature=self.temperature,
+                    max_output_tokens=self.max_tokens,
+                    seed=asked.seed,
+                ),
+            )
+            usage = answer.usage_metadata
+            if usage is None or usage.prompt_token_count is None:
+                return self.reply(answer.text, None, None)
+            written = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+            return self.reply(answer.text, usage.prompt_token_count, written)
+        except Exception as error:
+            raised = self._meaning(error)
+        if raised is None:
+            return self.reply(None, None, None)
+        raise raised  # outside the handler: a client's exception may hold the key
+
+    def _meaning(self, error: Exception) -> Exception | None:
+        from google.genai import errors
+
+        if isinstance(error, errors.APIError) and error.code:
+            headers = getattr(error.response, "headers", None) or {}
+            return self.refusal(int(error.code), str(error.message), headers)
+        return self.meaning(error)
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        from google import genai
+        from google.genai import types
+    except ImportError:
+        raise ChexReasonError("teacher=gemini needs Google's client: pip install 'chexreason[gemini]'") from None
+    return genai, types
+
+
+@lru_cache(maxsize=4)
+def _client(key: str | None, base_url: str | None, timeout: float) -> Any:
+    genai, types = _library()
+    options = types.HttpOptions(base_url=base_url, timeout=round(1000 * timeout))  # milliseconds
+    return genai.Client(api_key=key or "none", vertexai=False, http_options=options)

@@ -1,0 +1,115 @@
+"""What was asked, answered and paid: a journal that outlives the process, and the budget that it is held against.
+
+A paid request is written down before it is sent and again when it is answered, each time down to the disk, so that after a
+kill no reply that had come is asked for again, and what was under way counts as spent.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.teacher.reply import Reply
+from chexreason.teacher.traces import as_lines, read_lines
+
+SCHEMA = 1
+
+
+class Ledger:
+    """Thread-safe. `budget` is in the currency of the teacher's prices; None sets no limit."""
+
+    def __init__(self, path: Path, budget: float | None):
+        self.budget = budget
+        self.requests, self.input_tokens, self.output_tokens = 0, 0, 0
+        self._settled = 0.0  # the price of what was answered
+        self._open: dict[int, float] = {}  # the most that each request under way can cost
+        self._lost = 0.0  # the most that requests may have cost that were under way when a process died
+        self._dearest = 0.0
+        self._replies: dict[str, list[Reply]] = defaultdict(list)
+        self._changed = threading.Condition()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._read(path)
+        self._stream = path.open("ab")
+
+    def _read(self, path: Path) -> None:
+        rows = read_lines(path, SCHEMA) if path.exists() else []
+        path.write_bytes(as_lines(rows).encode())  # without the half line that a kill may have left
+        for row in rows:
+            self.requests = max(self.requests, row["request"])
+            if "at_most" in row:
+                self._open[row["request"]] = row["at_most"]
+            else:
+                self._settle(row["request"], row["path"], _reply(row), row["counts"])
+        self._lost = sum(self._open.values())
+        self._open.clear()
+
+    @property
+    def spent(self) -> float:
+        """What was paid, requests whose price is not known at the most that they can cost."""
+        return self._settled + self._lost
+
+    def replies(self, path: str) -> list[Reply]:
+        """What a teacher has written for a study so far, in its order."""
+        return list(self._replies[path])
+
+    def open(self, path: str, attempt: int, at_most: float) -> int:
+        """Set the price of one request aside, waiting for those under way where that may make room; returns its number.
+
+        Raises:
+            ChexReasonError: the request could exceed the budget.
+        """
+        with self._changed:
+            while self.budget is not None:
+                at_most = max(at_most, self._dearest) if at_most else 0.0  # a price that was met may be met again
+                if self.spent + sum(self._open.values()) + at_most <= self.budget:
+                    break
+                if not self._open:
+                    self._changed.notify_all()  # whoever waits for room has waited in vain too
+                    raise ChexReasonError(self._exhausted(at_most))
+                self._changed.wait()
+            self.requests += 1
+            self._open[self.requests] = at_most
+            if at_most:
+                self._write({"request": self.requests, "path": path, "attempt": attempt, "at_most": at_most}, durable=True)
+            return self.requests
+
+    def close(self, number: int, path: str, reply: Reply, counts: bool = True) -> None:
+        """Write down what became of a request; `counts` is false where the teacher did not reply at all."""
+        with self._changed:
+            row = {"request": number, "path": path, "counts": counts, "text": reply.text, "input_tokens": reply.input_tokens}
+            row |= {"output_tokens": reply.output_tokens, "cost": reply.cost}
+            self._write(row, durable=self._open[number] > 0)
+            self._settle(number, path, reply, counts)
+            self._changed.notify_all()
+
+    def _settle(self, number: int, path: str, reply: Reply, counts: bool) -> None:
+        self._open.pop(number, None)
+        self._settled += reply.cost
+        self._dearest = max(self._dearest, reply.cost)
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
+        if counts:
+            self._replies[path].append(reply)
+
+    def _write(self, row: dict[str, Any], durable: bool) -> None:
+        self._stream.write(as_lines([{"schema": SCHEMA, **row}]).encode())
+        self._stream.flush()
+        if durable:
+            os.fsync(self._stream.fileno())
+
+    def _exhausted(self, at_most: float) -> str:
+        answered = sum(bool(replies) for replies in self._replies.values())
+        return (
+            f"stage.budget={self.budget:g} leaves no room for another request, which could cost {at_most:.4f}: "
+            f"{self.spent:.4f} is spent, on {self.requests} requests for {answered} studies ({self.input_tokens} tokens read, "
+            f"{self.output_tokens} written).\n"
+            "  Every reply is kept. To go on from there: the same command with a larger stage.budget."
+        )
+
+
+def _reply(row: dict[str, Any]) -> Reply:
+    return Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"])

@@ -1,0 +1,151 @@
+"""Having studies taught: several at once, at the pace that the service allows, again where it was busy or a trace no good."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
+from chexreason.teacher.gates import Refusal
+from chexreason.teacher.ledger import Ledger
+from chexreason.teacher.reply import Reply, Study, Teacher, Unanswered
+
+GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
+LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
+LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What came of one study: the last text, and why each attempt that failed was refused."""
+
+    text: str | None
+    attempts: int
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the last attempt was good."""
+        return len(self.refusals) < self.attempts
+
+
+class Pace:
+    """Lets threads pass no faster than `per_minute`, evenly spaced; None lets all pass."""
+
+    def __init__(self, per_minute: float | None, stopped: threading.Event):
+        self.gap, self.stopped, self.next = 60.0 / per_minute if per_minute else 0.0, stopped, 0.0
+        self.lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait for one's turn; returns early when stopped."""
+        with self.lock:
+            now = time.monotonic()
+            turn = max(now, self.next)
+            self.next = turn + self.gap
+        self.stopped.wait(turn - now)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody pass for so long."""
+        with self.lock:
+            self.next = max(self.next, time.monotonic() + seconds)
+
+
+@dataclass
+class Classroom:
+    """All that the threads share."""
+
+    teacher: Teacher
+    prompt: Prompt
+    root: Path
+    seed: int
+    attempts: int
+    gate: Callable[[str | None, Sequence[str]], Refusal | None]
+    ledger: Ledger
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.teacher.requests_per_minute, self.stopped)
+        self.unanswered = 0  # requests in a row
+        self.failure: BaseException | None = None  # the first, which stops the others
+
+    def teach(self, studies: Sequence[Study], each: Callable[[], None]) -> list[Lesson]:
+        """A lesson for every study, in their order; `each` is called as each is done.
+
+        Raises:
+            ChexReasonError: the budget is spent, or the service refuses or is down. Replies under way are waited for.
+        """
+        with ThreadPoolExecutor(self.teacher.concurrency) as threads:
+            waiting = [threads.submit(self.lesson, study) for study in studies]
+            try:
+                for done in as_completed(waiting):
+                    done.result()
+                    each()
+            except BaseException as error:
+                self.stopped.set()
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise self.failure or error from None
+        return [done.result() for done in waiting]
+
+    def lesson(self, study: Study) -> Lesson:
+        """Attempts at one study until one passes, those of an earlier process first; a failure stops all threads."""
+        try:
+            return self._lesson(study)
+        except BaseException as error:
+            self.failure = self.failure or error
+            self.stopped.set()
+            raise
+
+    def _lesson(self, study: Study) -> Lesson:
+        earlier, refusals = iter(self.ledger.replies(study.path)), []
+        for attempt in range(1, self.attempts + 1):
+            reply = next(earlier, None) or self.ask(study, attempt)
+            refusal = self.gate(reply.text, study.labels)
+            if refusal is None:
+                break
+            refusals.append(refusal)
+        return Lesson(reply.text, attempt, tuple(refusals))
+
+    def ask(self, study: Study, attempt: int) -> Reply:
+        """One attempt; a reply without text where the service gave none to all its retries."""
+        for retry in range(self.teacher.retries + 1):
+            self.pace.wait()
+            number = self.ledger.open(study.path, attempt, self.teacher.at_most)
+            try:
+                if self.stopped.is_set():
+                    raise ChexReasonError("stopped")
+                reply = self.teacher.write(study, self.prompt, self.root, self.seed, attempt)
+            except Unanswered as reason:
+                self.ledger.close(number, study.path, Reply(None, cost=self.teacher.at_most * reason.billed), counts=False)
+                self._pause(reason, retry)
+            except BaseException:
+                self.ledger.close(number, study.path, Reply(None), counts=False)
+                raise
+            else:
+                self.ledger.close(number, study.path, reply)
+                self.unanswered = 0
+                return reply
+        self.unanswered += 1
+        if self.unanswered >= GIVE_UP:
+            raise ChexReasonError(
+                f"teacher={self.teacher.name} does not answer: {GIVE_UP} requests in a row got nothing, the last of them to "
+                f"{self.teacher.retries + 1} tries.\n  Every reply so far is kept: the same command goes on from there."
+            )
+        return Reply(None)
+
+    def _pause(self, reason: Unanswered, retry: int) -> None:
+        """Exponential backoff with jitter, or what the server asked for, which then holds for all threads."""
+        if reason.wait > LONGEST_WAIT:
+            raise ChexReasonError(
+                f"teacher={self.teacher.name} ({reason}) asks to be left alone for {reason.wait:.0f} s: a quota is used up.\n"
+                "  Every reply so far is kept: the same command goes on from there."
+            )
+        if reason.wait:
+            self.pace.hold(reason.wait)
+        elif retry < self.teacher.retries:
+            self.stopped.wait(min(LONGEST_PAUSE, 2.0**retry) * random.uniform(0.5, 1.0))

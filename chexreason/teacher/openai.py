@@ -1,0 +1,72 @@
+"""Any server that speaks OpenAI's chat protocol as the teacher, such as vLLM or a hosted model, by the official client."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
+from chexreason.teacher.reply import Reply, Study
+from chexreason.teacher.request import compose
+from chexreason.teacher.service import Service, transport
+
+
+@dataclass(frozen=True)
+class OpenAI(Service):
+    """`model` is a name that the server at `base_url` knows; None there is OpenAI's own."""
+
+    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+        """One request. See `Teacher.write` for what it raises."""
+        client = _client(self.key(), self.base_url, self.timeout)
+        asked = compose(study, prompt, root, self.image_side, seed, attempt)
+        image = f"data:image/jpeg;base64,{base64.b64encode(asked.image).decode()}"
+        warmth = {} if self.temperature is None else {"temperature": self.temperature}
+        try:
+            answer = client.chat.completions.create(
+                model=self.model,
+                messages=[
+                    {"role": "system", "content": asked.role},
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": asked.text}],
+                    },
+                ],
+                max_completion_tokens=self.max_tokens,
+                seed=asked.seed,
+                **warmth,
+            )
+            return self._read(answer)
+        except Exception as error:
+            raised = self._meaning(error)
+        if raised is None:
+            return self.reply(None, None, None)
+        raise raised  # outside the handler: a client's exception may hold the key
+
+    def _read(self, answer: Any) -> Reply:
+        usage = getattr(answer, "usage", None)
+        read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        choices = getattr(answer, "choices", None)
+        text = choices[0].message.content if choices else None
+        return self.reply(text if isinstance(text, str) else None, read, written)
+
+    def _meaning(self, error: Exception) -> Exception | None:
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            return self.refusal(error.status_code, error.message, error.response.headers)
+        if isinstance(error, openai.APIConnectionError):  # and APITimeoutError, which is one
+            return transport(error.__cause__ or TimeoutError()) or transport(ConnectionError())
+        return self.meaning(error)
+
+
+@lru_cache(maxsize=4)
+def _client(key: str | None, base_url: str | None, timeout: float) -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise ChexReasonError("teacher=openai needs OpenAI's client: pip install 'chexreason[openai]'") from None
+    return openai.OpenAI(api_key=key or "none", base_url=base_url, timeout=timeout, max_retries=0)

@@ -1,0 +1,141 @@
+"""A teacher that is a service: how it is reached, what it costs, and what its refusals mean.
+
+The key is read from the environment when a client is made, and taken out of everything that the service says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from chexreason.errors import ChexReasonError
+from chexreason.teacher.reply import Reply, Unanswered
+
+AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+MEANT = {
+    400: "it does not accept the request",
+    401: "the key is not valid",
+    403: "the key may not use this model",
+    404: "there is no such model or address",
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """See conf/teacher/gemini.yaml; prices are per million tokens, `timeout` is in seconds."""
+
+    name: str
+    hosted: bool
+    data_use_agreement: str | None
+    model: str
+    base_url: str | None
+    key_from: str | None
+    concurrency: int
+    requests_per_minute: float | None
+    timeout: float
+    retries: int
+    max_tokens: int
+    temperature: float | None
+    image_side: int
+    input_price: float
+    output_price: float
+    input_tokens: int
+
+    # How a reply is got, not what it says: a run that was stopped goes on although these change.
+    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
+        "hosted data_use_agreement base_url key_from concurrency requests_per_minute timeout retries input_price output_price "
+        "input_tokens".split()
+    )
+
+    def __post_init__(self) -> None:
+        if self.key_from is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key_from):
+            raise ChexReasonError(  # what stands there may be a key: it is not repeated
+                "teacher.key_from: the NAME of an environment variable is wanted (GEMINI_API_KEY), never the key itself"
+            )
+        parts = urlsplit(self.base_url or "")
+        if parts.username or parts.password or parts.query:
+            raise ChexReasonError(f"teacher.base_url (of {parts.hostname}): no user, password or query may stand in it")
+        if self.concurrency < 1 or (self.requests_per_minute is not None and self.requests_per_minute <= 0):
+            raise ChexReasonError("teacher.concurrency and teacher.requests_per_minute: a number above zero is wanted")
+
+    @property
+    def at_most(self) -> float:
+        """What one request can cost: `input_tokens` read and `max_tokens` written."""
+        return self._cost(self.input_tokens, self.max_tokens)
+
+    def key(self) -> str | None:
+        """The key, or None where none is needed.
+
+        Raises:
+            ChexReasonError: the environment does not have it.
+        """
+        if self.key_from is None:
+            return None
+        key = os.environ.get(self.key_from, "").strip()
+        if not key:
+            raise ChexReasonError(
+                f"teacher={self.name} needs a key in the environment variable {self.key_from}, which is not set.\n"
+                f"  set it:          export {self.key_from}=...\n"
+                "  or another name: teacher.key_from=NAME (null for a server that wants no key)"
+            )
+        return key
+
+    def reply(self, text: str | None, input_tokens: int | None, output_tokens: int | None) -> Reply:
+        """A reply and its price; without a count of tokens it is taken to have cost the most that it can."""
+        text = self.without_key(text) if text and text.strip() else None
+        if input_tokens is None or output_tokens is None:
+            return Reply(text, cost=self.at_most)
+        return Reply(text, input_tokens, output_tokens, self._cost(input_tokens, output_tokens))
+
+    def refusal(self, status: int, said: str, headers: Mapping[str, str]) -> Unanswered | ChexReasonError:
+        """What an HTTP status other than success means: ask again later, or never."""
+        if status in AGAIN:
+            return Unanswered(f"HTTP {status}", wait=retry_after(headers))
+        said = " ".join(self.without_key(said).split())[:300]
+        return ChexReasonError(
+            f"teacher={self.name} answered HTTP {status}: {MEANT.get(status, 'refused')}.\n  it says: {said}"
+        )
+
+    def meaning(self, error: Exception) -> Exception | None:
+        """What to raise for a client's exception that is no HTTP status; None for a reply that cannot be read as one."""
+        if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):  # not JSON, or not the protocol's form
+            return None
+        said = self.without_key(str(error))[:300]
+        return transport(error) or ChexReasonError(f"teacher={self.name}: {type(error).__name__}: {said}")
+
+    def without_key(self, text: str) -> str:
+        """`text` less the key, should the service have repeated it."""
+        key = os.environ.get(self.key_from, "").strip() if self.key_from else ""
+        return text.replace(key, "[key]") if key else text
+
+    def _cost(self, read: int, written: int) -> float:
+        return (read * self.input_price + written * self.output_price) / 1e6
+
+
+def transport(error: BaseException) -> Unanswered | None:
+    """What a transport's exception means, or None where it is no transport's: httpx and httpx2 name theirs alike."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if not kinds & {"TransportError", "TimeoutException", "ConnectionError"}:
+        return None
+    reached = not kinds & {"ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError"}
+    reason = "timeout" if "TimeoutException" in kinds else f"connection: {type(error).__name__}"
+    return Unanswered(reason, billed=reached)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a Retry-After header asks for, given as a number or as a date; 0 without one."""
+    value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0

@@ -1,0 +1,72 @@
+"""A small curated set and the settings of the hosted teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chexreason.config import as_dict, build, compose, described_by, group
+from chexreason.labels import FINDINGS
+from chexreason.runs import write_json
+
+KEY = "sk-SECRET-0123456789abcdef"
+STUDIES = 12
+CURRENT: dict[str, dict[str, Any]] = {
+    "gemini": {"model": "gemini-2.5-pro", "base_url": ""},
+    "openai": {"model": "m", "base_url": "/v1"},
+}
+
+
+@pytest.fixture
+def curated(tmp_path: Path) -> Path:
+    """The folder of a curate run with twelve studies of one or two findings, each with an image of its own."""
+    folder, images = tmp_path / "curate-1", tmp_path / "images"
+    images.mkdir()
+    folder.mkdir()
+    rows = [",".join(["path", "patient", "view", *FINDINGS])]
+    for number in range(STUDIES):
+        picture = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
+        Image.fromarray(picture).save(images / f"{number}.png")
+        labels = {FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]}
+        rows.append(",".join([f"{number}.png", f"patient{number}", "AP", *(str(int(name in labels)) for name in FINDINGS)]))
+    (folder / "sft.csv").write_text("\n".join(rows) + "\n")
+    write_json(folder / "card.json", {"site": "test", "root": str(images), "agreement": None})
+    return folder
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The teachers' key, in the environment."""
+    monkeypatch.setenv("TEACHERS_KEY", KEY)
+    return KEY
+
+
+def settings(backend: str, url: str, **changed: Any) -> dict[str, Any]:
+    """The composed config group of a hosted teacher that is the server at `url`."""
+    values = as_dict(compose((f"teacher={backend}",)))["teacher"]
+    address = {"base_url": url + CURRENT[backend]["base_url"], "model": CURRENT[backend]["model"]}
+    paid = {"input_price": 1.0, "output_price": 10.0, "input_tokens": 1000, "max_tokens": 400, "requests_per_minute": None}
+    return values | address | {"key_from": "TEACHERS_KEY", "timeout": 5.0, "retries": 2, "concurrency": 2} | paid | changed
+
+
+def teacher(backend: str, url: str, **changed: Any) -> Any:
+    """That teacher."""
+    return group("teacher", settings(backend, url, **changed))
+
+
+def prompt(name: str = "free_reasoning") -> Any:
+    return group("prompt", as_dict(compose((f"prompt={name}",)))["prompt"])
+
+
+def stage(**changed: Any) -> Any:
+    """The teach stage's settings."""
+    values = as_dict(compose(("stage=teach",)))["stage"] | changed
+    return build(described_by("stage", values), values, "stage")
+
+
+Make = Callable[..., Any]

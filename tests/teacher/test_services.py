@@ -1,0 +1,149 @@
+"""The hosted teachers, by their real clients, against a server that speaks both protocols."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+import time
+import traceback
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from chexreason.errors import ChexReasonError
+from chexreason.teacher.reply import Reply, Study, Unanswered
+from chexreason.teacher.service import retry_after
+from tests.teacher.conftest import prompt, settings, teacher
+from tests.teacher.server import READ, WRITTEN, Server, Turn
+
+BACKENDS = ("gemini", "openai")
+STUDY = Study("0.png", "patient0", ("Enlarged Cardiomediastinum", "Edema"))
+
+
+def ask(backend: str, server: Server, curated: Path, attempt: int = 1, **changed: Any) -> Reply:
+    return teacher(backend, server.url, **changed).write(STUDY, prompt(), curated.parent / "images", 0, attempt)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reply_comes_with_its_tokens_and_price(backend: str, curated: Path, key: str) -> None:
+    with Server() as server:
+        reply = ask(backend, server, curated)
+    assert reply.text and reply.text.endswith("<solution>Enlarged Cardiomediastinum, Edema</solution>")
+    assert (reply.input_tokens, reply.output_tokens) == (READ, WRITTEN), "tokens thought with are paid as written"
+    assert reply.cost == pytest.approx((READ * 1.0 + WRITTEN * 10.0) / 1e6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_sent_is_the_image_the_labels_and_the_form_and_nothing_that_names_the_patient(
+    backend: str, curated: Path, key: str
+) -> None:
+    with Server() as server:
+        ask(backend, server, curated, image_side=8)
+        ask(backend, server, curated, attempt=2)
+        first, second = server.asked
+    assert prompt().instruction.strip() in first.text and "Enlarged Cardiomediastinum, Edema" in first.text
+    assert "Reason as if independently" in first.raw
+    assert "patient0" not in first.raw and "0.png" not in first.raw
+    picture = Image.open(io.BytesIO(base64.b64decode(first.image)))
+    assert picture.format == "JPEG" and picture.size == (8, 8)
+    seeds = [asked.body.get("seed", asked.body.get("generationConfig", {}).get("seed")) for asked in (first, second)]
+    assert None not in seeds and seeds[0] != seeds[1], "another attempt is another draw"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again_after_the_time_that_it_says(backend: str, status: int, curated: Path, key: str) -> None:
+    with Server(Turn(status, {"Retry-After": "7"})) as server, pytest.raises(Unanswered, match=f"HTTP {status}") as caught:
+        ask(backend, server, curated)
+    assert caught.value.wait == 7.0 and not caught.value.billed
+    assert len(server.asked) == 1, "the client must not ask again by itself: no budget would see it"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_timeout_may_have_been_billed_and_a_closed_door_was_not(backend: str, curated: Path, key: str) -> None:
+    with Server(Turn(delay=1.5)) as server, pytest.raises(Unanswered, match="timeout") as caught:
+        ask(backend, server, curated, timeout=0.3)
+    assert caught.value.billed and len(server.asked) == 1
+    with pytest.raises(Unanswered, match="connection") as caught:
+        ask(backend, server, curated)  # which is closed by now
+    assert not caught.value.billed
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "body",
+    ["{}", "", "<html>not JSON</html>", "[]", '"text"', "null", '{"choices": [], "candidates": []}', '{"choices": [null]}',
+     '{"choices": [{"message": {"content": null}}]}', '{"candidates": [{"content": {"parts": []}}]}', '{"candidates": 3}'],
+)  # fmt: skip
+def test_a_malformed_reply_is_no_text_and_reckoned_at_the_highest_price(
+    backend: str, body: str, curated: Path, key: str
+) -> None:
+    with Server(Turn(body=body)) as server:
+        reply = ask(backend, server, curated)
+    assert reply == Reply(None, cost=pytest.approx((1000 * 1.0 + 400 * 10.0) / 1e6))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_ends_it_and_the_key_is_not_repeated(backend: str, status: int, curated: Path, key: str) -> None:
+    with Server(Turn(status)) as server, pytest.raises(ChexReasonError, match=f"HTTP {status}") as caught:
+        ask(backend, server, curated)
+    assert any(key in value for value in server.asked[0].headers.values()), "the server did get the key"
+    assert len(server.asked) == 1 and "refused for key" in str(caught.value)
+    told = "".join(traceback.format_exception(caught.value))  # its causes too
+    assert key not in told
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reply_that_repeats_the_key_loses_it(backend: str, curated: Path, key: str) -> None:
+    with Server(write=lambda asked: f"Your key is {key}.") as server:
+        assert ask(backend, server, curated).text == "Your key is [key]."
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_a_key_the_variable_is_named(backend: str, curated: Path) -> None:
+    with pytest.raises(ChexReasonError, match="export TEACHERS_KEY"):
+        teacher(backend, "http://127.0.0.1:1").write(STUDY, prompt(), curated.parent / "images", 0, 1)
+
+
+def test_a_server_that_wants_no_key_gets_none_of_ours(curated: Path, key: str) -> None:
+    with Server() as server:
+        ask("openai", server, curated, key_from=None)
+    assert key not in str(server.asked[0].headers)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("key_from", "sk-SECRET"), ("base_url", "https://me:sk-SECRET@host/v1?key=sk-SECRET")]
+)
+def test_a_key_in_the_config_is_refused_and_not_repeated(field: str, value: str) -> None:
+    from chexreason.config import group
+
+    with pytest.raises(ChexReasonError) as caught:
+        group("teacher", settings("openai", "http://h") | {field: value})
+    assert f"teacher.{field}" in str(caught.value) and "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("backend", "library"), [("gemini", "google"), ("openai", "openai")])
+def test_a_missing_client_names_what_to_install(
+    backend: str, library: str, curated: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] == library:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ChexReasonError, match=rf"pip install 'chexreason\[{backend}\]'"):
+        teacher(backend, "http://elsewhere").write(STUDY, prompt(), curated.parent / "images", 0, 1)
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert retry_after({"retry-after": "2.5"}) == 2.5
+    assert 25 < retry_after({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) <= 30
+    assert retry_after({"Retry-After": "soon"}) == retry_after({}) == retry_after({"Retry-After": "-3"}) == 0.0

@@ -1,0 +1,281 @@
+"""The teach stage against a server: budget, pace, order, and a kill after which nothing is paid for twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from chexreason.config import compose
+from chexreason.errors import ChexReasonError
+from chexreason.run import plan_run
+from chexreason.runs import MANIFEST, ORDER, Run, read_json, write_json
+from chexreason.stages import teach
+from chexreason.teacher import lessons
+from chexreason.teacher.ledger import Ledger
+from chexreason.teacher.reply import Reply
+from chexreason.teacher.traces import read_traces
+from tests.teacher.conftest import STUDIES, prompt, settings, stage, teacher
+from tests.teacher.server import Asked, Server, Turn, answer
+
+PRICE = 0.003  # of one good reply: 1000 tokens read at 1, 200 written at 10 a million
+AT_MOST = 0.005  # of any
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "LONGEST_PAUSE", 0.01)
+
+
+def run(
+    curated: Path, url: str, name: str = "run", backend: str = "openai", stage_: Any = None, **changed: Any
+) -> dict[str, Any]:
+    folder = curated.parent / name
+    settled = stage_ or stage(budget=None)
+    hired = teacher(backend, url, **changed)
+    return teach.execute(Run(settled, folder, prompt=prompt(), teacher=hired, parents={"curated": curated}))
+
+
+def traces(curated: Path, name: str = "run") -> list[dict[str, Any]]:
+    return read_traces(curated.parent / name / "traces.jsonl")
+
+
+@pytest.mark.parametrize("backend", ["gemini", "openai"])
+def test_the_traces_come_in_the_sets_order_whatever_the_concurrency(backend: str, curated: Path, key: str) -> None:
+    def write(asked: Asked) -> str:
+        time.sleep((1 + crc32(asked.image.encode()) % 4) / 50)  # later ones overtake
+        return answer(asked)
+
+    with Server(write=write) as server:
+        card = run(curated, server.url, "several", backend, concurrency=6)
+        assert 2 <= server.most_at_once <= 6
+        run(curated, server.url, "one", backend, concurrency=1)
+    files = [(curated.parent / name / "traces.jsonl").read_text() for name in ("several", "one")]
+    assert files[0] == files[1]
+    assert [trace["path"] for trace in traces(curated, "one")] == [f"{number}.png" for number in range(STUDIES)]
+    assert card["requests"] == card["attempts"] == card["traces"] == STUDIES
+    assert card["input_tokens"] == 1000 * STUDIES and card["output_tokens"] == 200 * STUDIES
+    assert card["cost"] == pytest.approx(PRICE * STUDIES)
+
+
+def test_what_a_gate_refuses_is_asked_again_and_then_set_aside(curated: Path, key: str) -> None:
+    tries: Counter[str] = Counter()
+
+    def write(asked: Asked) -> str:
+        tries[asked.image] += 1
+        first = next(iter(tries)) == asked.image
+        if first:  # never gets it right
+            return answer(asked).replace("I see", "The given labels say that I see")
+        return answer(asked) if tries[asked.image] > 1 else answer(asked).replace("</think>", "")
+
+    with Server(write=write) as server:
+        card = run(curated, server.url, concurrency=1)
+    assert card["traces"] == STUDIES - 1 and card["set_aside"] == {"leak": 1} and card["passed_at_first"] == 0.0
+    assert card["refused"]["grammar"]["attempts"] == STUDIES - 1
+    assert card["refused"]["leak"] == {"attempts": 3, "share": 3 / (2 * (STUDIES - 1) + 3)}
+    (aside,) = read_traces(curated.parent / "run" / "set_aside.jsonl")
+    assert aside["reason"] == "leak: given labels" and aside["num_attempts"] == 3
+    assert all(trace["num_attempts"] == 2 for trace in traces(curated))
+
+
+def test_busy_broken_and_silent_moments_cost_a_retry_and_no_study(curated: Path, key: str) -> None:
+    turns = [Turn(429, {"Retry-After": "1"}), Turn(500), Turn(503), Turn(delay=1.0), Turn(body="not JSON")]
+    with Server(*turns) as server:
+        card = run(curated, server.url, concurrency=1, timeout=0.5, retries=4)
+        waited = server.asked[1].at - server.asked[0].at
+    assert card["traces"] == STUDIES and card["requests"] == STUDIES + len(turns)
+    assert waited >= 1.0, "the server asked for a second"
+    # The request that timed out and the reply that could not be read are reckoned at the most that they can cost.
+    assert card["cost"] == pytest.approx(PRICE * STUDIES + 2 * AT_MOST)
+    assert card["attempts"] == STUDIES + 1, "only what was paid and came to nothing is an attempt"
+
+
+def test_a_service_that_is_down_stops_the_run_and_what_came_is_kept(curated: Path, key: str) -> None:
+    with Server(Turn(), Turn(), *[Turn(500)] * 500) as server, pytest.raises(ChexReasonError, match="does not answer"):
+        run(curated, server.url, concurrency=1)
+    with Server() as server:
+        card = run(curated, server.url)
+        assert len(server.asked) == STUDIES - 2
+    assert card["traces"] == STUDIES
+
+
+def test_a_quota_that_is_used_up_is_not_waited_for(curated: Path, key: str) -> None:
+    with Server(Turn(429, {"Retry-After": "86400"})) as server, pytest.raises(ChexReasonError, match="86400 s: a quota"):
+        run(curated, server.url, concurrency=1)
+
+
+def test_a_refusal_stops_the_run_at_once(curated: Path, key: str) -> None:
+    with Server(*[Turn(401)] * 50) as server, pytest.raises(ChexReasonError, match="HTTP 401"):
+        run(curated, server.url)
+    assert len(server.asked) <= 2, "no more than were under way"
+
+
+@pytest.mark.parametrize("concurrency", [1, 5])
+def test_the_budget_is_never_exceeded_and_a_larger_one_goes_on(concurrency: int, curated: Path, key: str) -> None:
+    budget = 5 * PRICE + AT_MOST - 1e-9  # five replies, and not quite room for a request that could cost the most
+    with Server(delay=0.02) as server:
+        with pytest.raises(ChexReasonError, match="larger stage.budget") as caught:
+            run(curated, server.url, stage_=stage(budget=budget), concurrency=concurrency)
+        assert len(server.asked) == 5 and "0.0150 is spent, on 5 requests for 5 studies" in str(caught.value)
+        assert not (curated.parent / "run" / "traces.jsonl").exists()
+        card = run(curated, server.url, stage_=stage(budget=1.0), concurrency=concurrency)
+        assert len(server.asked) == STUDIES, "nothing was paid for twice"
+    assert card["cost"] == pytest.approx(PRICE * STUDIES) and card["traces"] == STUDIES
+
+
+def test_the_pace_is_kept(curated: Path, key: str) -> None:
+    with Server() as server:
+        run(curated, server.url, concurrency=6, requests_per_minute=1200)  # one each 50 ms
+    times = [asked.at for asked in server.asked]
+    assert times[-1] - times[0] >= 0.9 * 0.05 * (STUDIES - 1)
+
+
+def order(folder: Path, curated: Path, url: str) -> None:
+    values = {"_target_": "chexreason.teacher.openai.OpenAI"} | settings("openai", url)
+    groups = {"prompt": vars(prompt()), "teacher": values, "dataset": {"_target_": "chexreason.data.sites.curated.Curated"}}
+    plain = {"name": "teach", "parents": {}, "attempts": 3, "budget": 1.0}
+    plain["gates"] = {"least_words": 4, "most_words": 500, "repeated_words": 20}
+    asked = {
+        "name": folder.name,
+        "stage": plain,
+        "groups": groups,
+        "tracker": {"name": "none", "mode": "disabled", "project": ""},
+    }
+    asked |= {"experiment": "", "seed": 0, "parents": {"curated": str(curated)}, "inputs": {}, "command": ""}
+    write_json(folder / ORDER, asked)
+
+
+def test_after_a_kill_nothing_that_came_is_paid_for_again_and_the_key_is_nowhere(curated: Path, key: str) -> None:
+    folder = curated.parent / "killed"
+    command = [sys.executable, "-m", "chexreason.stages", str(folder)]
+    with Server(delay=0.15) as server:
+        order(folder, curated, server.url)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        journal = folder / "journal.jsonl"
+        give_up = time.monotonic() + 60
+        while not (journal.exists() and journal.read_text().count('"text"') >= 4) and time.monotonic() < give_up:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+        came = sum("text" in row for row in rows)
+        under_way = sum("at_most" in row for row in rows) - came
+        assert 4 <= came < STUDIES and under_way <= 2
+        with journal.open("a") as stream:
+            stream.write('{"schema": 1, "request": 99, "pa')  # as if cut off while it was written
+        before = Counter(asked.image for asked in server.asked)
+        again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        after = Counter(asked.image for asked in server.asked)
+    assert again.returncode == 0, again.stderr
+    assert len(traces(curated, "killed")) == STUDIES
+    twice = [image for image, times in after.items() if times > 1]
+    assert len(after) == STUDIES and len(twice) <= under_way, "only what was under way at the kill was asked again"
+    assert sum(after.values()) == STUDIES + len(twice) and sum(before.values()) == came + len(twice)
+    card = read_json(folder / "card.json")
+    assert card["cost"] == pytest.approx(PRICE * STUDIES + AT_MOST * under_way), "what was under way counts as spent"
+    assert read_json(folder / MANIFEST)["status"] == "complete"
+    assert "journal.jsonl" not in read_json(folder / MANIFEST)["outputs"], "whose order chance decides"
+    written = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert key not in written and key not in again.stderr and key not in again.stdout
+
+
+def test_a_refusal_leaves_no_key_in_the_run_folder(curated: Path, key: str) -> None:
+    folder = curated.parent / "refused"
+    with Server(*[Turn(403)] * 9) as server:
+        order(folder, curated, server.url)
+        done = subprocess.run(
+            [sys.executable, "-m", "chexreason.stages", str(folder)], capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 1 and "HTTP 403" in done.stderr and "refused for key" in done.stderr
+    written = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert key not in written + done.stderr + done.stdout
+
+
+def test_what_a_reply_costs_and_how_fast_it_comes_does_not_make_another_run(tmp_path: Path) -> None:
+    def folder(*words: str) -> str:
+        line = [
+            "stage=teach",
+            "teacher=gemini",
+            "~stage.parents.curated",
+            "dataset.made_by=null",
+            f"runs={tmp_path}",
+            *words,
+        ]
+        return plan_run(compose(line), line).folder.name
+
+    same = folder()
+    assert same == folder("stage.budget=99", "teacher.concurrency=2", "teacher.requests_per_minute=5", "teacher.output_price=7")
+    assert same != folder("teacher.model=gemini-2.5-flash") and same != folder("stage.attempts=2") != folder(
+        "teacher.temperature=0"
+    )
+
+
+class TestDataUse:
+    """Credentialed images and labels leave only where their agreement is acknowledged by name."""
+
+    AGREEMENT = "PhysioNet Credentialed Health Data Use Agreement 1.5.0"
+
+    @pytest.fixture
+    def credentialed(self, curated: Path) -> Path:
+        write_json(curated / "card.json", read_json(curated / "card.json") | {"agreement": self.AGREEMENT})
+        return curated
+
+    @pytest.mark.parametrize("said", [None, "yes", "PhysioNet Credentialed Health Data Use Agreement 1.4.0"])
+    def test_a_service_on_this_very_machine_gets_nothing_unasked(self, said: str | None, credentialed: Path, key: str) -> None:
+        with Server() as server, pytest.raises(ChexReasonError, match=re.escape(self.AGREEMENT)) as caught:
+            run(credentialed, server.url, data_use_agreement=said)
+        assert not server.asked and "teacher.data_use_agreement=" in str(caught.value)
+
+    def test_acknowledged_or_ones_own_it_may(self, credentialed: Path, key: str) -> None:
+        with Server() as server:
+            assert run(credentialed, server.url, "a", data_use_agreement=self.AGREEMENT)["traces"] == STUDIES
+            assert run(credentialed, server.url, "b", hosted=False)["traces"] == STUDIES
+
+    def test_a_set_that_does_not_say_is_not_sent(self, curated: Path, key: str) -> None:
+        card = read_json(curated / "card.json")
+        card.pop("agreement")
+        write_json(curated / "card.json", card)
+        with Server() as server, pytest.raises(ChexReasonError, match="names no data-use agreement"):
+            run(curated, server.url)
+        assert not server.asked
+
+
+class TestLedger:
+    """The journal on its own."""
+
+    def test_a_price_that_was_met_is_reckoned_with(self, tmp_path: Path) -> None:
+        ledger = Ledger(tmp_path / "journal.jsonl", 1.0)
+        ledger.close(ledger.open("a", 1, 0.1), "a", Reply("x", 9, 9, cost=0.6))  # six times what was thought possible
+        with pytest.raises(ChexReasonError, match="could cost 0.6000"):
+            ledger.open("b", 1, 0.1)
+
+    def test_another_schema_is_not_read(self, tmp_path: Path) -> None:
+        (tmp_path / "journal.jsonl").write_text('{"schema": 2}\n')
+        with pytest.raises(ChexReasonError, match="line 1: schema 2"):
+            Ledger(tmp_path / "journal.jsonl", None)
+
+    def test_a_broken_line_in_the_middle_is_an_error_and_at_the_end_it_is_repaired(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.jsonl"
+        ledger = Ledger(path, None)
+        for name in ("a", "b"):
+            ledger.close(ledger.open(name, 1, 0.0), name, Reply("\u00e9t\u00e9", 1, 2, 0.5))
+        whole = path.read_bytes()
+        for cut in range(len(whole.splitlines()[0]) + 2, len(whole)):
+            path.write_bytes(whole[:cut])
+            again = Ledger(path, None)
+            assert [reply.text for reply in again.replies("a")] == ["\u00e9t\u00e9"]
+            assert again.spent == (0.5 if cut < len(whole) - 1 else 1.0), cut
+            assert path.read_bytes().endswith(b"\n")
+        path.write_bytes(b"{half\n" + whole)
+        with pytest.raises(ChexReasonError, match="line 1: no JSON object"):
+            Ledger(path, None)
