@@ -12,7 +12,7 @@ from PIL import Image
 
 from chexreason.config import as_dict, build, compose, described_by, group
 from chexreason.labels import FINDINGS
-from chexreason.runs import write_json
+from chexreason.runs import file_digest, write_json
 
 KEY = "sk-SECRET-0123456789abcdef"
 STUDIES = 12
@@ -35,6 +35,8 @@ def curated(tmp_path: Path) -> Path:
         labels = {FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]}
         rows.append(",".join([f"{number}.png", f"patient{number}", "AP", *(str(int(name in labels)) for name in FINDINGS)]))
     (folder / "sft.csv").write_text("\n".join(rows) + "\n")
+    digests = [f"{path.name},{file_digest(path)}" for path in images.iterdir()]
+    (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
     write_json(folder / "card.json", {"site": "test", "root": str(images), "agreement": None})
     return folder
 
