@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import re
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from typing import Any, get_type_hints
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -56,6 +59,22 @@ class Tracker:
     name: str
     mode: str  # offline | online | disabled
     project: str
+    group: str
+
+
+@dataclass(frozen=True)
+class World:
+    """Which models and datasets an experiment's lines mean: phantom or clinical."""
+
+    name: str
+    models: str  # several choices, separated by commas
+    medical: str
+    general: str
+    source: str
+    validation: str
+    chexpert: str
+    nih: str
+    teacher: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +88,8 @@ class Config:
     dataset: Any
     teacher: Any
     tracker: Tracker
+    world: World
     source: str
-    experiment: str
     runs: str
     seed: int
     force: bool
@@ -120,7 +139,7 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
 
 def described_by(group: str, values: dict[str, Any]) -> type:
     """The dataclass that describes a composed group."""
-    closed: dict[str, type] = {"model": Model, "prompt": Prompt, "tracker": Tracker}
+    closed: dict[str, type] = {"model": Model, "prompt": Prompt, "tracker": Tracker, "world": World}
     if group in closed:
         return closed[group]
     if group == "stage":
@@ -141,9 +160,9 @@ def group(name: str, values: dict[str, Any]) -> Any:
 def check(cfg: DictConfig) -> Config:
     """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
     plain = as_dict(cfg)
-    groups = {name: group(name, plain[name]) for name in ("stage", *GROUPS, "tracker")}
+    groups = {name: group(name, plain[name]) for name in ("stage", *GROUPS, "tracker", "world")}
     rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
-    kinds = {"source": str, "experiment": str, "runs": str, "seed": int, "force": bool, "make_missing": bool}
+    kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool}
     for key, kind in (kinds | {"processes": int}).items():
         if not isinstance(rest[key], kind) or (kind is int and isinstance(rest[key], bool)):
             raise ChexReasonError(f"{key}={rest[key]!r}: a value of type {kind.__name__} is wanted")
@@ -156,6 +175,17 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
         return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def expand(line: str) -> list[str]:
+    """A line of overrides with commas, `prompt=a,b reward=c`, as the lines of its sweep: the last key varies fastest."""
+    choices = [
+        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+        if one.is_sweep_override()
+        else [str(one.input_line)]
+        for one in OverridesParser.create().parse_overrides(shlex.split(line))
+    ]
+    return [shlex.join(words) for words in itertools.product(*choices)]
 
 
 _COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's threads compose too

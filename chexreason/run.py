@@ -133,18 +133,14 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     module = schema.stage_module(config.stage.name)
     plain = schema.as_dict(cfg)
     used = {name: plain[name] for name in module.USES}
-    if "inherited" in plain["stage"]:
-        plain["stage"]["inherited"] = _inherited(overrides, {"stage"})
+    if "steps" in plain["stage"]:
+        _prepare_pipeline(plain["stage"], cfg, overrides)
     if "model" in used and config.model.made_by is None:
         from chexreason.models.weights import require_weights
 
         require_weights(config.model)
 
-    lines = {role: line for role, line in dict(getattr(config.stage, "parents", {})).items() if line}
-    makers = {name: used.get(name, {}).get("made_by") for name in ("model", "dataset")}
-    # The stage that makes a group is its own maker: it needs no parent for it.
-    lines |= {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
-    parents = {role: parent_run(cfg, overrides, line) for role, line in lines.items()}
+    parents = {role: parent_run(cfg, overrides, line) for role, line in parent_lines(config, used).items()}
     for name, key in (("model", "weights"), ("dataset", "root")):
         if name in parents:
             used[name] = used[name] | {key: str(parents[name] / used[name][key])}
@@ -165,7 +161,6 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
         "stage": plain["stage"],
         "groups": used,
         "tracker": plain["tracker"],
-        "experiment": config.experiment,
         "seed": config.seed,
         "parents": {role: str(path) for role, path in parents.items()},
         "inputs": identity["inputs"],
@@ -176,21 +171,30 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     return Plan(config, order, folder, module.TORCH, reusable)
 
 
+def _prepare_pipeline(stage: dict[str, Any], cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """A line with commas is the lines of its sweep, and each of them inherits what the command line says."""
+    stage["steps"] = {name: [one for line in lines for one in schema.expand(line)] for name, lines in stage["steps"].items()}
+    typed = _inherited(overrides, {"stage", "experiment"})
+    given = [*stage["inherited"], f"tracker.group={cfg.experiment.name}"]
+    said = {_root(word) for word in typed}
+    stage["inherited"] = [*(word for word in given if _root(word) not in said), *typed]
+
+
+def parent_lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
+    """The override lines that make the runs which a run stands on, by their role."""
+    lines = {role: line for role, line in dict(getattr(config.stage, "parents", {})).items() if line}
+    makers = {name: used.get(name, {}).get("made_by") for name in ("model", "dataset")}
+    # The stage that makes a group is its own maker: it needs no parent for it.
+    return lines | {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
+
+
 def parent_run(cfg: DictConfig, overrides: Sequence[str], line: str) -> Path:
     """The complete run that `line` makes, everything that it does not say inherited from `cfg`.
 
     Raises:
         ChexReasonError: it is not there (naming the command that makes it), unless make_missing=true makes it.
     """
-    words = shlex.split(line)
-    said = {_root(word) for word in words}
-    inherited = [str(key) for key in cfg if key not in said | {"stage", "force"}]
-    choices = [f"{key}={cfg[key].name}" for key in inherited if isinstance(cfg[key], DictConfig)]
-    parent = schema.compose((*choices, *words))
-    with open_dict(parent):
-        for key in inherited:
-            parent[key] = cfg[key]
-    retyped = [*words, *_inherited(overrides, said | {"stage", "force", "make_missing"})]
+    parent, retyped = parent_config(cfg, overrides, line)
     if cfg.make_missing:
         return execute(parent, retyped)
     folder = plan_run(parent, retyped).folder
@@ -201,6 +205,40 @@ def parent_run(cfg: DictConfig, overrides: Sequence[str], line: str) -> Path:
             "  or have missing runs made first: add make_missing=true"
         )
     return folder
+
+
+def parent_config(cfg: DictConfig, overrides: Sequence[str], line: str) -> tuple[DictConfig, list[str]]:
+    """The config of the run that `line` makes, and that line as one would type it."""
+    words = shlex.split(line)
+    said = {_root(word) for word in words}
+    inherited = [str(key) for key in cfg if key not in said | {"stage", "force"}]
+    choices = [f"{key}={cfg[key].name}" for key in inherited if isinstance(cfg[key], DictConfig)]
+    parent = schema.compose((*choices, *words))
+    with open_dict(parent):
+        for key in inherited:
+            parent[key] = cfg[key]
+    return parent, [*words, *_inherited(overrides, said | {"stage", "force", "make_missing"})]
+
+
+def missing_runs(cfg: DictConfig, overrides: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What defines a run, and the stages that executing it would execute, itself and what it stands on, each by that."""
+    config = schema.check(cfg)
+    module = schema.stage_module(config.stage.name)
+    plain = schema.as_dict(cfg)
+    used = {name: plain[name] for name in module.USES}
+    ahead: dict[str, str] = {}
+    parents = {}
+    for role, line in parent_lines(config, used).items():
+        parents[role], missing = missing_runs(*parent_config(cfg, overrides, line))
+        ahead |= missing
+    recipe = runs.digest([plain["stage"], used, config.seed, parents])
+    if not ahead:
+        with open_dict(cfg):
+            cfg.make_missing = False  # nothing is missing that it stands on
+        plan = plan_run(cfg, overrides)
+        if plan.reusable and runs.is_complete(plan.folder) and not config.force:
+            return recipe, {}
+    return recipe, ahead | {recipe: config.stage.name}
 
 
 def _root(override: str) -> str:
@@ -242,9 +280,9 @@ def perform(folder: Path) -> int:
         folder=folder,
         seed=order["seed"],
         tracker=schema.group("tracker", order["tracker"]),
-        experiment=order["experiment"],
         parents={role: Path(path) for role, path in order["parents"].items()},
         launch=_launch,
+        ahead=_ahead,
         **groups,
     )
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -255,7 +293,6 @@ def perform(folder: Path) -> int:
         "status": "running",
         "started": started.isoformat(timespec="seconds"),
         "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
-        "experiment": order["experiment"],
         "parents": {role: Path(path).name for role, path in order["parents"].items()},
         "inputs": order["inputs"],
         "command": order["command"],
@@ -289,8 +326,17 @@ def perform(folder: Path) -> int:
 
 
 def _launch(line: Sequence[str], inherited: Sequence[str]) -> Path:
-    overrides = [*_inherited(inherited, {_root(word) for word in line}), *line]
+    overrides = _line(line, inherited)
     return execute(schema.compose(overrides), overrides)
+
+
+def _ahead(line: Sequence[str], inherited: Sequence[str]) -> dict[str, str]:
+    overrides = _line(line, inherited)
+    return missing_runs(schema.compose(overrides), overrides)[1]
+
+
+def _line(line: Sequence[str], inherited: Sequence[str]) -> list[str]:
+    return [*_inherited(inherited, {_root(word) for word in line}), *line]
 
 
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:

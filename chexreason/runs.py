@@ -39,10 +39,11 @@ class Run:
     dataset: Any = None
     teacher: Any = None
     tracker: Any = None
-    experiment: str = ""
     parents: dict[str, Path] = field(default_factory=dict)
-    # Executes a line of overrides, with those that it inherits where it does not say otherwise; the pipeline uses it.
+    # For the pipeline, of a line of overrides and those that it inherits where it does not say otherwise: `launch` executes
+    # it, `ahead` names the stages that it would execute, by what defines each.
     launch: Callable[[Sequence[str], Sequence[str]], Path] | None = None
+    ahead: Callable[[Sequence[str], Sequence[str]], dict[str, str]] | None = None
 
     def note(self, message: str) -> None:
         """A progress line for the person who waits."""

@@ -59,7 +59,7 @@ def tracked(run: Run) -> Iterator[Log]:
     groups = {name: asdict(value) for name in ("model", "prompt", "reward", "dataset") if (value := getattr(run, name))}
     session = wandb.init(
         project=run.tracker.project,
-        group=run.experiment,
+        group=run.tracker.group,
         job_type=run.settings.name,
         name=run.folder.name,
         id=run.folder.name,

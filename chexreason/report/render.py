@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
 
@@ -15,8 +16,8 @@ _TEX |= {char: "\\" + char for char in "&%$#_{}"}
 
 
 def plain(number: float | None, signed: bool = False, percent: bool = False) -> str:
-    """Three decimals, or a percentage; a dash where there is no number."""
-    if number is None:
+    """Three decimals, or a percentage; a dash where there is no number, or none that can be written."""
+    if number is None or not math.isfinite(number):
         return DASH
     text = f"{100 * number:+.1f} %" if percent else f"{number:+.3f}"
     return text.replace("-", "−") if signed or number < 0 else text[1:]

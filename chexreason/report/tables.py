@@ -233,7 +233,7 @@ def _number(cell: Cell) -> Value | None:
 
 def _extremes(numbers: list[tuple[Any, int]], less: bool) -> list[int]:
     """Positions of the best number; none where there is nothing to be better than."""
-    if len(numbers) < 2:
+    if len({value for value, _ in numbers}) < 2:
         return []
     best = (min if less else max)(value for value, _ in numbers)
     return [position for value, position in numbers if value == best]

@@ -1,35 +1,39 @@
-"""The study from curation to report: every step is a line that one could type, in the order of the paper's section 3."""
+"""An experiment from its first step to its report: every line is one that could be typed, and a line with commas is a sweep."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run, complete_runs
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`steps`: override lines, executed in order; those of a list within the list, `at_once` of them side by side.
+    """`steps`: override lines by the step's name; steps come in order, `at_once` lines of one step run side by side.
 
-    `inherited`: overrides that each of them gets too.
+    `inherited`: overrides that each line gets where it does not say otherwise. `report`: the last line.
     """
 
     name: str
     inherited: list[str]
     at_once: int
-    steps: list[Any]
+    keep_going: bool
+    steps: dict[str, list[str]]
+    report: str
 
 
 USES = ()
 TORCH = False
-RUNS = "{runs}"  # in a step: the folders of the runs of all steps before it
+RUNS = "{runs}"  # in a line: the folders of all runs before it
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -39,33 +43,85 @@ def reusable(settings: Settings) -> bool:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Execute the steps in order; complete ones are reused."""
+    """Say what is to be done, execute the steps in order, report; complete runs are reused.
+
+    Raises:
+        ChexReasonError: a line failed: at once, or, where `keep_going`, after the others and the report.
+    """
+    settings: Settings = run.settings
+    run.note(plan(run))
     finished: dict[str, Path] = {}
-    groups = [[step] if isinstance(step, str) else list(step) for step in run.settings.steps]
-    for number, steps in enumerate(groups, start=1):
+    failed: dict[str, str] = {}
+    total = sum(map(len, settings.steps.values()))
+    for number, (name, lines) in enumerate(settings.steps.items(), start=1):
         clock = time.perf_counter()
-        for step in steps:
-            run.note(f"step {number}/{len(groups)}: {step}")
-        so_far = f"[{','.join(str(folder) for folder in finished.values())}]"
-        finished |= zip(steps, _side_by_side(run, [step.replace(RUNS, so_far) for step in steps]), strict=True)
-        run.note(f"step {number}/{len(groups)} took {time.perf_counter() - clock:.0f} s")
-    return {"runs": {step: folder.name for step, folder in finished.items()}}
+        run.note(f"step {number}/{len(settings.steps)}, {name}: {len(lines)} of {total} lines")
+        for line, outcome in zip(lines, _side_by_side(run, lines), strict=True):
+            if isinstance(outcome, Path):
+                finished[line] = outcome
+            else:
+                failed[line] = str(outcome)
+        if failed and not settings.keep_going:
+            raise ChexReasonError(_complaint(failed))
+        run.note(f"step {number}/{len(settings.steps)}, {name}: {time.perf_counter() - clock:.0f} s")
+    folders = ",".join(dict.fromkeys(str(folder) for folder in finished.values()))
+    finished["report"] = _launch(run, settings.report.replace(RUNS, f"[{folders}]"))
+    if failed:
+        raise ChexReasonError(_complaint(failed))
+    return {"runs": {line: folder.name for line, folder in finished.items()}}
 
 
-def _side_by_side(run: Run, steps: Sequence[str]) -> list[Path]:
-    """The folders of these steps' runs; a step that fails is raised once the others have ended, so none of them is lost."""
-    at_once = min(run.settings.at_once, len(steps))
+def plan(run: Run) -> str:
+    """How many runs are to be made and how many are there, with the time that they took before on this machine."""
+    assert run.ahead is not None
+    settings: Settings = run.settings
+    lines = [line for lines in settings.steps.values() for line in lines]
+    ahead: dict[str, str] = {}
+    reused = 0
+    for line in lines:
+        missing = run.ahead(shlex.split(line), settings.inherited)
+        ahead |= missing
+        reused += not missing
+    took: dict[str, list[float]] = defaultdict(list)
+    for _, manifest in complete_runs(run.folder.parent):
+        took[manifest["stage"]].append(manifest["wall_seconds"])
+    stages = Counter(ahead.values())
+    known = sum(count * sum(took[stage]) / len(took[stage]) for stage, count in stages.items() if took[stage])
+    unknown = [stage for stage in stages if not took[stage]]
+    made = ", ".join(f"{count} {stage}" for stage, count in stages.items()) or "nothing"
+    text = f"{len(lines)} lines, {reused} of them complete; to make: {made}"
+    if known:
+        text += f"; about {max(1, round(known / settings.at_once / 60))} min, going by earlier runs"
+    return text + (f" (no {', '.join(unknown)} has run here yet)" if unknown and stages else "")
+
+
+def _side_by_side(run: Run, lines: Sequence[str]) -> list[Path | Exception]:
+    """The folders of these lines' runs, or what went wrong with each; one that fails lets its neighbours end."""
+    at_once = min(run.settings.at_once, len(lines))
     before = os.environ.get(THREADS)
     if at_once > 1 and before is None:  # small models use one core better than two: share the cores out
         os.environ[THREADS] = str(max(1, (os.cpu_count() or 1) // at_once))
+
+    def attempt(line: str) -> Path | Exception:
+        try:
+            return _launch(run, line)
+        except Exception as error:
+            run.note(f"failed: {line}")
+            return error
+
     try:
-        with ThreadPoolExecutor(at_once) as pool:
-            return [future.result() for future in [pool.submit(_launch, run, step) for step in steps]]
+        with ThreadPoolExecutor(max(1, at_once)) as pool:
+            return list(pool.map(attempt, lines))
     finally:
         if before is None:
             os.environ.pop(THREADS, None)
 
 
-def _launch(run: Run, step: str) -> Path:
+def _launch(run: Run, line: str) -> Path:
     assert run.launch is not None
-    return run.launch(shlex.split(step), run.settings.inherited)
+    return run.launch(shlex.split(line), run.settings.inherited)
+
+
+def _complaint(failed: dict[str, str]) -> str:
+    listed = "\n".join(f"  {line}\n    {error}" for line, error in failed.items())
+    return f"{len(failed)} lines failed; the same command tries them again and keeps what is complete:\n{listed}"

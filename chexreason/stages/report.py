@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, complete_runs, read_manifest, write_text
 
-HEADLINE = "headline.txt"
+if TYPE_CHECKING:
+    from chexreason.report.build import Contents
+
+SHOWN = "shown.txt"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Which runs, and what of their images the page may hold."""
+    """Which runs, which tables and figures to print, and what of their images the page may hold."""
 
     name: str
     parents: dict[str, str] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+    show: list[str] = field(default_factory=lambda: ["headline"])
     gallery: int = 60
     embed_credentialed: bool = False
     resamples: int = 10_000
@@ -37,8 +41,8 @@ def reusable(settings: Settings) -> bool:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Write the report into the run's folder; `show` prints the macro-F1 table."""
-    from chexreason.report import build, render, study
+    """Write the report into the run's folder; `show` prints what `stage.show` names."""
+    from chexreason.report import build, study
 
     settings: Settings = run.settings
     folders = [*run.parents.values(), *_named(settings.runs)]
@@ -54,7 +58,7 @@ def execute(run: Run) -> dict[str, Any]:
         )
     run.note(f"{len(found.results)} results and {len(found.trainings)} training runs")
     made = build.write(found, run.folder, settings.gallery, run.seed, settings.embed_credentialed)
-    write_text(run.folder / HEADLINE, render.text(made.headline) if made.headline.rows else "no result to show yet")
+    write_text(run.folder / SHOWN, "\n\n".join(_shown(made, name, run.folder) for name in settings.show))
     return {
         "results": len(found.results),
         "tables": [table.name for table in made.tables],
@@ -64,9 +68,25 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def show(folder: Path) -> None:
-    """Print the macro-F1 table and where the page is, of a report made now or reused."""
-    print((folder / HEADLINE).read_text(encoding="utf-8"))
+    """Print what was asked for and where the page is, of a report made now or reused."""
+    print((folder / SHOWN).read_text(encoding="utf-8"))
     print(f"report: {folder / 'report.html'}", flush=True)
+
+
+def _shown(made: Contents, name: str, folder: Path) -> str:
+    """A table as text, or where a figure is."""
+    from chexreason.report import claims, render
+
+    tables = [made.headline, *made.tables, *made.transfer, claims.table(made.claims)]
+    for table in tables:
+        if table.name == name and table.rows:
+            files = ", ".join(f"{name}.{suffix}" for suffix in ("md", "csv", "tex"))
+            return f"{table.title}\n\n{render.text(table)}\n\n{folder / 'tables'}: {files}"
+    for figure in made.figures:
+        if figure.name == name:
+            return f"{figure.title}: {folder / 'figures' / name}.png and .svg"
+    made_names = [table.name for table in tables if table.rows] + [figure.name for figure in made.figures]
+    return f"{name}: these runs do not fill it; they fill {', '.join(made_names) or 'nothing'}"
 
 
 def _named(paths: list[str]) -> list[Path]:

@@ -151,7 +151,7 @@ def order(folder: Path, curated: Path, url: str) -> None:
         "groups": groups,
         "tracker": {"name": "none", "mode": "disabled", "project": ""},
     }
-    asked |= {"experiment": "", "seed": 0, "parents": {"curated": str(curated)}, "inputs": {}, "command": ""}
+    asked |= {"seed": 0, "parents": {"curated": str(curated)}, "inputs": {}, "command": ""}
     write_json(folder / ORDER, asked)
 
 
