@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 
+from chexreason.completion import Answer, parse
+from chexreason.data.images import read_image
 from chexreason.models.loading import image_token_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
+
+    from chexreason.prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,20 @@ def _completion(row: torch.Tensor, stop_ids: torch.Tensor, processor: Any) -> Co
     length = int(stopped[0, 0]) if len(stopped) else len(row)
     text = processor.tokenizer.decode(row[:length], skip_special_tokens=True)
     return Completion(text=text, num_tokens=length, finished=bool(len(stopped)))
+
+
+def answers(
+    model: PreTrainedModel, processor: ProcessorMixin, prompt: Prompt, files: Sequence[Path], max_tokens: int, batch_size: int
+) -> Iterator[Answer]:
+    """What the parser reads from the model's greedy completion for each image file, in their order."""
+    for batch in halving_batches(len(files), batch_size):
+        images = [read_image(files[index]) for index in batch.indices]
+        try:
+            written = generate(model, processor, prompt.instruction, images, max_tokens)
+        except torch.OutOfMemoryError:
+            batch.too_large = True
+            continue
+        yield from (parse(completion.text, prompt.grammar, completion.finished) for completion in written)
 
 
 def halving_batches(count: int, batch_size: int) -> Iterator[_Batch]:

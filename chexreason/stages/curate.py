@@ -103,6 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
         "schema": 1,
         "site": table.site,
         "dataset": run.dataset.name,
+        "findings": list(table.findings),
         "root": str(table.root) if table.images else None,
         "table": getattr(run.dataset, "table", None),
         "seed": run.seed,
