@@ -42,6 +42,7 @@ class Settings:
     top_p: float
     max_completion_tokens: int
     beta: float
+    kl_weighted: bool
     clip_low: float
     clip_high: float
     steps_per_rollout: int
@@ -173,6 +174,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> GRPOCo
         scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
         importance_sampling_level="token",
         beta=settings.beta,
+        use_bias_correction_kl=settings.kl_weighted,
         epsilon=settings.clip_low,
         epsilon_high=settings.clip_high,
         num_iterations=settings.steps_per_rollout,

@@ -41,8 +41,11 @@ GRPO = [
 @pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model with a tokenizer of its own that names findings, whatever it is shown."""
+    import torch
+
     from chexreason.models import standins
 
+    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
     instruction = as_dict(compose(("prompt=only_label",)))["prompt"]["instruction"]
     model, processor = standins.build(request.param, [instruction, *map(", ".join, LABELS)] * 20, vocabulary=400)
@@ -56,7 +59,6 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
     import torch
     from PIL import Image
 
-    torch.manual_seed(0)
     model.train()
     turns = [messages(instruction, ", ".join(labels)) for labels in LABELS]
     texts = [processor.apply_chat_template(turn, tokenize=False) for turn in turns]
@@ -65,7 +67,7 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     labels[labels == model.config.image_token_id] = -100
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(40):
+    for _ in range(60):
         model(**inputs, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
