@@ -45,6 +45,10 @@ class Run:
     launch: Callable[[Sequence[str], Sequence[str]], Path] | None = None
     ahead: Callable[[Sequence[str], Sequence[str]], dict[str, str]] | None = None
 
+    def every(self, role: str) -> list[Path]:
+        """Folders of all parents of one kind: `role`, and each `role_<name>` that a config adds (several sites, say)."""
+        return [folder for name, folder in self.parents.items() if name == role or name.startswith(f"{role}_")]
+
     def note(self, message: str) -> None:
         """A progress line for the person who waits."""
         print(f"[{self.settings.name}] {message}", file=sys.stderr, flush=True)

@@ -10,6 +10,8 @@ import pandas as pd
 from chexreason.data.records import label_sets
 from chexreason.data.sites.curated import Curated
 from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+from chexreason.runs import read_json
 
 
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
@@ -27,3 +29,8 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
         for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root
+
+
+def scored_findings(folder: Path) -> list[str]:
+    """The findings that the site of a curate run labels, and that an answer can be scored by."""
+    return read_json(folder / "card.json").get("findings", list(FINDINGS))

@@ -1,7 +1,7 @@
 """Test sets stay test sets: no run trains on an image or a patient that some registered test set holds.
 
 A test set is registered by writing a manifest of its images' content digests and patients under `<runs>/test-sets/`;
-whoever scores or inspects a test set registers it, and whoever is about to train asks `refuse_test_data` first.
+whoever scores or inspects a test set registers it, and whoever is about to train calls `vouch_for_training` first.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ FOLDER, STUDIES = "test-sets", "studies.csv"
 def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
     """One row per record: site, patient, path and sha256 of the image ("" for a label table alone)."""
     listed = table.records[["patient", "path"]].assign(site=table.site)
-    return _with_digests(listed, table.root, runs) if table.images else listed.assign(sha256="")
+    if not table.images:
+        return listed.assign(sha256="")
+    return _with_digests(listed, [paths.image_file(table.root, path) for path in listed["path"]], runs)
 
 
-def vouch_for_training(studies: Sequence[dict[str, Any]], root: Path, folder: Path) -> None:
+def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
     """Refuse test data and altered images, and leave in the run's `folder` the list of studies that it will learn from.
 
     Args:
-        studies: dictionaries with site, patient, path (relative to `root`) and sha256 of the image, as curated.
+        studies: dictionaries with site, patient, root, path (relative to that) and sha256 of the image, as curated.
 
     Raises:
         ChexReasonError: an image is not the one that was curated (and decoded) then, or a test set holds it.
@@ -39,19 +41,19 @@ def vouch_for_training(studies: Sequence[dict[str, Any]], root: Path, folder: Pa
     import pandas as pd
 
     curated = pd.DataFrame(studies, columns=["patient", "path", "site", "sha256"])
-    seen = _with_digests(curated, root, folder.parent)
+    files = [paths.image_file(Path(study["root"]), study["path"]) for study in studies]
+    seen = _with_digests(curated, files, folder.parent)
     changed = seen[seen["sha256"] != curated["sha256"]]
     if not changed.empty:
         raise ChexReasonError(
-            f"{len(changed)} images are not those that were curated; the first is {root / changed.iloc[0]['path']}. "
+            f"{len(changed)} images are not those that were curated; the first is {files[changed.index[0]]}. "
             "Put the images back, or curate anew (force=true) and go on from there"
         )
     refuse_test_data(seen, folder.parent)
     records.write_csv(folder / STUDIES, seen)
 
 
-def _with_digests(listed: pd.DataFrame, root: Path, runs: Path) -> pd.DataFrame:
-    files = [paths.image_file(root, path) for path in listed["path"]]
+def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd.DataFrame:
     return listed.assign(sha256=cache.content_digests(files, runs / cache.DIGESTS))
 
 

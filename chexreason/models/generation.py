@@ -1,18 +1,22 @@
-"""Batched generation: greedy by default, and no smaller memory is fatal."""
+"""Batched generation: greedy by default, sampled where asked, and no smaller memory is fatal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 
+from chexreason.completion import Answer, parse
 from chexreason.models.loading import image_token_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
+
+    from chexreason.prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -24,28 +28,76 @@ class Completion:
     finished: bool
 
 
-@torch.inference_mode()
-def generate(
-    model: PreTrainedModel, processor: ProcessorMixin, instruction: str, images: Sequence[Image.Image], max_tokens: int
-) -> list[Completion]:
-    """Greedy completions of one instruction for a batch of images. The processor must pad on the left."""
-    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}]
-    text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    inputs = processor(
-        images=[[image] for image in images],
-        text=[text] * len(images),
-        return_tensors="pt",
-        padding=True,
-        add_special_tokens=False,  # the chat template has written them
-    ).to(model.device)
-    if "pixel_values" in inputs:
-        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-    written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=[image_token_id(model)])[
-        :, inputs["input_ids"].shape[1] :
-    ]
-    stops = model.generation_config.eos_token_id
-    stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
-    return [_completion(row, stop_ids, processor) for row in written]
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen: greedily at temperature 0, else drawn from the likeliest `top_p` of the distribution."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that answers one prompt. Its processor must pad on the left; image placeholders are never written."""
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    prompt: Prompt
+    max_tokens: int
+    sampling: Sampling = Sampling()
+
+    def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
+        """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
+        message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self.prompt.instruction}]}]
+        text = self.processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        inputs = self.processor(
+            images=[[image] for image in images],
+            text=[text] * len(images),
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=False,  # the chat template has written them
+        ).to(self.model.device)
+        if "pixel_values" in inputs:
+            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        how: dict[str, Any] = {"do_sample": False}
+        if self.sampling.temperature > 0:
+            torch.manual_seed(self.sampling.seed * 1_000_003 + draw)
+            how = {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
+        suppressed = [image_token_id(self.model)]
+        with torch.inference_mode():
+            written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=suppressed)
+        stops = self.model.generation_config.eos_token_id
+        stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
+        return [_completion(row, stop_ids, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
+
+
+def answers(
+    generator: Callable[[Sequence[Image.Image], int], list[Completion]],
+    grammar: str,
+    files: Sequence[Path],
+    read: Callable[[Path], Image.Image],
+    batch_size: int,
+    first_draw: int = 0,
+) -> Iterator[tuple[Completion, Answer]]:
+    """What the model writes about each image file and what the parser reads from it, in the files' order.
+
+    A batch that runs out of memory is tried again at half the size. Each batch has a draw of its own, so that a run that goes
+    on at the start of a batch samples what it would have sampled without the interruption.
+    """
+    start = 0
+    while start < len(files):
+        images = [read(file) for file in files[start : start + batch_size]]
+        try:
+            written = generator(images, first_draw + start)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            torch.cuda.empty_cache()
+            continue
+        yield from ((completion, parse(completion.text, grammar, completion.finished)) for completion in written)
+        start += len(images)
 
 
 def _completion(row: torch.Tensor, stop_ids: torch.Tensor, processor: Any) -> Completion:
@@ -53,24 +105,3 @@ def _completion(row: torch.Tensor, stop_ids: torch.Tensor, processor: Any) -> Co
     length = int(stopped[0, 0]) if len(stopped) else len(row)
     text = processor.tokenizer.decode(row[:length], skip_special_tokens=True)
     return Completion(text=text, num_tokens=length, finished=bool(len(stopped)))
-
-
-def halving_batches(count: int, batch_size: int) -> Iterator[_Batch]:
-    """Batches over range(count); one that runs out of memory is tried again at half the size."""
-    start = 0
-    while start < count:
-        batch = _Batch(range(start, min(start + batch_size, count)))
-        yield batch
-        if batch.too_large:
-            if batch_size == 1:
-                raise torch.OutOfMemoryError("one image at a time does not fit into memory")
-            batch_size = max(1, batch_size // 2)
-            torch.cuda.empty_cache()
-        else:
-            start = batch.indices.stop
-
-
-@dataclass
-class _Batch:
-    indices: range
-    too_large: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,18 +69,18 @@ def only_language_model_trains(model: PeftModel) -> PeftModel:
 
 def frozen_digest(model: torch.nn.Module) -> str:
     """SHA-256 over every weight that is not a LoRA weight, in the order of their names."""
-    return _weights_digest(model, lora=False)
+    return _weights_digest(model, lambda name: "lora_" not in name)
 
 
-def adapter_digest(model: torch.nn.Module) -> str:
-    """SHA-256 over the LoRA weights alone."""
-    return _weights_digest(model, lora=True)
+def adapter_digest(model: torch.nn.Module, adapter: str = "default") -> str:
+    """SHA-256 over the weights of one LoRA adapter; GRPO has a second one, `ref`, the reference of its KL term."""
+    return _weights_digest(model, lambda name: "lora_" in name and f".{adapter}." in name)
 
 
-def _weights_digest(model: torch.nn.Module, lora: bool) -> str:
+def _weights_digest(model: torch.nn.Module, counts: Callable[[str], bool]) -> str:
     total = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
-        if ("lora_" in name) == lora:
+        if counts(name):
             total.update(weight.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 

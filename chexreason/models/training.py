@@ -1,4 +1,4 @@
-"""What SFT and GRPO share around TRL's trainers: examples, the run's log, and where to resume."""
+"""What SFT and GRPO share around TRL's trainers: examples with their images, the run's log, and a quiet terminal."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from chexreason.tracking import Log
 
-ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
+ADAPTER = "adapter"
 
 
-def with_images(rows: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> Dataset:
-    """Rows with a `path` column as a dataset whose `image` is read, from `root`, when a row is asked for."""
+def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:
+    """Rows with a `path` and the `root` that it is relative to as a dataset whose `image` is read when a row is asked for."""
 
     def add_images(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return batch | {"image": [read(root / path) for path in batch["path"]]}
+        files = [Path(root) / path for root, path in zip(batch["root"], batch["path"], strict=True)]
+        return batch | {"image": [read(file) for file in files]}
 
     return Dataset.from_list(rows).with_transform(add_images)
 
 
+SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL counts them anew when a run is resumed
+
+
 class RunLog(TrainerCallback):
-    """Writes what a trainer logs to the run's log."""
+    """Writes what a trainer logs to the run's log, less what an interruption would make wrong."""
 
     def __init__(self, log: Log):
         self.log = log
@@ -37,7 +39,8 @@ class RunLog(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if state.is_world_process_zero and logs:
-            self.log({"epoch": state.epoch or 0.0, **logs}, state.global_step)
+            kept = {key: value for key, value in logs.items() if key not in SINCE_START}
+            self.log({"epoch": state.epoch or 0.0, **kept}, state.global_step)
 
 
 def quiet_progress(trainer: Trainer) -> None:
@@ -54,14 +57,3 @@ class ProgressBar(ProgressCallback):
         if self.training_bar is not None and logs:
             shown = {key: logs[key] for key in ("loss", "eval_loss", "reward") if key in logs}
             self.training_bar.set_postfix({key: f"{float(value):.3f}" for key, value in shown.items()})
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The checkpoint that an interrupted run in `folder` left, if any."""
-    checkpoints = folder / CHECKPOINTS
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-
-
-def on_gpu() -> bool:
-    """Whether training runs on a GPU; the trainers take bf16 from the model's configured dtype."""
-    return torch.cuda.is_available()

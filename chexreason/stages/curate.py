@@ -108,6 +108,7 @@ def execute(run: Run) -> dict[str, Any]:
         "site": table.site,
         "dataset": run.dataset.name,
         "agreement": run.dataset.agreement,
+        "findings": list(table.findings),
         "root": str(table.root) if table.images else None,
         "table": getattr(run.dataset, "table", None),
         "seed": run.seed,

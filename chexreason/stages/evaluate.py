@@ -6,7 +6,7 @@ A completion from which no answer can be read is a failure and counts as an empt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,15 @@ PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """How often each image is answered, and how the answers are drawn; temperature 0 is greedy."""
+
+    repeats: int
+    temperature: float
+    top_p: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """Which checkpoint answers, and how long it may write; `limit` scores the first so many studies only."""
 
@@ -27,8 +36,10 @@ class Settings:
     checkpoint: str
     trained: dict[str, str | None]
     parents: dict[str, str | None]
+    adapters: dict[str, str]
     max_completion_tokens: int
     batch_size: int
+    sampling: Repeats
     limit: int | None
 
 
@@ -56,11 +67,13 @@ def execute(run: Run) -> dict[str, Any]:
 
     partial = run.folder / (PREDICTIONS + ".part")
     answered = {row["id"]: row for row in _read_lines(partial)}
-    waiting = [study for study in studies if study["id"] not in answered]
+    # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
+    done = len(answered) // run.settings.batch_size * run.settings.batch_size if len(answered) < len(studies) else len(studies)
+    waiting = studies[done:]
     if answered and waiting:
-        run.note(f"{len(answered)} studies were answered before; {len(waiting)} to go")
+        run.note(f"{done} studies were answered before; {len(waiting)} to go")
     with partial.open("a", encoding="utf-8") as stream:
-        for row in _answers(run, waiting, table.root, read):
+        for row in _answers(run, waiting, table.root, read, done):
             answered[row["id"]] = row
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             stream.flush()
@@ -80,44 +93,63 @@ def execute(run: Run) -> dict[str, Any]:
     with tracked(run) as log:
         log({"macro_f1": metrics["macro"]["f1"], "micro_f1": metrics["micro"]["f1"]}, 0)
     run.note(f"macro-F1 {metrics['macro']['f1']:.3f}, micro-F1 {metrics['micro']['f1']:.3f}")
-    return metrics | {"excluded": table.excluded}
+    return metrics | {"excluded": table.excluded} | _spread(rows, table.findings, run.settings.sampling.repeats)
 
 
-def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> Any:
-    """Studies with what the model wrote and what was read from it."""
+def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image], before: int) -> Any:
+    """Studies with what the model wrote and what was read from it, once for each repeat."""
     if not studies:
         return
-    import torch
     from tqdm import tqdm
 
-    from chexreason.completion import parse
-    from chexreason.models.generation import generate, halving_batches
+    from chexreason.models.generation import Generator, Sampling, answers
     from chexreason.models.loading import load_adapter, load_model
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import ADAPTER
 
-    processor = load_processor(run.model, padding_side="left")
+    settings: Settings = run.settings
     model = load_model(run.model).eval()
     if "adapter" in run.parents:
-        model = load_adapter(model, run.parents["adapter"] / ADAPTER)
-    with tqdm(total=len(studies), desc="evaluate", unit="image") as bar:
-        for batch in halving_batches(len(studies), run.settings.batch_size):
-            chosen = [studies[index] for index in batch.indices]
-            images = [read(root / study["path"]) for study in chosen]
-            try:
-                completions = generate(model, processor, run.prompt.instruction, images, run.settings.max_completion_tokens)
-            except torch.OutOfMemoryError:
-                batch.too_large = True
-                continue
-            for study, completion in zip(chosen, completions, strict=True):
-                answer = parse(completion.text, run.prompt.grammar, completion.finished)
-                yield study | {
-                    "predicted": list(answer.labels) if answer.failure is None else None,
-                    "failure": answer.failure,
-                    "completion": completion.text,
-                    "num_tokens": completion.num_tokens,
-                }
-            bar.update(len(chosen))
+        model = load_adapter(model, run.parents["adapter"] / settings.adapters[settings.checkpoint])
+    processor = load_processor(run.model, padding_side="left")
+    repeats = []
+    for repeat in range(settings.sampling.repeats):
+        sampling = Sampling(settings.sampling.temperature, settings.sampling.top_p, 1000 * run.seed + repeat)
+        generator = Generator(model, processor, run.prompt, settings.max_completion_tokens, sampling)
+        files = [root / study["path"] for study in studies]
+        repeats.append(answers(generator, run.prompt.grammar, files, read, settings.batch_size, before))
+    for study, *written in zip(tqdm(studies, desc="evaluate", unit="image"), *repeats, strict=True):
+        samples = [
+            {
+                "predicted": list(answer.labels) if answer.failure is None else None,
+                "failure": answer.failure,
+                "completion": completion.text,
+                "num_tokens": completion.num_tokens,
+            }
+            for completion, answer in written
+        ]
+        yield study | samples[0] | ({"samples": samples} if len(samples) > 1 else {})
+
+
+def _spread(rows: list[dict[str, Any]], findings: Sequence[str], repeats: int) -> dict[str, Any]:
+    """Where images were answered several times: the F1 of each time, and the share of pairs of answers that agree by label."""
+    if repeats == 1:
+        return {}
+    import numpy as np
+
+    from chexreason.metrics import answers, indicator, scores
+
+    truth = [set(row["labels"]) & set(findings) for row in rows]
+    given = [[row["samples"][repeat]["predicted"] for row in rows] for repeat in range(repeats)]
+    each = [scores(answers(truth, predicted, findings, ignored=[row["ignored"] for row in rows])) for predicted in given]
+    votes = np.sum([indicator(predicted, findings) for predicted in given], axis=0)
+    agreeing = (votes * (votes - 1) + (repeats - votes) * (repeats - votes - 1)) / (repeats * (repeats - 1))
+    return {
+        "repeats": {
+            "macro_f1": [float(one.macro[2]) for one in each],
+            "micro_f1": [float(one.micro[2]) for one in each],
+            "agreement": dict(zip(findings, agreeing.mean(axis=0).tolist(), strict=True)),
+        }
+    }
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -6,12 +6,26 @@ KL term in the loss against the SFT checkpoint: the adapter that training starts
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.models.collapse import Collapse
 from chexreason.runs import Run, write_json
+
+if TYPE_CHECKING:
+    from trl import GRPOConfig
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`limit` validation studies at most; `patience` checkpoints without a better macro-F1 end the run (null: never)."""
+
+    limit: int | None
+    batch_size: int
+    patience: int | None
 
 
 @dataclass(frozen=True)
@@ -19,7 +33,7 @@ class Settings:
     """Section 3.2.2; `batch_size` and `accumulation` count completions, `steps_per_rollout` optimizer steps."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str | None]
     limit: int | None
     epochs: float
     max_steps: int
@@ -28,6 +42,7 @@ class Settings:
     top_p: float
     max_completion_tokens: int
     beta: float
+    kl_weighted: bool
     clip_low: float
     clip_high: float
     steps_per_rollout: int
@@ -40,6 +55,8 @@ class Settings:
     gradient_checkpointing: bool
     logging_steps: int
     save_steps: int
+    selection: Selection
+    collapse: Collapse
 
 
 USES = ("model", "prompt", "reward")
@@ -47,76 +64,64 @@ TORCH = True
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Optimise; leaves `adapter/` and log.jsonl, returns how reward, entropy and clipping went."""
-    from trl import GRPOConfig, GRPOTrainer
-
-    from chexreason.data import integrity
+    """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
-    from chexreason.data.curated import curated_studies
+    from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
+    from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import ADAPTER, CHECKPOINTS, RunLog, last_checkpoint, quiet_progress, with_images
+    from chexreason.models.rollouts import RewardFunction, RolloutTrainer
+    from chexreason.models.selection import BEST, BestAdapter, CollapseWatch, chosen
+    from chexreason.models.training import ADAPTER, RunLog, quiet_progress, with_images
+    from chexreason.models.validation import validator
     from chexreason.tracking import tracked
 
-    settings = run.settings
-    studies, root = curated_studies(run.parents["curated"], "rl")
-    studies = studies[: settings.limit]
-    integrity.vouch_for_training(studies, root, run.folder)
+    settings: Settings = run.settings
+    studies = read_studies(run)
     read = image_reader(run.folder.parent, run.model.image_size)
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
 
-    model = load_adapter(load_model(run.model), run.parents["policy"] / ADAPTER, trainable=True)
-    digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
+    start = run.parents["policy"] / ADAPTER
+    model = load_adapter(load_model(run.model), start, trainable=True)
+    processor = load_processor(run.model, padding_side="left")
+    digests: dict[str, Any] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
+    checkpoint = last_checkpoint(run.folder)
+    watch = CollapseWatch(settings.collapse, run.note)
+    validate = None
+    if "validation" in run.parents:
+        limit, batch_size = settings.selection.limit, settings.selection.batch_size
+        longest = settings.max_completion_tokens
+        validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size)
 
-    with tracked(run) as log:
-        trainer = GRPOTrainer(
+    with tracked(run) as log, explained(run):
+        trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
-            args=GRPOConfig(
-                output_dir=str(run.folder / CHECKPOINTS),
-                seed=run.seed,
-                num_train_epochs=settings.epochs,
-                max_steps=settings.max_steps,
-                num_generations=settings.completions,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                top_k=0,
-                max_completion_length=settings.max_completion_tokens,
-                loss_type="dr_grpo",
-                scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
-                importance_sampling_level="token",
-                beta=settings.beta,
-                epsilon=settings.clip_low,
-                epsilon_high=settings.clip_high,
-                num_iterations=settings.steps_per_rollout,
-                disable_dropout=True,  # two passes over the same tokens must agree, or the ratio is noise
-                learning_rate=settings.learning_rate,
-                lr_scheduler_type=settings.schedule,
-                warmup_steps=settings.warmup,
-                max_grad_norm=settings.clip_norm,
-                per_device_train_batch_size=settings.batch_size,
-                gradient_accumulation_steps=settings.accumulation,
-                gradient_checkpointing=settings.gradient_checkpointing,
-                bf16=run.model.dtype == "bfloat16",
-                logging_steps=settings.logging_steps,
-                save_steps=settings.save_steps,
-                save_total_limit=2,
-                report_to="none",  # the run's own log feeds the tracker
-            ),
-            train_dataset=with_images([example(study, run) for study in studies], root, read),
-            processing_class=load_processor(run.model, padding_side="left"),
-            callbacks=[RunLog(log)],
+            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
+            train_dataset=with_images([example(study, run) for study in studies], read),
+            processing_class=processor,
+            callbacks=[
+                RunLog(log),
+                watch,
+                BestAdapter(run.folder, watch, validate, log, settings.selection.patience),
+                Checkpoints(score.score.memory),
+            ],
+            epochs_before=epochs_before(checkpoint),
         )
         quiet_progress(trainer)
-        trainer.train(resume_from_checkpoint=last_checkpoint(run.folder))
+        train(trainer, checkpoint)
+        model.save_pretrained(run.folder / ADAPTER, selected_adapters=["default"])
+        if not (run.folder / BEST).exists():  # collapsed before its first checkpoint: nothing is better than the start
+            shutil.copytree(start, run.folder / BEST)
 
+    digests |= {"adapter": adapter_digest(model), "reference": adapter_digest(model, "ref") if settings.beta else None}
     if frozen_digest(model) != digests["frozen"]:
         raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
-    model.save_pretrained(run.folder / ADAPTER, selected_adapters=["default"])
-    steps = [entry for entry in trainer.state.log_history if "reward" in entry]
+    history = trainer.state.log_history
+    steps = [entry for entry in history if "reward" in entry]
     return {
         "steps": trainer.state.global_step,
         "studies": len(studies),
@@ -125,34 +130,69 @@ def execute(run: Run) -> dict[str, Any]:
         "reward_trend": trend([entry["step"] for entry in steps], [entry["reward"] for entry in steps]),
         "entropy_first_tenth": _mean(steps[: max(1, len(steps) // 10)], "entropy"),
         "entropy_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "entropy"),
-        "clipped_share": _mean(trainer.state.log_history, "clip_ratio/region_mean"),
-        "digests": digests | {"adapter": adapter_digest(model)},
+        "clipped_share": _mean(history, "clip_ratio/region_mean"),
+        "top_p_log_ratio": _mean(history, "sampling/top_p_log_ratio"),
+        "best": chosen(run.folder),
+        "collapsed": watch.collapsed(trainer.state),
+        "digests": digests,
     }
 
 
-class RewardFunction:
-    """A reward in the form that TRL calls, its parts logged one by one."""
+def read_studies(run: Run) -> list[dict[str, Any]]:
+    """The RL sets of every curate run that is a parent (`curated`, `curated_<site>`), `limit` studies of each.
 
-    def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float]):
-        self.__name__ = reward.name
-        self.score = reward.scorer(grammar, frequencies)
+    Raises:
+        ChexReasonError: one of them holds an image or a patient of a registered test set.
+    """
+    from chexreason.data import integrity
+    from chexreason.data.curated import curated_studies
 
-    def __call__(
-        self,
-        completions: list[list[dict[str, str]]],
-        completion_ids: list[list[int]],
-        labels: list[list[str]],
-        log_metric: Callable[[str, float], None],
-        **_: Any,
-    ) -> list[float]:
-        scored = [
-            self.score(completion[0]["content"], truth, num_tokens=len(ids))
-            for completion, truth, ids in zip(completions, labels, completion_ids, strict=True)
-        ]
-        for part in scored[0].parts:
-            log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))
-        log_metric("failure_rate", sum(one.answer.failure is not None for one in scored) / len(scored))
-        return [one.reward for one in scored]
+    studies = []
+    for folder in run.every("curated"):
+        chosen, root = curated_studies(folder, "rl")
+        studies += [study | {"root": str(root)} for study in chosen[: run.settings.limit]]
+    integrity.vouch_for_training(studies, run.folder)
+    return studies
+
+
+def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> GRPOConfig:
+    """Equation 2 in TRL's words."""
+    from trl import GRPOConfig
+
+    # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
+    rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
+    return GRPOConfig(
+        output_dir=str(output),
+        seed=seed,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        num_generations=settings.completions,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=0,
+        max_completion_length=settings.max_completion_tokens,
+        loss_type="dr_grpo",
+        scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
+        importance_sampling_level="token",
+        beta=settings.beta,
+        use_bias_correction_kl=settings.kl_weighted,
+        epsilon=settings.clip_low,
+        epsilon_high=settings.clip_high,
+        num_iterations=settings.steps_per_rollout,
+        disable_dropout=True,  # two passes over the same tokens must agree, or the ratio is noise
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,
+        max_grad_norm=settings.clip_norm,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=dtype == "bfloat16",
+        logging_steps=settings.logging_steps,
+        save_steps=rollouts_per_save * settings.steps_per_rollout,
+        save_total_limit=2,
+        report_to="none",  # the run's own log feeds the tracker
+    )
 
 
 def label_frequencies(label_sets: list[list[str]]) -> dict[str, float]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, read_json
+
+if TYPE_CHECKING:
+    from trl import SFTConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Settings:
     accumulation: int
     gradient_checkpointing: bool
     logging_steps: int
+    save_steps: int | None
     lora: Lora
 
 
@@ -51,82 +55,101 @@ TORCH = True
 def execute(run: Run) -> dict[str, Any]:
     """Fine-tune; leaves `adapter/` and log.jsonl, returns losses and the digests that prove what trained."""
     from transformers import EarlyStoppingCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
-    from chexreason.data import integrity
     from chexreason.data.cache import image_reader
+    from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model
+    from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import ADAPTER, CHECKPOINTS, RunLog, last_checkpoint, quiet_progress, with_images
+    from chexreason.models.training import ADAPTER, RunLog, quiet_progress, with_images
     from chexreason.tracking import tracked
 
-    settings = run.settings
-    traces, root = read_traces(run.parents["traces"])
-    integrity.vouch_for_training(traces, root, run.folder)
+    settings: Settings = run.settings
+    traces = read_traces(run)
     read = image_reader(run.folder.parent, run.model.image_size)
-    train, held_out = split_by_patient(traces, settings.held_out, run.seed)
-    run.note(f"{len(train)} traces to learn from, {len(held_out)} of other patients for the validation loss")
+    learnt, held_out = split_by_patient(traces, settings.held_out, run.seed)
+    run.note(f"{len(learnt)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
     model = add_lora(load_model(run.model), run.seed, **asdict(settings.lora))
     digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
 
-    with tracked(run) as log:
+    with tracked(run) as log, explained(run):
         trainer = SFTTrainer(
             model=model,
-            args=SFTConfig(
-                output_dir=str(run.folder / CHECKPOINTS),
-                seed=run.seed,
-                num_train_epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                lr_scheduler_type=settings.schedule,
-                warmup_steps=settings.warmup,
-                weight_decay=settings.weight_decay,
-                max_grad_norm=settings.clip_norm,
-                per_device_train_batch_size=settings.batch_size,
-                per_device_eval_batch_size=settings.batch_size,
-                gradient_accumulation_steps=settings.accumulation,
-                gradient_checkpointing=settings.gradient_checkpointing,
-                bf16=run.model.dtype == "bfloat16",
-                max_length=None,  # cutting a sequence would cut image tokens
-                logging_steps=settings.logging_steps,
-                eval_strategy="epoch",
-                save_strategy="epoch",
-                save_total_limit=2,
-                load_best_model_at_end=True,
-                metric_for_best_model="eval_loss",
-                remove_unused_columns=False,  # images are read from their paths, which the model does not take
-                report_to="none",  # the run's own log feeds the tracker
-            ),
-            train_dataset=with_images([example(trace, run) for trace in train], root, read),
-            eval_dataset=with_images([example(trace, run) for trace in held_out], root, read),
+            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
+            train_dataset=with_images([example(trace, run) for trace in learnt], read),
+            eval_dataset=with_images([example(trace, run) for trace in held_out], read),
             processing_class=load_processor(run.model),
-            callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log)],
+            callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log), Checkpoints(every=settings.save_steps)],
         )
         quiet_progress(trainer)
-        outcome = trainer.train(resume_from_checkpoint=last_checkpoint(run.folder))
+        train(trainer, last_checkpoint(run.folder))
+        model.save_pretrained(run.folder / ADAPTER)
 
     if frozen_digest(model) != digests["frozen"]:
         raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
-    model.save_pretrained(run.folder / ADAPTER)
     history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
-        "train_loss": outcome.training_loss,
+        "train_loss": mean_loss(trainer.state.log_history),
         "best_eval_loss": trainer.state.best_metric,
         "eval_mean_token_accuracy": history[-1].get("eval_mean_token_accuracy"),
         "steps": trainer.state.global_step,
+        "best_step": trainer.state.best_global_step,
         "epochs": round(float(trainer.state.epoch or 0), 2),
-        "train_traces": len(train),
+        "train_traces": len(learnt),
         "held_out_traces": len(held_out),
         "trainable_parameters": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         "digests": digests | {"adapter": adapter_digest(model)},
     }
 
 
-def read_traces(folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """The accepted traces of a teach run, and the root that their image paths are relative to."""
+def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTConfig:
+    """Section 3.2.1 in TRL's words."""
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=str(output),
+        seed=seed,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.clip_norm,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=dtype == "bfloat16",
+        max_length=None,  # cutting a sequence would cut image tokens
+        logging_steps=settings.logging_steps,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=3,  # the best, and should a kill spoil the last one, the one before
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
+        remove_unused_columns=False,  # images are read from their paths, which the model does not take
+        report_to="none",  # the run's own log feeds the tracker
+    )
+
+
+def read_traces(run: Run) -> list[dict[str, Any]]:
+    """The accepted traces of every teach run that is a parent (`traces`, `traces_<site>`), with their images' roots.
+
+    Raises:
+        ChexReasonError: one of them is of an image or a patient of a registered test set.
+    """
+    from chexreason.data import integrity
     from chexreason.teacher.traces import read_traces as read
 
-    return read(folder / "traces.jsonl"), Path(read_json(folder / "card.json")["root"])
+    traces = []
+    for folder in run.every("traces"):
+        accepted, root = read(folder / "traces.jsonl"), Path(read_json(folder / "card.json")["root"])
+        traces += [trace | {"root": str(root)} for trace in accepted]
+    integrity.vouch_for_training(traces, run.folder)
+    return traces
 
 
 def split_by_patient(
@@ -135,7 +158,7 @@ def split_by_patient(
     """Training traces, and those of about `held_out` of the patients, none of whom is in the first."""
     import numpy as np
 
-    patients = sorted({trace["patient"] for trace in traces})
+    patients = sorted({trace["patient"] for trace in traces})  # one of two sites with the same id is one here: no harm
     shuffled = np.random.default_rng(seed).permutation(patients)
     kept_out = set(shuffled[: max(1, round(held_out * len(patients)))].tolist())
     if len(patients) < 2:
@@ -149,6 +172,7 @@ def split_by_patient(
 def example(trace: dict[str, Any], run: Run) -> dict[str, Any]:
     """A trace in TRL's prompt/completion form: the loss then falls on the completion alone."""
     return {
+        "root": trace["root"],
         "path": trace["path"],
         "prompt": [{"role": "user", "content": run.prompt.instruction}],
         "completion": [{"role": "assistant", "content": trace["completion"]}],

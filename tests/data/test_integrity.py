@@ -51,10 +51,10 @@ def test_a_label_table_alone_is_checked_by_patient(tmp_path: Path) -> None:
 def test_training_proves_which_images_it_saw_and_refuses_altered_ones(tmp_path: Path) -> None:
     table = site(tmp_path / "a", "train").load()
     (path,), folder = table.records["path"], tmp_path / "runs" / "sft"
-    studies = [{"site": "CheXpert", "patient": "patient1", "path": path}]
+    studies = [{"site": "CheXpert", "patient": "patient1", "root": str(table.root), "path": path}]
     with_digest = [study | {"sha256": hashlib.sha256((table.root / path).read_bytes()).hexdigest()} for study in studies]
-    integrity.vouch_for_training(with_digest, table.root, folder)
+    integrity.vouch_for_training(with_digest, folder)
     assert with_digest[0]["sha256"] in (folder / integrity.STUDIES).read_text()
     write_image(table.root / path, seed=99)
     with pytest.raises(ChexReasonError, match="1 images are not those that were curated"):
-        integrity.vouch_for_training(with_digest, table.root, folder)
+        integrity.vouch_for_training(with_digest, folder)

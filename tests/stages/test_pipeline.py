@@ -1,15 +1,20 @@
-"""The pipeline's order: groups after one another, the steps of a group side by side, what is inherited and handed on."""
+"""The pipeline's order: steps after one another, the lines of a step side by side, what is inherited and handed on."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from chexreason.run import _inherited, _root
+from chexreason.config import compose, expand
+from chexreason.errors import ChexReasonError
+from chexreason.run import _inherited, _root, missing_runs, plan_run
 from chexreason.runs import Run
 from chexreason.stages import pipeline
+
+REPORT = "stage=report stage.runs={runs}"
 
 
 class Launcher:
@@ -20,55 +25,97 @@ class Launcher:
         self.barrier = threading.Barrier(together, timeout=5)
         self.fails = fails
 
-    def __call__(self, words: list[str], inherited: list[str]) -> Path:
+    def __call__(self, words: Sequence[str], inherited: Sequence[str]) -> Path:
         self.lines.append([*inherited, *words])
         if "side" in words[-1]:
             self.barrier.wait()
         if self.fails and self.fails in words:
-            raise RuntimeError(self.fails)
-        return Path("runs") / words[-1].replace("=", "-")
+            raise ChexReasonError(f"{self.fails} broke")
+        return Path("runs") / words[0].replace("=", "-")
 
 
-def study(tmp_path: Path, launcher: Launcher, steps: list[object], at_once: int = 2, inherited: tuple[str, ...] = ()) -> Run:
-    settings = pipeline.Settings("pipeline", list(inherited), at_once, list(steps))
-    return Run(settings=settings, folder=tmp_path, seed=0, launch=launcher)
+def study(
+    tmp_path: Path,
+    launcher: Launcher,
+    steps: dict[str, list[str]],
+    at_once: int = 2,
+    inherited: tuple[str, ...] = (),
+    keep_going: bool = False,
+) -> Run:
+    settings = pipeline.Settings("pipeline", list(inherited), at_once, keep_going, steps, REPORT)
+    return Run(settings=settings, folder=tmp_path / "pipeline", launch=launcher, ahead=lambda line, _: {line[0]: line[0]})
 
 
-def test_groups_come_in_order_and_hand_their_folders_on(tmp_path: Path) -> None:
+def test_steps_come_in_order_and_hand_their_folders_to_the_report(tmp_path: Path) -> None:
     launcher = Launcher()
-    run = study(tmp_path, launcher, ["stage=a", ["stage=b", "stage=c"], "stage=d stage.runs={runs}"])
-    done = pipeline.execute(run)
+    done = pipeline.execute(
+        study(tmp_path, launcher, {"one": ["stage=a"], "two": ["stage=b", "stage=c"], "three": ["stage=d"]})
+    )
     assert launcher.lines[0] == ["stage=a"] and sorted(launcher.lines[1:3]) == [["stage=b"], ["stage=c"]]
-    assert launcher.lines[3] == ["stage=d", "stage.runs=[runs/stage-a,runs/stage-b,runs/stage-c]"]
-    assert list(done["runs"]) == ["stage=a", "stage=b", "stage=c", "stage=d stage.runs={runs}"]
+    assert launcher.lines[3] == ["stage=d"]
+    assert launcher.lines[4] == ["stage=report", "stage.runs=[runs/stage-a,runs/stage-b,runs/stage-c,runs/stage-d]"]
+    assert list(done["runs"]) == ["stage=a", "stage=b", "stage=c", "stage=d", "report"]
 
 
-def test_steps_of_a_group_run_at_the_same_time(tmp_path: Path) -> None:
-    pipeline.execute(study(tmp_path, Launcher(together=2), [["stage=side1", "stage=side2"]]))  # else the barrier breaks
+def test_lines_of_a_step_run_at_the_same_time(tmp_path: Path) -> None:
+    pipeline.execute(study(tmp_path, Launcher(together=2), {"one": ["stage=side1", "stage=side2"]}))  # else the barrier breaks
 
 
 def test_one_at_a_time_where_that_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(threading.BrokenBarrierError):
-        launcher = Launcher(together=2)
-        launcher.barrier = threading.Barrier(2, timeout=0.2)
-        pipeline.execute(study(tmp_path, launcher, [["stage=side1", "stage=side2"]], at_once=1))
+    launcher = Launcher(together=2)
+    launcher.barrier = threading.Barrier(2, timeout=0.2)
+    with pytest.raises(ChexReasonError, match="2 lines failed"):
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=side1", "stage=side2"]}, at_once=1))
 
 
-def test_a_failing_step_lets_its_neighbours_end_and_stops_what_comes_after(tmp_path: Path) -> None:
+def test_a_failing_line_lets_its_neighbours_end_and_stops_what_comes_after(tmp_path: Path) -> None:
     launcher = Launcher(fails="stage=b")
-    with pytest.raises(RuntimeError, match="stage=b"):
-        pipeline.execute(study(tmp_path, launcher, [["stage=b", "stage=c"], "stage=d"]))
+    with pytest.raises(ChexReasonError, match=r"(?s)1 lines failed.*stage=b broke"):
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}))
     assert sorted(launcher.lines) == [["stage=b"], ["stage=c"]]
 
 
-def test_every_step_gets_what_the_command_line_said(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_past_a_failure_reports_the_rest_and_still_fails(tmp_path: Path) -> None:
+    launcher = Launcher(fails="stage=b")
+    with pytest.raises(ChexReasonError, match="1 lines failed"):
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, keep_going=True))
+    assert launcher.lines[-2:] == [["stage=d"], ["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
+
+
+def test_every_line_gets_what_the_command_line_said(tmp_path: Path) -> None:
     launcher = Launcher()
-    pipeline.execute(study(tmp_path, launcher, ["stage=a", "stage=b"], inherited=("seed=3", "model=phantom_qwen")))
-    assert launcher.lines == [["seed=3", "model=phantom_qwen", f"stage={name}"] for name in "ab"]
+    pipeline.execute(study(tmp_path, launcher, {"one": ["stage=a", "stage=b"]}, inherited=("seed=3", "model=phantom_qwen")))
+    assert launcher.lines[:2] == [["seed=3", "model=phantom_qwen", f"stage={name}"] for name in "ab"]
 
 
-def test_a_step_inherits_only_what_it_does_not_say() -> None:
+def test_a_line_inherits_only_what_it_does_not_say() -> None:
     said = {_root(word) for word in ("stage=evaluate", "dataset=phantom_nih", "seed=0")}
     assert _inherited(["seed=3", "model.dtype=float32", "dataset.split=all", "hydra.verbose=true"], said) == [
         "model.dtype=float32"
     ]
+
+
+def test_a_line_with_commas_is_the_lines_of_its_sweep() -> None:
+    assert expand("stage=evaluate prompt=a,b stage.runs=[x,y] seed=1,2") == [
+        f"stage=evaluate prompt={prompt} 'stage.runs=[x,y]' seed={seed}" for prompt in "ab" for seed in (1, 2)
+    ]
+
+
+def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) -> None:
+    words = ["stage=evaluate", "stage.checkpoint=sft", "dataset=phantom_validation", "make_missing=true", f"runs={tmp_path}"]
+    first = missing_runs(compose(words), words)[1]
+    assert sorted(first.values()) == ["curate", "evaluate", "phantom", "sft", "standin", "teach"]
+    other = [word.replace("phantom_validation", "phantom_nih") for word in words]
+    both = first | missing_runs(compose(other), other)[1]
+    assert sorted(both.values()) == ["curate", "evaluate", "evaluate", "phantom", "sft", "standin", "teach"]
+    assert not any(tmp_path.iterdir()), "to plan is not to make"
+
+
+@pytest.mark.parametrize("world", ["phantom", "clinical"])
+@pytest.mark.parametrize("experiment", ["demo", "paper", *(f"table{n}" for n in range(1, 7)), "figure1", "figure2", "figure3"])
+def test_every_line_of_every_experiment_composes(experiment: str, world: str, tmp_path: Path) -> None:
+    words = [f"experiment={experiment}", f"world={world}", f"runs={tmp_path}"]
+    stage = plan_run(compose(words), words).order["stage"]
+    assert f"world={world}" in stage["inherited"] and "make_missing=true" in stage["inherited"]
+    for line in {line for lines in stage["steps"].values() for line in lines}:
+        compose([*stage["inherited"], *line.split()])

@@ -1,0 +1,163 @@
+"""Training runs on tiny models with random weights: the stages' own code, in this process or in one that may be killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason import runs
+from chexreason.config import Model, as_dict, build, compose, group, stage_module
+from chexreason.labels import FINDINGS
+from chexreason.prompts import messages, write_answer
+
+STUDIES = 12
+LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
+# Steps of a second and runs of a few seconds; what a test is about, it sets itself.
+QUICK = [
+    "prompt=only_label",
+    "stage.learning_rate=1e-3",
+    "stage.batch_size=2",
+    "stage.accumulation=2",
+    "stage.gradient_checkpointing=false",
+    "stage.logging_steps=1",
+]
+SFT = [*QUICK, "stage=sft", "stage.epochs=3", "stage.held_out=0.34", "stage.save_steps=3", "stage.logging_steps=3"]
+GRPO = [
+    *QUICK,
+    "stage=grpo",
+    "stage.max_steps=10",
+    "stage.completions=2",
+    "stage.max_completion_tokens=8",
+    "stage.save_steps=3",
+    "stage.selection.limit=3",
+]
+
+
+@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with a tokenizer of its own that names findings, whatever it is shown."""
+    import torch
+
+    from chexreason.models import standins
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp(request.param)
+    instruction = as_dict(compose(("prompt=only_label",)))["prompt"]["instruction"]
+    model, processor = standins.build(request.param, [instruction, *map(", ".join, LABELS)] * 20, vocabulary=400)
+    learn_to_name_findings(model, processor, instruction)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return Model(request.param, request.param, None, str(folder), "float32", "sdpa", 16, 36, None)
+
+
+def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None:
+    import torch
+    from PIL import Image
+
+    model.train()
+    turns = [messages(instruction, ", ".join(labels)) for labels in LABELS]
+    texts = [processor.apply_chat_template(turn, tokenize=False) for turn in turns]
+    images = [[Image.new("RGB", (64, 64), (60 * number,) * 3)] for number in range(len(texts))]
+    inputs = processor(images=images, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
+    labels[labels == model.config.image_token_id] = -100
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        model(**inputs, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is a teach run and a curate run at once."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("data")
+    studies = [{"path": f"{number}.png", "patient": f"p{number}", "labels": LABELS[number % 4]} for number in range(STUDIES)]
+    for number, study in enumerate(studies):
+        Image.new("L", (64, 64), 20 * number).save(folder / study["path"])
+    traces = [
+        {
+            "schema": 1,
+            "site": "here",
+            **study,
+            "sha256": runs.file_digest(folder / study["path"]),
+            "completion": write_answer("labels", "", study["labels"]),
+        }
+        for study in studies
+    ]
+    (folder / "traces.jsonl").write_text("".join(json.dumps(trace) + "\n" for trace in traces))
+    rows = [
+        ",".join([study["path"], study["patient"], "PA", *("1" if name in study["labels"] else "0" for name in FINDINGS)])
+        for study in studies
+    ]
+    for name, part in (("sft", rows[:4]), ("rl", rows[4:10]), ("validation", rows[8:])):
+        (folder / f"{name}.csv").write_text("\n".join([",".join(["path", "patient", "view", *FINDINGS]), *part]) + "\n")
+    digests = [f"{study['path']},{runs.file_digest(folder / study['path'])}" for study in studies]
+    (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
+    runs.write_json(folder / "card.json", {"site": "here", "root": str(folder)})
+    return folder
+
+
+@pytest.fixture
+def order(tiny: Model, data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write what a process needs to execute a training run (run.json), and return the run's folder."""
+    return lambda name, *overrides, **parents: write_order(tmp_path / "runs" / name, tiny, data, overrides, parents)
+
+
+@pytest.fixture(scope="session")
+def policy(tiny: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished SFT run: what GRPO starts from."""
+    folder = write_order(tmp_path_factory.mktemp("policy") / "runs" / "policy", tiny, data, [*SFT, "stage.epochs=1"], {})
+    execute(folder)
+    return folder
+
+
+def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str], parents: dict[str, Path]) -> Path:
+    plain = as_dict(compose(tuple(overrides)))
+    groups = {"model": asdict(model), "prompt": plain["prompt"], "reward": plain["reward"]}
+    content = {
+        "name": folder.name,
+        "stage": plain["stage"],
+        "groups": {name: groups[name] for name in stage_module(plain["stage"]["name"]).USES},
+        "tracker": {"name": "none", "mode": "disabled", "project": "", "group": ""},
+        "seed": 0,
+        "parents": {role: str(path) for role, path in ({"traces": data, "curated": data} | parents).items()},
+        "inputs": {},
+        "command": "",
+    }
+    runs.write_json(folder / runs.ORDER, content)
+    return folder
+
+
+def loaded(folder: Path) -> runs.Run:
+    """The run that folder/run.json describes."""
+    content = runs.read_json(folder / runs.ORDER)
+    return runs.Run(
+        settings=build(stage_module(content["stage"]["name"]).Settings, content["stage"], "stage"),
+        folder=folder,
+        seed=content["seed"],
+        tracker=group("tracker", content["tracker"]),
+        parents={role: Path(path) for role, path in content["parents"].items()},
+        **{name: group(name, values) for name, values in content["groups"].items()},
+    )
+
+
+def execute(folder: Path) -> dict[str, Any]:
+    """Execute in this process, as `python -m chexreason.stages` would in its own; the metrics."""
+    from chexreason.run import perform
+
+    assert perform(folder) == 0, (folder / "error.txt").read_text()
+    manifest = runs.read_manifest(folder)
+    assert manifest is not None
+    return manifest["metrics"]
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

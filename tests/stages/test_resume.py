@@ -1,0 +1,108 @@
+"""Runs that are killed, and the same command again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason import runs
+from chexreason.models.checkpoints import WHOLE
+from tests.stages.conftest import GRPO, SFT, execute, log
+
+# How fast a machine was, and no more.
+CLOCKS = ("runtime", "per_second", "step_time")
+
+
+def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "chexreason.stages", str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **kwargs)
+
+
+def killed_after(folder: Path, lines: int) -> None:
+    """Let the run log so many lines and then kill it in the middle of whatever it does."""
+    process = start(folder)
+    path = folder / "log.jsonl"
+    while process.poll() is None and (not path.exists() or path.read_text().count("\n") < lines):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """What the run logged, without what only says how fast it was."""
+    return [{key: value for key, value in line.items() if not any(word in key for word in CLOCKS)} for line in log(folder)]
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_sft_that_was_killed_ends_as_if_it_had_not_been(order: Callable[..., Path]) -> None:
+    whole, cut = order("whole", *SFT), order("cut", *SFT)
+    expected = execute(whole)
+    killed_after(cut, random.randint(2, len(log(whole)) - 2))
+    assert execute(cut) == expected
+    assert history(cut) == history(whole)
+
+
+@pytest.mark.parametrize("tiny", ["qwen2_5_vl"], indirect=True)
+def test_grpo_that_was_killed_ends_as_if_it_had_not_been(order: Callable[..., Path], policy: Path, data: Path) -> None:
+    words = [*GRPO, "reward=nuanced", "reward.window=4", "reward.dominance=0.2"]
+    whole, cut = (order(name, *words, policy=policy, validation=data) for name in ("whole", "cut"))
+    expected = execute(whole)
+    assert any(line.get("rewards/collapse") for line in log(whole)), "or the window would not matter"
+    lines = len(log(whole))
+    killed_after(cut, random.randint(2, lines // 2))
+    killed_after(cut, lines - 3)  # in the second epoch, with a checkpoint of its own
+    assert execute(cut) == expected
+    assert history(cut) == history(whole)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_what_was_left_half_written_is_not_resumed_from(order: Callable[..., Path]) -> None:
+    whole, cut = order("whole", *SFT), order("cut", *SFT)
+    expected = execute(whole)
+    shutil.copytree(whole / "checkpoints", cut / "checkpoints")
+    shutil.copy(whole / "log.jsonl", cut)
+    # Killed while it wrote the checkpoint at step 4, and long before that at step 6.
+    shutil.rmtree(cut / "checkpoints" / "checkpoint-6")
+    (cut / "checkpoints" / "checkpoint-4" / WHOLE).unlink()
+    (cut / "checkpoints" / "checkpoint-4" / "optimizer.pt").write_bytes(b"cut short")
+    assert execute(cut) == expected
+    assert history(cut) == history(whole)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_run_that_was_over_when_it_was_killed_trains_no_further(order: Callable[..., Path]) -> None:
+    # Killed after its last checkpoint and before its result: early stopping must not be asked again.
+    folder = order("stopped", *SFT, "stage.epochs=6", "stage.patience=1", "stage.learning_rate=10")
+    expected = execute(folder)
+    assert expected["best_step"] < expected["steps"] < 12, "stopped early, and not at its best"
+    shutil.rmtree(folder / "adapter")
+    (folder / runs.MANIFEST).unlink()
+    assert execute(folder) == expected
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Callable[..., Path]) -> None:
+    whole, cut = (order(name, *SFT, "stage.lora.rank=64") for name in ("whole", "cut"))
+    expected = execute(whole)
+    size = max(path.stat().st_size for path in (whole / "checkpoints").rglob("*"))
+    # A file that must not grow beyond half of what a checkpoint needs fails as one on a full disk does.
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))"
+    code = (
+        f"{limit}; import sys; from chexreason.run import perform; sys.exit(perform(__import__('pathlib').Path({str(cut)!r})))"
+    )
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 1
+    message = (cut / "error.txt").read_text()
+    assert str(cut) in message and "could not be written" in message and "Make room" in message, failed.stderr[-2000:]
+    assert execute(cut) == expected

@@ -1,0 +1,104 @@
+"""What SFT promises: loss on the assistant's tokens alone, the best checkpoint kept, every clinical setting the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chexreason.config import Model, as_dict, build, compose
+from chexreason.data.images import read_image
+from chexreason.models.checkpoints import CHECKPOINTS
+from chexreason.models.loading import add_lora, image_token_id, load_model
+from chexreason.models.processors import load_processor
+from chexreason.models.training import with_images
+from chexreason.stages import sft
+from tests.stages.conftest import SFT, execute, loaded, log
+
+
+def settings(*overrides: str) -> sft.Settings:
+    return build(sft.Settings, as_dict(compose(("stage=sft", *overrides)))["stage"], "stage")
+
+
+def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Callable[..., Path]) -> None:
+    from trl import SFTTrainer
+
+    run = loaded(order("masked", *SFT))
+    examples = [sft.example(trace, run) for trace in sft.read_traces(run)]
+    processor = load_processor(tiny)
+    trainer = SFTTrainer(
+        model=add_lora(load_model(tiny), 0, 4, 8, 0.0),
+        args=sft.arguments(run.settings, run.folder / CHECKPOINTS, 0, "float32"),
+        train_dataset=with_images(examples, read_image),
+        eval_dataset=with_images(examples[:2], read_image),
+        processing_class=processor,
+    )
+    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
+    assert int((batch["input_ids"] == image_token_id(trainer.model)).sum()) > 0, "the prompt's image is there"
+    for row, example in zip(batch["labels"], examples, strict=False):
+        learnt = row[row != -100]
+        assert image_token_id(trainer.model) not in learnt
+        text = processor.tokenizer.decode(learnt)
+        assert text.startswith(example["completion"][0]["content"])
+        rest = processor.tokenizer.decode(learnt, skip_special_tokens=True)
+        assert rest.strip() == example["completion"][0]["content"], "and what ends the turn, and nothing else"
+
+
+def test_no_example_is_cut(order: Callable[..., Path]) -> None:
+    run = loaded(order("whole", *SFT))
+    assert sft.arguments(run.settings, run.folder, 0, "float32").max_length is None
+
+
+def test_early_stopping_keeps_the_best_checkpoint(order: Callable[..., Path], tiny: Model) -> None:
+    from chexreason.models.loading import adapter_digest, load_adapter
+
+    folder = order("patient", *SFT, "stage.epochs=6", "stage.patience=1", "stage.learning_rate=10", "stage.save_steps=null")
+    metrics = execute(folder)
+    losses = {line["step"]: line["eval_loss"] for line in log(folder) if "eval_loss" in line}
+    assert metrics["best_eval_loss"] == min(losses.values()) == losses[metrics["best_step"]]
+    assert list(losses)[-2:] == [metrics["best_step"], metrics["steps"]], "one epoch of patience, then the end"
+    kept = load_adapter(load_model(tiny), folder / "adapter")
+    assert adapter_digest(kept) == metrics["digests"]["adapter"] != metrics["digests"]["adapter_at_start"]
+    best = load_adapter(load_model(tiny), folder / CHECKPOINTS / f"checkpoint-{metrics['best_step']}")
+    assert adapter_digest(best) == metrics["digests"]["adapter"]
+
+
+def test_figure_1_can_be_drawn_from_the_log(order: Callable[..., Path]) -> None:
+    folder = order("logged", *SFT, "stage.epochs=1")
+    execute(folder)
+    assert all({"loss", "mean_token_accuracy"} <= line.keys() for line in log(folder) if "loss" in line)
+    assert any({"eval_loss", "eval_mean_token_accuracy"} <= line.keys() for line in log(folder))
+
+
+def test_traces_of_several_sites_are_learnt_from_together(order: Callable[..., Path], data: Path) -> None:
+    run = loaded(order("sites", *SFT, traces_other=data))
+    assert len(sft.read_traces(run)) == 24
+
+
+def test_the_clinical_settings_are_the_papers() -> None:
+    """DESIGN.md section 6, section 3.2.1 of the paper."""
+    found = settings("model=medgemma")
+    assert (found.lora.rank, found.lora.alpha, found.lora.dropout) == (16, 32, 0.1)
+    assert (found.epochs, found.patience, found.held_out) == (6, 2, 0.1)
+    assert (found.learning_rate, found.schedule, found.warmup) == (5e-5, "cosine", 0.05)
+    assert (found.weight_decay, found.clip_norm) == (0.01, 5.0)
+    assert (found.batch_size, found.accumulation, found.gradient_checkpointing) == (1, 8, True)
+    models = {name: as_dict(compose((f"model={name}",)))["model"] for name in ("medgemma", "qwen")}
+    assert all(model["dtype"] == "bfloat16" for model in models.values())
+    assert (models["medgemma"]["min_visual_tokens"], models["medgemma"]["max_visual_tokens"]) == (256, 256)
+    assert (models["qwen"]["min_visual_tokens"], models["qwen"]["max_visual_tokens"]) == (256, 512)
+    arguments = sft.arguments(found, Path("nowhere"), 0, "float32")
+    assert (arguments.optim, arguments.load_best_model_at_end) == (
+        "adamw_torch_fused",
+        True,
+    ) or arguments.optim == "adamw_torch"
+    assert arguments.warmup_steps == 0.05 and arguments.get_warmup_steps(200) == 10
+
+
+@pytest.mark.parametrize("held_out", [0.1, 0.5])
+def test_no_patient_is_on_both_sides(held_out: float) -> None:
+    traces = [{"patient": f"p{number % 7}", "completion": str(number)} for number in range(30)]
+    learnt, kept = sft.split_by_patient(traces, held_out, seed=3)
+    assert len(learnt) + len(kept) == 30 and kept
+    assert not {trace["patient"] for trace in learnt} & {trace["patient"] for trace in kept}
