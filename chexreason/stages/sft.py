@@ -29,6 +29,7 @@ class Settings:
 
     name: str
     parents: dict[str, str]
+    reviewed: str | None
     held_out: float
     epochs: float
     patience: int
@@ -60,7 +61,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.tracking import tracked
 
     settings = run.settings
-    traces, root = read_traces(run.parents["traces"])
+    traces, root = read_traces(run.parents["traces"], settings.reviewed)
     integrity.refuse_test_data(integrity.studies_manifest(traces, root, run.folder.parent), run.folder.parent)
     train, held_out = split_by_patient(traces, settings.held_out, run.seed)
     run.note(f"{len(train)} traces to learn from, {len(held_out)} of other patients for the validation loss")
@@ -120,11 +121,13 @@ def execute(run: Run) -> dict[str, Any]:
     }
 
 
-def read_traces(folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """The accepted traces of a teach run, and the root that their image paths are relative to."""
+def read_traces(folder: Path, reviewed: str | None) -> tuple[list[dict[str, Any]], Path]:
+    """The traces of a teach run less what reviewers rejected, and the root that their image paths are relative to."""
+    from chexreason.teacher.review.verdicts import honoured
     from chexreason.teacher.traces import read_traces as read
 
-    return read(folder / "traces.jsonl"), Path(read_json(folder / "card.json")["root"])
+    traces = read(folder / "traces.jsonl")
+    return honoured(traces, reviewed) if reviewed else traces, Path(read_json(folder / "card.json")["root"])
 
 
 def split_by_patient(
