@@ -157,6 +157,12 @@ def group(name: str, values: dict[str, Any]) -> Any:
     return build(described_by(name, values), values, name)
 
 
+def every(name: str) -> list[Any]:
+    """Every choice of a group as the dataclass that describes it, in the order of their names."""
+    names = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+    return [group(name, as_dict(compose((f"{name}={choice}",)))[name]) for choice in names]
+
+
 def check(cfg: DictConfig) -> Config:
     """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
     plain = as_dict(cfg)

@@ -40,7 +40,6 @@ def write_answer(grammar: str, thoughts: str, labels: list[str]) -> str:
 
 def all_prompts() -> list[Prompt]:
     """Every prompt under conf/prompt, in the order of their names."""
-    from chexreason.config import CONF, as_dict, compose, group
+    from chexreason.config import every
 
-    names = sorted(path.stem for path in (CONF / "prompt").glob("*.yaml"))
-    return [group("prompt", as_dict(compose((f"prompt={name}",)))["prompt"]) for name in names]
+    return every("prompt")

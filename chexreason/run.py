@@ -262,12 +262,13 @@ def _vouched(folder: Path) -> dict[str, Any]:
 
 def _input_digests(stage: Any, dataset: dict[str, Any] | None) -> dict[str, str]:
     """Content digests of what comes from outside: files the stage is given, and an external dataset's tables."""
-    named = [getattr(stage, key, None) for key in ("input", "against")]
+    named = [getattr(stage, key, None) for key in ("input", "against", "reviewed")] + list(getattr(stage, "filled", ()))
     if dataset and not dataset.get("made_by"):
         root = Path(dataset["root"])
         named += [dataset.get("table")] if dataset.get("table") else sorted(root.glob("*.csv*"))
     paths = [Path(name) for name in named if name]
-    return {path.name: runs.path_digest(path) for path in paths if path.exists()}
+    names = [path.name for path in paths]
+    return {path.name if names.count(path.name) == 1 else str(path): runs.path_digest(path) for path in paths if path.exists()}
 
 
 def perform(folder: Path) -> int:

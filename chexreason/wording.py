@@ -72,7 +72,9 @@ HEDGES = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
     "uncertain unclear indeterminate likely versus vs or if consider considered differential unsure ?".split()
 )
-SOUND = frozenset("normal unremarkable clear intact zero".split())  # said of a finding: it is not there
+# Said of a finding after a colon or in parentheses: it is not there; it may or may not be.
+SOUND = frozenset("normal unremarkable clear intact zero n - \u2212 \u2013 \u2717 \u2718 \u274c".split())
+FAINT = frozenset("low".split())
 # Headings under which claims are listed. Under any other ("Considered:") nothing is claimed; a denying one denies.
 CLAIMING = frozenset(
     "finding findings label labels answer solution conclusion impression diagnosis diagnoses present positive "
@@ -121,7 +123,9 @@ def _read_clause(clause: str, said: bool | None, found: list[Mention]) -> None:
     items = [part for item in _COMMA.split(clause) for part in _TURN.split(item)]
     # "No effusion, pneumothorax, or edema": the denial reaches to the end. "No edema, Fracture": it does not.
     linked = len(items) > 1 and any(_PAIR.search(f" {item.strip()} ") for item in items)
-    denying = bool(found) and found[-1].finding is None and found[-1].claimed is False  # a line that only says "no"
+    last = found[-1] if found else None
+    bare = last is not None and last.claimed is False and last.finding is None and _only_denies(_plain(last.text).split())
+    denying = bare  # after a line that only says "no"
     for item in map(str.strip, items):
         pieces = [item] if _plain(item) in NAMES else _PAIR.split(item)
         open_choice = len(pieces) > 1 and (" or " in item or "/" in item)
@@ -137,7 +141,7 @@ def _read_clause(clause: str, said: bool | None, found: list[Mention]) -> None:
                 denying = linked = True
                 continue
             finding, claimed = _read(piece)
-            if denying and (linked or len(pieces) > 1 or item not in FINDINGS):
+            if denying and (bare or linked or len(pieces) > 1 or item not in FINDINGS):
                 claimed = False
             elif claimed:
                 claimed = None if open_choice else said
@@ -184,13 +188,13 @@ def _verdict(remark: str) -> bool | None:
     words = remark.casefold().replace("?", " ? ").replace(",", " ").split()
     if not DENIALS.isdisjoint(words) or not SOUND.isdisjoint(words):
         return False
-    if not HEDGES.isdisjoint(words):
+    if not HEDGES.isdisjoint(words) or FAINT.issuperset(words):
         return None
     try:
         share = float(remark.strip(" %"))
     except ValueError:
         return True
-    return (share / 100 if "%" in remark else share) >= 0.5
+    return (share / 100 if "%" in remark or share > 1 else share) >= 0.5  # a share, or of a hundred
 
 
 def _heading(head: str) -> bool | None:
@@ -201,9 +205,22 @@ def _heading(head: str) -> bool | None:
 
 
 def _aside(aside: re.Match[str]) -> str:
-    """A remark in parentheses as the one word that matters to the item it belongs to; an empty box denies."""
-    remark = aside.group()
-    verdict = remark in ("[x]", "[X]") if remark.startswith("[") else _verdict(remark[1:-1])
+    """A remark in parentheses as the one word that matters to the item it belongs to; an empty box denies.
+
+    "(no pneumothorax)" speaks of a finding of its own, and becomes a clause of its own.
+    """
+    remark = aside.group()[1:-1]
+    before = aside.string[max(0, aside.start() - 9) : aside.start()].rstrip(" \t")
+    if aside.group().startswith("["):
+        verdict: bool | None = remark in ("x", "X")
+    elif remark.strip().isdigit() and before[-1:] in ("", "\n", ";", ","):
+        return " "  # "(2) Edema" is numbered
+    elif not before.strip() and aside.start() < 9:
+        return remark  # the list itself stands in parentheses
+    elif _read(remark)[0]:
+        return f"; {remark};" if _read(remark)[1] is False else " "
+    else:
+        verdict = _verdict(remark)
     return " " if verdict else " absent " if verdict is False else " possible "
 
 

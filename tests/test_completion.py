@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from chexreason.completion import GRAMMARS, parse, parse_strict
 from chexreason.labels import FINDINGS
+from chexreason.wording import SYNONYMS
 
 ANY_GRAMMAR = sorted(GRAMMARS)
 
@@ -62,6 +64,15 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
         ("Edema, no pneumothorax", ["Edema"]),
         ("No evidence of edema, Fracture", ["Fracture"]),
         ("Edema, Pneumothorax absent", ["Edema"]),
+        ("(1) Edema\n(2) Fracture", ["Edema", "Fracture"]),
+        ("(Edema, Fracture)", ["Edema", "Fracture"]),
+        ("[x] Edema\n[ ] Fracture", ["Edema"]),
+        ("Edema (no pneumothorax)\nFracture\n(no pneumonia)", ["Edema", "Fracture"]),
+        ("Edema (90), Fracture (10)", ["Edema"]),
+        ("Edema: 85\nFracture: 5\nPneumonia: 0.9\nCardiomegaly: 1", ["Cardiomegaly", "Edema", "Pneumonia"]),
+        ("Edema: Y\nFracture: N", ["Edema"]),
+        ("no\nEdema", []),
+        ("The patient has no Edema\ncardiac enlargement", ["Cardiomegaly"]),
         ("No Finding", ["No Finding"]),
     ],
 )
@@ -96,6 +107,50 @@ def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, tex
         answer = read(text, grammar)
         assert set(answer.labels) <= set(FINDINGS)
         assert (answer.failure is None) == bool(answer.labels)
+
+
+# How people deny a finding, or leave it open. {} is the finding.
+DENIED = (
+    """
+no {}|No {}|without {}|{} absent|{}: no|{}: absent|{}: negative|not {}|{} is not seen|no evidence of {}|no sign of {}|denies {}
+{} ruled out|{} excluded|absence of {}|negative for {}|free of {}|{} unlikely|{} - no|{} (absent)|{} (no)|{} (-)|no definite {}
+no acute {}|{} not present|[ ] {}|{}: 0|{} = false|{}: 0%|{}: 10|resolved {}|no new {}|{} cannot be seen|lack of {}|{}: none
+There is no evidence of {} on this film|{} not seen on the left|No radiographic evidence of {}|Absent: {}|Excluded: {}|{}: N
+no longer {}|Does not have {}|{} wasn't found|(no {})|{}? no|{}: \u2717|{} = 0|nothing to suggest {}
+No signs of {} or other pathology|possible {}|{}?
+maybe {}|question of {}|cannot exclude {}|r/o {}|suspected {}|{} (possible)|{}: uncertain|{} likely|probable {}
+{} cannot be excluded|differential: {}|Considered: {}|concern for {}|history of {}|{}: low|low probability of {}
+{} or atelectasis
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+
+
+@given(
+    denied=st.lists(st.tuples(st.sampled_from(DENIED), st.sampled_from(FINDINGS[1:8])), min_size=1, max_size=4),
+    claimed=st.lists(st.sampled_from(FINDINGS[9:]), unique=True, max_size=4),
+    order=st.randoms(use_true_random=False),
+    end=st.sampled_from(["\n", "; ", ".\n", "\n- ", "\r\n"]),
+)
+@settings(max_examples=1500, deadline=None)
+def test_what_is_denied_or_left_open_is_never_read_as_claimed(denied, claimed, order, end) -> None:  # type: ignore[no-untyped-def]
+    lines = [form.replace("{}", finding) for form, finding in denied] + claimed
+    order.shuffle(lines)
+    answer = parse(tags(end.join(lines)), "tags")
+    assert list(answer.labels) == [finding for finding in FINDINGS if finding in claimed], lines
+
+
+@given(
+    text=st.text(st.sampled_from("no edma,.:;()[]x -\n?") | st.characters(), max_size=200), grammar=st.sampled_from(ANY_GRAMMAR)
+)
+@settings(max_examples=1500, deadline=None)
+def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: str) -> None:
+    written = GRAMMARS[grammar].write("Dense left base.", ["Edema"]).replace("Edema", text)
+    plain = " ".join(re.sub(r"[^\w\s?-]|_", " ", text.casefold()).split())
+    for finding in parse(written, grammar).labels:
+        names = (finding.casefold(), *SYNONYMS[finding])
+        assert any(set(name.split()) <= set(plain.split()) for name in names), (text, finding)
 
 
 @pytest.mark.parametrize("piece", ["<think>", "<solution>", "</think><solution>", "no ", "Edema,", "{analysis:,", "("])

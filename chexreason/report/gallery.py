@@ -30,7 +30,7 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
     for dataset in study.datasets:
         results = [study.result(arm, dataset) for arm in study.arms]
         present = [one for one in results if one is not None]
-        embed = embed_credentialed or is_phantom(present[0].evaluations[0])
+        embed = embed_credentialed or is_free(present[0].evaluations[0])
         tables = {one: {record.id: record for record in one.predictions} for one in present}
         for record in _sample(present, count, seed):
             answers = [
@@ -48,6 +48,13 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
                 }
             )
     return drawn
+
+
+def is_free(evaluation: Evaluation) -> bool:
+    """Whether anyone may have the images: their dataset names no data-use agreement, or they are phantoms."""
+    card = Path(evaluation.dataset["root"]) / "card.json"
+    said = read_json(card) if card.is_file() else evaluation.dataset
+    return said["agreement"] is None if "agreement" in said else is_phantom(evaluation)
 
 
 def is_phantom(evaluation: Evaluation) -> bool:

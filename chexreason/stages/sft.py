@@ -32,6 +32,7 @@ class Settings:
 
     name: str
     parents: dict[str, str]
+    reviewed: str | None
     held_out: float
     epochs: float
     patience: int
@@ -136,18 +137,21 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
 
 
 def read_traces(run: Run) -> list[dict[str, Any]]:
-    """The accepted traces of every teach run that is a parent (`traces`, `traces_<site>`), with their images' roots.
+    """The traces of every teach run that is a parent (`traces`, `traces_<site>`) less what reviewers rejected, with their roots.
 
     Raises:
         ChexReasonError: one of them is of an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
+    from chexreason.teacher.review.verdicts import honoured
     from chexreason.teacher.traces import read_traces as read
 
     traces = []
     for folder in run.every("traces"):
         accepted, root = read(folder / "traces.jsonl"), Path(read_json(folder / "card.json")["root"])
         traces += [trace | {"root": str(root)} for trace in accepted]
+    if run.settings.reviewed:
+        traces = honoured(traces, run.settings.reviewed)
     integrity.vouch_for_training(traces, run.folder)
     return traces
 

@@ -87,6 +87,19 @@ def test_credentialed_images_are_linked_unless_asked(runs, tmp_path):
             assert all((tmp_path / case["link"]).resolve().is_file() for case in cases)
 
 
+@pytest.mark.parametrize(("agreement", "free"), [(None, True), ("Data Use Agreement 1.5.0", False)])
+def test_the_datasets_agreement_decides_whether_its_images_are_free(runs, agreement, free):
+    runs.evaluate("chexpert")
+    (evaluation,) = study.read(runs.folder.iterdir(), resamples=10).results[0].evaluations
+    assert not gallery.is_free(evaluation), "nobody says that they are"
+    evaluation.manifest["config"]["dataset"]["agreement"] = agreement
+    assert gallery.is_free(evaluation) == free
+    curated = runs.run("curate")
+    (runs.folder / curated / "card.json").write_text(json.dumps({"root": "x", "agreement": agreement}))
+    evaluation.manifest["config"]["dataset"] = {"name": "validation", "root": str(runs.folder / curated)}
+    assert gallery.is_free(evaluation) == free
+
+
 def test_a_curated_set_of_phantoms_is_phantom_and_its_images_are_found(runs):
     phantom = runs.phantom(("mimic",))
     curated = runs.run("curate", {"dataset": phantom})

@@ -41,3 +41,18 @@ def test_a_trace_in_a_prompts_grammar_is_read_back_strictly(prompt) -> None:  # 
     text = form(scene(labels, [asdict(sign) for sign in draw(labels, MIMIC, 1, 64).signs], random.Random(0)))
     answer = parse_strict(write_answer(prompt.grammar, text, labels), prompt.grammar)
     assert answer.failure is None and list(answer.labels) == labels
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"free_reasoning"}))  # which is terse on purpose
+@settings(max_examples=40, deadline=None)
+@given(label=st.sampled_from([finding for finding in PATHOLOGIES if finding != "Support Devices"]), seed=st.integers(0, 999))
+def test_a_form_says_where_the_sign_lies_and_how_marked_it_is(form: str, label: str, seed: int) -> None:
+    signs = [asdict(sign) for sign in draw([label], MIMIC, seed, 64).signs]
+    seen = scene([label], signs, random.Random(seed)).seen[0]
+    text = FORMS[form](scene([label], signs, random.Random(seed))).lower()
+    drawn = [sign for sign in signs if sign["finding"] == label]
+    assert seen.severity in {sign["severity"] for sign in drawn} and seen.severity in text, text
+    assert seen.sides <= {
+        side for sign in drawn for side in (("left", "right") if sign["side"] == "bilateral" else (sign["side"],))
+    }
+    assert seen.place in text and (len(seen.sides) != 1 or not seen.place or next(iter(seen.sides)) in seen.place), text

@@ -1,0 +1,112 @@
+"""Radiologists' review of the traces (section 3.1): a pack to fill, and the filled packs read back.
+
+`stage=review` makes review.html, which saves a file without any server; `stage=review stage.filled=[FILE, ...]` reads such
+files, of one pack or several, reports on them, and writes the verdicts.jsonl that `stage=sft stage.reviewed=...` honours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
+from chexreason.runs import Run, complete_runs, read_json, read_manifest, write_json, write_text
+
+if TYPE_CHECKING:
+    from chexreason.teacher.review.pack import Pack
+
+PACK, PAGE, VERDICTS, REPORT = "pack.json", "review.html", "verdicts.jsonl", "review.md"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large a pack is, or which filled ones are read."""
+
+    name: str
+    parents: dict[str, str]
+    sample: int
+    image_side: int
+    data_use_agreement: str | None
+    filled: list[str] = field(default_factory=list)
+
+    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"data_use_agreement"})
+
+
+USES = ("prompt",)
+TORCH = False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Make a pack, or read filled ones."""
+    return read_back(run) if run.settings.filled else make(run)
+
+
+def show(folder: Path) -> None:
+    """Say what to do next, of a review made now or before."""
+    if (folder / VERDICTS).is_file():
+        print((folder / REPORT).read_text(encoding="utf-8"))
+        print(f"honour it: python -m chexreason.run stage=sft stage.reviewed={folder / VERDICTS}", flush=True)
+    else:
+        print(f"to fill: {folder / PAGE}\nthen: python -m chexreason.run stage=review 'stage.filled=[FILE]'", flush=True)
+
+
+def make(run: Run) -> dict[str, Any]:
+    """Sample the traces and lay them out."""
+    from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+    from chexreason.teacher.review import pack
+    from chexreason.teacher.traces import read_traces
+
+    settings, folder = run.settings, run.parents["traces"]
+    taught = read_manifest(folder) or {}
+    agreement = curated_agreement(folder.parent / taught["parents"]["curated"])
+    refuse_unacknowledged(
+        agreement,
+        settings.data_use_agreement,
+        "stage.data_use_agreement",
+        "a review pack is a file that holds some of them and may be passed on, to people who have signed it",
+    )
+    values = {key: value for key, value in taught["config"]["prompt"].items() if key != "_target_"}
+    prompt = Prompt(**values)
+    cases = pack.sample(read_traces(folder / "traces.jsonl"), settings.sample, run.seed)
+    teacher, gates = taught["config"]["teacher"]["name"], taught["config"]["stage"]["gates"]
+    made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)
+    root = Path(read_json(folder / "card.json")["root"])
+    write_json(run.folder / PACK, made.as_json())
+    write_text(run.folder / PAGE, pack.html(made, root, settings.image_side, agreement))
+    return {"cases": len(cases), "pack": made.digest, "labels": {name: n for name, n in _counts(made).items() if n}}
+
+
+def read_back(run: Run) -> dict[str, Any]:
+    """Read the filled pages, report, and leave the verdicts."""
+    from chexreason.teacher.review import summary, verdicts
+    from chexreason.teacher.traces import as_lines
+
+    packs = _packs(run.folder.parent)
+    judgements = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
+    if not judgements:
+        raise ChexReasonError(f"{', '.join(run.settings.filled)}: no case has a verdict yet")
+    found = summary.summary(judgements)
+    refused = [f"{one.reader}, case {one.case.id}: {one.reason}" for one in judgements if one.reason]
+    for line in refused:
+        run.note(line)
+    write_text(run.folder / VERDICTS, as_lines(verdicts.as_rows(verdicts.together(judgements))))
+    write_json(run.folder / "review.json", found)
+    write_text(run.folder / REPORT, summary.markdown(found, refused))
+    return found
+
+
+def _packs(runs: Path) -> dict[str, Pack]:
+    """Every pack that a complete run here made, by its digest."""
+    from chexreason.teacher.review.pack import from_json
+
+    files = [folder / PACK for folder, manifest in complete_runs(runs) if manifest["stage"] == "review"]
+    packs = [from_json(read_json(file)) for file in files if file.is_file()]
+    return {pack.digest: pack for pack in packs}
+
+
+def _counts(pack: Pack) -> dict[str, int]:
+    from chexreason.labels import FINDINGS
+
+    return {finding: sum(finding in case.labels for case in pack.cases) for finding in FINDINGS}
