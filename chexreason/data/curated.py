@@ -10,15 +10,19 @@ from chexreason.data.sites.curated import Curated
 from chexreason.labels import FINDINGS
 from chexreason.runs import read_json
 
+UNCERTAIN = "uncertain.json"  # path -> findings, for the images that have any
+
 
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
     """The studies of one curated set (sft | rl | validation) and the root that their paths are relative to.
 
-    Each is {"site", "path", "patient", "labels"}, labels being its positive findings in CheXpert's order.
+    Each is {"site", "path", "patient", "labels", "uncertain"}: its positive findings in CheXpert's order, and those that
+    its site's labeller was not sure of.
     """
     table = Curated(root=str(folder), split=split).load()
+    doubts = read_json(folder / UNCERTAIN) if (folder / UNCERTAIN).is_file() else {}
     studies = [
-        {"site": table.site, "path": path, "patient": patient, "labels": labels}
+        {"site": table.site, "path": path, "patient": patient, "labels": labels, "uncertain": doubts.get(path, [])}
         for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root

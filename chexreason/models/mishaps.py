@@ -17,7 +17,15 @@ from chexreason.runs import Run
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Libraries that write in Rust and C++ pass the system's words on, and no number.
-_WORDS = ("No space left", "Disk quota", "File too large", "Permission denied", "Read-only file system", "file write failed", "unexpected pos")
+_WORDS = (
+    "No space left",
+    "Disk quota",
+    "File too large",
+    "Permission denied",
+    "Read-only file system",
+    "file write failed",
+    "unexpected pos",
+)
 
 
 @contextmanager

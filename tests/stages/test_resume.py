@@ -98,7 +98,9 @@ def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Calla
     size = max(path.stat().st_size for path in (whole / "checkpoints").rglob("*"))
     # A file that must not grow beyond half of what a checkpoint needs fails as one on a full disk does.
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))"
-    code = f"{limit}; import sys; from chexreason.run import perform; sys.exit(perform(__import__('pathlib').Path({str(cut)!r})))"
+    code = (
+        f"{limit}; import sys; from chexreason.run import perform; sys.exit(perform(__import__('pathlib').Path({str(cut)!r})))"
+    )
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert failed.returncode == 1
     message = (cut / "error.txt").read_text()

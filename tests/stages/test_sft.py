@@ -88,7 +88,10 @@ def test_the_clinical_settings_are_the_papers() -> None:
     assert (models["medgemma"]["min_visual_tokens"], models["medgemma"]["max_visual_tokens"]) == (256, 256)
     assert (models["qwen"]["min_visual_tokens"], models["qwen"]["max_visual_tokens"]) == (256, 512)
     arguments = sft.arguments(found, Path("nowhere"), 0, "float32")
-    assert (arguments.optim, arguments.load_best_model_at_end) == ("adamw_torch_fused", True) or arguments.optim == "adamw_torch"
+    assert (arguments.optim, arguments.load_best_model_at_end) == (
+        "adamw_torch_fused",
+        True,
+    ) or arguments.optim == "adamw_torch"
     assert arguments.warmup_steps == 0.05 and arguments.get_warmup_steps(200) == 10
 
 
