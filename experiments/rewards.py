@@ -39,7 +39,9 @@ EXAMPLES = [
 
 def table(name: str) -> list[str]:
     """One reward's examples, part by part."""
-    score = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"]).scorer("tags", label_frequencies(None))
+    score = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"]).scorer(
+        "tags", label_frequencies(None)
+    )
     rows = [(what, tokens, score(text, TRUTH, tokens)) for what, text, tokens in EXAMPLES]
     parts = list(rows[0][2].parts)
     lines = _head(["completion", "tokens", "read", *parts, "reward"])
@@ -50,7 +52,9 @@ def table(name: str) -> list[str]:
 
 def window() -> list[str]:
     """The nuanced reward's memory: the same right answer, again and again."""
-    score = group("reward", as_dict(compose(("reward=nuanced", "model=medgemma")))["reward"]).scorer("tags", label_frequencies(None))
+    score = group("reward", as_dict(compose(("reward=nuanced", "model=medgemma")))["reward"]).scorer(
+        "tags", label_frequencies(None)
+    )
     lines = _head(["prediction", "answer", "collapse", "reward"])
     answers = ["Edema"] * 71 + ["Fracture"] * 28 + ["Edema", "Fracture", "Edema"]
     for number, answer in enumerate(answers, start=1):

@@ -1,7 +1,8 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
 Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), uncertain.json (findings that their
-labels neither affirm nor deny), card.json, card.md, prevalence.png and, where there are images, digests.csv: the content digest of every image chosen.
+labels neither affirm nor deny), card.json, card.md, prevalence.png and, where there are images, digests.csv: the content
+digest of every image chosen.
 """
 
 from __future__ import annotations

@@ -90,12 +90,12 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path) -> Any:
     from chexreason.models.generation import generate, halving_batches
     from chexreason.models.loading import load_adapter, load_model
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import ADAPTER
+    from chexreason.models.training import adapter_folder
 
     processor = load_processor(run.model, padding_side="left")
     model = load_model(run.model).eval()
     if "adapter" in run.parents:
-        model = load_adapter(model, run.parents["adapter"] / ADAPTER)
+        model = load_adapter(model, adapter_folder(run.parents["adapter"], run.settings.checkpoint))
     with tqdm(total=len(studies), desc="evaluate", unit="image") as bar:
         for batch in halving_batches(len(studies), run.settings.batch_size):
             chosen = [studies[index] for index in batch.indices]
