@@ -13,19 +13,29 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs import read_json
 
+UNCERTAIN = "uncertain.json"  # path -> findings, for the images that have any
+
 
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
     """The studies of one curated set (sft | rl | validation) and the root that their paths are relative to.
 
-    Each is {"site", "patient", "path", "sha256", "labels"}: the digest of the image's content when it was curated, and its
-    positive findings in CheXpert's order.
+    Each is {"site", "patient", "path", "sha256", "labels", "uncertain"}: the digest of the image's content when it was
+    curated, its positive findings in CheXpert's order, and those that its site's labeller was not sure of.
     """
     table = Curated(root=str(folder), split=split).load()
     if not table.images:
         raise ChexReasonError(f"{folder.name} was curated from a label table alone: to teach or train, curate with images")
     digests = pd.read_csv(folder / "digests.csv", dtype=str).set_index("path")["sha256"]
+    doubts = read_json(folder / UNCERTAIN) if (folder / UNCERTAIN).is_file() else {}
     studies = [
-        {"site": table.site, "patient": patient, "path": path, "sha256": digests[path], "labels": labels}
+        {
+            "site": table.site,
+            "patient": patient,
+            "path": path,
+            "sha256": digests[path],
+            "labels": labels,
+            "uncertain": doubts.get(path, []),
+        }
         for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
     ]
     return studies, table.root

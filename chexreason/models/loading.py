@@ -34,6 +34,8 @@ def load_model(model: Model) -> PreTrainedModel:
         raise ChexReasonError(
             f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
         )
+    if Path(model.weights).is_dir():
+        loaded.name_or_path = model.name  # an adapter says what it belongs to, not where that lay
     return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -86,6 +86,7 @@ class RewardFunction:
         completions: list[list[dict[str, str]]],
         completion_ids: list[list[int]],
         labels: list[list[str]],
+        uncertain: list[list[str]],
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float]:

@@ -10,9 +10,15 @@ from datasets import Dataset
 from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
+from chexreason.models.selection import BEST
 from chexreason.tracking import Log
 
 ADAPTER = "adapter"
+
+
+def adapter_folder(run: Path, checkpoint: str) -> Path:
+    """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose."""
+    return run / (BEST if checkpoint.endswith("_best") else ADAPTER)
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:

@@ -33,7 +33,7 @@ class HardScorer:
     grammar: str
     memory: list[list[str]] = field(default_factory=list)
 
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored:
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
         answer = parse_strict(completion, self.grammar)
         match = jaccard(labels, answer.labels) if answer.well_formed else 0.0
         short = answer.well_formed and num_tokens < self.reward.min_tokens

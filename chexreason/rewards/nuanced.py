@@ -42,7 +42,7 @@ class NuancedScorer:
     frequencies: dict[str, float]
     memory: list[list[str]] = field(default_factory=list)
 
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored:
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
         answer = parse_strict(completion, self.grammar)
         truth, predicted = set(labels), set(answer.labels)
         shared = truth & predicted

@@ -22,12 +22,15 @@ class Scorer(Protocol):
     """A reward made ready for one grammar and one training set.
 
     `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
-    belongs into a training checkpoint; a reward that looks at one completion at a time leaves it empty.
+    belongs into a training checkpoint; a reward that looks at one completion at a time leaves it empty. `uncertain` are
+    the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
     """
 
     memory: list[list[str]]
 
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int) -> Scored: ...
+    def __call__(
+        self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()
+    ) -> Scored: ...
 
 
 def jaccard(truth: Collection[str], predicted: Collection[str]) -> float:

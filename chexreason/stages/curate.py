@@ -1,7 +1,8 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
-Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), card.json, card.md,
-prevalence.png and, where there are images, digests.csv: the content digest of every image chosen.
+Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), uncertain.json (findings that their
+labels neither affirm nor deny), card.json, card.md, prevalence.png and, where there are images, digests.csv: the content
+digest of every image chosen.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def execute(run: Run) -> dict[str, Any]:
     import numpy as np
     import pandas as pd
 
-    from chexreason.data import card, curation, integrity, records
+    from chexreason.data import card, curated, curation, integrity, records
     from chexreason.data.images import read_image
     from chexreason.labels import FINDINGS
 
@@ -99,6 +100,10 @@ def execute(run: Run) -> dict[str, Any]:
     for name, rows in sets.items():
         binary = (rows[list(FINDINGS)] == 1.0).astype(int)
         records.write_csv(run.folder / f"{name}.csv", pd.concat([rows[["path", "patient", "view"]], binary], axis=1))
+    doubted = (whole[list(FINDINGS)] == records.UNCERTAIN).to_numpy()
+    names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
+    uncertain = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
+    runs.write_json(run.folder / curated.UNCERTAIN, uncertain)
     if table.images:
         records.write_csv(run.folder / "digests.csv", vouched[["path", "sha256"]])
 

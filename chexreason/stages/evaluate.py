@@ -36,7 +36,6 @@ class Settings:
     checkpoint: str
     trained: dict[str, str | None]
     parents: dict[str, str | None]
-    adapters: dict[str, str]
     max_completion_tokens: int
     batch_size: int
     sampling: Repeats
@@ -105,11 +104,12 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
     from chexreason.models.generation import Generator, Sampling, answers
     from chexreason.models.loading import load_adapter, load_model
     from chexreason.models.processors import load_processor
+    from chexreason.models.training import adapter_folder
 
     settings: Settings = run.settings
     model = load_model(run.model).eval()
     if "adapter" in run.parents:
-        model = load_adapter(model, run.parents["adapter"] / settings.adapters[settings.checkpoint])
+        model = load_adapter(model, adapter_folder(run.parents["adapter"], settings.checkpoint))
     processor = load_processor(run.model, padding_side="left")
     repeats = []
     for repeat in range(settings.sampling.repeats):

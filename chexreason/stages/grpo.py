@@ -87,7 +87,7 @@ def execute(run: Run) -> dict[str, Any]:
     start = run.parents["policy"] / ADAPTER
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
-    digests: dict[str, Any] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
+    digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
     validate = None

@@ -53,6 +53,7 @@ class Completion:
     text: str
     labels: list[str]
     num_tokens: int | None
+    uncertain: list[str]
 
 
 class TokenCounter:
@@ -80,7 +81,7 @@ def execute(run: Run) -> dict[str, Any]:
     rows = []
     for one in completions:
         num_tokens = tokens.count(one.text) if one.num_tokens is None else one.num_tokens
-        scored = score(one.text, one.labels, num_tokens)
+        scored = score(one.text, one.labels, num_tokens, one.uncertain)
         rows.append(
             {
                 "id": one.id,
@@ -128,13 +129,15 @@ def _completion(line: str, where: str) -> Completion:
     if not isinstance(values, dict) or not {"id", "completion", "labels"} <= values.keys():
         raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
     text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
+    uncertain = values.get("uncertain", [])
     if not isinstance(text, str):
         raise ChexReasonError(f'{where}: "completion" is no text')
-    if not isinstance(labels, list) or (unknown := [label for label in labels if label not in FINDINGS]):
-        raise ChexReasonError(f'{where}: "labels" is no list of findings ({unknown if labels else labels!r})')
+    for key, found in (("labels", labels), ("uncertain", uncertain)):
+        if not isinstance(found, list) or any(label not in FINDINGS for label in found):
+            raise ChexReasonError(f'{where}: "{key}" is no list of findings: {found!r}')
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
-    return Completion(values["id"], text, labels, num_tokens)
+    return Completion(values["id"], text, labels, num_tokens, uncertain)
 
 
 def label_frequencies(path: str | None) -> dict[str, float]:

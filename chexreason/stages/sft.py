@@ -137,7 +137,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
 
 
 def read_traces(run: Run) -> list[dict[str, Any]]:
-    """The traces of every teach run that is a parent (`traces`, `traces_<site>`) less what reviewers rejected, with their roots.
+    """The traces of every teach run that is a parent (`traces`, `traces_<site>`) less what reviewers rejected, with roots.
 
     Raises:
         ChexReasonError: one of them is of an image or a patient of a registered test set.

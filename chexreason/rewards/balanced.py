@@ -1,0 +1,59 @@
+"""A reward that minds transfer (not in the paper): equation 3 with every finding worth the same over the training set.
+
+    r = sum of w(l) over Y and Y^ / sum of w(l) over Y or Y^, less the length penalty of equation 3; 0 where t is not valid
+    w(l) = max(f(l), rarest) ** -power, f(l) being the share of training studies that carry finding l
+
+Jaccard similarity pays for a label in proportion to how often it occurs, so a policy gains most from the training site's
+common labels: its labelling habits. With power 1 every finding has the same total weight over the training set, as it has
+in macro-F1; with power 0 this is equation 3. Findings that the training labels call uncertain are left out of both sets:
+naming them is neither rewarded nor penalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from chexreason.completion import parse_strict
+from chexreason.rewards.scored import Scored, Scorer
+
+
+@dataclass(frozen=True)
+class BalancedReward:
+    """`power` and `rarest` shape the weights above; `min_tokens` and `length_penalty` are equation 3's."""
+
+    name: str
+    power: float
+    rarest: float
+    min_tokens: int
+    length_penalty: float
+
+    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
+        """Scores one completion at a time, by weights from the training set's label frequencies."""
+        return BalancedScorer(self, grammar, dict(frequencies))
+
+
+@dataclass
+class BalancedScorer:
+    """The balanced reward for one grammar and one training set's label frequencies."""
+
+    reward: BalancedReward
+    grammar: str
+    frequencies: dict[str, float]
+    memory: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
+        answer = parse_strict(completion, self.grammar)
+        truth, predicted = set(labels) - set(uncertain), set(answer.labels) - set(uncertain)
+        union = self._weight(truth | predicted)
+        match = self._weight(truth & predicted) / union if union else 1.0
+        short = answer.well_formed and num_tokens < self.reward.min_tokens
+        parts = {
+            "weighted_jaccard": match if answer.well_formed else 0.0,
+            "length": -self.reward.length_penalty if short else 0.0,
+        }
+        return Scored(sum(parts.values()), parts, answer)
+
+    def _weight(self, findings: Collection[str]) -> float:
+        settings = self.reward
+        return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in findings)

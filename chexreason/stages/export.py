@@ -1,0 +1,164 @@
+"""A trained checkpoint in the layout that the hub and vLLM expect: weights, processor and a model card.
+
+Leaves `export/`: a merged model (merged in float32, then rounded once to the model's own precision) or the adapter alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chexreason.runs import Run, complete_runs, read_json, read_manifest, write_json, write_text
+
+EXPORT = "export"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which checkpoint, and in which form."""
+
+    name: str
+    checkpoint: str
+    trained: dict[str, str]
+    parents: dict[str, str]
+    merged: bool
+    output: str | None
+
+
+USES = ("model", "prompt")
+TORCH = True
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Write `export/` (and `stage.output`); returns its files and their size."""
+    import torch
+
+    from chexreason.models.loading import load_adapter, load_model
+    from chexreason.models.processors import load_processor
+    from chexreason.models.training import adapter_folder
+
+    settings: Settings = run.settings
+    folder = run.folder / EXPORT
+    shutil.rmtree(folder, ignore_errors=True)
+    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint)
+    # A LoRA update is small beside the weight that it is added to: rounded to bfloat16, half of it may be lost.
+    model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)
+    if settings.merged:
+        model.merge_and_unload().to(getattr(torch, run.model.dtype)).save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
+    load_processor(run.model, padding_side="left").save_pretrained(folder)
+    for path in folder.glob("*.json"):
+        name_published_classes(path)
+    facts = provenance(run.parents["adapter"], settings.checkpoint)
+    write_text(folder / "README.md", card(run, facts))
+    if settings.output:
+        shutil.copytree(folder, settings.output, dirs_exist_ok=True)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    run.note(f"{sum(files.values()) / 2**20:.1f} MiB in {folder}")
+    return {"files": files, "checkpoint": run.parents["adapter"].name, **facts}
+
+
+def name_published_classes(path: Path) -> None:
+    """Let a saved processor name the class that others have, not our subclass of it (which leaves its video half out)."""
+    values = read_json(path)
+    if values.get("processor_class") == "QwenImageProcessor":
+        write_json(path, values | {"processor_class": "Qwen2_5_VLProcessor"})
+
+
+def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
+    """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated."""
+    ancestors, waiting = {}, [trained.name]
+    while waiting:
+        name = waiting.pop()
+        manifest = read_manifest(trained.parent / name)
+        if name not in ancestors and manifest:
+            ancestors[name] = manifest
+            waiting += manifest["parents"].values()
+    evaluated = [
+        manifest
+        for _, manifest in complete_runs(trained.parent)
+        if manifest["stage"] == "evaluate"
+        and manifest["parents"].get("adapter") == trained.name
+        and manifest["config"]["stage"]["checkpoint"] == checkpoint
+    ]
+    return {
+        "runs": {name: manifest["stage"] for name, manifest in ancestors.items()},
+        "data_cards": {
+            name: manifest["outputs"].get("card.json")
+            for name, manifest in ancestors.items()
+            if manifest["stage"] in ("curate", "teach")
+        },
+        "metrics": {
+            manifest["config"]["dataset"]["name"]: {
+                "macro_f1": manifest["metrics"]["macro"]["f1"],
+                "micro_f1": manifest["metrics"]["micro"]["f1"],
+                "failure_rate": manifest["metrics"]["failure_rate"],
+                "records": manifest["metrics"]["records"],
+            }
+            for manifest in evaluated
+        },
+    }
+
+
+CARD = """---
+base_model: {base}
+library_name: {library}
+pipeline_tag: image-text-to-text
+tags: [chest-x-ray, research-only, chexreason]
+---
+
+# {base}, {checkpoint}: findings on chest radiographs with reasoning
+
+**Research only.** This is no medical device, and none of its outputs is a diagnosis.
+
+Trained with ChexReason: {how}. Its answers name findings among CheXpert's 14; ask it with the instruction that it was
+trained on and read its answer with ChexReason's parser (grammar `{grammar}`):
+
+```
+{instruction}
+```
+
+## Training data
+
+{cards}
+
+The digests are those of the data cards (`card.json`) that the training runs left; images and reports are under the data-use
+agreements of their sites and are not part of this export.
+
+## Evaluation
+
+{metrics}
+
+## Intended use and limits
+
+- For research on reasoning-trained vision-language models, on data whose agreements allow it. Not for patients.
+- Frontal radiographs (AP or PA). What is absent from an answer was not named: that is no statement of its absence.
+- A reward on one site's labels teaches that site's labelling habits: expect other numbers on other sites, and measure.
+- The reasoning is text that a model has learnt to write before its answer. It need not be why it answers so.
+- The licences of the base model and of the data hold for this export too.
+"""
+
+
+def card(run: Run, facts: dict[str, Any]) -> str:
+    """The model card, in Markdown with the hub's front matter."""
+    base = run.model.name if run.model.made_by or Path(run.model.weights).is_dir() else run.model.weights
+    stages = [stage for stage in ("sft", "grpo") if stage in facts["runs"].values()]
+    cards = [f"- `{name}`: sha256 `{digest}`" for name, digest in facts["data_cards"].items()]
+    head = ["| dataset | records | macro-F1 | micro-F1 | failures |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        f"| {name} | {found['records']} | {found['macro_f1']:.3f} | {found['micro_f1']:.3f} | {found['failure_rate']:.3f} |"
+        for name, found in facts["metrics"].items()
+    ]
+    return CARD.format(
+        base=base,
+        library="transformers" if run.settings.merged else "peft",
+        checkpoint=run.settings.checkpoint,
+        how=" and ".join(stages) + " on the language model's LoRA adapter, the vision encoder frozen",
+        grammar=run.prompt.grammar,
+        instruction=run.prompt.instruction.strip(),
+        cards="\n".join(cards) or "No data card was found beside the training run.",
+        metrics="\n".join([*head, *rows]) if rows else "No evaluation of this checkpoint was found beside the training run.",
+    )

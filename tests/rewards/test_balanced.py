@@ -1,0 +1,64 @@
+"""The balanced reward, and the page of worked examples of all three."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason.rewards.balanced import BalancedReward
+from chexreason.rewards.hard import HardReward
+from chexreason.rewards.scored import Scorer
+
+ROOT = Path(__file__).parents[2]
+FREQUENCIES = {"Support Devices": 0.5, "Edema": 0.25, "Fracture": 0.05}
+
+
+def scorer(**changes: Any) -> Scorer:
+    settings = {"power": 1.0, "rarest": 0.02, "min_tokens": 250, "length_penalty": 0.1} | changes
+    return BalancedReward(name="balanced", **settings).scorer("tags", FREQUENCIES)
+
+
+def wrote(*labels: str) -> str:
+    return f"<think>t</think><solution>{', '.join(labels)}</solution>"
+
+
+def test_a_rare_finding_weighs_as_much_as_its_rarity() -> None:
+    # 1 / 0.5 = 2, 1 / 0.25 = 4, 1 / 0.05 = 20.
+    assert scorer()(wrote("Edema"), ["Edema", "Fracture"], 300).reward == pytest.approx(4 / 24)
+    assert scorer()(wrote("Fracture"), ["Edema", "Fracture"], 300).reward == pytest.approx(20 / 24)
+    assert scorer()(wrote("Edema", "Support Devices"), ["Edema"], 300).reward == pytest.approx(4 / 6)
+
+
+def test_what_the_training_set_lacks_weighs_as_the_rarest() -> None:
+    assert scorer()(wrote("Edema", "Pneumonia"), ["Edema"], 300).reward == pytest.approx(4 / (4 + 50))
+
+
+@pytest.mark.parametrize("text", [wrote("Edema"), wrote("Edema", "Fracture"), wrote("No Finding"), "no blocks", wrote()])
+@pytest.mark.parametrize("tokens", [10, 300])
+def test_without_weights_it_is_equation_3(text: str, tokens: int) -> None:
+    hard = HardReward(name="hard", min_tokens=250, length_penalty=0.1).scorer("tags", {})
+    assert scorer(power=0.0)(text, ["Edema"], tokens).reward == pytest.approx(hard(text, ["Edema"], tokens).reward)
+
+
+def test_an_uncertain_finding_is_neither_rewarded_nor_penalised() -> None:
+    silent = scorer()(wrote("Edema"), ["Edema"], 300, uncertain=["Fracture"])
+    named = scorer()(wrote("Edema", "Fracture"), ["Edema"], 300, uncertain=["Fracture"])
+    assert silent.reward == named.reward == 1.0
+    assert scorer()(wrote("Edema", "Fracture"), ["Edema"], 300).reward < 1.0
+
+
+def test_parts_add_up() -> None:
+    scored = scorer()(wrote("Edema", "Fracture"), ["Edema"], 10)
+    assert scored.reward == pytest.approx(sum(scored.parts.values())) and scored.parts["length"] == -0.1
+
+
+def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "rewards.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    page = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60).stdout
+    assert page == (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
