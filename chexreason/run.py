@@ -133,7 +133,7 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     module = schema.stage_module(config.stage.name)
     plain = schema.as_dict(cfg)
     used = {name: plain[name] for name in module.USES}
-    if "steps" in plain["stage"]:
+    if "inherited" in plain["stage"]:
         _prepare_pipeline(plain["stage"], cfg, overrides)
     if "model" in used and config.model.made_by is None:
         from chexreason.models.weights import require_weights

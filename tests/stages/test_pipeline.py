@@ -27,7 +27,7 @@ class Launcher:
 
     def __call__(self, words: Sequence[str], inherited: Sequence[str]) -> Path:
         self.lines.append([*inherited, *words])
-        if "side" in words[-1]:
+        if "side" in words[0]:
             self.barrier.wait()
         if self.fails and self.fails in words:
             raise ChexReasonError(f"{self.fails} broke")
