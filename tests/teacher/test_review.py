@@ -148,14 +148,14 @@ def test_verdicts_are_read_back_reported_and_honoured(taught: Path, capsys: pyte
 def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None:
     made = review(taught)
     files = [
-        fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
+        fill(made, {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
         fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "reject"}, 2: {"verdict": "reject"}}, "Dr B"),
     ]
     read = review(taught, "review-2", filled=files)
     (pair,) = read_json(read / "review.json")["between_readers"]
-    assert pair["readers"] == ["Dr A", "Dr B"] and pair["same"] == pytest.approx(2 / 3) and pair["kappa"] == pytest.approx(0.4)
+    assert pair["readers"] == ["Dr A", "Dr B"] and pair["same"] == pytest.approx(1 / 3) and pair["kappa"] == pytest.approx(-0.5)
     decided = {row["path"]: row["verdict"] for row in read_lines(read / VERDICTS)}
-    assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["accept", "reject", "reject"]
+    assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
 
 
 def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
