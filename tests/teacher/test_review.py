@@ -13,6 +13,7 @@ from chexreason.config import as_dict, compose
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
+from chexreason.run import plan_run
 from chexreason.runs import Run, read_json, write_json, write_text
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
@@ -290,3 +291,20 @@ def test_a_pack_filled_by_keyboard_in_a_browser_saved_and_read_back(taught: Path
     kept = {trace["path"]: trace["completion"] for trace in read_traces(taught, str(read / VERDICTS))[0]}
     assert cases[2]["path"] not in kept and len(kept) == STUDIES - 1
     assert "The reader's own words: the left base is dense <b>indeed</b>." in kept[cases[1]["path"]]
+
+
+def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    files = [tmp_path / name / "saved.json" for name in ("a", "b")]
+    made_from = {
+        "sft": [f"stage.reviewed={files[0]}", "model.made_by=null", f"model.weights={tmp_path}"],
+        "review": [f"stage.filled=[{files[0]},{files[1]}]"],
+    }
+    for stage, words in made_from.items():
+        line = [f"stage={stage}", "~stage.parents.traces", f"runs={tmp_path}", *words]
+        folders = set()
+        for content in ("one", "two", "three"):
+            write_text(files[0], content if stage == "sft" else "same")
+            write_text(files[1], content)
+            folders.add(plan_run(compose(line), line).folder.name)
+        assert len(folders) == 3, stage
