@@ -115,10 +115,10 @@ class Classroom:
         """One attempt; a reply without text where the service gave none to all its retries."""
         for retry in range(self.teacher.retries + 1):
             self.pace.wait()
+            self._unless_stopped()
             number = self.ledger.open(study.path, attempt, self.teacher.at_most)
             try:
-                if self.stopped.is_set():
-                    raise ChexReasonError("stopped")
+                self._unless_stopped()  # while it waited for room in the budget
                 reply = self.teacher.write(study, self.prompt, self.root, self.seed, attempt)
             except Unanswered as reason:
                 self.ledger.close(number, study.path, Reply(None, cost=self.teacher.at_most * reason.billed), counts=False)
@@ -137,6 +137,10 @@ class Classroom:
                 f"{self.teacher.retries + 1} tries.\n  Every reply so far is kept: the same command goes on from there."
             )
         return Reply(None)
+
+    def _unless_stopped(self) -> None:
+        if self.stopped.is_set():
+            raise ChexReasonError("stopped, because another request failed")
 
     def _pause(self, reason: Unanswered, retry: int) -> None:
         """Exponential backoff with jitter, or what the server asked for, which then holds for all threads."""

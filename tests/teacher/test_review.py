@@ -13,6 +13,7 @@ from chexreason.config import as_dict, compose
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
+from chexreason.run import plan_run
 from chexreason.runs import Run, read_json, write_json, write_text
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
@@ -148,14 +149,14 @@ def test_verdicts_are_read_back_reported_and_honoured(taught: Path, capsys: pyte
 def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None:
     made = review(taught)
     files = [
-        fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
+        fill(made, {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
         fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "reject"}, 2: {"verdict": "reject"}}, "Dr B"),
     ]
     read = review(taught, "review-2", filled=files)
     (pair,) = read_json(read / "review.json")["between_readers"]
-    assert pair["readers"] == ["Dr A", "Dr B"] and pair["same"] == pytest.approx(2 / 3) and pair["kappa"] == pytest.approx(0.4)
+    assert pair["readers"] == ["Dr A", "Dr B"] and pair["same"] == pytest.approx(1 / 3) and pair["kappa"] == pytest.approx(-0.5)
     decided = {row["path"]: row["verdict"] for row in read_lines(read / VERDICTS)}
-    assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["accept", "reject", "reject"]
+    assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
 
 
 def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
@@ -290,3 +291,20 @@ def test_a_pack_filled_by_keyboard_in_a_browser_saved_and_read_back(taught: Path
     kept = {trace["path"]: trace["completion"] for trace in read_traces(taught, str(read / VERDICTS))[0]}
     assert cases[2]["path"] not in kept and len(kept) == STUDIES - 1
     assert "The reader's own words: the left base is dense <b>indeed</b>." in kept[cases[1]["path"]]
+
+
+def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    files = [tmp_path / name / "saved.json" for name in ("a", "b")]
+    made_from = {
+        "sft": [f"stage.reviewed={files[0]}", "model.made_by=null", f"model.weights={tmp_path}"],
+        "review": [f"stage.filled=[{files[0]},{files[1]}]"],
+    }
+    for stage, words in made_from.items():
+        line = [f"stage={stage}", "~stage.parents.traces", f"runs={tmp_path}", *words]
+        folders = set()
+        for content in ("one", "two", "three"):
+            write_text(files[0], content if stage == "sft" else "same")
+            write_text(files[1], content)
+            folders.add(plan_run(compose(line), line).folder.name)
+        assert len(folders) == 3, stage
