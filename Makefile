@@ -6,10 +6,14 @@ PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 LABELS := torchxrayvision pydicom-data
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test check lint types format wheel clean
+WORLD ?= phantom
+PAPER := table1 table2 table3 table4 table5 table6 figure1 figure2 figure3 paper
+
+.PHONY: help install install-dev demo claims test check lint types format wheel clean $(PAPER)
 
 help:  ## Show these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
+	@echo "table1 ... table6, figure1 ... figure3: one of them; WORLD=clinical: on real data, with real weights"
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
@@ -27,6 +31,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: install  ## The whole study on the phantom world: no download, two cores, minutes
 	$(RUN)
+
+paper: ## Every table and figure of the paper, doing only what is missing
+
+$(PAPER): install
+	$(RUN) experiment=$@ world=$(WORLD)
+
+claims: install  ## Which of the paper's claims hold for the runs at hand
+	$(RUN) stage=report stage.show=[claims]
 
 test: install-dev  ## Run the tests
 	$(VENV)/bin/python -m pytest

@@ -296,6 +296,7 @@ def perform(folder: Path) -> int:
         "status": "running",
         "started": started.isoformat(timespec="seconds"),
         "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
+        "experiment": order["tracker"]["group"],
         "parents": {role: Path(path).name for role, path in order["parents"].items()},
         "inputs": order["inputs"],
         "command": order["command"],
