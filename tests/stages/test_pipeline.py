@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from chexreason.config import compose, expand
+from chexreason.config import CONF, compose, expand
 from chexreason.errors import ChexReasonError
 from chexreason.run import _inherited, _root, missing_runs, plan_run
 from chexreason.runs import Run
@@ -112,10 +113,10 @@ def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("world", ["phantom", "clinical"])
-@pytest.mark.parametrize("experiment", ["demo", "paper", *(f"table{n}" for n in range(1, 7)), "figure1", "figure2", "figure3"])
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_line_of_every_experiment_composes(experiment: str, world: str, tmp_path: Path) -> None:
     words = [f"experiment={experiment}", f"world={world}", f"runs={tmp_path}"]
     stage = plan_run(compose(words), words).order["stage"]
     assert f"world={world}" in stage["inherited"] and "make_missing=true" in stage["inherited"]
     for line in {line for lines in stage["steps"].values() for line in lines}:
-        compose([*stage["inherited"], *line.split()])
+        compose([*stage["inherited"], *shlex.split(line)])
