@@ -20,13 +20,14 @@ from chexreason.runs import Run, complete_runs
 class Settings:
     """`steps`: override lines by the step's name; steps come in order, `at_once` lines of one step run side by side.
 
-    `inherited`: overrides that each line gets where it does not say otherwise. `report`: the last line.
+    `independent`: no line stands on another, so all are one step, and one that fails leaves the others be. `inherited`:
+    overrides that each line gets where it does not say otherwise. `report`: the last line.
     """
 
     name: str
     inherited: list[str]
     at_once: int
-    keep_going: bool
+    independent: bool
     steps: dict[str, list[str]]
     report: str
 
@@ -46,24 +47,26 @@ def execute(run: Run) -> dict[str, Any]:
     """Say what is to be done, execute the steps in order, report; complete runs are reused.
 
     Raises:
-        ChexReasonError: a line failed: at once, or, where `keep_going`, after the others and the report.
+        ChexReasonError: a line failed: after its step or, where lines are independent, after the others and the report.
     """
     settings: Settings = run.settings
     run.note(plan(run))
     finished: dict[str, Path] = {}
     failed: dict[str, str] = {}
-    total = sum(map(len, settings.steps.values()))
-    for number, (name, lines) in enumerate(settings.steps.items(), start=1):
+    steps = settings.steps
+    if settings.independent:
+        steps = {run.folder.name: list(dict.fromkeys(line for lines in steps.values() for line in lines))}
+    for number, (name, lines) in enumerate(steps.items(), start=1):
         clock = time.perf_counter()
-        run.note(f"step {number}/{len(settings.steps)}, {name}: {len(lines)} of {total} lines")
+        run.note(f"step {number}/{len(steps)}, {name}: {len(lines)} lines")
         for line, outcome in zip(lines, _side_by_side(run, lines), strict=True):
             if isinstance(outcome, Path):
                 finished[line] = outcome
             else:
                 failed[line] = str(outcome)
-        if failed and not settings.keep_going:
+        if failed and not settings.independent:
             raise ChexReasonError(_complaint(failed))
-        run.note(f"step {number}/{len(settings.steps)}, {name}: {time.perf_counter() - clock:.0f} s")
+        run.note(f"step {number}/{len(steps)}, {name}: {time.perf_counter() - clock:.0f} s")
     folders = ",".join(dict.fromkeys(str(folder) for folder in finished.values()))
     finished["report"] = _launch(run, settings.report.replace(RUNS, f"[{folders}]"))
     if failed:
@@ -102,12 +105,16 @@ def _side_by_side(run: Run, lines: Sequence[str]) -> list[Path | Exception]:
     if at_once > 1 and before is None:  # small models use one core better than two: share the cores out
         os.environ[THREADS] = str(max(1, (os.cpu_count() or 1) // at_once))
 
+    ended: list[str] = []
+
     def attempt(line: str) -> Path | Exception:
         try:
-            return _launch(run, line)
+            outcome: Path | Exception = _launch(run, line)
         except Exception as error:
-            run.note(f"failed: {line}")
-            return error
+            outcome = error
+        ended.append(line)
+        run.note(f"{len(ended)}/{len(lines)} {'failed' if isinstance(outcome, Exception) else 'done'}: {line}")
+        return outcome
 
     try:
         with ThreadPoolExecutor(max(1, at_once)) as pool:

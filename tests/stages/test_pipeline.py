@@ -41,9 +41,9 @@ def study(
     steps: dict[str, list[str]],
     at_once: int = 2,
     inherited: tuple[str, ...] = (),
-    keep_going: bool = False,
+    independent: bool = False,
 ) -> Run:
-    settings = pipeline.Settings("pipeline", list(inherited), at_once, keep_going, steps, REPORT)
+    settings = pipeline.Settings("pipeline", list(inherited), at_once, independent, steps, REPORT)
     return Run(settings=settings, folder=tmp_path / "pipeline", launch=launcher, ahead=lambda line, _: {line[0]: line[0]})
 
 
@@ -76,11 +76,12 @@ def test_a_failing_line_lets_its_neighbours_end_and_stops_what_comes_after(tmp_p
     assert sorted(launcher.lines) == [["stage=b"], ["stage=c"]]
 
 
-def test_a_sweep_goes_on_past_a_failure_reports_the_rest_and_still_fails(tmp_path: Path) -> None:
+def test_independent_lines_go_on_past_a_failure_and_the_rest_is_reported(tmp_path: Path) -> None:
     launcher = Launcher(fails="stage=b")
     with pytest.raises(ChexReasonError, match="1 lines failed"):
-        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, keep_going=True))
-    assert launcher.lines[-2:] == [["stage=d"], ["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, independent=True))
+    assert sorted(launcher.lines[:3]) == [["stage=b"], ["stage=c"], ["stage=d"]]
+    assert launcher.lines[3:] == [["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
 
 
 def test_every_line_gets_what_the_command_line_said(tmp_path: Path) -> None:
