@@ -7,7 +7,9 @@ else: a stage by `Settings` in chexreason/stages/<name>.py, a reward, a site or 
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import importlib
 import itertools
 import re
@@ -201,10 +203,15 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
     with _COMPOSING, readable_errors(overrides):
-        if GlobalHydra.instance().is_initialized():
-            return hydra_compose("config", list(overrides))
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra_compose("config", list(overrides))
+        return copy.deepcopy(_composed(tuple(overrides)))
+
+
+@functools.lru_cache(maxsize=1024)  # an experiment's lines stand on the same runs again and again
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():
+        return hydra_compose("config", list(overrides))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("config", list(overrides))
 
 
 @contextmanager

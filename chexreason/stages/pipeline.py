@@ -79,12 +79,9 @@ def plan(run: Run) -> str:
     assert run.ahead is not None
     settings: Settings = run.settings
     lines = [line for lines in settings.steps.values() for line in lines]
-    ahead: dict[str, str] = {}
-    reused = 0
-    for line in lines:
-        missing = run.ahead(shlex.split(line), settings.inherited)
-        ahead |= missing
-        reused += not missing
+    missing = run.ahead([shlex.split(line) for line in lines], settings.inherited)
+    ahead = {recipe: stage for found in missing for recipe, stage in found.items()}
+    reused = sum(not found for found in missing)
     took: dict[str, list[float]] = defaultdict(list)
     for _, manifest in complete_runs(run.folder.parent):
         took[manifest["stage"]].append(manifest["wall_seconds"])

@@ -44,7 +44,12 @@ def study(
     independent: bool = False,
 ) -> Run:
     settings = pipeline.Settings("pipeline", list(inherited), at_once, independent, steps, REPORT)
-    return Run(settings=settings, folder=tmp_path / "pipeline", launch=launcher, ahead=lambda line, _: {line[0]: line[0]})
+    return Run(
+        settings=settings,
+        folder=tmp_path / "pipeline",
+        launch=launcher,
+        ahead=lambda lines, _: [{line[0]: line[0]} for line in lines],
+    )
 
 
 def test_steps_come_in_order_and_hand_their_folders_to_the_report(tmp_path: Path) -> None:
@@ -105,10 +110,10 @@ def test_a_line_with_commas_is_the_lines_of_its_sweep() -> None:
 
 def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) -> None:
     words = ["stage=evaluate", "stage.checkpoint=sft", "dataset=phantom_validation", "make_missing=true", f"runs={tmp_path}"]
-    first = missing_runs(compose(words), words)[1]
+    first = missing_runs(compose(words), words, {})[1]
     assert sorted(first.values()) == ["curate", "evaluate", "phantom", "sft", "standin", "teach"]
     other = [word.replace("phantom_validation", "phantom_nih") for word in words]
-    both = first | missing_runs(compose(other), other)[1]
+    both = first | missing_runs(compose(other), other, {})[1]
     assert sorted(both.values()) == ["curate", "evaluate", "evaluate", "phantom", "sft", "standin", "teach"]
     assert not any(tmp_path.iterdir()), "to plan is not to make"
 
