@@ -4,12 +4,13 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python -m chexreason.run
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 LABELS := torchxrayvision pydicom-data
+WORLD  ?= phantom
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test check lint types format wheel clean
+.PHONY: help install install-dev demo table1 table2 table3 table4 table5 table6 figure1 figure2 figure3 paper claims test check lint types format wheel clean
 
 help:  ## Show these targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9 -]+):.*## /\1\t/' | expand -t 14
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
@@ -27,6 +28,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: install  ## The whole study on the phantom world: no download, two cores, minutes
 	$(RUN)
+
+# Each says what it will make and how long that may take, makes what is missing, and ends with a report on its runs.
+# WORLD=clinical takes the real models and data sets instead; MORE passes further overrides, such as MORE=stage.plan_only=true
+table1 table2 table3 table4 table5 table6 figure1 figure2 figure3: install  ## One table or figure of the paper
+	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
+
+paper: install  ## All of them, and one report on all runs
+	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
+
+claims: install  ## The paper's claims, checked on the runs at hand and on the paper's own numbers
+	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
 
 test: install-dev  ## Run the tests
 	$(VENV)/bin/python -m pytest
