@@ -4,13 +4,16 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python -m chexreason.run
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 LABELS := torchxrayvision pydicom-data
-WORLD  ?= phantom
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo table1 table2 table3 table4 table5 table6 figure1 figure2 figure3 paper claims test check lint types format wheel clean
+WORLD ?= phantom
+PAPER := table1 table2 table3 table4 table5 table6 figure1 figure2 figure3 paper
+
+.PHONY: help install install-dev demo claims test check lint types format wheel clean $(PAPER)
 
 help:  ## Show these targets
-	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9 -]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
+	@echo "table1 ... table6, figure1 ... figure3: one of them; WORLD=clinical: on real data, with real weights"
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
@@ -29,16 +32,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: install  ## The whole study on the phantom world: no download, two cores, minutes
 	$(RUN)
 
-# Each says what it will make and how long that may take, makes what is missing, and ends with a report on its runs.
-# WORLD=clinical takes the real models and data sets instead; MORE passes further overrides, such as MORE=stage.plan_only=true
-table1 table2 table3 table4 table5 table6 figure1 figure2 figure3: install  ## One table or figure of the paper
+paper: ## Every table and figure of the paper, doing only what is missing
+
+$(PAPER): install
 	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
 
-paper: install  ## All of them, and one report on all runs
-	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
-
-claims: install  ## The paper's claims, checked on the runs at hand and on the paper's own numbers
-	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
+claims: install  ## Which of the paper's claims hold for the runs at hand
+	$(RUN) stage=report stage.show=[claims]
 
 test: install-dev  ## Run the tests
 	$(VENV)/bin/python -m pytest

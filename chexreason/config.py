@@ -78,6 +78,7 @@ class World:
     chexpert: str
     nih: str
     teacher: str
+    second_site: int
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,15 @@ def execute(cfg: DictConfig, overrides: Sequence[str]) -> Path:
         ChexReasonError: a wrong key, a missing parent run, or a failed run.
     """
     plan = plan_run(cfg, overrides)
-    plan.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(plan.folder / ".lock")
     try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         print(f"[{plan.config.stage.name}] another process has {plan.folder}; waiting", file=sys.stderr, flush=True)
         lock.acquire()
+    except OSError as error:
+        raise ChexReasonError(f"runs={cfg.runs}: {plan.folder} cannot be written ({error}): set runs=FOLDER") from None
     with lock:
         _execute(plan)
     # What a person waits for at the end, whether it was made now or before.
@@ -294,6 +296,7 @@ def perform(folder: Path) -> int:
         "status": "running",
         "started": started.isoformat(timespec="seconds"),
         "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
+        "experiment": order["tracker"]["group"],
         "parents": {role: Path(path).name for role, path in order["parents"].items()},
         "inputs": order["inputs"],
         "command": order["command"],

@@ -121,3 +121,9 @@ def test_folder_digest_follows_content_and_names(tmp_path: Path) -> None:
     second = runs.path_digest(folder)
     (folder / "a").rename(folder / "b")
     assert len({first, second, runs.path_digest(folder)}) == 3
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: Path) -> None:
+    words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
+    with pytest.raises(ChexReasonError, match="runs=.*cannot be written.*set runs=FOLDER"):
+        perform(words)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FRONTAL = ("AP", "PA")
+DELIVERED = ("card.json", "summary.json", "answers.json")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
 SUPPORT = "Support Devices"
 ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"
@@ -269,7 +270,7 @@ def deliver(folder: Path, output: Path) -> None:
 
     output.mkdir(parents=True, exist_ok=True)
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".csv", ".md", ".png") or file.name in ("card.json", "summary.json"):
+        if file.suffix in (".csv", ".md", ".png", ".txt") and file.name != "error.txt" or file.name in DELIVERED:
             partial = output / f"{file.name}.partial"
             shutil.copyfile(file, partial)
             os.replace(partial, output / file.name)

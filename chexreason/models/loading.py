@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs import read_json, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -34,8 +35,6 @@ def load_model(model: Model) -> PreTrainedModel:
         raise ChexReasonError(
             f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
         )
-    if Path(model.weights).is_dir():
-        loaded.name_or_path = model.name  # an adapter says what it belongs to, not where that lay
     return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -54,6 +53,18 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
 
     adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
     return only_language_model_trains(adapted) if trainable else adapted.eval()
+
+
+def save_adapter(adapted: PeftModel, folder: Path, model: Model) -> None:
+    """The adapter that trains, saved in `folder`; it says what model it belongs to, and not where that lay."""
+    adapted.save_pretrained(folder, selected_adapters=["default"])
+    config = folder / "adapter_config.json"
+    write_json(config, read_json(config) | {"base_model_name_or_path": public_name(model)})
+
+
+def public_name(model: Model) -> str:
+    """A model's hub id or, where its weights are a local folder, its name."""
+    return model.name if Path(model.weights).is_dir() else model.weights
 
 
 def only_language_model_trains(model: PeftModel) -> PeftModel:

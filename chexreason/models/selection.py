@@ -55,11 +55,13 @@ class BestAdapter(TrainerCallback):
         self,
         folder: Path,
         watch: CollapseWatch,
+        save: Callable[[Any, Path], None],
         validate: Callable[[Any], dict[str, float]] | None,
         log: Callable[[dict[str, float], int], None],
         patience: int | None,
     ):
-        self.folder, self.watch, self.validate, self.log, self.patience = folder, watch, validate, log, patience
+        self.folder, self.watch, self.save, self.validate = folder, watch, save, validate
+        self.log, self.patience = log, patience
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if not (self.validate and control.should_save):
@@ -78,7 +80,7 @@ class BestAdapter(TrainerCallback):
             return
         partial = self.folder / f"{BEST}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(partial, selected_adapters=["default"])
+        self.save(model, partial)
         write_json(partial / CHOICE, {"step": state.global_step, "by": self._by, "score": score})
         shutil.rmtree(self.folder / BEST, ignore_errors=True)
         partial.rename(self.folder / BEST)

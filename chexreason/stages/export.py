@@ -35,7 +35,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Write `export/` (and `stage.output`); returns its files and their size."""
     import torch
 
-    from chexreason.models.loading import load_adapter, load_model
+    from chexreason.models.loading import load_adapter, load_model, public_name, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.models.training import adapter_folder
 
@@ -48,12 +48,12 @@ def execute(run: Run) -> dict[str, Any]:
     if settings.merged:
         model.merge_and_unload().to(getattr(torch, run.model.dtype)).save_pretrained(folder)
     else:
-        model.save_pretrained(folder)
+        save_adapter(model, folder, run.model)
     load_processor(run.model, padding_side="left").save_pretrained(folder)
     for path in folder.glob("*.json"):
         name_published_classes(path)
     facts = provenance(run.parents["adapter"], settings.checkpoint)
-    write_text(folder / "README.md", card(run, facts))
+    write_text(folder / "README.md", card(run, public_name(run.model), facts))
     if settings.output:
         shutil.copytree(folder, settings.output, dirs_exist_ok=True)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
@@ -142,9 +142,8 @@ agreements of their sites and are not part of this export.
 """
 
 
-def card(run: Run, facts: dict[str, Any]) -> str:
+def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
-    base = run.model.name if run.model.made_by or Path(run.model.weights).is_dir() else run.model.weights
     stages = [stage for stage in ("sft", "grpo") if stage in facts["runs"].values()]
     cards = [f"- `{name}`: sha256 `{digest}`" for name, digest in facts["data_cards"].items()]
     head = ["| dataset | records | macro-F1 | micro-F1 | failures |", "| --- | --- | --- | --- | --- |"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
     from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
-    from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
+    from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model, save_adapter
     from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
     from chexreason.models.rollouts import RewardFunction, RolloutTrainer
@@ -90,6 +91,7 @@ def execute(run: Run) -> dict[str, Any]:
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
+    save = partial(save_adapter, model=run.model)
     validate = None
     if "validation" in run.parents:
         limit, batch_size = settings.selection.limit, settings.selection.batch_size
@@ -106,14 +108,14 @@ def execute(run: Run) -> dict[str, Any]:
             callbacks=[
                 RunLog(log),
                 watch,
-                BestAdapter(run.folder, watch, validate, log, settings.selection.patience),
+                BestAdapter(run.folder, watch, save, validate, log, settings.selection.patience),
                 Checkpoints(score.score.memory),
             ],
             epochs_before=epochs_before(checkpoint),
         )
         quiet_progress(trainer)
         train(trainer, checkpoint)
-        model.save_pretrained(run.folder / ADAPTER, selected_adapters=["default"])
+        save_adapter(model, run.folder / ADAPTER, run.model)
         if not (run.folder / BEST).exists():  # collapsed before its first checkpoint: nothing is better than the start
             shutil.copytree(start, run.folder / BEST)
 

@@ -21,14 +21,15 @@ from chexreason.runs import Run, complete_runs
 class Settings:
     """`steps`: override lines by the step's name; steps come in order, `at_once` lines of one step run side by side.
 
-    `inherited`: overrides that each line gets where it does not say otherwise. `report`: the last line. `plan_only` says
-    what would be done, and does nothing.
+    `independent`: no line stands on another, so all are one step, and one that fails leaves the others be. `inherited`:
+    overrides that each line gets where it does not say otherwise. `report`: the last line. `plan_only` says what would be
+    done, and does nothing.
     """
 
     name: str
     inherited: list[str]
     at_once: int
-    keep_going: bool
+    independent: bool
     steps: dict[str, list[str]]
     report: str
     plan_only: bool
@@ -49,7 +50,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Say what is to be done, execute the steps in order, report; complete runs are reused.
 
     Raises:
-        ChexReasonError: a line failed: at once, or, where `keep_going`, after the others and the report.
+        ChexReasonError: a line failed: after its step or, where lines are independent, after the others and the report.
     """
     settings: Settings = run.settings
     run.note(f"looking for what is there of {sum(map(len, settings.steps.values()))} lines")
@@ -59,14 +60,17 @@ def execute(run: Run) -> dict[str, Any]:
         return {"to_make": dict(Counter(work.to_make.values()))}
     finished: dict[str, Path] = {}
     failed: dict[str, str] = {}
-    for number, (name, lines) in enumerate(settings.steps.items(), start=1):
-        run.note(f"step {number}/{len(settings.steps)}, {name}: {len(lines)} of {len(work.ahead)} lines")
+    steps = settings.steps
+    if settings.independent:
+        steps = {run.folder.name: list(dict.fromkeys(line for lines in steps.values() for line in lines))}
+    for number, (name, lines) in enumerate(steps.items(), start=1):
+        run.note(f"step {number}/{len(steps)}, {name}: {len(lines)} lines")
         for line, outcome in zip(lines, _side_by_side(run, lines, work), strict=True):
             if isinstance(outcome, Path):
                 finished[line] = outcome
             else:
                 failed[line] = str(outcome)
-        if failed and not settings.keep_going:
+        if failed and not settings.independent:
             raise ChexReasonError(_complaint(failed))
     folders = ",".join(dict.fromkeys(str(folder) for folder in finished.values()))
     if finished:
@@ -128,7 +132,7 @@ def foresee(run: Run) -> Work:
         try:
             work.ahead[line] = run.ahead(shlex.split(line), settings.inherited)
         except ChexReasonError as error:
-            if not settings.keep_going:
+            if not settings.independent:
                 raise
             work.ahead[line], work.blocked[line] = {}, str(error).splitlines()[0]
     return work
@@ -143,13 +147,12 @@ def _side_by_side(run: Run, lines: Sequence[str], work: Work) -> list[Path | Exc
 
     def attempt(line: str) -> Path | Exception:
         try:
-            return _launch(run, line)
+            outcome: Path | Exception = _launch(run, line)
         except Exception as error:
-            run.note(f"failed: {line}")
-            return error
-        finally:
-            with lock:
-                run.note(work.after(line))
+            outcome = error
+        with lock:
+            run.note(f"{'failed' if isinstance(outcome, Exception) else 'done'}: {line}; {work.after(line)}")
+        return outcome
 
     try:
         with ThreadPoolExecutor(max(1, at_once)) as pool:

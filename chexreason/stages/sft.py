@@ -60,7 +60,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     from chexreason.data.cache import image_reader
     from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
-    from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model
+    from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
     from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
     from chexreason.models.training import ADAPTER, RunLog, quiet_progress, with_images
@@ -86,7 +86,7 @@ def execute(run: Run) -> dict[str, Any]:
         )
         quiet_progress(trainer)
         train(trainer, last_checkpoint(run.folder))
-        model.save_pretrained(run.folder / ADAPTER)
+        save_adapter(model, run.folder / ADAPTER, run.model)
 
     if frozen_digest(model) != digests["frozen"]:
         raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")

@@ -15,7 +15,9 @@ from chexreason.models.loading import (
     load_adapter,
     load_model,
     only_language_model_trains,
+    save_adapter,
 )
+from chexreason.runs import read_json
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
@@ -67,3 +69,11 @@ def test_a_wrong_family_is_named(checkpoint: Model) -> None:
 
     with pytest.raises(ChexReasonError, match=f"holds a {checkpoint.family}"):
         load_model(replace(checkpoint, family="llava"))
+
+
+def test_an_adapter_says_what_it_belongs_to_and_not_where_that_lay(checkpoint: Model, tmp_path) -> None:
+    save_adapter(add_lora(load_model(checkpoint), seed=0, **LORA), tmp_path, checkpoint)
+    assert read_json(tmp_path / "adapter_config.json")["base_model_name_or_path"] == checkpoint.name
+    assert adapter_digest(load_adapter(load_model(checkpoint), tmp_path)) == adapter_digest(
+        add_lora(load_model(checkpoint), seed=0, **LORA)
+    )

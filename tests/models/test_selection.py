@@ -12,14 +12,10 @@ from chexreason.models.selection import BEST, MACRO_F1, BestAdapter, CollapseWat
 from tests.models.test_collapse import HEALTHY, SETTINGS
 
 
-class Model:
-    """Saves which step it is at."""
-
-    step = 0
-
-    def save_pretrained(self, folder: Path, selected_adapters: list[str]) -> None:
-        folder.mkdir()
-        (folder / "step").write_text(str(self.step))
+def save(model: Any, folder: Path) -> None:
+    """Which step the model is at."""
+    folder.mkdir()
+    (folder / "step").write_text(str(model.step))
 
 
 def course(folder: Path, scores: list[float], rewards: list[float] | None = None, **options: Any) -> tuple[int, str | None]:
@@ -28,10 +24,10 @@ def course(folder: Path, scores: list[float], rewards: list[float] | None = None
     notes: list[str] = []
     watch = CollapseWatch(SETTINGS.collapse, notes.append)
     validate = (lambda model: {MACRO_F1: next(remaining)}) if rewards is None else None
-    best = BestAdapter(folder, watch, validate, lambda values, step: None, options.get("patience"))
+    best = BestAdapter(folder, watch, save, validate, lambda values, step: None, options.get("patience"))
     state = SimpleNamespace(log_history=[{"step": 0, **HEALTHY}] * 10, global_step=0)
     control = SimpleNamespace(should_save=True, should_training_stop=False)
-    args, model = SimpleNamespace(save_steps=10), Model()
+    args, model = SimpleNamespace(save_steps=10), SimpleNamespace(step=0)
     for number in range(len(scores)):
         state.global_step = model.step = 10 * (number + 1)
         entry = {"step": state.global_step, **HEALTHY, **options.get("signs", {}).get(number, {})}

@@ -26,7 +26,7 @@ QUICK = [
     "stage.gradient_checkpointing=false",
     "stage.logging_steps=1",
 ]
-SFT = [*QUICK, "stage=sft", "stage.epochs=3", "stage.held_out=0.34", "stage.save_steps=3", "stage.logging_steps=3"]
+SFT = [*QUICK, "stage=sft", "stage.epochs=3", "stage.held_out=0.34", "stage.save_steps=3", "stage.logging_steps=2"]
 GRPO = [
     *QUICK,
     "stage=grpo",

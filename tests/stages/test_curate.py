@@ -51,8 +51,11 @@ def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_per
     # Positive labels only: what the sets call positive is what the real table calls 1, and nothing else.
     truth = pd.read_csv(real_table()).set_index("Path").loc[sets["sft"]["path"], list(FINDINGS)]
     assert ((truth == 1.0).astype(int).to_numpy() == sets["sft"][list(FINDINGS)].to_numpy()).all()
+    doubts = json.loads((folder / "uncertain.json").read_text())
+    unsure = {path: [finding for finding in FINDINGS if row[finding] == -1.0] for path, row in truth.iterrows()}
+    assert {path: doubts.get(path, []) for path in unsure} == unsure and any(unsure.values())
     card = json.loads((folder / "card.json").read_text())
-    assert card["shortfalls"] == [] and card["sizes"]["sft"] == 2000
+    assert card["shortfalls"] == [] and card["sizes"]["sft"] == 2000 and card["findings"] == list(FINDINGS)
 
 
 def table_of(tmp_path: Path, positives: list[list[str]]) -> Path:

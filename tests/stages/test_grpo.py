@@ -210,6 +210,13 @@ def test_validation_chooses_the_best_and_changes_nothing(order: Callable[..., Pa
     assert (folder / "adapter_best" / "adapter_model.safetensors").is_file()
 
 
+def test_studies_of_several_sites_are_learnt_from_together(order: Callable[..., Path], policy: Path, data: Path) -> None:
+    run = loaded(order("sites", *GRPO, "stage.limit=4", policy=policy, curated_other=data))
+    studies = grpo.read_studies(run)
+    assert len(studies) == 8 and studies[:4] == studies[4:], "the limit is each site's"
+    assert {study["root"] for study in studies} == {str(data)}
+
+
 def test_the_clinical_settings_are_the_papers() -> None:
     """DESIGN.md section 6, section 3.2.2 of the paper."""
     found = build(grpo.Settings, as_dict(compose(("stage=grpo", "model=medgemma")))["stage"], "stage")

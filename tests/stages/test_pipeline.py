@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chexreason import runs
-from chexreason.config import compose, expand
+from chexreason.config import CONF, compose, expand
 from chexreason.errors import ChexReasonError
 from chexreason.run import _inherited, _root, missing_runs, plan_run
 from chexreason.runs import Run
@@ -47,10 +48,10 @@ def study(
     steps: dict[str, list[str]],
     at_once: int = 2,
     inherited: tuple[str, ...] = (),
-    keep_going: bool = False,
+    independent: bool = False,
     plan_only: bool = False,
 ) -> Run:
-    settings = pipeline.Settings("pipeline", list(inherited), at_once, keep_going, steps, REPORT, plan_only)
+    settings = pipeline.Settings("pipeline", list(inherited), at_once, independent, steps, REPORT, plan_only)
     return Run(settings=settings, folder=tmp_path / "pipeline", launch=launcher, ahead=launcher.ahead)
 
 
@@ -83,11 +84,12 @@ def test_a_failing_line_lets_its_neighbours_end_and_stops_what_comes_after(tmp_p
     assert sorted(launcher.lines) == [["stage=b"], ["stage=c"]]
 
 
-def test_a_sweep_goes_on_past_a_failure_reports_the_rest_and_still_fails(tmp_path: Path) -> None:
+def test_independent_lines_go_on_past_a_failure_and_the_rest_is_reported(tmp_path: Path) -> None:
     launcher = Launcher(fails="stage=b")
     with pytest.raises(ChexReasonError, match="1 lines failed"):
-        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, keep_going=True))
-    assert launcher.lines[-2:] == [["stage=d"], ["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, independent=True))
+    assert sorted(launcher.lines[:3]) == [["stage=b"], ["stage=c"], ["stage=d"]]
+    assert launcher.lines[3:] == [["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
 
 
 def complete(tmp_path: Path, stage: str, seconds: float) -> None:
@@ -113,8 +115,10 @@ def test_progress_counts_lines_and_what_is_left(tmp_path: Path, capsys: pytest.C
         complete(tmp_path, stage, seconds)
     pipeline.execute(study(tmp_path, Launcher(), {"one": ["stage=a"], "two": ["stage=b"]}, at_once=1))
     said = [line for line in capsys.readouterr().err.splitlines() if "so far" in line]
-    assert said[0] == "[pipeline] 1 of 2 lines, 0 min so far; about 20 min to go, by earlier runs", "what both share is made"
-    assert said[1] == "[pipeline] 2 of 2 lines, 0 min so far"
+    assert said[0] == "[pipeline] done: stage=a; 1 of 2 lines, 0 min so far; about 20 min to go, by earlier runs", (
+        "what both share is made"
+    )
+    assert said[1] == "[pipeline] done: stage=b; 2 of 2 lines, 0 min so far"
 
 
 def test_a_line_that_cannot_run_is_said_in_the_plan_and_stops_no_other(
@@ -122,7 +126,7 @@ def test_a_line_that_cannot_run_is_said_in_the_plan_and_stops_no_other(
 ) -> None:
     launcher = Launcher(fails="stage=cannot")
     with pytest.raises(ChexReasonError, match="1 lines failed"):
-        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=cannot", "stage=d"]}, keep_going=True))
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=cannot", "stage=d"]}, independent=True))
     assert "cannot run: stage=cannot\n    stage=cannot: no weights\n" in capsys.readouterr().err
     assert launcher.lines[-1] == ["stage=report", "stage.runs=[runs/stage-d]"]
     with pytest.raises(ChexReasonError, match="no weights"):
@@ -159,10 +163,10 @@ def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("world", ["phantom", "clinical"])
-@pytest.mark.parametrize("experiment", ["demo", "paper", *(f"table{n}" for n in range(1, 7)), "figure1", "figure2", "figure3"])
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_line_of_every_experiment_composes(experiment: str, world: str, tmp_path: Path) -> None:
     words = [f"experiment={experiment}", f"world={world}", f"runs={tmp_path}"]
     stage = plan_run(compose(words), words).order["stage"]
     assert f"world={world}" in stage["inherited"] and "make_missing=true" in stage["inherited"]
     for line in {line for lines in stage["steps"].values() for line in lines}:
-        compose([*stage["inherited"], *line.split()])
+        compose([*stage["inherited"], *shlex.split(line)])

@@ -82,12 +82,15 @@ def test_what_was_left_half_written_is_not_resumed_from(order: Callable[..., Pat
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_a_run_that_was_over_when_it_was_killed_trains_no_further(order: Callable[..., Path]) -> None:
-    # Killed after its last checkpoint and before its result: early stopping must not be asked again.
-    folder = order("stopped", *SFT, "stage.epochs=6", "stage.patience=1", "stage.learning_rate=10")
+    folder = order("stopped", *SFT, "stage.epochs=6", "stage.patience=2", "stage.learning_rate=10")
     expected = execute(folder)
-    assert expected["best_step"] < expected["steps"] < 12, "stopped early, and not at its best"
+    assert expected["best_step"] == expected["steps"] - 4 and expected["steps"] < 12, "two epochs of patience, then the end"
+    # Killed after its last checkpoint and before its result: early stopping must not be asked again.
     shutil.rmtree(folder / "adapter")
     (folder / runs.MANIFEST).unlink()
+    assert execute(folder) == expected
+    # Killed within that checkpoint: one epoch of patience has been spent already.
+    (folder / "checkpoints" / f"checkpoint-{expected['steps']}" / WHOLE).unlink()
     assert execute(folder) == expected
 
 

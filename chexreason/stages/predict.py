@@ -1,0 +1,183 @@
+"""Reasoning and labels for images of one's own, as text, JSON and pictures. Research use only: no diagnosis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import Run, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WARNING = "Research use only: not a medical device, no output is a diagnosis."
+SUFFIXES = {".jpg", ".jpeg", ".png", ".dcm", ".dicom", ""}  # DICOM files often have no suffix
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which images, which checkpoint, and how often each image is answered."""
+
+    name: str
+    input: str | None
+    output: str | None
+    checkpoint: str
+    trained: dict[str, str | None]
+    parents: dict[str, str | None]
+    samples: int
+    temperature: float
+    top_p: float
+    max_completion_tokens: int
+    batch_size: int
+
+
+USES = ("model", "prompt")
+TORCH = True
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Answer every image that can be read; leaves answers.json, answers.txt and a picture per image.
+
+    Raises:
+        ChexReasonError: no input, or not one readable image in it.
+    """
+    from chexreason.data.cache import image_reader
+    from chexreason.data.images import ImageError
+    from chexreason.data.records import deliver
+
+    settings: Settings = run.settings
+    read = image_reader(run.folder.parent, run.model.image_size)
+    readable: list[Path] = []
+    refused: dict[str, str] = {}
+    for file in image_files(settings.input):
+        try:
+            read(file)
+            readable.append(file)
+        except ImageError as error:
+            refused[str(file)] = str(error)
+            run.note(f"left out: {error}")
+    if not readable:
+        raise ChexReasonError(f"stage.input={settings.input}: not one of {len(refused)} files is a readable image")
+    results = [describe(file, answered) for file, answered in zip(readable, answer(run, readable, read), strict=True)]
+    page = {
+        "notice": WARNING,
+        "model": run.model.name,
+        "checkpoint": settings.checkpoint,
+        "prompt": run.prompt.name,
+        "images": results,
+        "left_out": refused,
+    }
+    write_json(run.folder / "answers.json", page)
+    write_text(run.folder / "answers.txt", as_text(page))
+    for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
+        draw(run.folder / f"{number:04d}-{file.stem}.png", read(file), result, f"{run.model.name}, {settings.checkpoint}")
+    if settings.output:
+        deliver(run.folder, Path(settings.output))
+    return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
+
+
+def show(folder: Path) -> None:
+    """Print the answers and where the pictures are."""
+    print(as_text(read_json(folder / "answers.json")))
+    print(f"pictures and answers.json: {folder}", flush=True)
+
+
+def image_files(given: str | None) -> list[Path]:
+    """The image itself, or every file of a folder and its folders that may be one, in the order of their names."""
+    if not given:
+        raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
+    path = Path(given)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ChexReasonError(f"stage.input={given}: there is no such file or folder")
+    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ChexReasonError(f"stage.input={given}: no JPEG, PNG or DICOM file in this folder")
+    return found
+
+
+def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, Any]]]:
+    """`samples` pairs of completion and answer for each file."""
+    from tqdm import tqdm
+
+    from chexreason.models.generation import Generator, Sampling, answers
+    from chexreason.models.loading import load_adapter, load_model
+    from chexreason.models.processors import load_processor
+    from chexreason.models.training import adapter_folder
+
+    settings: Settings = run.settings
+    model = load_model(run.model).eval()
+    if "adapter" in run.parents:
+        model = load_adapter(model, adapter_folder(run.parents["adapter"], settings.checkpoint))
+    processor = load_processor(run.model, padding_side="left")
+    warm = settings.temperature if settings.samples > 1 else 0.0
+    drawn = []
+    for sample in tqdm(range(settings.samples), desc="predict", unit="answer"):
+        sampling = Sampling(warm, settings.top_p, 1000 * run.seed + sample)
+        generator = Generator(model, processor, run.prompt, settings.max_completion_tokens, sampling)
+        drawn.append(list(answers(generator, run.prompt.grammar, files, read, settings.batch_size)))
+    return [list(samples) for samples in zip(*drawn, strict=True)]
+
+
+def describe(file: Path, answered: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """One image's answer: the labels that more than half of its samples name, and the first sample that says just that."""
+    from chexreason.labels import in_order
+
+    counts = Counter(label for _, one in answered for label in one.labels)
+    labels = in_order([label for label, count in counts.items() if 2 * count > len(answered)])
+    same = [pair for pair in answered if not pair[1].failure and list(pair[1].labels) == labels]
+    completion, shown = (same or list(answered))[0]
+    return {
+        "file": str(file),
+        "labels": labels,
+        "failure": shown.failure if not labels else None,
+        "agreement": {label: counts[label] / len(answered) for label in in_order(list(counts))},
+        "reasoning": shown.thoughts,
+        "completions": [pair[0].text for pair in answered],
+    }
+
+
+def as_text(page: dict[str, Any]) -> str:
+    """The answers for the terminal."""
+    lines = [page["notice"], f"{page['model']}, {page['checkpoint']} checkpoint, prompt {page['prompt']}"]
+    for one in page["images"]:
+        lines += ["", one["file"], f"  {finding(one)}"]
+        lines += [f"  {line}" for line in one["reasoning"].strip().splitlines()]
+    if page["left_out"]:
+        lines += ["", "left out:", *(f"  {reason}" for reason in page["left_out"].values())]
+    return "\n".join(lines) + "\n"
+
+
+def finding(one: dict[str, Any]) -> str:
+    """The labels with their agreement, or why there are none."""
+    if one["failure"]:
+        return f"no readable answer ({one['failure']})"
+    several = len(one["completions"]) > 1
+    return (
+        ", ".join(f"{label} ({one['agreement'][label]:.0%})" if several else label for label in one["labels"]) or "none agreed"
+    )
+
+
+def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> None:
+    """The image with its answer beside it."""
+    import textwrap
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(image.convert("L"), cmap="gray")
+    left.set_axis_off()
+    right.set_axis_off()
+    body = [line for part in one["reasoning"].strip().splitlines() for line in textwrap.wrap(part, 62) or [""]]
+    if len(body) > 26:
+        body = [*body[:26], "... (the rest is in answers.json)"]
+    text = "\n".join([title, "", *textwrap.wrap(finding(one), 62), "", *body])
+    right.text(0, 1, text, va="top", fontsize=10, parse_math=False, transform=right.transAxes)
+    figure.text(0.5, 0.005, WARNING, ha="center", va="bottom", fontsize=8, color="#555555")
+    figure.savefig(path, dpi=110)
