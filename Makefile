@@ -35,7 +35,7 @@ demo: install  ## The whole study on the phantom world: no download, two cores, 
 paper: ## Every table and figure of the paper, doing only what is missing
 
 $(PAPER): install
-	$(RUN) experiment=$@ world=$(WORLD)
+	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
 
 claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report stage.show=[claims]

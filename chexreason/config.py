@@ -12,12 +12,14 @@ import difflib
 import functools
 import importlib
 import itertools
+import json
 import re
 import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -169,13 +171,18 @@ def every(name: str) -> list[Any]:
 def check(cfg: DictConfig) -> Config:
     """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
     plain = as_dict(cfg)
-    groups = {name: group(name, plain[name]) for name in ("stage", *GROUPS, "tracker", "world")}
+    groups = {name: _checked(name, json.dumps(plain[name])) for name in ("stage", *GROUPS, "tracker", "world")}
     rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
     kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool}
     for key, kind in (kinds | {"processes": int}).items():
         if not isinstance(rest[key], kind) or (kind is int and isinstance(rest[key], bool)):
             raise ChexReasonError(f"{key}={rest[key]!r}: a value of type {kind.__name__} is wanted")
     return Config(**groups, **rest)
+
+
+@lru_cache(maxsize=1024)
+def _checked(name: str, values: str) -> Any:
+    return group(name, json.loads(values))
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:
@@ -203,12 +210,12 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
     with _COMPOSING, readable_errors(overrides):
-        return copy.deepcopy(_composed(tuple(overrides)))
+        return copy.deepcopy(_composed(tuple(overrides), GlobalHydra.instance().is_initialized()))
 
 
-@functools.lru_cache(maxsize=1024)  # an experiment's lines stand on the same runs again and again
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    if GlobalHydra.instance().is_initialized():
+@lru_cache(maxsize=1024)  # the lines of an experiment stand on the same few runs, over and over
+def _composed(overrides: tuple[str, ...], inside_application: bool) -> DictConfig:
+    if inside_application:
         return hydra_compose("config", list(overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose("config", list(overrides))

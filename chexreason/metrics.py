@@ -110,7 +110,8 @@ def resampled(given: Answers, resamples: int = 10_000, seed: int = 0) -> Scores:
 def interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
     """Percentile interval over the first axis: the result's last axis is (low, high)."""
     tail = (1 - level) / 2
-    return np.moveaxis(np.quantile(values, [tail, 1 - tail], axis=0), 0, -1)
+    with np.errstate(invalid="ignore"):  # a bound between infinite values is not a number, and nobody need be warned
+        return np.moveaxis(np.quantile(values, [tail, 1 - tail], axis=0), 0, -1)
 
 
 def summary(

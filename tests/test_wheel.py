@@ -28,6 +28,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_config_file_is_in_the_wheel(installed: Path) -> None:
     with zipfile.ZipFile(next(installed.parent.glob("*.whl"))) as wheel:
         packed = {name.removeprefix("chexreason/conf/") for name in wheel.namelist() if name.endswith(".yaml")}
+        assert "chexreason/conf/experiment/published.csv" in wheel.namelist()
     kept = {path.relative_to(CHECKOUT / "conf").as_posix() for path in (CHECKOUT / "conf").rglob("*.yaml")}
     assert kept <= packed
 
@@ -46,4 +47,11 @@ def test_the_installed_package_composes_away_from_the_checkout(installed: Path, 
         [sys.executable, "-c", "import chexreason.config; print(chexreason.config.CONF)"],
         capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
     )  # fmt: skip
+    numbers = [
+        sys.executable,
+        "-c",
+        "from chexreason.report import published; print(published.number('5', 'MedGemma', 'macro_f1'))",
+    ]
+    found = subprocess.run(numbers, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    assert found.stdout.strip() == "0.362", found.stderr
     assert Path(where.stdout.strip()) == installed / "chexreason" / "conf"

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import chexreason
 from chexreason.report import claims, figures, gallery, render, tables, transfer
@@ -16,6 +17,9 @@ from chexreason.report.figures import Figure
 from chexreason.report.study import Study
 from chexreason.report.tables import Table
 from chexreason.runs import write_json, write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PAGE = Path(__file__).with_name("page")
 TITLE = "Reasoning-trained chest X-ray models: results"
@@ -31,6 +35,10 @@ class Contents:
     transfer: list[Table]
     claims: list[claims.Checked]
     figures: list[Figure]
+
+    def every_table(self) -> list[Table]:
+        """The tables, the claims' among them, in the page's order."""
+        return [self.headline, *self.tables, *self.transfer, claims.table(self.claims)]
 
 
 def contents(study: Study) -> Contents:
@@ -48,8 +56,8 @@ def contents(study: Study) -> Contents:
 def write(study: Study, folder: Path, count: int, seed: int, embed_credentialed: bool) -> Contents:
     """Write every file of the report into `folder`; `count` cases of each test set go into the gallery."""
     made = contents(study)
-    for table in [made.headline, *made.tables, *made.transfer, claims.table(made.claims)]:
-        for suffix, form in (("md", render.markdown), ("csv", render.tidy_csv), ("tex", render.latex)):
+    for table in made.every_table():
+        for suffix, form in FORMS.items():
             write_text(folder / "tables" / f"{table.name}.{suffix}", form(table))
     for figure in made.figures:
         figure.save(folder / "figures")
@@ -104,26 +112,22 @@ def markdown(study: Study, made: Contents) -> str:
 
 def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
     """The self-contained page: no request leaves it, and no script but its own can run in it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     drawn = [
         {"name": one.name, "title": one.title, "caption": one.caption}
         | {theme: _data_uri(one.svg(theme)) for theme in ("light", "dark")}
         for one in made.figures
     ]
     linked = any(case["link"] for case in cases)
-    return engine.get_template("page.html.j2").render(
+    return _template("page.html.j2").render(
         title=TITLE,
         version=chexreason.__version__,
         style=Markup(style),
         script=Markup(script),
         style_digest=_digest(style),
         script_digest=_digest(script),
-        parts=render.parts,
-        verdicts=VERDICTS,
         summary=summary(study, made),
         headline=made.headline,
         tables=made.tables,
@@ -136,6 +140,31 @@ def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
         runs=[_run(manifest) for manifest in study.manifests],
         problems=study.problems,
     )
+
+
+def table_html(table: Table) -> str:
+    """One table as a page of its own."""
+    from markupsafe import Markup
+
+    style = (PAGE / "page.css").read_text(encoding="utf-8")
+    return _template("alone.html.j2").render(table=table, style=Markup(style))
+
+
+# How a table is written, by the ending of its file's name.
+FORMS: dict[str, Callable[[Table], str]] = {
+    "md": render.markdown,
+    "tex": render.latex,
+    "csv": render.tidy_csv,
+    "html": table_html,
+}
+
+
+def _template(name: str) -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    engine.globals.update(parts=render.parts, verdicts=VERDICTS)
+    return engine.get_template(name)
 
 
 def _run(manifest: dict[str, Any]) -> dict[str, str]:

@@ -34,8 +34,8 @@ class Claim:
     section: str
     metric: str
     expect: str
-    of: dict[str, str]
-    than: dict[str, str]
+    of: dict[str, Any]
+    than: dict[str, Any]
     published: dict[str, Any]
     margin: float = 0.0
     labels: str = "own"
@@ -174,8 +174,11 @@ def _effect(claim: Claim, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[0] - rivals
 
 
-def _matching(study: Study, wanted: dict[str, str]) -> list[Result]:
+def _matching(study: Study, wanted: dict[str, Any]) -> list[Result]:
     """Results that a selector describes, oldest first; variants with other settings than the latest run stay out."""
+    if isinstance(wanted.get("checkpoint"), list):  # in order of preference
+        found = (_matching(study, wanted | {"checkpoint": one}) for one in wanted["checkpoint"])
+        return next(filter(None, found), [])
 
     def facts(result: Result) -> dict[str, str]:
         arm = result.arm
@@ -187,5 +190,5 @@ def _matching(study: Study, wanted: dict[str, str]) -> list[Result]:
             "site": result.site,
         }
 
-    found = [one for one in study.results if not one.arm.variant and wanted.items() <= facts(one).items()]
-    return sorted(found, key=lambda one: one.evaluations[-1].manifest["finished"])
+    matching = [one for one in study.results if not one.arm.variant and wanted.items() <= facts(one).items()]
+    return sorted(matching, key=lambda one: one.evaluations[-1].manifest["finished"])

@@ -12,8 +12,8 @@ from pathlib import Path
 from chexreason.errors import ChexReasonError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# A checkout keeps experiments/ at the top; the wheel carries it inside the package.
-FOLDERS = (PACKAGE / "experiments", PACKAGE.parent / "experiments")
+# A checkout keeps experiments/ at the top; the wheel carries it inside the package, as a config group.
+FOLDERS = (PACKAGE / "conf" / "experiment", PACKAGE.parent / "experiments")
 
 # Our model names as the paper writes them. A stand-in takes the place of the model whose pre-training it imitates.
 MODELS = {

@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV, LaTeX and plain text for the terminal. (HTML is the page's template.)"""
+"""Tables as Markdown, CSV, LaTeX, HTML and plain text for the terminal."""
 
 from __future__ import annotations
 

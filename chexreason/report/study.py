@@ -24,7 +24,7 @@ from chexreason.report.predictions import Prediction
 from chexreason.report.published import MODELS, PROMPTS
 from chexreason.runs import read_json, read_manifest
 
-CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
+CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (MIMIC)"}
 
 
@@ -189,7 +189,7 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
     if checkpoint.startswith("grpo"):
         parent = manifest["parents"].get("adapter") or next(iter(manifest["parents"].values()))
         trained = read_manifest(folder.parent / parent) or {}
-        reward = trained.get("config", {}).get("reward", {}).get("name", "")
+        reward = trained.get("config", {}).get("reward", {}).get("name", "unknown")
     return Evaluation(
         folder=folder,
         manifest=manifest,

@@ -146,8 +146,15 @@ def _variants(
         f"Table {number}. {title} (validation)",
         heading,
         tuple(rows),
-        best=_best_of_columns(rows, less),
+        BEST_NOTE if number == "4" else "",
+        _best_of_columns(rows, less),
     )
+
+
+BEST_NOTE = (
+    "Best F1-Score is the checkpoint with the best macro-F1 on validation studies, chosen and scored on the same set as in "
+    "the paper; Maximum is the last one."
+)
 
 
 def _per_label(study: Study, site: str, title: str) -> Table:

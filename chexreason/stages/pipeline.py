@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class Settings:
     """`steps`: override lines by the step's name; steps come in order, `at_once` lines of one step run side by side.
 
     `independent`: no line stands on another, so all are one step, and one that fails leaves the others be. `inherited`:
-    overrides that each line gets where it does not say otherwise. `report`: the last line.
+    overrides that each line gets where it does not say otherwise. `report`: the last line. `plan_only` says what would be
+    done, and does nothing.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Settings:
     independent: bool
     steps: dict[str, list[str]]
     report: str
+    plan_only: bool
 
 
 USES = ()
@@ -50,67 +53,105 @@ def execute(run: Run) -> dict[str, Any]:
         ChexReasonError: a line failed: after its step or, where lines are independent, after the others and the report.
     """
     settings: Settings = run.settings
-    run.note(plan(run))
+    run.note(f"looking for what is there of {sum(map(len, settings.steps.values()))} lines")
+    work = foresee(run)
+    run.note(work.plan())
+    if settings.plan_only:
+        return {"to_make": dict(Counter(work.to_make.values()))}
     finished: dict[str, Path] = {}
     failed: dict[str, str] = {}
     steps = settings.steps
     if settings.independent:
         steps = {run.folder.name: list(dict.fromkeys(line for lines in steps.values() for line in lines))}
     for number, (name, lines) in enumerate(steps.items(), start=1):
-        clock = time.perf_counter()
         run.note(f"step {number}/{len(steps)}, {name}: {len(lines)} lines")
-        for line, outcome in zip(lines, _side_by_side(run, lines), strict=True):
+        for line, outcome in zip(lines, _side_by_side(run, lines, work), strict=True):
             if isinstance(outcome, Path):
                 finished[line] = outcome
             else:
                 failed[line] = str(outcome)
         if failed and not settings.independent:
             raise ChexReasonError(_complaint(failed))
-        run.note(f"step {number}/{len(steps)}, {name}: {time.perf_counter() - clock:.0f} s")
     folders = ",".join(dict.fromkeys(str(folder) for folder in finished.values()))
-    finished["report"] = _launch(run, settings.report.replace(RUNS, f"[{folders}]"))
+    if finished:
+        finished["report"] = _launch(run, settings.report.replace(RUNS, f"[{folders}]"))
     if failed:
         raise ChexReasonError(_complaint(failed))
     return {"runs": {line: folder.name for line, folder in finished.items()}}
 
 
-def plan(run: Run) -> str:
-    """How many runs are to be made and how many are there, with the time that they took before on this machine."""
+@dataclass
+class Work:
+    """What is still to be made, and how long such runs took before on this machine."""
+
+    runs: Path
+    at_once: int
+    ahead: dict[str, dict[str, str]]  # by line: the stage of each run that it would make, by what defines the run
+    blocked: dict[str, str] = field(default_factory=dict)  # lines that cannot run, and why
+    done: set[str] = field(default_factory=set)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def to_make(self) -> dict[str, str]:
+        """Each run once, however many lines stand on it."""
+        return {recipe: stage for runs in self.ahead.values() for recipe, stage in runs.items()}
+
+    def plan(self) -> str:
+        """Runs to make, lines that are complete, lines that cannot run, and the time to expect."""
+        complete = sum(not made for line, made in self.ahead.items() if line not in self.blocked)
+        made = ", ".join(f"{count} {stage}" for stage, count in Counter(self.to_make.values()).items()) or "nothing"
+        text = f"{len(self.ahead)} lines, {complete} of them complete; to make: {made}{self._expected()}"
+        return "\n".join([text, *(f"  cannot run: {line}\n    {why}" for line, why in self.blocked.items())])
+
+    def after(self, line: str) -> str:
+        """Progress, once a line is done (or has failed: what it did not make is not waited for)."""
+        gone = self.ahead[line]
+        self.ahead = {other: {key: made[key] for key in made.keys() - gone} for other, made in self.ahead.items()}
+        self.done.add(line)
+        minutes = (time.monotonic() - self.started) / 60
+        return f"{len(self.done)} of {len(self.ahead)} lines, {minutes:.0f} min so far{self._expected()}"
+
+    def _expected(self) -> str:
+        took: dict[str, list[float]] = defaultdict(list)
+        for _, manifest in complete_runs(self.runs):
+            took[manifest["stage"]].append(manifest["wall_seconds"])
+        stages = Counter(self.to_make.values())
+        known = sum(count * sum(took[stage]) / len(took[stage]) for stage, count in stages.items() if took[stage])
+        unknown = ", ".join(stage for stage in stages if not took[stage])
+        parts = [f"about {max(1, round(known / self.at_once / 60))} min to go, by earlier runs"] if known else []
+        parts += [f"no {unknown} has run here yet to judge by"] if unknown else []
+        return "".join(f"; {part}" for part in parts)
+
+
+def foresee(run: Run) -> Work:
+    """What each line would make, without making it."""
     assert run.ahead is not None
     settings: Settings = run.settings
-    lines = [line for lines in settings.steps.values() for line in lines]
-    missing = run.ahead([shlex.split(line) for line in lines], settings.inherited)
-    ahead = {recipe: stage for found in missing for recipe, stage in found.items()}
-    reused = sum(not found for found in missing)
-    took: dict[str, list[float]] = defaultdict(list)
-    for _, manifest in complete_runs(run.folder.parent):
-        took[manifest["stage"]].append(manifest["wall_seconds"])
-    stages = Counter(ahead.values())
-    known = sum(count * sum(took[stage]) / len(took[stage]) for stage, count in stages.items() if took[stage])
-    unknown = [stage for stage in stages if not took[stage]]
-    made = ", ".join(f"{count} {stage}" for stage, count in stages.items()) or "nothing"
-    text = f"{len(lines)} lines, {reused} of them complete; to make: {made}"
-    if known:
-        text += f"; about {max(1, round(known / settings.at_once / 60))} min, going by earlier runs"
-    return text + (f" (no {', '.join(unknown)} has run here yet)" if unknown and stages else "")
+    work = Work(run.folder.parent, settings.at_once, {})
+    for line in (line for lines in settings.steps.values() for line in lines):
+        try:
+            work.ahead[line] = run.ahead(shlex.split(line), settings.inherited)
+        except ChexReasonError as error:
+            if not settings.independent:
+                raise
+            work.ahead[line], work.blocked[line] = {}, str(error).splitlines()[0]
+    return work
 
 
-def _side_by_side(run: Run, lines: Sequence[str]) -> list[Path | Exception]:
+def _side_by_side(run: Run, lines: Sequence[str], work: Work) -> list[Path | Exception]:
     """The folders of these lines' runs, or what went wrong with each; one that fails lets its neighbours end."""
     at_once = min(run.settings.at_once, len(lines))
-    before = os.environ.get(THREADS)
+    before, lock = os.environ.get(THREADS), threading.Lock()
     if at_once > 1 and before is None:  # small models use one core better than two: share the cores out
         os.environ[THREADS] = str(max(1, (os.cpu_count() or 1) // at_once))
-
-    ended: list[str] = []
 
     def attempt(line: str) -> Path | Exception:
         try:
             outcome: Path | Exception = _launch(run, line)
         except Exception as error:
             outcome = error
-        ended.append(line)
-        run.note(f"{len(ended)}/{len(lines)} {'failed' if isinstance(outcome, Exception) else 'done'}: {line}")
+        with lock:
+            run.note(f"{'failed' if isinstance(outcome, Exception) else 'done'}: {line}; {work.after(line)}")
         return outcome
 
     try:

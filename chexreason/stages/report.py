@@ -51,7 +51,7 @@ def execute(run: Run) -> dict[str, Any]:
     found = study.read(_with_ancestors(folders), settings.resamples)
     for problem in found.problems:
         run.note(problem)
-    if not found.results and not found.trainings:
+    if not found.results and not found.trainings and settings.show != ["claims"]:  # the paper's numbers are always there
         raise ChexReasonError(
             f"no complete evaluate, sft or grpo run in {run.folder.parent}: there is nothing to report.\n"
             "  make one: python -m chexreason.run stage=evaluate dataset=phantom_chexpert make_missing=true"
@@ -75,16 +75,15 @@ def show(folder: Path) -> None:
 
 def _shown(made: Contents, name: str, folder: Path) -> str:
     """A table as text, or where a figure is."""
-    from chexreason.report import claims, render
+    from chexreason.report import build, render
 
-    tables = [made.headline, *made.tables, *made.transfer, claims.table(made.claims)]
+    tables = made.every_table()
     for table in tables:
         if table.name == name and table.rows:
-            files = ", ".join(f"{name}.{suffix}" for suffix in ("md", "csv", "tex"))
-            return f"{table.title}\n\n{render.text(table)}\n\n{folder / 'tables'}: {files}"
+            return f"{render.text(table)}\n{folder / 'tables' / name}.{{{','.join(build.FORMS)}}}"
     for figure in made.figures:
         if figure.name == name:
-            return f"{figure.title}: {folder / 'figures' / name}.png and .svg"
+            return f"{figure.title}: {folder / 'figures' / name}.{{svg,png}}"
     made_names = [table.name for table in tables if table.rows] + [figure.name for figure in made.figures]
     return f"{name}: these runs do not fill it; they fill {', '.join(made_names) or 'nothing'}"
 

@@ -13,6 +13,7 @@ import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.report import build, gallery, study
+from chexreason.report.tables import Table
 from chexreason.runs import Run, read_json
 from chexreason.stages.report import Settings, execute, show
 from tests.report.conftest import HOSTILE
@@ -35,7 +36,7 @@ def test_every_file_is_there(report):
         for name in ("figure1_phantom_gemma", "figure1_phantom_qwen", "figure2", "figure3", "transfer")
         for suffix in ("svg", "png")
     }
-    assert {f"table{number}.{form}" for number in range(1, 7) for form in ("md", "csv", "tex")} <= {
+    assert {f"table{number}.{form}" for number in range(1, 7) for form in ("md", "csv", "tex", "html")} <= {
         path.name for path in (report / "tables").iterdir()
     }
     assert {one["id"] for one in read_json(report / "claims.json")} >= {"grpo_raises_chexpert", "grpo_lowers_nih"}
@@ -50,6 +51,23 @@ def test_the_stage_prints_the_table_and_the_page(study_folder, tmp_path, capsys)
     printed = capsys.readouterr().out
     assert "Macro-F1 by model and test set" in printed and f"report: {tmp_path / 'report.html'}" in printed
     assert found["results"] == 2
+
+
+def test_a_table_alone_is_a_page_that_escapes_and_asks_for_nothing(report):
+    page = (report / "tables" / "table5.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "Per-label F1 on the CheXpert test set" in page and "paper 0.288" in page
+    assert not re.findall(r"""(?:src|href)=""", page) and "@import" not in page
+    hostile = build.table_html(Table("t", "<b>", ("a", "b"), (("<i>", "<script>"),)))
+    assert "<b>" not in hostile and "<i>" not in hostile and "<script>" not in hostile
+
+
+def test_claims_are_judged_on_the_paper_alone_where_nothing_has_run(tmp_path, capsys):
+    folder = tmp_path / "runs" / "report-1"
+    folder.mkdir(parents=True)
+    execute(Run(settings=Settings("report", show=["claims"]), folder=folder))
+    show(folder)
+    said = capsys.readouterr().out
+    assert said.count("no runs") == len(read_json(folder / "claims.json")) and "does not hold" in said
 
 
 def test_nothing_to_report_says_what_to_run(tmp_path):

@@ -134,6 +134,30 @@ def test_verdict_rule(expect, margin, low, high, wanted):
     assert claims.verdict(claim, low, high) == wanted
 
 
+def test_a_claim_about_the_best_checkpoint_falls_back_to_the_last(runs):
+    for reward in ("hard", "nuanced"):
+        runs.evaluate("mimic", "grpo", adapter=runs.grpo(reward), skill=0.5)
+    last = verdict_of(read(runs), "hard_no_worse_than_nuanced")
+    for reward in ("hard", "nuanced"):
+        runs.evaluate("mimic", "grpo_best", adapter=runs.grpo(reward), skill=0.9 if reward == "hard" else 0.2)
+    best = verdict_of(read(runs), "hard_no_worse_than_nuanced")
+    assert last.effect == 0 and best.effect > 0.2 and "best checkpoint" in best.of
+    assert len(tables.paper_tables(read(runs))[0].rows) == 4
+
+
+def test_a_reward_that_no_manifest_tells_is_named_unknown(runs):
+    runs.evaluate("mimic", "grpo", adapter="grpo-of-elsewhere")
+    (made,) = tables.paper_tables(read(runs))
+    assert made.rows[0][0] == "Unknown, Maximum"
+
+
+def test_nothing_is_best_where_all_are_alike(runs):
+    for model in ("phantom_gemma", "phantom_qwen"):
+        runs.evaluate("chexpert", model=model, failures=1.0)
+    (made,) = tables.paper_tables(read(runs))
+    assert all(cell.ours == 0 for row in made.rows for cell in row[1:]) and not made.best
+
+
 def test_best_of_several_must_beat_every_rival(runs):
     for prompt, skill in (("reasoning_a", 0.8), ("only_label", 0.2), ("free_reasoning", 0.85)):
         adapter = runs.sft(prompt, "phantom_qwen")

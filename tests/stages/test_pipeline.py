@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason import runs
 from chexreason.config import CONF, compose, expand
 from chexreason.errors import ChexReasonError
 from chexreason.run import _inherited, _root, missing_runs, plan_run
@@ -34,6 +35,12 @@ class Launcher:
             raise ChexReasonError(f"{self.fails} broke")
         return Path("runs") / words[0].replace("=", "-")
 
+    def ahead(self, words: Sequence[str], inherited: Sequence[str]) -> dict[str, str]:
+        """Each line makes its own run, and the first of those that stand on it a run of stage=common."""
+        if "cannot" in words[0]:
+            raise ChexReasonError(f"{words[0]}: no weights\nand how to get them")
+        return {"shared": "common", words[0]: words[0].removeprefix("stage=")} if "there" not in words[0] else {}
+
 
 def study(
     tmp_path: Path,
@@ -42,14 +49,10 @@ def study(
     at_once: int = 2,
     inherited: tuple[str, ...] = (),
     independent: bool = False,
+    plan_only: bool = False,
 ) -> Run:
-    settings = pipeline.Settings("pipeline", list(inherited), at_once, independent, steps, REPORT)
-    return Run(
-        settings=settings,
-        folder=tmp_path / "pipeline",
-        launch=launcher,
-        ahead=lambda lines, _: [{line[0]: line[0]} for line in lines],
-    )
+    settings = pipeline.Settings("pipeline", list(inherited), at_once, independent, steps, REPORT, plan_only)
+    return Run(settings=settings, folder=tmp_path / "pipeline", launch=launcher, ahead=launcher.ahead)
 
 
 def test_steps_come_in_order_and_hand_their_folders_to_the_report(tmp_path: Path) -> None:
@@ -87,6 +90,47 @@ def test_independent_lines_go_on_past_a_failure_and_the_rest_is_reported(tmp_pat
         pipeline.execute(study(tmp_path, launcher, {"one": ["stage=b", "stage=c"], "two": ["stage=d"]}, independent=True))
     assert sorted(launcher.lines[:3]) == [["stage=b"], ["stage=c"], ["stage=d"]]
     assert launcher.lines[3:] == [["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
+
+
+def complete(tmp_path: Path, stage: str, seconds: float) -> None:
+    manifest = {"status": "complete", "finished": "2026", "stage": stage, "wall_seconds": seconds}
+    runs.write_json(tmp_path / f"{stage}-{seconds}" / runs.MANIFEST, manifest)
+
+
+def test_the_plan_comes_first_with_the_time_that_earlier_runs_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seconds in (200.0, 400.0):
+        complete(tmp_path, "a", seconds)
+    launcher = Launcher()
+    run = study(tmp_path, launcher, {"one": ["stage=a", "stage=b", "stage=there"]}, plan_only=True)
+    assert pipeline.execute(run) == {"to_make": {"common": 1, "a": 1, "b": 1}}
+    said = capsys.readouterr().err
+    assert "3 lines, 1 of them complete; to make: 1 common, 1 a, 1 b" in said
+    assert "about 2 min to go" in said, "300 s, two at once"
+    assert "no common, b has run here yet" in said
+    assert launcher.lines == []
+
+
+def test_progress_counts_lines_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage, seconds in (("a", 60.0), ("b", 1200.0), ("common", 60.0)):
+        complete(tmp_path, stage, seconds)
+    pipeline.execute(study(tmp_path, Launcher(), {"one": ["stage=a"], "two": ["stage=b"]}, at_once=1))
+    said = [line for line in capsys.readouterr().err.splitlines() if "so far" in line]
+    assert said[0] == "[pipeline] done: stage=a; 1 of 2 lines, 0 min so far; about 20 min to go, by earlier runs", (
+        "what both share is made"
+    )
+    assert said[1] == "[pipeline] done: stage=b; 2 of 2 lines, 0 min so far"
+
+
+def test_a_line_that_cannot_run_is_said_in_the_plan_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher = Launcher(fails="stage=cannot")
+    with pytest.raises(ChexReasonError, match="1 lines failed"):
+        pipeline.execute(study(tmp_path, launcher, {"one": ["stage=cannot", "stage=d"]}, independent=True))
+    assert "cannot run: stage=cannot\n    stage=cannot: no weights\n" in capsys.readouterr().err
+    assert launcher.lines[-1] == ["stage=report", "stage.runs=[runs/stage-d]"]
+    with pytest.raises(ChexReasonError, match="no weights"):
+        pipeline.execute(study(tmp_path, Launcher(), {"one": ["stage=cannot", "stage=d"]}))
 
 
 def test_every_line_gets_what_the_command_line_said(tmp_path: Path) -> None:
