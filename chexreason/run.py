@@ -222,20 +222,8 @@ def parent_config(cfg: DictConfig, overrides: Sequence[str], line: str) -> tuple
     return parent, [*words, *_inherited(overrides, said | {"stage", "force", "make_missing"})]
 
 
-Missing = tuple[str, dict[str, str]]
-
-
-def missing_runs(cfg: DictConfig, overrides: Sequence[str], known: dict[tuple[str, ...], Missing]) -> Missing:
-    """What defines a run, and the stages that executing it would execute, itself and what it stands on, each by that.
-
-    `known` remembers what was found for other lines of overrides.
-    """
-    if tuple(overrides) not in known:
-        known[tuple(overrides)] = _missing_runs(cfg, overrides, known)
-    return known[tuple(overrides)]
-
-
-def _missing_runs(cfg: DictConfig, overrides: Sequence[str], known: dict[tuple[str, ...], Missing]) -> Missing:
+def missing_runs(cfg: DictConfig, overrides: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What defines a run, and the stages that executing it would execute, itself and what it stands on, each by that."""
     config = schema.check(cfg)
     module = schema.stage_module(config.stage.name)
     plain = schema.as_dict(cfg)
@@ -243,7 +231,7 @@ def _missing_runs(cfg: DictConfig, overrides: Sequence[str], known: dict[tuple[s
     ahead: dict[str, str] = {}
     parents = {}
     for role, line in parent_lines(config, used).items():
-        parents[role], missing = missing_runs(*parent_config(cfg, overrides, line), known)
+        parents[role], missing = missing_runs(*parent_config(cfg, overrides, line))
         ahead |= missing
     recipe = runs.digest([plain["stage"], used, config.seed, parents])
     if not ahead:
@@ -346,10 +334,9 @@ def _launch(line: Sequence[str], inherited: Sequence[str]) -> Path:
     return execute(schema.compose(overrides), overrides)
 
 
-def _ahead(lines: Sequence[Sequence[str]], inherited: Sequence[str]) -> list[dict[str, str]]:
-    known: dict[tuple[str, ...], Missing] = {}
-    whole = [_line(line, inherited) for line in lines]
-    return [missing_runs(schema.compose(overrides), overrides, known)[1] for overrides in whole]
+def _ahead(line: Sequence[str], inherited: Sequence[str]) -> dict[str, str]:
+    overrides = _line(line, inherited)
+    return missing_runs(schema.compose(overrides), overrides)[1]
 
 
 def _line(line: Sequence[str], inherited: Sequence[str]) -> list[str]:

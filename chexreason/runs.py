@@ -41,9 +41,9 @@ class Run:
     tracker: Any = None
     parents: dict[str, Path] = field(default_factory=dict)
     # For the pipeline, of a line of overrides and those that it inherits where it does not say otherwise: `launch` executes
-    # it; `ahead`, of several lines, names the stages that each would execute, by what defines them.
+    # it, `ahead` names the stages that it would execute, by what defines each.
     launch: Callable[[Sequence[str], Sequence[str]], Path] | None = None
-    ahead: Callable[[Sequence[Sequence[str]], Sequence[str]], list[dict[str, str]]] | None = None
+    ahead: Callable[[Sequence[str], Sequence[str]], dict[str, str]] | None = None
 
     def every(self, role: str) -> list[Path]:
         """Folders of all parents of one kind: `role`, and each `role_<name>` that a config adds (several sites, say)."""

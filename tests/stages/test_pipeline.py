@@ -154,10 +154,10 @@ def test_a_line_with_commas_is_the_lines_of_its_sweep() -> None:
 
 def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) -> None:
     words = ["stage=evaluate", "stage.checkpoint=sft", "dataset=phantom_validation", "make_missing=true", f"runs={tmp_path}"]
-    first = missing_runs(compose(words), words, {})[1]
+    first = missing_runs(compose(words), words)[1]
     assert sorted(first.values()) == ["curate", "evaluate", "phantom", "sft", "standin", "teach"]
     other = [word.replace("phantom_validation", "phantom_nih") for word in words]
-    both = first | missing_runs(compose(other), other, {})[1]
+    both = first | missing_runs(compose(other), other)[1]
     assert sorted(both.values()) == ["curate", "evaluate", "evaluate", "phantom", "sft", "standin", "teach"]
     assert not any(tmp_path.iterdir()), "to plan is not to make"
 
