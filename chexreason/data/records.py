@@ -247,7 +247,7 @@ def deliver(folder: Path, output: Path) -> None:
 
     output.mkdir(parents=True, exist_ok=True)
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".csv", ".md", ".png") or file.name in ("card.json", "summary.json"):
+        if file.suffix in (".csv", ".md", ".png") or file.name in ("card.json", "summary.json", "uncertain.json"):
             partial = output / f"{file.name}.partial"
             shutil.copyfile(file, partial)
             os.replace(partial, output / file.name)
