@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FRONTAL = ("AP", "PA")
-DELIVERED = ("card.json", "summary.json", "answers.json")
+DELIVERED = ("card.json", "summary.json", "uncertain.json", "answers.json")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
 SUPPORT = "Support Devices"
 ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"

@@ -180,6 +180,7 @@ def test_no_prompt_is_cut(run: Run, tiny: Model) -> None:
         assert run.prompt.instruction.strip() in text
 
 
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_a_run_reuses_its_rollouts_and_proves_what_it_trained(
     order: Callable[..., Path], policy: Path, data: Path, tiny: Model
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_run_reuses_its_rollouts_and_proves_what_it_trained(
     assert metrics["collapsed"] is None and math.log(0.95) <= metrics["top_p_log_ratio"] < 0
 
 
+@pytest.mark.parametrize("tiny", ["qwen2_5_vl"], indirect=True)
 def test_validation_chooses_the_best_and_changes_nothing(order: Callable[..., Path], policy: Path, data: Path) -> None:
     words = [*GRPO, "stage.max_steps=4", "stage.save_steps=2", "stage.learning_rate=5e-2"]
     plain = execute(order("plain", *words, policy=policy))
@@ -210,6 +212,7 @@ def test_validation_chooses_the_best_and_changes_nothing(order: Callable[..., Pa
     assert (folder / "adapter_best" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_studies_of_several_sites_are_learnt_from_together(order: Callable[..., Path], policy: Path, data: Path) -> None:
     run = loaded(order("sites", *GRPO, "stage.limit=4", policy=policy, curated_other=data))
     studies = grpo.read_studies(run)
