@@ -175,5 +175,5 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> Non
         body = [*body[:26], "... (the rest is in answers.json)"]
     text = "\n".join([title, "", *textwrap.wrap(finding(one), 62), "", *body])
     right.text(0, 1, text, va="top", fontsize=10, parse_math=False, transform=right.transAxes)
-    figure.text(0.5, 0.005, WARNING, ha="center", va="bottom", fontsize=8, color="#555555")
+    figure.supxlabel(WARNING, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)
