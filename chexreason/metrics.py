@@ -130,32 +130,63 @@ def summary(
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
     "filtered to the valid labels before evaluation").
     """
-    everything = answers(truth, predicted, labels, patients, ignored)
-    answered = everything.select(~everything.failed) if not everything.failed.all() else None
-    if exclude_failures and answered is None:
+    return summary_of_repeats(truth, [predicted], labels, patients, resamples, seed, exclude_failures, ignored)
+
+
+def summary_of_repeats(
+    truth: Sequence[Collection[str]],
+    repeats: Sequence[Sequence[Collection[str] | None]],
+    labels: Sequence[str],
+    patients: Sequence[Hashable] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    exclude_failures: bool = False,
+    ignored: Sequence[Collection[str]] | None = None,
+) -> dict[str, Any]:
+    """`summary` of records that were answered several times: each metric is its mean over the repeats, and its interval
+    is that of the mean, the same patients drawn for every repeat. What varies between repeats is under "repeats".
+    """
+    everything = [answers(truth, predicted, labels, patients, ignored) for predicted in repeats]
+    answered = [one.select(~one.failed) for one in everything if not one.failed.all()]
+    if exclude_failures and not answered:
         raise ChexReasonError(f"all {len(truth)} records are failures: there is nothing to score without them")
-    given = answered if exclude_failures and answered else everything
-    point, cloud = scores(given), resampled(given, resamples, seed)
+    given = answered if exclude_failures else everything
+    points = [scores(one) for one in given]
+    point, cloud = mean(points), mean([resampled(one, resamples, seed) for one in given])
     bounds = Scores(*(interval(getattr(cloud, field.name)) for field in fields(Scores)))
     if exclude_failures:
-        bounds = replace(bounds, failure_rate=interval(resampled(everything, resamples, seed).failure_rate))
+        failing = mean([resampled(one, resamples, seed) for one in everything])
+        bounds = replace(bounds, failure_rate=interval(failing.failure_rate))
     return {
-        "labels": list(given.labels),
-        "records": len(given.truth),
-        "patients": int(given.patients.max()) + 1,
-        "failures": int(everything.failed.sum()),
-        **_nested(point, given.labels, given.truth.sum(axis=0)),
-        "failure_rate": float(everything.failed.mean()),
+        "labels": list(labels),
+        "records": len(given[0].truth),
+        "patients": int(given[0].patients.max()) + 1,
+        "failures": sum(int(one.failed.sum()) for one in everything),
+        **_nested(point, labels, given[0].truth.sum(axis=0)),
+        "failure_rate": float(np.mean([one.failed.mean() for one in everything])),
         "cardinality": {
-            "truth": float(given.truth.sum(axis=1).mean()),
-            "predicted": float(given.predicted.sum(axis=1).mean()),
+            "truth": float(np.mean([one.truth.sum(axis=1).mean() for one in given])),
+            "predicted": float(np.mean([one.predicted.sum(axis=1).mean() for one in given])),
         },
-        "intervals": _nested(bounds, given.labels),
+        "intervals": _nested(bounds, labels),
         "resamples": resamples,
         "failures_count_as": "excluded" if exclude_failures else "empty",
         "failures_as_empty": _aggregates(everything),
         "failures_excluded": _aggregates(answered) if answered else None,
+        **({"repeats": _spread(everything, points)} if len(repeats) > 1 else {}),
     }
+
+
+def mean(given: Sequence[Scores]) -> Scores:
+    """The mean of each metric."""
+    return Scores(*(np.mean([getattr(one, field.name) for one in given], axis=0) for field in fields(Scores)))
+
+
+def agreement(given: Sequence[Answers]) -> NDArray[np.float64]:
+    """For each label, the share of pairs of answers to one record that both name it or both do not; shape (L,)."""
+    count = len(given)
+    votes = np.sum([one.predicted for one in given], axis=0)
+    return ((votes * (votes - 1) + (count - votes) * (count - votes - 1)) / (count * (count - 1))).mean(axis=0)
 
 
 def paired_difference(first: Answers, second: Answers, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
@@ -247,6 +278,14 @@ def _nested(given: Scores, labels: Sequence[str], support: NDArray[np.int64] | N
     return nested | {name: getattr(given, name).tolist() for name in ("failure_rate", "exact_match", "jaccard")}
 
 
-def _aggregates(given: Answers) -> dict[str, Any]:
-    nested = _nested(scores(given), given.labels)
-    return {"records": len(given.truth)} | {key: nested[key] for key in ("micro", "macro", "exact_match", "jaccard")}
+def _aggregates(given: Sequence[Answers]) -> dict[str, Any]:
+    nested = _nested(mean([scores(one) for one in given]), given[0].labels)
+    return {"records": len(given[0].truth)} | {key: nested[key] for key in ("micro", "macro", "exact_match", "jaccard")}
+
+
+def _spread(everything: Sequence[Answers], points: Sequence[Scores]) -> dict[str, Any]:
+    f1 = RATES.index("f1")
+    each = {"micro_f1": [one.micro[f1] for one in points], "macro_f1": [one.macro[f1] for one in points]}
+    each |= {"failure_rate": [one.failed.mean() for one in everything]}
+    agreeing = dict(zip(everything[0].labels, agreement(everything).tolist(), strict=True))
+    return {name: [float(value) for value in values] for name, values in each.items()} | {"agreement": agreeing}

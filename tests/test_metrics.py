@@ -59,6 +59,23 @@ def test_failures_count_as_empty_and_are_reported_without_them_too():
     assert empty["intervals"]["failure_rate"] == excluded["intervals"]["failure_rate"]
 
 
+def test_repeats_are_averaged_and_their_agreement_is_that_of_all_pairs():
+    truth = draw(40, 1)
+    repeats = [draw(40, seed) for seed in (2, 3, 4)]
+    repeats[1][7] = None
+    found = metrics.summary_of_repeats(truth, repeats, FINDINGS, resamples=200)
+    each = [metrics.summary(truth, one, FINDINGS, resamples=200) for one in repeats]
+    assert found["macro"]["f1"] == pytest.approx(np.mean([one["macro"]["f1"] for one in each]))
+    assert found["failure_rate"] == pytest.approx(1 / 120) and found["failures"] == 1
+    assert found["repeats"]["macro_f1"] == pytest.approx([one["macro"]["f1"] for one in each])
+    (low, high), widths = found["intervals"]["macro"]["f1"], [np.diff(one["intervals"]["macro"]["f1"])[0] for one in each]
+    assert low < found["macro"]["f1"] < high and high - low < np.mean(widths), "a mean varies less than its parts"
+    pairs = [(a, b) for i, a in enumerate(repeats) for b in repeats[i + 1 :]]
+    wanted = np.mean([("Edema" in (x or [])) == ("Edema" in (y or [])) for a, b in pairs for x, y in zip(a, b, strict=True)])
+    assert found["repeats"]["agreement"]["Edema"] == pytest.approx(wanted)
+    assert "repeats" not in each[0]
+
+
 def test_a_subset_of_labels_ignores_the_others():
     found = metrics.summary([["Edema", "Fracture"]], [["Edema", "Pneumonia"]], ["Edema"], resamples=5)
     assert found["exact_match"] == 1.0 and list(found["per_label"]) == ["Edema"]

@@ -11,11 +11,14 @@ import torch
 from PIL import Image
 
 from chexreason.completion import Answer, parse
-from chexreason.models.loading import image_token_id
+from chexreason.errors import ChexReasonError
+from chexreason.models.loading import image_token_id, load_adapter, load_model
+from chexreason.models.processors import load_processor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
+    from chexreason.config import Model
     from chexreason.prompts import Prompt
 
 
@@ -62,7 +65,7 @@ class Generator:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         how: dict[str, Any] = {"do_sample": False}
         if self.sampling.temperature > 0:
-            torch.manual_seed(self.sampling.seed * 1_000_003 + draw)
+            torch.manual_seed(seed_of(self.sampling, draw))
             how = {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
         suppressed = [image_token_id(self.model)]
         with torch.inference_mode():
@@ -70,6 +73,28 @@ class Generator:
         stops = self.model.generation_config.eos_token_id
         stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
         return [_completion(row, stop_ids, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
+
+
+def seed_of(sampling: Sampling, draw: int) -> int:
+    """The random state of one draw."""
+    return sampling.seed * 1_000_003 + draw
+
+
+def load_generator(
+    engine: str, model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int
+) -> Callable[[Sampling], Callable[[Sequence[Image.Image], int], list[Completion]]]:
+    """The model, loaded once, as what answers images after it is told how to sample; `engine`: transformers | vllm."""
+    if engine == "vllm":
+        from chexreason.models.vllm_engine import load
+
+        return load(model, prompt, adapter, max_tokens)
+    if engine != "transformers":
+        raise ChexReasonError(f"stage.engine={engine}: there is no such engine. Valid: transformers, vllm")
+    loaded = load_model(model).eval()
+    if adapter is not None:
+        loaded = load_adapter(loaded, adapter)
+    processor = load_processor(model, padding_side="left")
+    return lambda sampling: Generator(loaded, processor, prompt, max_tokens, sampling)
 
 
 def answers(

@@ -51,3 +51,11 @@ def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
         "longest_edge": model.max_visual_tokens * pixels_per_token,
     }
     return QwenImageProcessor.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
+
+
+def visual_tokens(processor: Any, width: int, height: int) -> int:
+    """How many placeholders an image of this size becomes in a prompt, whose length varies with nothing else."""
+    images = processor.image_processor
+    if isinstance(processor, Gemma3Processor):
+        return int(processor.image_seq_length)
+    return images.get_number_of_image_patches(height, width, {}) // images.merge_size**2

@@ -15,12 +15,16 @@ from chexreason.labels import FINDINGS
 
 @dataclass(frozen=True)
 class Prediction:
-    """One record's truth and answer; `predicted` is None where no answer could be read, `failure` then says why."""
+    """One record's truth and answer; `predicted` is None where no answer could be read, `failure` then says why.
+
+    `repeats` holds every answer where the record was answered several times, else the only one; `predicted` is the first.
+    """
 
     id: str
     patient: str
     labels: tuple[str, ...]
     predicted: tuple[str, ...] | None
+    repeats: tuple[tuple[str, ...] | None, ...]
     ignored: tuple[str, ...] = ()  # labels that count neither way for this record
     failure: str | None = None
     completion: str = ""
@@ -42,15 +46,22 @@ def read(path: Path) -> list[Prediction]:
     return found
 
 
-def as_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> metrics.Answers:
-    """The predictions as arrays over `labels`."""
+def as_answers(predictions: Sequence[Prediction], labels: Sequence[str], repeat: int = 0) -> metrics.Answers:
+    """The predictions as arrays over `labels`; `repeat` picks one of several answers to each record."""
     return metrics.answers(
         [one.labels for one in predictions],
-        [one.predicted for one in predictions],
+        [one.repeats[repeat] for one in predictions],
         labels,
         [one.patient for one in predictions],
         [one.ignored for one in predictions],
     )
+
+
+def repeats(predictions: Sequence[Prediction]) -> list[list[tuple[str, ...] | None]]:
+    """What was predicted for every record, once for each time that they were answered."""
+    if len({len(one.repeats) for one in predictions}) > 1:
+        raise ChexReasonError("some records were answered more often than others: their repeats cannot be compared")
+    return [list(answers) for answers in zip(*(one.repeats for one in predictions), strict=True)]
 
 
 def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction] | None:
@@ -71,7 +82,7 @@ def _parse(line: str, where: str) -> Prediction:
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
         raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
-    labels, predicted = _names(value["labels"], where), value["predicted"]
+    labels = _names(value["labels"], where)
     unknown = [label for label in labels if label not in FINDINGS]
     if unknown:
         raise ChexReasonError(f"{where}: labels {unknown} are not among the findings {list(FINDINGS)}")
@@ -79,12 +90,17 @@ def _parse(line: str, where: str) -> Prediction:
         id=str(value["id"]),
         patient=str(value.get("patient", value["id"])),
         labels=labels,
-        predicted=None if predicted is None else _names(predicted, where),
+        predicted=_answer(value["predicted"], where),
         ignored=_names(value.get("ignored", []), where),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         path=str(value.get("path", "")),
+        repeats=tuple(_answer(one.get("predicted"), where) for one in value.get("samples", [value])),
     )
+
+
+def _answer(value: Any, where: str) -> tuple[str, ...] | None:
+    return None if value is None else _names(value, where)
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:

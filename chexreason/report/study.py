@@ -1,7 +1,7 @@
 """The runs at hand, read from their folders alone: evaluations grouped into results, and training logs.
 
 An arm is what is compared: model, checkpoint, prompt and reward. A result is one arm on one test set, over the seeds
-that were run; its scores are the mean over seeds, and its interval is the bootstrap's over patients.
+that were run; its scores are the mean over seeds and repeats, and its interval is the bootstrap's over patients.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -236,12 +236,13 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
 def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[metrics.Scores, metrics.Scores]:
     # One stream of resamples per test set: runs on the same records are paired, runs on other records independent.
     stream = zlib.crc32(result.dataset.encode())
-    given = [predictions.as_answers(one.predictions, labels) for one in result.evaluations]
-    return _mean([metrics.scores(one) for one in given]), _mean([metrics.resampled(one, resamples, stream) for one in given])
-
-
-def _mean(scores: list[metrics.Scores]) -> metrics.Scores:
-    return metrics.Scores(*(np.mean([getattr(one, f.name) for one in scores], axis=0) for f in fields(metrics.Scores)))
+    given = [
+        predictions.as_answers(one.predictions, labels, repeat)
+        for one in result.evaluations
+        for repeat in range(len(predictions.repeats(one.predictions)))
+    ]
+    clouds = [metrics.resampled(one, resamples, stream) for one in given]
+    return metrics.mean([metrics.scores(one) for one in given]), metrics.mean(clouds)
 
 
 def _read_log(path: Path) -> tuple[dict[str, Any], ...]:

@@ -6,15 +6,18 @@ A completion from which no answer can be read is a failure and counts as an empt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, write_json, write_text
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from chexreason.config import Model
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -30,12 +33,13 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Settings:
-    """Which checkpoint answers, and how long it may write; `limit` scores the first so many studies only."""
+    """Which checkpoint answers, by which engine, and how long it may write; `limit`: the first so many studies only."""
 
     name: str
     checkpoint: str
     trained: dict[str, str | None]
     parents: dict[str, str | None]
+    engine: str
     max_completion_tokens: int
     batch_size: int
     sampling: Repeats
@@ -50,9 +54,14 @@ def execute(run: Run) -> dict[str, Any]:
     """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
-    from chexreason.metrics import summary
+    from chexreason.metrics import summary_of_repeats
     from chexreason.tracking import tracked
 
+    repeats = run.settings.sampling.repeats
+    if repeats > 1 and run.settings.sampling.temperature == 0:
+        raise ChexReasonError(
+            "stage.sampling.repeats: greedy answers are all alike; set stage.sampling.temperature, say to 0.8"
+        )
     read = image_reader(run.folder.parent, run.model.image_size)
     table = records.readable(run.dataset.load(), run.dataset.missing, read)
     if run.dataset.split == "test":
@@ -68,7 +77,7 @@ def execute(run: Run) -> dict[str, Any]:
     answered = {row["id"]: row for row in _read_lines(partial)}
     # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
     done = len(answered) // run.settings.batch_size * run.settings.batch_size if len(answered) < len(studies) else len(studies)
-    waiting = studies[done:]
+    waiting = longest_first(run.model, studies, lambda study: read(table.root / study["path"]).size)[done:]
     if answered and waiting:
         run.note(f"{done} studies were answered before; {len(waiting)} to go")
     with partial.open("a", encoding="utf-8") as stream:
@@ -79,9 +88,9 @@ def execute(run: Run) -> dict[str, Any]:
 
     rows = [answered[study["id"]] for study in studies]
     scored = set(table.findings)
-    metrics = summary(
+    metrics = summary_of_repeats(
         [sorted(scored & set(row["labels"])) for row in rows],
-        [None if row["predicted"] is None else sorted(scored & set(row["predicted"])) for row in rows],
+        [[row["samples"][repeat]["predicted"] if repeat else row["predicted"] for row in rows] for repeat in range(repeats)],
         labels=list(table.findings),
         patients=[row["patient"] for row in rows],
         ignored=[row["ignored"] for row in rows],
@@ -92,7 +101,21 @@ def execute(run: Run) -> dict[str, Any]:
     with tracked(run) as log:
         log({"macro_f1": metrics["macro"]["f1"], "micro_f1": metrics["micro"]["f1"]}, 0)
     run.note(f"macro-F1 {metrics['macro']['f1']:.3f}, micro-F1 {metrics['micro']['f1']:.3f}")
-    return metrics | {"excluded": table.excluded} | _spread(rows, table.findings, run.settings.sampling.repeats)
+    return metrics | {"excluded": table.excluded}
+
+
+def longest_first(
+    model: Model, studies: list[dict[str, Any]], size: Callable[[dict[str, Any]], tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """Studies by the length of their prompts, which varies with the image: the batch then pads little, and one that does not
+    fit into memory comes first. Where every image takes the same number of tokens, they stay in their order.
+    """
+    if model.min_visual_tokens == model.max_visual_tokens:
+        return studies
+    from chexreason.models.processors import load_processor, visual_tokens
+
+    processor = load_processor(model)
+    return sorted(studies, key=lambda study: -visual_tokens(processor, *size(study)))
 
 
 def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image], before: int) -> Any:
@@ -101,22 +124,17 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
         return
     from tqdm import tqdm
 
-    from chexreason.models.generation import Generator, Sampling, answers
-    from chexreason.models.loading import load_adapter, load_model
-    from chexreason.models.processors import load_processor
+    from chexreason.models.generation import Sampling, answers, load_generator
     from chexreason.models.training import adapter_folder
 
     settings: Settings = run.settings
-    model = load_model(run.model).eval()
-    if "adapter" in run.parents:
-        model = load_adapter(model, adapter_folder(run.parents["adapter"], settings.checkpoint))
-    processor = load_processor(run.model, padding_side="left")
+    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None
+    generator = load_generator(settings.engine, run.model, run.prompt, adapter, settings.max_completion_tokens)
+    files = [root / study["path"] for study in studies]
     repeats = []
     for repeat in range(settings.sampling.repeats):
         sampling = Sampling(settings.sampling.temperature, settings.sampling.top_p, 1000 * run.seed + repeat)
-        generator = Generator(model, processor, run.prompt, settings.max_completion_tokens, sampling)
-        files = [root / study["path"] for study in studies]
-        repeats.append(answers(generator, run.prompt.grammar, files, read, settings.batch_size, before))
+        repeats.append(answers(generator(sampling), run.prompt.grammar, files, read, settings.batch_size, before))
     for study, *written in zip(tqdm(studies, desc="evaluate", unit="image"), *repeats, strict=True):
         samples = [
             {
@@ -128,28 +146,6 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
             for completion, answer in written
         ]
         yield study | samples[0] | ({"samples": samples} if len(samples) > 1 else {})
-
-
-def _spread(rows: list[dict[str, Any]], findings: Sequence[str], repeats: int) -> dict[str, Any]:
-    """Where images were answered several times: the F1 of each time, and the share of pairs of answers that agree by label."""
-    if repeats == 1:
-        return {}
-    import numpy as np
-
-    from chexreason.metrics import answers, indicator, scores
-
-    truth = [set(row["labels"]) & set(findings) for row in rows]
-    given = [[row["samples"][repeat]["predicted"] for row in rows] for repeat in range(repeats)]
-    each = [scores(answers(truth, predicted, findings, ignored=[row["ignored"] for row in rows])) for predicted in given]
-    votes = np.sum([indicator(predicted, findings) for predicted in given], axis=0)
-    agreeing = (votes * (votes - 1) + (repeats - votes) * (repeats - votes - 1)) / (repeats * (repeats - 1))
-    return {
-        "repeats": {
-            "macro_f1": [float(one.macro[2]) for one in each],
-            "micro_f1": [float(one.micro[2]) for one in each],
-            "agreement": dict(zip(findings, agreeing.mean(axis=0).tolist(), strict=True)),
-        }
-    }
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class Settings:
     samples: int
     temperature: float
     top_p: float
+    engine: str
     max_completion_tokens: int
     batch_size: int
 
@@ -105,22 +106,17 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
     """`samples` pairs of completion and answer for each file."""
     from tqdm import tqdm
 
-    from chexreason.models.generation import Generator, Sampling, answers
-    from chexreason.models.loading import load_adapter, load_model
-    from chexreason.models.processors import load_processor
+    from chexreason.models.generation import Sampling, answers, load_generator
     from chexreason.models.training import adapter_folder
 
     settings: Settings = run.settings
-    model = load_model(run.model).eval()
-    if "adapter" in run.parents:
-        model = load_adapter(model, adapter_folder(run.parents["adapter"], settings.checkpoint))
-    processor = load_processor(run.model, padding_side="left")
+    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None
+    generator = load_generator(settings.engine, run.model, run.prompt, adapter, settings.max_completion_tokens)
     warm = settings.temperature if settings.samples > 1 else 0.0
     drawn = []
     for sample in tqdm(range(settings.samples), desc="predict", unit="answer"):
         sampling = Sampling(warm, settings.top_p, 1000 * run.seed + sample)
-        generator = Generator(model, processor, run.prompt, settings.max_completion_tokens, sampling)
-        drawn.append(list(answers(generator, run.prompt.grammar, files, read, settings.batch_size)))
+        drawn.append(list(answers(generator(sampling), run.prompt.grammar, files, read, settings.batch_size)))
     return [list(samples) for samples in zip(*drawn, strict=True)]
 
 

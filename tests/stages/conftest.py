@@ -121,7 +121,7 @@ def policy(tiny: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str], parents: dict[str, Path]) -> Path:
     plain = as_dict(compose(tuple(overrides)))
-    groups = {"model": asdict(model), "prompt": plain["prompt"], "reward": plain["reward"]}
+    groups = {"model": asdict(model)} | {name: plain[name] for name in ("prompt", "reward", "dataset")}
     content = {
         "name": folder.name,
         "stage": plain["stage"],

@@ -1,0 +1,146 @@
+"""Evaluation through the stage: repeats, going on after a cut, batches of like length, engines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from chexreason import metrics, runs
+from chexreason.config import Model
+from chexreason.labels import FINDINGS
+from chexreason.models.generation import Completion, Sampling, load_generator, seed_of
+from chexreason.models.processors import load_processor, visual_tokens
+from chexreason.prompts import Prompt
+from chexreason.report import predictions, study
+from chexreason.run import perform
+from chexreason.stages.evaluate import PREDICTIONS, longest_first
+from tests.stages.conftest import execute
+
+PROMPT = Prompt("test", "labels", "", "", "List the findings.")
+WORDS = [
+    "stage=evaluate",
+    "prompt=only_label",
+    "dataset=validation",
+    "stage.batch_size=2",
+    "stage.max_completion_tokens=16",
+]
+SAMPLED = ["stage.sampling.repeats=3", "stage.sampling.temperature=0.8"]
+
+
+@pytest.fixture
+def evaluation(order: Callable[..., Path], data: Path) -> Callable[..., Path]:
+    """An evaluation of the four validation studies, ready to execute."""
+    return lambda name, *words: order(name, *WORDS, f"dataset.root={data}", *words)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / PREDICTIONS).read_text().splitlines()]
+
+
+def test_metrics_are_means_over_repeats_in_the_run_and_in_the_report(evaluation: Callable[..., Path]) -> None:
+    folder = evaluation("sampled", *SAMPLED)
+    found, answered = execute(folder), rows(folder)
+    assert all(len(row["samples"]) == 3 and row["samples"][0]["completion"] == row["completion"] for row in answered)
+    each = [
+        metrics.summary([row["labels"] for row in answered], [row["samples"][i]["predicted"] for row in answered], FINDINGS)
+        for i in range(3)
+    ]
+    assert found["repeats"]["micro_f1"] == pytest.approx([one["micro"]["f1"] for one in each])
+    assert len(set(found["repeats"]["micro_f1"])) > 1, "samples that are all alike would prove nothing"
+    assert found["micro"]["f1"] == pytest.approx(sum(found["repeats"]["micro_f1"]) / 3)
+    assert set(found["repeats"]["agreement"]) == set(FINDINGS)
+    read = predictions.read(folder / PREDICTIONS)
+    assert [len(one) for one in predictions.repeats(read)] == [4, 4, 4]
+    (result,) = study.read([folder], resamples=20).results
+    assert study.Study((result,), (), (), resamples=20).scores(result)[0].micro[2] == pytest.approx(found["micro"]["f1"])
+
+
+def test_a_sampled_evaluation_that_was_cut_off_ends_as_if_it_had_not_been(evaluation: Callable[..., Path]) -> None:
+    whole, cut = evaluation("whole", *SAMPLED), evaluation("cut", *SAMPLED)
+    expected = execute(whole)
+    lines = (whole / PREDICTIONS).read_text().splitlines(keepends=True)
+    (cut / (PREDICTIONS + ".part")).write_text("".join(lines[:3]) + lines[3][:20])  # within the second batch
+    assert execute(cut) == expected
+    assert (cut / PREDICTIONS).read_text() == (whole / PREDICTIONS).read_text()
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stage.sampling.repeats=2", "greedy answers are all alike"),
+        ("stage.engine=vlm", "Valid: transformers, vllm"),
+        ("stage.engine=vllm", "pip install vllm"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(
+    evaluation: Callable[..., Path], word: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as if it were not installed, wherever this runs
+    folder = evaluation("refused", word)
+    assert perform(folder) == 1 and reason in (folder / "error.txt").read_text()
+
+
+@pytest.mark.parametrize("tiny", ["qwen2_5_vl"], indirect=True)
+def test_longest_prompts_come_first_and_answers_stay_in_the_tables_order(tiny: Model) -> None:
+    processor = load_processor(tiny)
+    sizes = {"small": (20, 20), "wide": (130, 140), "large": (300, 300), "tall": (60, 150)}
+    counted = {}
+    for name, size in sizes.items():
+        ids = processor(images=[[Image.new("RGB", size)]], text=["<|image_pad|>"])["input_ids"][0]
+        counted[name] = sum(token == processor.image_token_id for token in ids)
+        assert visual_tokens(processor, *size) == counted[name], "what the processor itself makes of it"
+    assert len(set(counted.values())) == 4
+    ordered = [one["id"] for one in longest_first(tiny, [{"id": name} for name in sizes], lambda one: sizes[one["id"]])]
+    assert ordered == sorted(sizes, key=lambda name: -counted[name]) != list(sizes)
+    fixed = replace(tiny, max_visual_tokens=tiny.min_visual_tokens)
+    assert [one["id"] for one in longest_first(fixed, [{"id": name} for name in sizes], lambda one: (0, 0))] == list(sizes)
+
+
+def test_predictions_are_in_the_tables_order_whatever_the_batches(evaluation: Callable[..., Path], data: Path) -> None:
+    folder = evaluation("greedy")
+    execute(folder)
+    assert [row["id"] for row in rows(folder)] == [f"{number}.png" for number in range(8, 12)]
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_vllm_is_asked_what_transformers_would_be(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM itself needs a GPU: this stands in for it and remembers what it was given."""
+    given: dict[str, Any] = {}
+
+    class LLM:
+        def __init__(self, **settings: Any) -> None:
+            given["settings"] = settings
+
+        def chat(self, messages: Any, sampling: Any, lora_request: Any, use_tqdm: bool) -> list[Any]:
+            given.update(messages=messages, sampling=sampling, lora=lora_request)
+            ends = ("stop", "length")
+            written = [types.SimpleNamespace(text=f"{end}", token_ids=[1, 2], finish_reason=end) for end in ends]
+            return [types.SimpleNamespace(outputs=[one]) for one in written[: len(messages)]]
+
+    package, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
+    package.LLM, package.SamplingParams = LLM, dict  # type: ignore[attr-defined]
+    lora.LoRARequest = lambda name, number, path: (name, number, path)  # type: ignore[attr-defined]
+    for name, module in (("vllm", package), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
+        monkeypatch.setitem(sys.modules, name, module)
+    runs.write_json(tmp_path / "adapter_config.json", {"r": 16})
+
+    images = [Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))]
+    sampling = Sampling(0.8, 0.95, seed=3)
+    written = load_generator("vllm", tiny, PROMPT, tmp_path, 7)(sampling)(images, 10)
+    assert written == [Completion("stop", 2, True), Completion("length", 2, False)]
+    assert given["settings"]["model"] == tiny.weights and given["settings"]["max_lora_rank"] == 16
+    assert given["lora"] == ("adapter", 1, str(tmp_path))
+    picture, text = given["messages"][1][0]["content"]
+    assert picture["image_pil"] is images[1] and text["text"] == PROMPT.instruction
+    assert [one["seed"] for one in given["sampling"]] == [seed_of(sampling, 10), seed_of(sampling, 11)]
+    assert given["sampling"][0]["max_tokens"] == 7 and given["sampling"][0]["top_p"] == 0.95
+    assert list(given["sampling"][0]["logit_bias"].values()) == [-100.0]
