@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chexreason.report.tables import Cell, Table, Value
 
-DASH = "–"
+DASH, PAPER = "–", "paper "
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$"}
 _TEX |= {char: "\\" + char for char in "&%$#_{}"}
 
@@ -33,7 +33,7 @@ def parts(cell: Cell) -> list[str]:
         lines.append(f"[{low}, {high}]")
     if cell.paper is not None:
         by = "" if cell.difference is None else f" ({plain(cell.difference, True, cell.percent)})"
-        lines.append(f"paper {plain(cell.paper, cell.signed, cell.percent)}{by}")
+        lines.append(f"{PAPER}{plain(cell.paper, cell.signed, cell.percent)}{by}")
     return lines
 
 
@@ -100,8 +100,14 @@ def latex(table: Table) -> str:
 
 
 def text(table: Table) -> str:
-    """Aligned columns for the terminal: ours, with the interval on the same line."""
-    grid = [list(table.columns)] + [[" ".join(parts(cell)[:2]) for cell in row] for row in table.rows]
+    """Aligned columns for the terminal: ours with the interval, and below it the paper's with the difference."""
+    grid = [list(table.columns)]
+    for row in table.rows:
+        cells = [parts(cell) for cell in row]
+        grid.append([" ".join(line for line in cell if not line.startswith(PAPER)) for cell in cells])
+        theirs = [next((line.removeprefix(PAPER) for line in cell if line.startswith(PAPER)), "") for cell in cells]
+        if any(theirs):
+            grid.append([f"  {PAPER.strip()}", *theirs[1:]])
     widths = [max(len(row[column]) for row in grid) for column in range(len(table.columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
     return "\n".join([table.title, "-" * len(table.title), *lines]) + "\n"
