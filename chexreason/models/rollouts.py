@@ -92,7 +92,8 @@ class RewardFunction:
     ) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
         scored = [
-            self.score(text, truth, num_tokens=len(ids)) for text, truth, ids in zip(texts, labels, completion_ids, strict=True)
+            self.score(text, truth, len(ids), doubtful)
+            for text, truth, ids, doubtful in zip(texts, labels, completion_ids, uncertain, strict=True)
         ]
         for part in scored[0].parts:
             log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chexreason.models.rollouts import RewardFunction
 from chexreason.rewards.balanced import BalancedReward
 from chexreason.rewards.hard import HardReward
 from chexreason.rewards.scored import Scorer
@@ -62,3 +63,10 @@ def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     page = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60).stdout
     assert page == (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+
+
+def test_the_trainer_hands_each_studys_uncertain_findings_on() -> None:
+    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES)
+    completions = [[{"content": wrote("Edema", "Pneumonia")}]] * 2
+    sure, doubtful = function(completions, [[0] * 300] * 2, [["Edema"]] * 2, [[], ["Pneumonia"]], log_metric=lambda *_: None)
+    assert (sure, doubtful) == (0.5, 1.0)
