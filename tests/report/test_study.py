@@ -187,4 +187,6 @@ def test_forms_of_a_table_escape_what_they_hold():
     tex = render.latex(table)
     assert r"50 \% of R\&D\_x" in tex and r"\shortstack{\textbf{0.500} \\ \tiny [0.400, 0.600]" in tex
     assert render.text(table).splitlines()[3:] == ["=cmd|x   0.500 [0.400, 0.600]", "  paper  0.250 (+0.250)", "y        –"]
+    long = Table("t", "T", ("Claim", "Here"), ((" ".join(["word"] * 20), "holds"),))
+    assert render.text(long).splitlines()[3:] == ["word " * 12 + " holds", "  " + " ".join(["word"] * 8)]
     assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"
