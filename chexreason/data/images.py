@@ -65,7 +65,8 @@ def decode(content: bytes, name: str) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
-        raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {error}") from None
+        why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else error
+        raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:

@@ -73,7 +73,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     runs = Counter(manifest["stage"] for manifest in study.manifests)
     counted = ", ".join(f"{number} {stage}" for stage, number in sorted(runs.items()))
     sentences = [
-        f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} models, {len(study.datasets)} test sets."
+        f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} variants, {len(study.datasets)} test sets."
     ]
     if any(gallery.is_phantom(result.evaluations[0]) for result in study.results):
         sentences.append(

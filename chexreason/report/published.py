@@ -69,6 +69,11 @@ def macro_f1(table: str, row: str, labels: tuple[str, ...] = ()) -> float | None
     return sum(known) / len(known) if len(known) == len(column) else None
 
 
+def rows_of(table: str) -> tuple[str, ...]:
+    """The rows of a table in the paper's order."""
+    return tuple(dict.fromkeys(row for number_, row, _, _ in numbers() if number_ == table))
+
+
 def labels_of(table: str) -> tuple[str, ...]:
     """The labels of Table 5 (14) or 6 (nine), in the paper's order."""
     return tuple(dict.fromkeys(label for number_, _, label, _ in numbers() if number_ == table and label))

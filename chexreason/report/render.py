@@ -6,11 +6,13 @@ import csv
 import io
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 
 from chexreason.report.tables import Cell, Table, Value
 
-DASH = "–"
+HEADER = 60  # characters of a row's header on one line of the terminal
+DASH, PAPER = "–", "paper "
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$"}
 _TEX |= {char: "\\" + char for char in "&%$#_{}"}
 
@@ -33,7 +35,7 @@ def parts(cell: Cell) -> list[str]:
         lines.append(f"[{low}, {high}]")
     if cell.paper is not None:
         by = "" if cell.difference is None else f" ({plain(cell.difference, True, cell.percent)})"
-        lines.append(f"paper {plain(cell.paper, cell.signed, cell.percent)}{by}")
+        lines.append(f"{PAPER}{plain(cell.paper, cell.signed, cell.percent)}{by}")
     return lines
 
 
@@ -100,11 +102,26 @@ def latex(table: Table) -> str:
 
 
 def text(table: Table) -> str:
-    """Aligned columns for the terminal: ours, with the interval on the same line."""
-    grid = [list(table.columns)] + [[" ".join(parts(cell)[:2]) for cell in row] for row in table.rows]
+    """Aligned columns for the terminal: ours with the interval, and below it the paper's with the difference."""
+    grid = [list(table.columns)]
+    for row in table.rows:
+        cells = [parts(cell) for cell in row]
+        grid.append([" ".join(line for line in cell if not line.startswith(PAPER)) for cell in cells])
+        theirs = [next((line.removeprefix(PAPER) for line in cell if line.startswith(PAPER)), "") for cell in cells]
+        if any(theirs):
+            grid.append([f"  {PAPER.strip()}", *theirs[1:]])
+    grid = [line for row in grid for line in _wrapped(row)]
     widths = [max(len(row[column]) for row in grid) for column in range(len(table.columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
     return "\n".join([table.title, "-" * len(table.title), *lines]) + "\n"
+
+
+def _wrapped(row: list[str]) -> list[list[str]]:
+    """A row with its header on as many lines as it needs."""
+    if len(row[0]) <= HEADER:
+        return [row]
+    first, *more = textwrap.wrap(row[0], HEADER, subsequent_indent="  ")
+    return [[first, *row[1:]], *([line, *[""] * (len(row) - 1)] for line in more)]
 
 
 def _tex(value: str) -> str:

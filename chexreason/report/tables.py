@@ -133,10 +133,11 @@ def _variants(
     results: list[Result],
     columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS,
 ) -> Table:
-    """Tables 1-4: a row per variant. The paper's "CheXpert validation" is the MIMIC split with CheXpert's 14 labels."""
+    """Tables 1-4: a row per variant, in the paper's order. Its "CheXpert validation" is the MIMIC split with 14 labels."""
+    order = published.rows_of(number)
+    named = [(_validation_row(number, result.arm), result) for result in results]
     rows: list[tuple[Cell, ...]] = []
-    for result in results:
-        paper_row = _validation_row(number, result.arm)
+    for paper_row, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
         cells = [value(study, result, take, published.number(number, paper_row, name)) for _, name, take, _ in columns]
         rows.append((_validation_title(number, study, result.arm), *cells))
     less = frozenset(index for index, column in enumerate(columns, start=1) if not column[3])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 WARNING = "Research use only: not a medical device, no output is a diagnosis."
+PICTURE = 1024  # pixels of the drawn image's longer side
 SUFFIXES = {".jpg", ".jpeg", ".png", ".dcm", ".dicom", ""}  # DICOM files often have no suffix
 
 
@@ -47,14 +48,19 @@ def execute(run: Run) -> dict[str, Any]:
         ChexReasonError: no input, or not one readable image in it.
     """
     from chexreason.data.cache import image_reader
-    from chexreason.data.images import ImageError
+    from chexreason.data.images import ImageError, fit, read_image
     from chexreason.data.records import deliver
 
     settings: Settings = run.settings
     read = image_reader(run.folder.parent, run.model.image_size)
     readable: list[Path] = []
     refused: dict[str, str] = {}
-    for file in image_files(settings.input):
+    files, passed_over = image_files(settings.input)
+    if passed_over:
+        run.note(
+            "passed over, by their names no images: " + ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+        )
+    for file in files:
         try:
             read(file)
             readable.append(file)
@@ -71,11 +77,13 @@ def execute(run: Run) -> dict[str, Any]:
         "prompt": run.prompt.name,
         "images": results,
         "left_out": refused,
+        "passed_over": passed_over,
     }
     write_json(run.folder / "answers.json", page)
     write_text(run.folder / "answers.txt", as_text(page))
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
-        draw(run.folder / f"{number:04d}-{file.stem}.png", read(file), result, f"{run.model.name}, {settings.checkpoint}")
+        title = f"{file.name}: {run.model.name}, {settings.checkpoint}"
+        draw(run.folder / f"{number:04d}-{file.stem}.png", fit(read_image(file), PICTURE), result, title)
     if settings.output:
         deliver(run.folder, Path(settings.output))
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
@@ -87,19 +95,22 @@ def show(folder: Path) -> None:
     print(f"pictures and answers.json: {folder}", flush=True)
 
 
-def image_files(given: str | None) -> list[Path]:
-    """The image itself, or every file of a folder and its folders that may be one, in the order of their names."""
+def image_files(given: str | None) -> tuple[list[Path], dict[str, int]]:
+    """The image itself, or every file of a folder and its folders that may be one, in the order of their names; and how many
+    files are none by the ending of their names.
+    """
     if not given:
         raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
     path = Path(given)
     if path.is_file():
-        return [path]
+        return [path], {}
     if not path.is_dir():
         raise ChexReasonError(f"stage.input={given}: there is no such file or folder")
-    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    found = [file for file in inside if file.suffix.lower() in SUFFIXES]
     if not found:
         raise ChexReasonError(f"stage.input={given}: no JPEG, PNG or DICOM file in this folder")
-    return found
+    return found, dict(Counter(file.suffix.lower() for file in inside if file not in set(found)))
 
 
 def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, Any]]]:
@@ -133,7 +144,7 @@ def describe(file: Path, answered: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
         "labels": labels,
         "failure": shown.failure if not labels else None,
         "agreement": {label: counts[label] / len(answered) for label in in_order(list(counts))},
-        "reasoning": shown.thoughts,
+        "reasoning": completion.text if shown.failure else shown.thoughts,
         "completions": [pair[0].text for pair in answered],
     }
 
@@ -142,10 +153,12 @@ def as_text(page: dict[str, Any]) -> str:
     """The answers for the terminal."""
     lines = [page["notice"], f"{page['model']}, {page['checkpoint']} checkpoint, prompt {page['prompt']}"]
     for one in page["images"]:
-        lines += ["", one["file"], f"  {finding(one)}"]
+        lines += ["", one["file"], f"  {finding(one)}", *([f"  {minority(one)}"] if minority(one) else [])]
         lines += [f"  {line}" for line in one["reasoning"].strip().splitlines()]
     if page["left_out"]:
         lines += ["", "left out:", *(f"  {reason}" for reason in page["left_out"].values())]
+    if page["passed_over"]:
+        lines += ["", "passed over: " + ", ".join(f"{count} {kind}" for kind, count in page["passed_over"].items())]
     return "\n".join(lines) + "\n"
 
 
@@ -157,6 +170,12 @@ def finding(one: dict[str, Any]) -> str:
     return (
         ", ".join(f"{label} ({one['agreement'][label]:.0%})" if several else label for label in one["labels"]) or "none agreed"
     )
+
+
+def minority(one: dict[str, Any]) -> str:
+    """The labels that some samples name, but not enough of them."""
+    fewer = [f"{label} ({share:.0%})" for label, share in one["agreement"].items() if label not in one["labels"]]
+    return f"named by fewer: {', '.join(fewer)}" if fewer else ""
 
 
 def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> None:
@@ -173,7 +192,8 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> Non
     body = [line for part in one["reasoning"].strip().splitlines() for line in textwrap.wrap(part, 62) or [""]]
     if len(body) > 26:
         body = [*body[:26], "... (the rest is in answers.json)"]
-    text = "\n".join([title, "", *textwrap.wrap(finding(one), 62), "", *body])
+    answer = [*textwrap.wrap(finding(one), 62), *textwrap.wrap(minority(one), 62)]
+    text = "\n".join([*textwrap.wrap(title, 62), "", *answer, "", *body])
     right.text(0, 1, text, va="top", fontsize=10, parse_math=False, transform=right.transAxes)
     figure.supxlabel(WARNING, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)

@@ -38,7 +38,9 @@ def test_headline_holds_the_metrics_files_numbers(study_folder):
 def test_tables_have_the_paper_shape(study_folder):
     made = {one.name: one for one in tables.paper_tables(study.read(study_folder.iterdir(), resamples=50))}
     assert list(made) == [f"table{number}" for number in range(1, 7)]
-    assert [row[0] for row in made["table2"].rows] == [row[0] for row in made["table3"].rows]
+    formats = ["Only Label", "Free Reasoning", "Reasoning Narrative", "Reasoning A"]  # the paper's order
+    assert [row[0] for row in made["table2"].rows] == [row[0] for row in made["table3"].rows] == formats
+    assert [row[0] for row in made["table1"].rows] == ["Reasoning Narrative", "Reasoning C", "Free Reasoning"]
     assert made["table4"].columns[1:] == (
         "Micro P",
         "Micro R",
@@ -184,5 +186,7 @@ def test_forms_of_a_table_escape_what_they_hold():
     assert lines[0]["row"] == "'=cmd|x" and lines[0]["difference"] == "0.25" and lines[1]["value"] == ""
     tex = render.latex(table)
     assert r"50 \% of R\&D\_x" in tex and r"\shortstack{\textbf{0.500} \\ \tiny [0.400, 0.600]" in tex
-    assert "0.500 [0.400, 0.600]" in render.text(table)
+    assert render.text(table).splitlines()[3:] == ["=cmd|x   0.500 [0.400, 0.600]", "  paper  0.250 (+0.250)", "y        –"]
+    long = Table("t", "T", ("Claim", "Here"), ((" ".join(["word"] * 20), "holds"),))
+    assert render.text(long).splitlines()[3:] == ["word " * 12 + " holds", "  " + " ".join(["word"] * 8)]
     assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"
