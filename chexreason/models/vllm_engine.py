@@ -1,6 +1,7 @@
 """vLLM in the generator's place: it batches by itself, so give it as many images at once as main memory holds.
 
-Optional, for GPU servers: `pip install 'chexreason[vllm]'`. Its kernels round otherwise than those of transformers: its runs are others.
+Optional, for GPU servers (`pip install 'chexreason[vllm]'`). Its kernels round otherwise than transformers' do, so the engine
+is part of what defines a run.
 """
 
 from __future__ import annotations
