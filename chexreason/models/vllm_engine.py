@@ -1,6 +1,7 @@
 """vLLM in the generator's place: it batches by itself, so give it as many images at once as main memory holds.
 
-Optional, for GPU servers: `pip install vllm`. Its kernels round otherwise than those of transformers: its runs are others.
+Optional, for GPU servers (`pip install 'chexreason[vllm]'`). Its kernels round otherwise than transformers' do, so the engine
+is part of what defines a run.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def load(model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int) ->
     except ImportError as error:
         raise ChexReasonError(
             f"stage.engine=vllm: vLLM cannot be imported ({error}).\n"
-            "  install it on a machine with a GPU: pip install vllm\n"
+            "  install it on a machine with a GPU: pip install 'chexreason[vllm]'\n"
             "  or do without: stage.engine=transformers"
         ) from None
     from transformers import AutoConfig

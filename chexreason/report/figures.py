@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# In this order on white, and in this on black, where the dark ones would sink.
+COLOURS = {
+    "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    "dark": ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00"),
+}
 DASHES = ("-", "--", "-.", ":")
 NUMBERS = {"nuanced": 2, "hard": 3}  # the paper's figure for each reward
 SMOOTHING = 0.95  # Figures 2 and 3
@@ -122,7 +126,7 @@ def _grpo(runs: Sequence[Training]) -> Canvas:
         for place, (run, title) in enumerate(zip(runs, titles, strict=True)):
             steps, values = run.series(name)
             style = _style(place)
-            axes.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
+            axes.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.35)
             axes.plot(steps, smooth(values), label=title, **style | {"linewidth": 2.2})
     for axes, title in zip(panels, ("Reward", "Reward function, mean", "Completion length (tokens)"), strict=True):
         _label(axes, title)
@@ -138,7 +142,7 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
     height = 1.1 + max(len(pair.labels) for pair in pairs) * 0.32
     canvas = Canvas(figsize=(2.2 + 2.9 * columns, rows * height), layout="constrained")
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    marks = (("CheXpert", COLOURS[0], "o", -0.14), ("NIH", COLOURS[1], "D", 0.14))
+    marks = (("CheXpert", "C0", "o", -0.14), ("NIH", "C1", "D", 0.14))
     for axes, pair in zip(grid.flat, pairs, strict=False):
         points = transfer.per_label(study, pair)
         for place, (_, here, there) in enumerate(points):
@@ -187,7 +191,7 @@ def _legend(canvas: Canvas, axes: Axes, entries: int, columns: int) -> None:
 
 
 def _style(place: int) -> dict[str, Any]:
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
+    return {"color": f"C{place}", "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
 
 
 def _titles(runs: Sequence[Training]) -> list[str]:
@@ -208,12 +212,14 @@ def _titles(runs: Sequence[Training]) -> list[str]:
 
 @contextmanager
 def _theme(theme: str, salt: str) -> Iterator[None]:
+    from cycler import cycler
     from matplotlib import rc_context
 
     back, ink, grid = THEMES[theme]
     ink_keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
     settings: dict[Any, Any] = dict.fromkeys(ink_keys, ink)
     settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), back)
+    settings["axes.prop_cycle"] = cycler(color=COLOURS[theme])
     settings |= {"grid.color": grid, "grid.linewidth": 0.6, "axes.axisbelow": True, "font.size": 9}
     settings |= {"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": salt}
     with rc_context(settings):

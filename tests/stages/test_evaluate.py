@@ -78,7 +78,7 @@ def test_a_sampled_evaluation_that_was_cut_off_ends_as_if_it_had_not_been(evalua
     [
         ("stage.sampling.repeats=2", "greedy answers are all alike"),
         ("stage.engine=vlm", "Valid: transformers, vllm"),
-        ("stage.engine=vllm", "pip install vllm"),
+        ("stage.engine=vllm", "pip install 'chexreason[vllm]'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_way_out(
