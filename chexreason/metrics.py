@@ -116,7 +116,7 @@ def interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.flo
 
 def summary(
     truth: Sequence[Collection[str]],
-    predicted: Sequence[Collection[str] | None],
+    repeats: Sequence[Sequence[Collection[str] | None]],
     labels: Sequence[str],
     patients: Sequence[Hashable] | None = None,
     resamples: int = 10_000,
@@ -126,25 +126,12 @@ def summary(
 ) -> dict[str, Any]:
     """Every metric with its 95 % interval over patients, as JSON-able values.
 
+    `repeats` holds the predictions of each time that the records were answered, usually one: each metric is its mean over
+    them, its interval that of the mean, the same patients drawn for every repeat; what varies is under "repeats".
+
     Failures count as empty predictions, or their records are left out (`exclude_failures`); the aggregates of both ways
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
     "filtered to the valid labels before evaluation").
-    """
-    return summary_of_repeats(truth, [predicted], labels, patients, resamples, seed, exclude_failures, ignored)
-
-
-def summary_of_repeats(
-    truth: Sequence[Collection[str]],
-    repeats: Sequence[Sequence[Collection[str] | None]],
-    labels: Sequence[str],
-    patients: Sequence[Hashable] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    exclude_failures: bool = False,
-    ignored: Sequence[Collection[str]] | None = None,
-) -> dict[str, Any]:
-    """`summary` of records that were answered several times: each metric is its mean over the repeats, and its interval
-    is that of the mean, the same patients drawn for every repeat. What varies between repeats is under "repeats".
     """
     everything = [answers(truth, predicted, labels, patients, ignored) for predicted in repeats]
     answered = [one.select(~one.failed) for one in everything if not one.failed.all()]

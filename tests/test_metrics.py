@@ -29,7 +29,7 @@ def test_rates_are_those_of_scikit_learn(drawn, labels):
     from sklearn.metrics import accuracy_score, jaccard_score, precision_recall_fscore_support
 
     truth, predicted, patients = zip(*drawn, strict=True)
-    found = metrics.summary(truth, predicted, labels, patients, resamples=5)
+    found = metrics.summary(truth, [predicted], labels, patients, resamples=5)
     y_true, y_pred = metrics.indicator(truth, labels), metrics.indicator(predicted, labels)
     for average in ("micro", "macro"):
         wanted = precision_recall_fscore_support(y_true, y_pred, average=average, zero_division=0)[:3]
@@ -49,8 +49,8 @@ def test_rates_are_those_of_scikit_learn(drawn, labels):
 
 def test_failures_count_as_empty_and_are_reported_without_them_too():
     truth, predicted = [["Edema"], ["Edema"], ["Fracture"]], [["Edema"], None, ["Fracture"]]
-    empty = metrics.summary(truth, predicted, FINDINGS, resamples=50)
-    excluded = metrics.summary(truth, predicted, FINDINGS, resamples=50, exclude_failures=True)
+    empty = metrics.summary(truth, [predicted], FINDINGS, resamples=50)
+    excluded = metrics.summary(truth, [predicted], FINDINGS, resamples=50, exclude_failures=True)
     assert empty["failure_rate"] == excluded["failure_rate"] == pytest.approx(1 / 3)
     assert empty["micro"]["recall"] == pytest.approx(2 / 3) and excluded["micro"]["recall"] == 1.0
     assert empty["failures_excluded"]["micro"] == excluded["micro"]
@@ -63,8 +63,8 @@ def test_repeats_are_averaged_and_their_agreement_is_that_of_all_pairs():
     truth = draw(40, 1)
     repeats = [draw(40, seed) for seed in (2, 3, 4)]
     repeats[1][7] = None
-    found = metrics.summary_of_repeats(truth, repeats, FINDINGS, resamples=200)
-    each = [metrics.summary(truth, one, FINDINGS, resamples=200) for one in repeats]
+    found = metrics.summary(truth, repeats, FINDINGS, resamples=200)
+    each = [metrics.summary(truth, [one], FINDINGS, resamples=200) for one in repeats]
     assert found["macro"]["f1"] == pytest.approx(np.mean([one["macro"]["f1"] for one in each]))
     assert found["failure_rate"] == pytest.approx(1 / 120) and found["failures"] == 1
     assert found["repeats"]["macro_f1"] == pytest.approx([one["macro"]["f1"] for one in each])
@@ -77,7 +77,7 @@ def test_repeats_are_averaged_and_their_agreement_is_that_of_all_pairs():
 
 
 def test_a_subset_of_labels_ignores_the_others():
-    found = metrics.summary([["Edema", "Fracture"]], [["Edema", "Pneumonia"]], ["Edema"], resamples=5)
+    found = metrics.summary([["Edema", "Fracture"]], [[["Edema", "Pneumonia"]]], ["Edema"], resamples=5)
     assert found["exact_match"] == 1.0 and list(found["per_label"]) == ["Edema"]
 
 
@@ -93,7 +93,7 @@ def test_resamples_draw_patients_with_all_their_records():
 
 def test_interval_agrees_with_an_explicit_bootstrap():
     truth, predicted = draw(120, 1), draw(120, 2)
-    low, high = metrics.summary(truth, predicted, FINDINGS, resamples=4000)["intervals"]["macro"]["f1"]
+    low, high = metrics.summary(truth, [predicted], FINDINGS, resamples=4000)["intervals"]["macro"]["f1"]
     rng, values = np.random.default_rng(9), []
     for _ in range(1500):
         rows = rng.integers(0, 120, 120)
@@ -105,7 +105,7 @@ def test_interval_agrees_with_an_explicit_bootstrap():
 @given(records)
 def test_intervals_are_ordered_and_within_bounds(drawn):
     truth, predicted, patients = zip(*drawn, strict=True)
-    found = metrics.summary(truth, predicted, FINDINGS, patients, resamples=40)["intervals"]
+    found = metrics.summary(truth, [predicted], FINDINGS, patients, resamples=40)["intervals"]
     for low, high in (found["micro"]["f1"], found["macro"]["f1"], found["jaccard"], found["failure_rate"]):
         assert 0.0 <= low <= high <= 1.0
 

@@ -54,7 +54,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
-    from chexreason.metrics import summary_of_repeats
+    from chexreason.metrics import summary
     from chexreason.tracking import tracked
 
     repeats = run.settings.sampling.repeats
@@ -88,7 +88,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     rows = [answered[study["id"]] for study in studies]
     scored = set(table.findings)
-    metrics = summary_of_repeats(
+    metrics = summary(
         [sorted(scored & set(row["labels"])) for row in rows],
         [[row["samples"][repeat]["predicted"] if repeat else row["predicted"] for row in rows] for repeat in range(repeats)],
         labels=list(table.findings),

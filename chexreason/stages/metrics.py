@@ -44,7 +44,7 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError(f"stage.resamples={settings.resamples}: at least 1 is wanted")
     labels = [_known(label) for label in settings.labels] or list(FINDINGS)
     given = predictions.read(Path(settings.input))
-    result = metrics.summary_of_repeats(
+    result = metrics.summary(
         [one.labels for one in given],
         predictions.repeats(given),
         labels,

@@ -112,7 +112,7 @@ class Runs:
         rows = self._answers(labels, skill, failures, seed, note)
         scored = metrics.summary(
             [row["labels"] for row in rows],
-            [row["predicted"] for row in rows],
+            [[row["predicted"] for row in rows]],
             labels,
             [row["patient"] for row in rows],
             resamples=20,

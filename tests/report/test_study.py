@@ -90,7 +90,7 @@ def test_transfer_is_on_matched_labels_first(runs):
     assert set(one.labels) == set(NIH_SHARED)
     here = metrics.summary(
         [record.labels for record in one.near.predictions],
-        [record.predicted for record in one.near.predictions],
+        [[record.predicted for record in one.near.predictions]],
         NIH_SHARED,
         resamples=5,
     )["macro"]["f1"]

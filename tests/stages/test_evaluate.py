@@ -50,7 +50,7 @@ def test_metrics_are_means_over_repeats_in_the_run_and_in_the_report(evaluation:
     found, answered = execute(folder), rows(folder)
     assert all(len(row["samples"]) == 3 and row["samples"][0]["completion"] == row["completion"] for row in answered)
     each = [
-        metrics.summary([row["labels"] for row in answered], [row["samples"][i]["predicted"] for row in answered], FINDINGS)
+        metrics.summary([row["labels"] for row in answered], [[row["samples"][i]["predicted"] for row in answered]], FINDINGS)
         for i in range(3)
     ]
     assert found["repeats"]["micro_f1"] == pytest.approx([one["micro"]["f1"] for one in each])
