@@ -85,7 +85,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
     sentences.append(f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}.")
     if study.problems:
-        sentences.append(f"{len(study.problems)} run folders were left out: see Runs.")
+        sentences.append(f"Run folders left out: {len(study.problems)} (see Runs).")
     return sentences
 
 
