@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from chexreason import runs
-from chexreason.config import Model
-from chexreason.models.generation import generate
+from chexreason.config import Model, group
+from chexreason.models.generation import Generator
 from chexreason.models.loading import load_adapter, load_model
 from chexreason.models.processors import load_processor
 from tests.stages.conftest import execute
@@ -24,7 +24,7 @@ IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
 def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: Path, tiny: Model, merged: bool) -> None:
     folder = order("exported", "stage=export", "stage.checkpoint=sft", f"stage.merged={merged}", adapter=policy)
     execute(folder)
-    instruction = runs.read_json(folder / runs.ORDER)["groups"]["prompt"]["instruction"]
+    prompt = group("prompt", runs.read_json(folder / runs.ORDER)["groups"]["prompt"])
     answers = []
     for source in (tiny, replace(tiny, weights=str(folder / "export"))):
         processor = load_processor(source, padding_side="left")
@@ -32,9 +32,9 @@ def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: P
             model = load_adapter(load_model(tiny), policy / "adapter")
         else:
             model = load_model(source).eval() if merged else load_adapter(load_model(tiny), folder / "export")
-        answers.append(generate(model, processor, instruction, IMAGES, max_tokens=12))
+        answers.append(Generator(model, processor, prompt, max_tokens=12)(IMAGES))
     assert answers[0] == answers[1]
-    base = generate(load_model(tiny).eval(), load_processor(tiny, "left"), instruction, IMAGES, max_tokens=12)
+    base = Generator(load_model(tiny).eval(), load_processor(tiny, "left"), prompt, max_tokens=12)(IMAGES)
     assert base != answers[0], "or the adapter would not matter"
 
 
