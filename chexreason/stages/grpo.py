@@ -42,6 +42,7 @@ class Settings:
     temperature: float
     top_p: float
     max_completion_tokens: int
+    rollouts: str
     beta: float
     kl_weighted: bool
     clip_low: float
@@ -68,7 +69,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
     from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
-    from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model, save_adapter
+    from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model, save_adapter
     from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
     from chexreason.models.rollouts import RewardFunction, RolloutTrainer
@@ -78,6 +79,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.tracking import tracked
 
     settings: Settings = run.settings
+    require_engine(settings.rollouts)
     studies = read_studies(run)
     read = image_reader(run.folder.parent, run.model.image_size)
     frequencies = label_frequencies([study["labels"] for study in studies])
@@ -102,7 +104,7 @@ def execute(run: Run) -> dict[str, Any]:
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
-            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
+            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype, image_token_id(model)),
             train_dataset=with_images([example(study, run) for study in studies], read),
             processing_class=processor,
             callbacks=[
@@ -157,9 +159,24 @@ def read_studies(run: Run) -> list[dict[str, Any]]:
     return studies
 
 
-def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> GRPOConfig:
+def require_engine(rollouts: str) -> None:
+    """Refuse rollouts by an engine that is not there."""
+    from importlib.util import find_spec
+
+    if rollouts not in ("transformers", "vllm"):
+        raise ChexReasonError(f"stage.rollouts={rollouts}: there is no such engine. Valid: transformers, vllm")
+    if rollouts == "vllm" and find_spec("vllm") is None:
+        raise ChexReasonError(
+            "stage.rollouts=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
+            "  or do without: stage.rollouts=transformers"
+        )
+
+
+def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_token: int) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
+
+    vllm = settings.rollouts == "vllm"
 
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
@@ -173,6 +190,11 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> GRPOCo
         top_p=settings.top_p,
         top_k=0,
         max_completion_length=settings.max_completion_tokens,
+        use_vllm=vllm,
+        vllm_importance_sampling_correction=True,  # of the mismatch between the two engines' log-probabilities
+        vllm_importance_sampling_mode="token_truncate",  # the paper's ratio is the token's
+        # A placeholder would claim an image that is not there. (TRL sees to that itself for rollouts by transformers.)
+        generation_kwargs={"logit_bias": {image_token: -100.0}} if vllm else None,
         loss_type="dr_grpo",
         scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
         importance_sampling_level="token",

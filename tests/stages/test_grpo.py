@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from chexreason.config import Model, as_dict, build, compose
 from chexreason.data.images import read_image
+from chexreason.errors import ChexReasonError
 from chexreason.models.checkpoints import CHECKPOINTS
 from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
@@ -21,6 +23,8 @@ from chexreason.runs import Run
 from chexreason.stages import grpo
 from tests.stages.conftest import GRPO, execute, loaded, log
 
+IMAGE_TOKEN = 7  # only rollouts by vLLM are told of it here: TRL finds it by itself for the others
+
 
 def trainer_of(run: Run) -> RolloutTrainer:
     """The stage's trainer, before it has trained."""
@@ -29,7 +33,7 @@ def trainer_of(run: Run) -> RolloutTrainer:
     trainer = RolloutTrainer(
         model=model,
         reward_funcs=[RewardFunction(run.reward, run.prompt.grammar, {})],
-        args=grpo.arguments(run.settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
+        args=grpo.arguments(run.settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype, IMAGE_TOKEN),
         train_dataset=with_images(studies, read_image),
         processing_class=load_processor(run.model, padding_side="left"),
     )
@@ -221,11 +225,28 @@ def test_studies_of_several_sites_are_learnt_from_together(order: Callable[..., 
 
 
 def test_the_clinical_settings_are_the_papers() -> None:
-    """DESIGN.md section 6, section 3.2.2 of the paper."""
+    """Section 3.2.2."""
     found = build(grpo.Settings, as_dict(compose(("stage=grpo", "model=medgemma")))["stage"], "stage")
     assert (found.completions, found.temperature, found.top_p) == (4, 0.8, 0.95)
     assert (found.beta, found.clip_low, found.clip_high, found.steps_per_rollout) == (0.15, 0.15, 0.22, 2)
-    arguments = grpo.arguments(found, Path("nowhere"), 0, "float32")
+    arguments = grpo.arguments(found, Path("nowhere"), 0, "float32", IMAGE_TOKEN)
     assert (arguments.loss_type, arguments.scale_rewards, arguments.importance_sampling_level) == ("dr_grpo", "none", "token")
     assert (arguments.epsilon, arguments.epsilon_high, arguments.num_iterations) == (0.15, 0.22, 2)
     assert arguments.save_steps == 26, "a checkpoint never parts the steps on one rollout"
+
+
+def test_rollouts_by_another_engine_are_corrected_token_by_token_and_never_write_image_tokens() -> None:
+    values = as_dict(compose(("stage=grpo", "model=medgemma", "stage.rollouts=vllm")))["stage"]
+    settings = build(grpo.Settings, values | {"batch_size": 4}, "stage")
+    arguments = grpo.arguments(settings, Path("nowhere"), 0, "float32", IMAGE_TOKEN)
+    assert arguments.use_vllm and arguments.vllm_importance_sampling_correction
+    assert arguments.vllm_importance_sampling_mode == "token_truncate"
+    assert arguments.generation_kwargs == {"logit_bias": {IMAGE_TOKEN: -100.0}}
+    with pytest.raises(ChexReasonError, match="there is no such engine"):
+        grpo.require_engine("vlm")
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")
+def test_an_engine_that_is_not_installed_says_how_to_get_it() -> None:
+    with pytest.raises(ChexReasonError, match=r"pip install 'chexreason\[vllm\]'"):
+        grpo.require_engine("vllm")

@@ -80,7 +80,7 @@ def test_traces_of_several_sites_are_learnt_from_together(order: Callable[..., P
 
 
 def test_the_clinical_settings_are_the_papers() -> None:
-    """DESIGN.md section 6, section 3.2.1 of the paper."""
+    """Section 3.2.1."""
     found = settings("model=medgemma")
     assert (found.lora.rank, found.lora.alpha, found.lora.dropout) == (16, 32, 0.1)
     assert (found.epochs, found.patience, found.held_out) == (6, 2, 0.1)
