@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
 from chexreason.run import plan_run
-from chexreason.runs import Run, read_json, write_json, write_text
+from chexreason.runs import Run, file_digest, read_json, write_json, write_text
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
 from chexreason.teacher.review.pack import sample
@@ -40,6 +41,7 @@ def taught(curated: Path) -> Path:
     for number in range(STUDIES):
         labels = in_order({FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]})
         trace = {"schema": 1, "site": "test", "path": f"{number}.png", "patient": f"patient{number}", "labels": labels}
+        trace["sha256"] = file_digest(curated.parent / "images" / f"{number}.png")
         traces.append(trace | {"completion": write_answer("tags", thoughts(number), labels), "num_attempts": 1})
     write_text(folder / "traces.jsonl", as_lines(traces))
     write_json(folder / "card.json", {"root": str(curated.parent / "images")})
@@ -51,6 +53,11 @@ def taught(curated: Path) -> Path:
         {"stage": "teach", "status": "complete", "finished": "1", "config": config, "parents": {"curated": curated.name}},
     )
     return folder
+
+
+def learnt(taught: Path, reviewed: str | None) -> list[dict[str, Any]]:
+    """What stage=sft learns from."""
+    return read_traces(Run(SimpleNamespace(reviewed=reviewed), taught.parent / "sft-1", parents={"traces": taught}))
 
 
 def review(taught: Path, name: str = "review-1", **settings: Any) -> Path:
@@ -139,8 +146,8 @@ def test_verdicts_are_read_back_reported_and_honoured(taught: Path, capsys: pyte
     show(read)
     assert f"stage.reviewed={read / VERDICTS}" in capsys.readouterr().out
 
-    kept = {trace["path"]: trace["completion"] for trace in read_traces(taught, str(read / VERDICTS))[0]}
-    before = {trace["path"]: trace["completion"] for trace in read_traces(taught, None)[0]}
+    kept = {trace["path"]: trace["completion"] for trace in learnt(taught, str(read / VERDICTS))}
+    before = {trace["path"]: trace["completion"] for trace in learnt(taught, None)}
     assert set(before) - set(kept) == {first["path"], cases[2]["path"]}, "rejected, and edited into a leak"
     assert kept.pop(second["path"]) == write_answer("tags", "The left base is dense, in my own words.", second["labels"])
     assert all(before[path] == completion for path, completion in kept.items())
@@ -218,9 +225,9 @@ def test_no_json_is_no_review_and_verdicts_of_other_traces_are_refused(taught: P
     rows = read_lines(taught / "traces.jsonl")
     write_text(taught / "traces.jsonl", as_lines([row | {"completion": row["completion"] + " "} for row in rows]))
     with pytest.raises(ChexReasonError, match="judges none of these traces"):
-        read_traces(taught, str(read / VERDICTS))
+        learnt(taught, str(read / VERDICTS))
     with pytest.raises(ChexReasonError, match="no such file"):
-        read_traces(taught, "nowhere.jsonl")
+        learnt(taught, "nowhere.jsonl")
 
 
 STATE = """({
@@ -288,7 +295,7 @@ def test_a_pack_filled_by_keyboard_in_a_browser_saved_and_read_back(taught: Path
     assert found["readers"] == ["Dr. Ada <Lovelace>"] and "<Lovelace>" not in (read / REPORT).read_text()
     assert (found["all"]["accept"], found["all"]["edit"], found["all"]["reject"]) == (1, 1, 1)
     assert sum(row["missed"] for row in found["by_label"].values()) == 1 and found["all"]["agreement"] == 0.5
-    kept = {trace["path"]: trace["completion"] for trace in read_traces(taught, str(read / VERDICTS))[0]}
+    kept = {trace["path"]: trace["completion"] for trace in learnt(taught, str(read / VERDICTS))}
     assert cases[2]["path"] not in kept and len(kept) == STUDIES - 1
     assert "The reader's own words: the left base is dense <b>indeed</b>." in kept[cases[1]["path"]]
 

@@ -150,7 +150,7 @@ def order(folder: Path, curated: Path, url: str) -> None:
         "name": folder.name,
         "stage": plain,
         "groups": groups,
-        "tracker": {"name": "none", "mode": "disabled", "project": ""},
+        "tracker": {"name": "none", "mode": "disabled", "project": "", "group": ""},
     }
     asked |= {"seed": 0, "parents": {"curated": str(curated)}, "inputs": {}, "command": ""}
     write_json(folder / ORDER, asked)
