@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chexreason.completion import grammar_named
+from chexreason.errors import ChexReasonError
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,16 @@ def all_prompts() -> list[Prompt]:
     from chexreason.config import every
 
     return every("prompt")
+
+
+def read_prompts(names: Sequence[str]) -> list[Prompt]:
+    """The prompts of these names, in their order.
+
+    Raises:
+        ChexReasonError: there is no such file under conf/prompt.
+    """
+    known = {prompt.name: prompt for prompt in all_prompts()}
+    for name in names:
+        if name not in known:
+            raise ChexReasonError(f"stage.prompts: there is no prompt {name!r} under conf/prompt; there are {', '.join(known)}")
+    return [known[name] for name in names]

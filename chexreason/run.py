@@ -263,8 +263,9 @@ def _vouched(folder: Path) -> dict[str, Any]:
 
 
 def _input_digests(stage: Any, dataset: dict[str, Any] | None) -> dict[str, str]:
-    """Content digests of what comes from outside: files the stage is given, and an external dataset's tables."""
+    """Content digests of what comes from outside: files the stage is given, prompts it names, an external dataset's tables."""
     named = [getattr(stage, key, None) for key in ("input", "against", "reviewed")] + list(getattr(stage, "filled", ()))
+    named += [schema.CONF / "prompt" / f"{name}.yaml" for name in getattr(stage, "prompts", ())]
     if dataset and not dataset.get("made_by"):
         root = Path(dataset["root"])
         named += [dataset.get("table")] if dataset.get("table") else sorted(root.glob("*.csv*"))

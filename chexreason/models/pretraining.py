@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_wi
 from chexreason.completion import TAGS
 from chexreason.data.phantom.film import Box, Sign
 from chexreason.labels import FINDINGS
-from chexreason.prompts import Prompt, all_prompts, write_answer
+from chexreason.prompts import Prompt, write_answer
 from chexreason.teacher.forms import FORMS
 from chexreason.teacher.scene import Scene, scene
 
@@ -70,14 +70,13 @@ def thoughts(labels: list[str]) -> str:
     return f"The image shows {', '.join(labels).lower()}."
 
 
-def draw_corpus(kind: str, count: int, seed: int) -> Corpus:
-    """`count` images of `kind` with what they show.
+def draw_corpus(kind: str, count: int, prompts: list[Prompt], seed: int) -> Corpus:
+    """`count` images of `kind` with what they show, and the `prompts` to ask of them.
 
     Shapes carry no medical meaning, so the labels and scenes asked of them are drawn at random: a general-purpose model
     has read how radiologists write and knows how to answer in a grammar, but not what a radiograph shows.
     """
     rng, words = np.random.default_rng(seed), random.Random(seed)
-    prompts = all_prompts()
     if kind == "radiographs":
         from chexreason.data.phantom.world import labelled_phantoms
 

@@ -1,8 +1,8 @@
 """Build a stand-in model of the phantom world and pre-train it, so that it can be loaded like any other checkpoint.
 
 `phantom_gemma` sees labelled phantoms in a style of its own (the stand-in for medical pre-training), `phantom_qwen` plain
-shapes and never a radiograph (for general-purpose pre-training). Both read every prompt of the study and answer in its
-grammar. Neither sees an image of the study's three sites or the teacher's trace of one; both have read reports in the offline
+shapes and never a radiograph (for general-purpose pre-training). Both have read the study's prompts and answer in their
+grammars. Neither sees an image of the study's three sites or the teacher's trace of one; both have read reports in the offline
 teacher's words, so that fine-tuning need not teach them to write.
 """
 
@@ -16,7 +16,7 @@ from chexreason.runs import Run
 
 @dataclass(frozen=True)
 class Settings:
-    """`corpus`: radiographs | shapes; `images` are drawn once; optimizer steps of both phases."""
+    """`corpus`: radiographs | shapes; `images` are drawn once; optimizer steps of both phases; `prompts` that it reads."""
 
     name: str
     corpus: str
@@ -29,6 +29,7 @@ class Settings:
     matrix_learning_rate: float
     weight_decay: float
     vocabulary: int
+    prompts: list[str]
 
 
 USES = ("model",)
@@ -41,11 +42,12 @@ def execute(run: Run) -> dict[str, Any]:
 
     from chexreason.models.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.models.standins import build
+    from chexreason.prompts import read_prompts
     from chexreason.tracking import tracked
 
     settings = run.settings
     run.note(f"drawing {settings.images} images of {settings.corpus}")
-    corpus = draw_corpus(settings.corpus, settings.images, run.seed)
+    corpus = draw_corpus(settings.corpus, settings.images, read_prompts(settings.prompts), run.seed)
     set_seed(run.seed)
     model, processor = build(run.model.family, corpus.texts(), settings.vocabulary)
     parameters = sum(weight.numel() for weight in model.parameters())
