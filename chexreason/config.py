@@ -172,10 +172,12 @@ def check(cfg: DictConfig) -> Config:
     plain = as_dict(cfg)
     groups = {name: _checked(name, json.dumps(plain[name])) for name in ("stage", *GROUPS, "tracker", "world")}
     rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
-    kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool}
-    for key, kind in (kinds | {"processes": int}).items():
-        if not isinstance(rest[key], kind) or (kind is int and isinstance(rest[key], bool)):
+    kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool, "processes": int}
+    for key, kind in kinds.items():
+        if type(rest[key]) is not kind:
             raise ChexReasonError(f"{key}={rest[key]!r}: a value of type {kind.__name__} is wanted")
+    if rest["processes"] < 1:
+        raise ChexReasonError(f"processes={rest['processes']}: one process at least is wanted")
     return Config(**groups, **rest)
 
 
@@ -208,7 +210,7 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
-    with _COMPOSING, readable_errors(overrides):
+    with readable_errors(overrides), _COMPOSING:  # in this order: explaining an error composes again
         return copy.deepcopy(_composed(tuple(overrides), GlobalHydra.instance().is_initialized()))
 
 

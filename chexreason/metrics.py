@@ -148,7 +148,6 @@ def summary(
         "labels": list(labels),
         "records": len(given[0].truth),
         "patients": int(given[0].patients.max()) + 1,
-        "failures": sum(int(one.failed.sum()) for one in everything),
         **_nested(point, labels, given[0].truth.sum(axis=0)),
         "failure_rate": float(np.mean([one.failed.mean() for one in everything])),
         "cardinality": {

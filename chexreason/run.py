@@ -33,10 +33,6 @@ from chexreason.errors import ChexReasonError
 COMMAND = "python -m chexreason.run"
 
 
-class RunFailed(ChexReasonError):
-    """The run's own process has already said why."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """A checked run before it is executed: where it will live and what it stands on."""
@@ -45,6 +41,7 @@ class Plan:
     order: dict[str, Any]  # all that a process needs to execute it: written to run.json
     folder: Path
     torch: bool  # needs a process of its own
+    processes: int  # that share its work
     reusable: bool  # a complete run is as good as a new one
 
 
@@ -58,8 +55,6 @@ def main() -> None:
             if {"-c", "--cfg"} & set(arguments):
                 schema.check(schema.compose([word for word in overrides if "=" in word]))
             _application()
-    except RunFailed as error:
-        sys.exit(f"chexreason: {error}")
     except ChexReasonError as error:
         sys.exit(f"chexreason: {error}")
     except KeyboardInterrupt:
@@ -111,13 +106,13 @@ def _execute(plan: Plan) -> None:
     else:
         code = perform(plan.folder)
     if code != 0:
-        raise RunFailed(f"{plan.folder.name} did not finish (see above and {plan.folder}/error.txt)")
+        raise ChexReasonError(f"{plan.folder.name} did not finish (see above and {plan.folder}/error.txt)")
 
 
 def _command(plan: Plan) -> list[str]:
-    if plan.config.processes == 1:
+    if plan.processes == 1:
         return [sys.executable, "-m", "chexreason.stages", str(plan.folder)]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.config.processes)]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.processes)]
     return [*launcher, "-m", "chexreason.stages", str(plan.folder)]
 
 
@@ -170,7 +165,8 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     }
     # A stage that writes where the user said, or says so itself, must run each time.
     reusable = not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage)
-    return Plan(config, order, folder, module.TORCH, reusable)
+    processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
+    return Plan(config, order, folder, module.TORCH, processes, reusable)
 
 
 def _prepare_pipeline(stage: dict[str, Any], cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -264,14 +260,20 @@ def _vouched(folder: Path) -> dict[str, Any]:
 
 def _input_digests(stage: Any, dataset: dict[str, Any] | None) -> dict[str, str]:
     """Content digests of what comes from outside: files the stage is given, prompts it names, an external dataset's tables."""
-    named = [getattr(stage, key, None) for key in ("input", "against", "reviewed")] + list(getattr(stage, "filled", ()))
+    named = [getattr(stage, key, None) for key in ("input", "against", "reviewed", "frequencies")]
+    named += getattr(stage, "filled", ())
     named += [schema.CONF / "prompt" / f"{name}.yaml" for name in getattr(stage, "prompts", ())]
     if dataset and not dataset.get("made_by"):
-        root = Path(dataset["root"])
-        named += [dataset.get("table")] if dataset.get("table") else sorted(root.glob("*.csv*"))
+        named += [dataset["table"]] if dataset["table"] else _tables(Path(dataset["root"]))
+        named += [dataset.get("lists")]
     paths = [Path(name) for name in named if name]
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): runs.path_digest(path) for path in paths if path.exists()}
+
+
+def _tables(root: Path) -> list[Path]:
+    """What a published layout holds besides images: tables and lists at its top, CheXpert's test labels a folder below."""
+    return sorted(path for pattern in ("*.csv*", "*.txt", "*/*.csv") for path in root.glob(pattern) if path.is_file())
 
 
 def perform(folder: Path) -> int:
@@ -321,6 +323,7 @@ def perform(folder: Path) -> int:
         "status": "complete",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.perf_counter() - clock, 2),
+        "device": _device(),
         "peak_memory_bytes": _peak_memory(),
         "outputs": runs.outputs(folder),
         "metrics": metrics,
@@ -347,6 +350,14 @@ def _line(line: Sequence[str], inherited: Sequence[str]) -> list[str]:
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
     runs.write_text(folder / "error.txt", error + "\n")
     runs.write_json(folder / runs.MANIFEST, manifest | {"status": status, "error": error.strip().splitlines()[-1]})
+
+
+def _device() -> str:
+    """What did the arithmetic: a GPU's name, or so many cores."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{os.cpu_count()} CPU cores"
 
 
 def _peak_memory() -> dict[str, int]:

@@ -9,11 +9,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run
+from chexreason.runs import Run, write_text
 
 LOG = "log.jsonl"
 
@@ -24,7 +24,6 @@ class Log:
 
     path: Path
     wandb_run: Any = None
-    metrics: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, values: dict[str, Any], step: int) -> None:
         numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
@@ -37,7 +36,7 @@ class Log:
         """Forget what an interrupted run logged after the checkpoint that it resumes from."""
         if self.path.exists():
             kept = [line for line in _whole_lines(self.path) if json.loads(line)["step"] <= step]
-            self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            write_text(self.path, "".join(line + "\n" for line in kept))
 
 
 def _whole_lines(path: Path) -> list[str]:
@@ -50,7 +49,7 @@ def _whole_lines(path: Path) -> list[str]:
 def tracked(run: Run) -> Iterator[Log]:
     """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
     mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
-    if run.tracker.name == "none" or mode in ("disabled", "dryrun_disabled"):
+    if run.tracker.name == "none" or mode == "disabled":
         yield Log(run.folder / LOG)
         return
     import wandb

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chexreason.config import as_dict, compose, group
+from chexreason.data.phantom.labelsets import finding_frequencies
 from chexreason.rewards.scored import Scored
-from chexreason.stages.score import label_frequencies
 
 LONG, SHORT = 300, 40
 THOUGHT = "<think>The left base is dense, with a meniscus.</think>"
@@ -40,7 +40,7 @@ EXAMPLES = [
 def table(name: str) -> list[str]:
     """One reward's examples, part by part."""
     score = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"]).scorer(
-        "tags", label_frequencies(None)
+        "tags", finding_frequencies()
     )
     rows = [(what, tokens, score(text, TRUTH, tokens)) for what, text, tokens in EXAMPLES]
     parts = list(rows[0][2].parts)
@@ -53,7 +53,7 @@ def table(name: str) -> list[str]:
 def window() -> list[str]:
     """The nuanced reward's memory: the same right answer, again and again."""
     score = group("reward", as_dict(compose(("reward=nuanced", "model=medgemma")))["reward"]).scorer(
-        "tags", label_frequencies(None)
+        "tags", finding_frequencies()
     )
     lines = _head(["prediction", "answer", "collapse", "reward"])
     answers = ["Edema"] * 71 + ["Fracture"] * 28 + ["Edema", "Fracture", "Edema"]

@@ -24,7 +24,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("group", ["stage", "model", "prompt", "reward", "dataset", "teacher", "tracker"])
+@pytest.mark.parametrize("group", ["stage", "model", "prompt", "reward", "dataset", "teacher", "tracker", "world"])
 def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
     for choice in choices(group):
         cfg = compose((f"{group}={choice}",))
@@ -37,7 +37,7 @@ def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["stage=sft", "stage=grpo", "stage=evaluate", "stage=standin"])
-@pytest.mark.parametrize("model", ["phantom_gemma", "phantom_qwen", "medgemma", "qwen"])
+@pytest.mark.parametrize("model", ["phantom_gemma", "phantom_qwen", "medgemma", "qwen", "untrained_medgemma", "untrained_qwen"])
 def test_stage_settings_fit_every_model(line: str, model: str) -> None:
     check(compose((line, f"model={model}")))
 
@@ -85,8 +85,10 @@ def test_a_misspelt_override_names_the_nearest_valid_one(override: str, named: s
     assert "Traceback" not in answer.stderr
 
 
-@pytest.mark.parametrize("override", ["stage.learning_rate=fast", "stage.epochs=[1]", "model.max_visual_tokens=many"])
-def test_a_wrong_type_is_refused_even_when_only_shown(override: str) -> None:
+@pytest.mark.parametrize(
+    "override", ["stage.learning_rate=fast", "stage.epochs=[1]", "model.max_visual_tokens=many", "stage.lerning_rate=1"]
+)
+def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> None:
     answer = run("stage=sft", override, "--cfg", "job")
     assert answer.returncode == 1 and override.split("=")[0] in answer.stderr
     assert "Traceback" not in answer.stderr

@@ -66,7 +66,7 @@ def test_repeats_are_averaged_and_their_agreement_is_that_of_all_pairs():
     found = metrics.summary(truth, repeats, FINDINGS, resamples=200)
     each = [metrics.summary(truth, [one], FINDINGS, resamples=200) for one in repeats]
     assert found["macro"]["f1"] == pytest.approx(np.mean([one["macro"]["f1"] for one in each]))
-    assert found["failure_rate"] == pytest.approx(1 / 120) and found["failures"] == 1
+    assert found["failure_rate"] == pytest.approx(1 / 120)
     assert found["repeats"]["macro_f1"] == pytest.approx([one["macro"]["f1"] for one in each])
     (low, high), widths = found["intervals"]["macro"]["f1"], [np.diff(one["intervals"]["macro"]["f1"])[0] for one in each]
     assert low < found["macro"]["f1"] < high and high - low < np.mean(widths), "a mean varies less than its parts"

@@ -116,6 +116,7 @@ def test_wandb_may_be_switched_off_by_config_or_environment(study: tuple[Path, s
     assert run(folder, *words, "tracker=none", "seed=1").returncode == 0
     assert run(folder, *words, "seed=2", WANDB_MODE="disabled").returncode == 0
     offline = [path for path in folder.glob("evaluate-*/wandb/offline-run-*")]
+    assert offline
     # A resumed run goes on under the id that it had: its folder's name.
     assert all(path.name.endswith(path.parents[1].name) for path in offline)
     assert not any("seed=" in json.loads((path.parents[1] / runs.MANIFEST).read_text())["command"] for path in offline)

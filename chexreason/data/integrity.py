@@ -58,8 +58,17 @@ def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd
 
 
 def register(table: StudyTable, name: str, runs: Path) -> Path:
-    """Make `table` a registered test set of the run folders under `runs`; registering it again is harmless."""
-    return records.write_csv(runs / FOLDER / f"{name}.csv", manifest(table, runs))
+    """Make `table` a registered test set of the run folders under `runs`, beside what was registered by its name before.
+
+    Registering it again is harmless; another draw of a test set does not set the one before free.
+    """
+    import pandas as pd
+
+    path = runs / FOLDER / f"{name}.csv"
+    listed = manifest(table, runs)
+    if path.is_file():
+        listed = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False), listed.astype("str")], ignore_index=True)
+    return records.write_csv(path, listed.drop_duplicates())
 
 
 def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:

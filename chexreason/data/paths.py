@@ -23,8 +23,8 @@ _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 
 
-def require_folder(root: str, site: str, access: str, phantom: str) -> Path:
-    """The dataset's folder.
+def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str) -> Path:
+    """The dataset's folder; `variable` is the one of the environment that its config reads, if any.
 
     Raises:
         ChexReasonError: it is not there; says how to get it, and the phantom command that shows the same thing.
@@ -35,7 +35,7 @@ def require_folder(root: str, site: str, access: str, phantom: str) -> Path:
     raise ChexReasonError(
         f"{site}: there is no folder {folder} (dataset.root).\n"
         f"  get the data:     {access}\n"
-        "  then say where:   dataset.root=FOLDER\n"
+        f"  then say where:   dataset.root=FOLDER{f', or for every command: export {variable}=FOLDER' if variable else ''}\n"
         f"  see it without:   python -m chexreason.run {phantom} make_missing=true"
     )
 

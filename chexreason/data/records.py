@@ -70,20 +70,32 @@ class StudyTable:
         return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
 
 
+def with_policy(table: StudyTable, uncertain: str) -> StudyTable:
+    """The table with uncertain labels made positive where the policy is "positive", and as it is otherwise."""
+    if _policy(uncertain) != "positive":
+        return table
+    labels = table.records[list(FINDINGS)]
+    return replace(table, records=table.records.assign(**labels.mask(labels == UNCERTAIN, POSITIVE)))
+
+
 def label_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]]:
     """Positive findings of each record, in FINDINGS order, among those that the table scores.
 
     `uncertain` is the policy for uncertain labels: "negative" (the paper's), "positive", or "ignore", which leaves them
     out here and names them in `ignored_sets` for the metrics. Unmentioned is negative.
     """
-    if uncertain not in POLICIES:
-        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
-    return _sets(table, positive=True, uncertain=uncertain == "positive")
+    return _sets(table, positive=True, uncertain=_policy(uncertain) == "positive")
 
 
 def ignored_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]]:
     """Findings of each record that metrics leave out: the uncertain ones where the policy is "ignore"."""
     return _sets(table, positive=False, uncertain=uncertain == "ignore")
+
+
+def _policy(uncertain: str) -> str:
+    if uncertain not in POLICIES:
+        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
+    return uncertain
 
 
 def _sets(table: StudyTable, positive: bool, uncertain: bool) -> list[list[str]]:

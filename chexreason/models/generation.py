@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from chexreason.completion import Answer, parse
-from chexreason.errors import ChexReasonError
 from chexreason.models.loading import image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
 
@@ -63,10 +62,11 @@ class Generator:
         ).to(self.model.device)
         if "pixel_values" in inputs:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        how: dict[str, Any] = {"do_sample": False}
+        # A checkpoint's own generation_config may penalise repeating words of the prompt: the names of the findings, here.
+        how: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
-            how = {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
+            how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
         suppressed = [image_token_id(self.model)]
         with torch.inference_mode():
             written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=suppressed)
@@ -88,8 +88,6 @@ def load_generator(
         from chexreason.models.vllm_engine import load
 
         return load(model, prompt, adapter, max_tokens)
-    if engine != "transformers":
-        raise ChexReasonError(f"stage.engine={engine}: there is no such engine. Valid: transformers, vllm")
     loaded = load_model(model).eval()
     if adapter is not None:
         loaded = load_adapter(loaded, adapter)

@@ -74,6 +74,8 @@ class BestAdapter(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         score = self._score(state, args.save_steps)
         before = chosen(self.folder)
         if score is None or not self.watch.calm(state) or (before and before["score"] >= score):

@@ -1,4 +1,4 @@
-"""Stand-in models: the real architectures of Gemma 3 and Qwen2.5-VL at a few million parameters, with random weights.
+"""Stand-in models: the real architectures of Gemma 3 and Qwen2.5-VL with random weights, small or at their published size.
 
 They are saved and loaded like any checkpoint, so every stage that runs on them runs on the clinical models too.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     Gemma3Config,
@@ -23,13 +24,8 @@ from transformers.models.gemma3 import Gemma3Processor
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from chexreason.models.architectures import Architecture, architecture
 from chexreason.models.processors import QwenImageProcessor
-
-IMAGE_SIZE = 96  # pixels a side
-GEMMA_PATCH, GEMMA_TOKENS_PER_IMAGE = 16, 36  # 6 x 6 patches, each a visual token
-QWEN_PATCH, QWEN_MERGE = 12, 2  # 8 x 8 patches, merged two by two into 16 visual tokens
-WIDTH, FEED_FORWARD, LAYERS, HEADS, KEY_HEADS = 128, 384, 4, 4, 2
-VISION_WIDTH, VISION_FEED_FORWARD, VISION_LAYERS = 128, 384, 4
 
 GEMMA_TOKENS = {
     "pad": "<pad>",
@@ -95,20 +91,24 @@ def train_tokenizer(texts: Iterable[str], special: dict[str, str], vocabulary: i
     )
 
 
-def build(family: str, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """A stand-in of `family` (gemma3 | qwen2_5_vl) with random weights, and its processor."""
-    return {"gemma3": _gemma, "qwen2_5_vl": _qwen}[family](texts, vocabulary)
+def build(
+    family: str, texts: Iterable[str], vocabulary: int, size: str = "small", dtype: str = "float32"
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """A model of `family` (gemma3 | qwen2_5_vl) with random weights of `dtype`, and its processor.
+
+    Its tokenizer is learnt from `texts`; a published architecture keeps its own larger embedding matrix.
+    """
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))  # so that 4 billion weights are never there in float32
+    try:
+        return {"gemma3": _gemma, "qwen2_5_vl": _qwen}[family](architecture(family, size), texts, vocabulary)
+    finally:
+        torch.set_default_dtype(default)
 
 
-def _text_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    return {
-        "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": FEED_FORWARD,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KEY_HEADS,
-        "max_position_embeddings": 4096,
+def _text_config(size: Architecture, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return size.text | {
+        "vocab_size": size.vocabulary or len(tokenizer),
         "tie_word_embeddings": True,
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
@@ -123,23 +123,15 @@ def _stops(tokenizer: PreTrainedTokenizerFast, end: str) -> GenerationConfig:
     )
 
 
-def _gemma(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+def _gemma(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
     special = GEMMA_TOKENS
     tokenizer = train_tokenizer(texts, special, vocabulary)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in special.items()}
+    vision = {"model_type": "siglip_vision_model", "image_size": size.image_size, "vision_use_head": False}
     config = Gemma3Config(
-        text_config=_text_config(tokenizer) | {"head_dim": WIDTH // HEADS, "sliding_window": 1024},
-        vision_config={
-            "model_type": "siglip_vision_model",
-            "hidden_size": VISION_WIDTH,
-            "intermediate_size": VISION_FEED_FORWARD,
-            "num_hidden_layers": VISION_LAYERS,
-            "num_attention_heads": HEADS,
-            "image_size": IMAGE_SIZE,
-            "patch_size": GEMMA_PATCH,
-            "vision_use_head": False,
-        },
-        mm_tokens_per_image=GEMMA_TOKENS_PER_IMAGE,
+        text_config=_text_config(size, tokenizer),
+        vision_config=size.vision | vision,
+        mm_tokens_per_image=size.visual_tokens,
         boi_token_index=ids["boi"],
         eoi_token_index=ids["eoi"],
         image_token_index=ids["image"],
@@ -148,33 +140,20 @@ def _gemma(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proc
     )
     model = Gemma3ForConditionalGeneration(config)
     model.generation_config = _stops(tokenizer, special["end"])
-    images = Gemma3ImageProcessorPil(
-        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
-    )
+    square = {"height": size.image_size, "width": size.image_size}
+    images = Gemma3ImageProcessorPil(size=square, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     template = chat_template(special["turn"], special["end"], special["boi"], "model")
-    processor = Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=GEMMA_TOKENS_PER_IMAGE)
+    processor = Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=size.visual_tokens)
     return model, processor
 
 
-def _qwen(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+def _qwen(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
     special = QWEN_TOKENS
     tokenizer = train_tokenizer(texts, special, vocabulary)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in special.items()}
-    third = WIDTH // HEADS // 2 // 4
     config = Qwen2_5_VLConfig(
-        text_config=_text_config(tokenizer)
-        | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2 * third, third, third]}},
-        vision_config={
-            "depth": VISION_LAYERS,
-            "hidden_size": VISION_WIDTH,
-            "intermediate_size": VISION_FEED_FORWARD,
-            "num_heads": HEADS,
-            "out_hidden_size": WIDTH,
-            "patch_size": QWEN_PATCH,
-            "spatial_merge_size": QWEN_MERGE,
-            "window_size": IMAGE_SIZE // 2,
-            "fullatt_block_indexes": [1, 3],
-        },
+        text_config=_text_config(size, tokenizer),
+        vision_config=size.vision | {"out_hidden_size": size.text["hidden_size"]},
         image_token_id=ids["image"],
         video_token_id=ids["video"],
         vision_start_token_id=ids["boi"],
@@ -183,8 +162,9 @@ def _qwen(texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, Proce
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config = _stops(tokenizer, special["end"])
+    pixels = size.image_size**2
     images = Qwen2VLImageProcessorPil(
-        patch_size=QWEN_PATCH, merge_size=QWEN_MERGE, min_pixels=IMAGE_SIZE**2, max_pixels=IMAGE_SIZE**2
+        patch_size=size.vision["patch_size"], merge_size=size.vision["spatial_merge_size"], min_pixels=pixels, max_pixels=pixels
     )
     around_image = special["boi"] + special["image"] + special["eoi"]
     template = chat_template(special["turn"], special["end"], around_image, "assistant")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
@@ -19,6 +21,11 @@ ADAPTER = "adapter"
 def adapter_folder(run: Path, checkpoint: str) -> Path:
     """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose."""
     return run / (BEST if checkpoint.endswith("_best") else ADAPTER)
+
+
+def computes_in_bfloat16(dtype: str) -> bool:
+    """Whether the trainer casts as it computes: on a GPU. Elsewhere weights of that type are used as they are."""
+    return dtype == "bfloat16" and torch.cuda.is_available()
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:
@@ -35,17 +42,30 @@ SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL counts them
 
 
 class RunLog(TrainerCallback):
-    """Writes what a trainer logs to the run's log, less what an interruption would make wrong."""
+    """Writes what a trainer logs to the run's log, less what an interruption would make wrong.
+
+    `step_time`: mean seconds of an optimizer step since the last entry, evaluation and saving aside. GRPO logs its own.
+    """
 
     def __init__(self, log: Log):
         self.log = log
+        self.began, self.seconds = 0.0, list[float]()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.log.rewind(state.global_step)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if state.is_world_process_zero and logs:
             kept = {key: value for key, value in logs.items() if key not in SINCE_START}
+            if "loss" in kept and self.seconds:
+                kept.setdefault("step_time", sum(self.seconds) / len(self.seconds))
+                self.seconds.clear()
             self.log({"epoch": state.epoch or 0.0, **kept}, state.global_step)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.runs import read_json
 
@@ -64,21 +63,10 @@ class VllmGenerator:
 
 
 def load(model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int) -> Callable[[Sampling], VllmGenerator]:
-    """The model in vLLM, its adapter beside it: what answers, once it is told how to sample.
-
-    Raises:
-        ChexReasonError: vLLM is not installed.
-    """
-    try:
-        from vllm import LLM
-        from vllm.lora.request import LoRARequest
-    except ImportError as error:
-        raise ChexReasonError(
-            f"stage.engine=vllm: vLLM cannot be imported ({error}).\n"
-            "  install it on a machine with a GPU: pip install 'chexreason[vllm]'\n"
-            "  or do without: stage.engine=transformers"
-        ) from None
+    """The model in vLLM, its adapter beside it: what answers, once it is told how to sample."""
     from transformers import AutoConfig
+    from vllm import LLM
+    from vllm.lora.request import LoRARequest
 
     config = AutoConfig.from_pretrained(model.weights)
     pixels = {}

@@ -47,12 +47,11 @@ def _hub_refuses(repository: str) -> str | None:
 
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         return "HF_HUB_OFFLINE is set"
-    from huggingface_hub import HfApi
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        info = HfApi().auth_check
-        info(repository)
+        get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=HUB_SECONDS)
     except GatedRepoError:
         return "its licence is not accepted by this account, or no account is logged in"
     except RepositoryNotFoundError:

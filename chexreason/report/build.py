@@ -35,10 +35,11 @@ class Contents:
     transfer: list[Table]
     claims: list[claims.Checked]
     figures: list[Figure]
+    resources: Table
 
     def every_table(self) -> list[Table]:
         """The tables, the claims' among them, in the page's order."""
-        return [self.headline, *self.tables, *self.transfer, claims.table(self.claims)]
+        return [self.headline, *self.tables, *self.transfer, claims.table(self.claims), self.resources]
 
 
 def contents(study: Study) -> Contents:
@@ -50,6 +51,7 @@ def contents(study: Study) -> Contents:
         transfer=[*([moved] if moved.rows else []), tables.prevalence(study), transfer.published_table()],
         claims=claims.check(study),
         figures=figures.figures(study),
+        resources=tables.resources(study),
     )
 
 
@@ -104,6 +106,7 @@ def markdown(study: Study, made: Contents) -> str:
         parts.append("## Figures")
         parts += [f"![{one.title}](figures/{one.name}.svg)\n\n**{one.title}.** {one.caption}" for one in made.figures]
     parts += ["## Claims", render.markdown(claims.table(made.claims)), "## Runs"]
+    parts += [render.markdown(made.resources)] if made.resources.rows else []
     parts += [f"- {problem}" for problem in study.problems]
     parts += [f"- `{manifest['name']}`: `{manifest['command']}`" for manifest in study.manifests]
     parts.append("Research use only: not a medical device, not for diagnosis.")
@@ -137,6 +140,7 @@ def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
         cases=cases,
         gallery_note="A sample of each test set. \u2713 found, + not in the truth, \u2212 missed."
         + (" Images of credentialed data are linked where they lie, not embedded." if linked else ""),
+        resources=made.resources,
         runs=[_run(manifest) for manifest in study.manifests],
         problems=study.problems,
     )

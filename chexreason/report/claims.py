@@ -175,20 +175,16 @@ def _effect(claim: Claim, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _matching(study: Study, wanted: dict[str, Any]) -> list[Result]:
-    """Results that a selector describes, oldest first; variants with other settings than the latest run stay out."""
+    """Results that a selector describes, oldest first; variants stay out: the paper claims nothing of them."""
     if isinstance(wanted.get("checkpoint"), list):  # in order of preference
         found = (_matching(study, wanted | {"checkpoint": one}) for one in wanted["checkpoint"])
         return next(filter(None, found), [])
 
-    def facts(result: Result) -> dict[str, str]:
+    def is_wanted(result: Result) -> bool:
         arm = result.arm
-        return {
-            "model": arm.paper_model,
-            "checkpoint": arm.checkpoint,
-            "prompt": arm.prompt,
-            "reward": arm.reward,
-            "site": result.site,
-        }
+        facts = {"model": arm.paper_model, "checkpoint": arm.checkpoint, "prompt": arm.prompt, "reward": arm.reward}
+        facts["site"] = result.site
+        return all(facts[key] in value if isinstance(value, list) else facts[key] == value for key, value in wanted.items())
 
-    matching = [one for one in study.results if not one.arm.variant and wanted.items() <= facts(one).items()]
+    matching = [one for one in study.results if not one.arm.variant and is_wanted(one)]
     return sorted(matching, key=lambda one: one.evaluations[-1].manifest["finished"])

@@ -30,7 +30,11 @@ SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (M
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What is compared. `reward` is empty unless one trained it; `variant` tells apart runs that else look alike."""
+    """What is compared. `reward` is empty unless one trained it.
+
+    `variant`: what stage.variant calls a training beyond the paper's, or what tells apart runs that else look alike; the
+    paper has no number for either.
+    """
 
     model: str
     checkpoint: str
@@ -106,7 +110,7 @@ class Training:
     def arm(self) -> Arm:
         config = self.manifest["config"]
         reward = config["reward"]["name"] if self.stage == "grpo" else ""
-        return Arm(config["model"]["name"], self.stage, config["prompt"]["name"], reward)
+        return Arm(config["model"]["name"], self.stage, config["prompt"]["name"], reward, config["stage"].get("variant") or "")
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one logged quantity."""
@@ -185,38 +189,48 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
 
 def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
     config, scored = manifest["config"], read_json(folder / "metrics.json")
-    checkpoint, reward = config["stage"]["checkpoint"], ""
+    checkpoint, reward, variant = config["stage"]["checkpoint"], "", ""
     if checkpoint.startswith("grpo"):
-        parent = manifest["parents"].get("adapter") or next(iter(manifest["parents"].values()))
-        trained = read_manifest(folder.parent / parent) or {}
-        reward = trained.get("config", {}).get("reward", {}).get("name", "unknown")
+        trained = (read_manifest(folder.parent / manifest["parents"]["adapter"]) or {}).get("config", {})
+        reward = trained.get("reward", {}).get("name", "unknown")
+        variant = trained.get("stage", {}).get("variant") or ""
     return Evaluation(
         folder=folder,
         manifest=manifest,
-        arm=Arm(config["model"]["name"], checkpoint, config["prompt"]["name"], reward),
+        arm=Arm(config["model"]["name"], checkpoint, config["prompt"]["name"], reward, variant),
         labels=tuple(scored["labels"]),
         predictions=tuple(predictions.read(folder / "predictions.jsonl")),
     )
 
 
 def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
-    """One result per arm and test set. Of runs that differ in nothing but settings, the latest keeps the plain name."""
+    """One result per arm and test set. Of runs that differ in nothing but settings, the latest keeps the plain name.
+
+    Which checkpoint is the latest is decided once for all test sets: a row of a table never mixes two.
+    """
+    ordered = sorted(evaluations, key=lambda one: one.manifest["finished"])
+    latest = {(one.arm, one.seed): _recipe(one) for one in ordered}
     cells: dict[tuple[Arm, str, int], list[Evaluation]] = defaultdict(list)
-    for one in evaluations:
-        cells[one.arm, one.dataset["name"], one.seed].append(one)
+    for one in ordered:
+        plain = _recipe(one) == latest[one.arm, one.seed]
+        cells[one.arm if plain else _variant(one.arm, _recipe(one)), one.dataset["name"], one.seed].append(one)
     groups: dict[tuple[Arm, str], list[Evaluation]] = defaultdict(list)
-    for (arm, dataset, _), alike in sorted(cells.items(), key=lambda item: item[0]):
-        *older, latest = sorted(alike, key=lambda one: one.manifest["finished"])
-        groups[arm, dataset].append(latest)
+    for (arm, dataset, _), (*older, last) in sorted(cells.items(), key=lambda item: item[0]):
+        groups[arm, dataset].append(last)
         for one in older:
-            groups[replace(arm, variant=_recipe(one)), dataset].append(one)
+            groups[_variant(arm, one.folder.name), dataset].append(one)
     return tuple(Result(arm, dataset, chosen[0].labels, tuple(chosen)) for (arm, dataset), chosen in groups.items())
 
 
 def _recipe(evaluation: Evaluation) -> str:
-    """The digest in the name of the run that trained it, the same on every test set; of its own run for a base model."""
-    parent = evaluation.manifest["parents"].get("adapter", evaluation.folder.name)
-    return str(parent).rpartition("-")[2]
+    """The run that trained it; none trained a base model."""
+    return str(evaluation.manifest["parents"].get("adapter", ""))
+
+
+def _variant(arm: Arm, run: str) -> Arm:
+    """The arm, told apart by the digest in a run's name, which is the same on every test set."""
+    digest = f"run {run.rpartition('-')[2]}"
+    return replace(arm, variant=f"{arm.variant}, {digest}" if arm.variant else digest)
 
 
 def _titles(arms: set[Arm]) -> dict[Arm, str]:
@@ -227,7 +241,7 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
         parts = [arm.model, CHECKPOINTS.get(arm.checkpoint, arm.checkpoint)]
         parts += [PROMPTS.get(arm.prompt, arm.prompt)] if len(prompts) > 1 else []
         parts += [f"{arm.reward} reward"] if arm.reward and len(rewards) > 1 else []
-        parts += [f"run {arm.variant}"] if arm.variant else []
+        parts += [arm.variant] if arm.variant else []
         titles[arm] = ", ".join(parts)
     return titles
 

@@ -126,6 +126,28 @@ def prevalence(study: Study) -> Table:
     return Table("prevalence", "Prevalence shift between test sets", columns, tuple(rows), note)
 
 
+def resources(study: Study) -> Table:
+    """What each training run took: on which device, how long a step, how much memory at its peak."""
+    rows = []
+    for training in study.trainings:
+        memory = training.manifest["peak_memory_bytes"]
+        steps = max((entry.get("step", 0) for entry in training.log), default=0)
+        _, seconds = training.series("step_time")
+        rows.append(
+            (
+                training.manifest["name"],
+                training.manifest.get("device"),
+                str(steps),
+                f"{seconds.mean():.2f}" if len(seconds) else None,
+                f"{memory['main'] / 2**30:.1f}",
+                f"{memory['gpu'] / 2**30:.1f}" if "gpu" in memory else None,
+            )
+        )
+    columns = ("Training run", "Device", "Steps", "Seconds a step", "Main memory, GiB", "GPU memory, GiB")
+    note = "A step is an update of the weights, with its share of the rollouts; memory is the most that the process ever held."
+    return Table("resources", "What training took", columns, tuple(rows), note)
+
+
 def _variants(
     study: Study,
     number: str,
@@ -138,8 +160,9 @@ def _variants(
     named = [(_validation_row(number, result.arm), result) for result in results]
     rows: list[tuple[Cell, ...]] = []
     for paper_row, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
-        cells = [value(study, result, take, published.number(number, paper_row, name)) for _, name, take, _ in columns]
-        rows.append((_validation_title(number, study, result.arm), *cells))
+        printed = None if result.arm.variant else paper_row
+        cells = [value(study, result, take, published.number(number, printed, name)) for _, name, take, _ in columns]
+        rows.append((_validation_title(number, result.arm), *cells))
     less = frozenset(index for index, column in enumerate(columns, start=1) if not column[3])
     heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
     return Table(
@@ -168,8 +191,7 @@ def _per_label(study: Study, site: str, title: str) -> Table:
     for label in ordered:
         row: list[Cell] = [label]
         for result in results:
-            column = published.COLUMNS.get((result.arm.paper_model, result.arm.checkpoint))
-            paper = published.number(number, column, "f1", label)
+            paper = published.number(number, _paper_column(result.arm), "f1", label)
             place = result.labels.index(label) if label in result.labels else None
             row.append(None if place is None else value(study, result, _f1_of(place), paper))
         rows.append(tuple(row))
@@ -199,10 +221,15 @@ def _column_title(study: Study, result: Result) -> str:
     return f"{study.title(result.arm)} ({result.dataset})" if several else study.title(result.arm)
 
 
+def _paper_column(arm: Arm) -> str | None:
+    return None if arm.variant else published.COLUMNS.get((arm.paper_model, arm.checkpoint))
+
+
 def _paper_macro(result: Result) -> float | None:
     if result.site in published.TEST_TABLES:
-        column = published.COLUMNS.get((result.arm.paper_model, result.arm.checkpoint))
-        return published.number(published.TEST_TABLES[result.site], column, "macro_f1")
+        return published.number(published.TEST_TABLES[result.site], _paper_column(result.arm), "macro_f1")
+    if result.arm.variant:
+        return None
     number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
     if number in ("1", "4") and result.arm.paper_model != "MedGemma":
         return None
@@ -215,11 +242,11 @@ def _validation_row(number: str, arm: Arm) -> str:
     return f"{arm.reward.capitalize()}, {'Best F1-Score' if arm.checkpoint == 'grpo_best' else 'Maximum'}"
 
 
-def _validation_title(number: str, study: Study, arm: Arm) -> str:
+def _validation_title(number: str, arm: Arm) -> str:
     title = _validation_row(number, arm)
     if number == "4" and arm.paper_model != "MedGemma":
         title = f"{title} ({arm.model})"
-    return f"{title}, run {arm.variant}" if arm.variant else title
+    return f"{title}, {arm.variant}" if arm.variant else title
 
 
 def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()) -> frozenset[tuple[int, int]]:

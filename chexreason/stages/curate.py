@@ -46,6 +46,7 @@ class Settings:
 
 USES = ("dataset",)
 TORCH = False
+CARD = "card.md"
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def execute(run: Run) -> dict[str, Any]:
     wanted = run.settings
     balance = curation.Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
-    table = run.dataset.load()
+    table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
     pool = candidates(table, wanted.no_finding, run.seed)
     if pool.records.empty:
         raise ChexReasonError(f"{table.site}: no study has a positive label among {len(table.records)} records read")
@@ -127,11 +128,9 @@ def execute(run: Run) -> dict[str, Any]:
         "digests": {file.name: runs.file_digest(file) for file in sorted(run.folder.glob("*.csv"))},
     }
     runs.write_json(run.folder / "card.json", page)
-    text = card.markdown(page)
-    runs.write_text(run.folder / "card.md", text)
+    runs.write_text(run.folder / CARD, card.markdown(page))
     parts = {"candidates": page["candidates"], **described}
     card.write_picture(run.folder / "prevalence.png", parts, balance.floor)
-    print(text)
     if wanted.output:
         records.deliver(run.folder, Path(wanted.output))
     return {
@@ -141,6 +140,11 @@ def execute(run: Run) -> dict[str, Any]:
         "shortfalls": len(missed),
         "selection_seconds": round(seconds, 3),
     }
+
+
+def show(folder: Path) -> None:
+    """Print the card, of sets drawn now or before."""
+    print((folder / CARD).read_text(encoding="utf-8"))
 
 
 def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, write_json, write_text
 
@@ -57,6 +58,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.metrics import summary
     from chexreason.tracking import tracked
 
+    require_engine("stage.engine", run.settings.engine)
     repeats = run.settings.sampling.repeats
     if repeats > 1 and run.settings.sampling.temperature == 0:
         raise ChexReasonError(
@@ -153,5 +155,5 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in lines))
     return [json.loads(line) for line in lines if line]

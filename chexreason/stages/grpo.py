@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
 from chexreason.models.collapse import Collapse
 from chexreason.runs import Run, write_json
@@ -36,13 +37,14 @@ class Settings:
     name: str
     parents: dict[str, str | None]
     limit: int | None
+    variant: str | None
     epochs: float
     max_steps: int
     completions: int
     temperature: float
     top_p: float
     max_completion_tokens: int
-    rollouts: str
+    engine: str
     beta: float
     kl_weighted: bool
     clip_low: float
@@ -63,6 +65,7 @@ class Settings:
 
 USES = ("model", "prompt", "reward")
 TORCH = True
+DISTRIBUTED = True  # `processes` GPUs share the work
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -79,7 +82,12 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.tracking import tracked
 
     settings: Settings = run.settings
-    require_engine(settings.rollouts)
+    require_engine("stage.engine", settings.engine)
+    if settings.selection.patience is not None and "validation" not in run.parents:
+        raise ChexReasonError(
+            "stage.selection.patience waits for a better validation macro-F1, and stage.parents.validation is null: "
+            "set patience to null, or name a run that has a validation set"
+        )
     studies = read_studies(run)
     read = image_reader(run.folder.parent, run.model.image_size)
     frequencies = label_frequencies([study["labels"] for study in studies])
@@ -159,24 +167,13 @@ def read_studies(run: Run) -> list[dict[str, Any]]:
     return studies
 
 
-def require_engine(rollouts: str) -> None:
-    """Refuse rollouts by an engine that is not there."""
-    from importlib.util import find_spec
-
-    if rollouts not in ("transformers", "vllm"):
-        raise ChexReasonError(f"stage.rollouts={rollouts}: there is no such engine. Valid: transformers, vllm")
-    if rollouts == "vllm" and find_spec("vllm") is None:
-        raise ChexReasonError(
-            "stage.rollouts=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
-            "  or do without: stage.rollouts=transformers"
-        )
-
-
 def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_token: int) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    vllm = settings.rollouts == "vllm"
+    from chexreason.models.training import computes_in_bfloat16
+
+    vllm = settings.engine == "vllm"
 
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
@@ -211,7 +208,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=dtype == "bfloat16",
+        bf16=computes_in_bfloat16(dtype),
         logging_steps=settings.logging_steps,
         save_steps=rollouts_per_save * settings.steps_per_rollout,
         save_total_limit=2,

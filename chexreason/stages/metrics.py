@@ -14,7 +14,7 @@ from chexreason import metrics
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.report import predictions
-from chexreason.runs import Run, write_json
+from chexreason.runs import Run, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,17 @@ def execute(run: Run) -> dict[str, Any]:
         result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)
     for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
         write_json(Path(target), result)
-    run.note(_line(result))
-    if settings.against:
+    return result
+
+
+def show(folder: Path) -> None:
+    """Print the main numbers, of metrics computed now or before."""
+    result = read_json(folder / "metrics.json")
+    print(_line(result))
+    if "against" in result:
         macro = result["against"]["macro"]["f1"]
         low, high = macro["interval"]
-        run.note(f"macro-F1 minus {settings.against}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
-    return result
+        print(f"macro-F1 minus {result['against']['file']}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int) -> dict[str, Any]:

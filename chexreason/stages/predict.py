@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
 from chexreason.runs import Run, read_json, write_json, write_text
 
@@ -52,6 +53,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.data.records import deliver
 
     settings: Settings = run.settings
+    require_engine("stage.engine", settings.engine)
     read = image_reader(run.folder.parent, run.model.image_size)
     readable: list[Path] = []
     refused: dict[str, str] = {}

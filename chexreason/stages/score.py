@@ -5,7 +5,6 @@ Lines are scored in their order: the nuanced reward's window runs through them.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs import Run, read_json, write_text
 
-SHOWN = 20  # lines of the table that is printed
+SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ TORCH = False
 
 
 @dataclass(frozen=True)
-class Completion:
-    """A line to be scored."""
+class Line:
+    """A completion to be scored."""
 
     id: Any
     text: str
@@ -72,11 +71,14 @@ class TokenCounter:
 
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; leaves scores.jsonl (and `stage.output`), prints a table, returns the means."""
+    from chexreason.data.phantom.labelsets import finding_frequencies
+
     settings: Settings = run.settings
     if not settings.input:
         raise ChexReasonError('stage.input is not set: name a JSON Lines file of {"id", "completion", "labels"}')
     completions = read_completions(Path(settings.input))
-    score = run.reward.scorer(run.prompt.grammar, label_frequencies(settings.frequencies))
+    frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
+    score = run.reward.scorer(run.prompt.grammar, frequencies)
     tokens = TokenCounter(settings.tokenizer, run.folder.parent)
     rows = []
     for one in completions:
@@ -95,7 +97,7 @@ def execute(run: Run) -> dict[str, Any]:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     for target in filter(None, (str(run.folder / "scores.jsonl"), settings.output)):
         write_text(Path(target), text)
-    print(as_table(rows))
+    write_text(run.folder / SHOWN, as_table(rows) + "\n")
     return {
         "completions": len(rows),
         "valid": sum(row["valid"] for row in rows) / len(rows),
@@ -104,7 +106,12 @@ def execute(run: Run) -> dict[str, Any]:
     }
 
 
-def read_completions(path: Path) -> list[Completion]:
+def show(folder: Path) -> None:
+    """Print the table, of scores made now or before."""
+    print((folder / SHOWN).read_text(encoding="utf-8"), end="")
+
+
+def read_completions(path: Path) -> list[Line]:
     """The lines of `path`.
 
     Raises:
@@ -121,7 +128,7 @@ def read_completions(path: Path) -> list[Completion]:
     return completions
 
 
-def _completion(line: str, where: str) -> Completion:
+def _completion(line: str, where: str) -> Line:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
@@ -137,36 +144,34 @@ def _completion(line: str, where: str) -> Completion:
             raise ChexReasonError(f'{where}: "{key}" is no list of findings: {found!r}')
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
-    return Completion(values["id"], text, labels, num_tokens, uncertain)
+    return Line(values["id"], text, labels, num_tokens, uncertain)
 
 
-def label_frequencies(path: str | None) -> dict[str, float]:
-    """Share of studies that carry each finding: a training set's, or else those of CheXpert's published train.csv."""
-    if path is not None:
-        given = read_json(Path(path)) if Path(path).is_file() else None
-        if not isinstance(given, dict) or set(given) - set(FINDINGS):
-            raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted")
-        return given
-    import chexreason.data.phantom as phantom
+def read_frequencies(path: Path) -> dict[str, float]:
+    """Share of studies that carry each finding, as a GRPO run leaves it in frequencies.json.
 
-    with (Path(phantom.__file__).parent / "label_frequencies.csv").open(encoding="utf-8") as lines:
-        patterns = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    images = sum(int(row["images"]) for row in patterns)
-    return {
-        finding: sum(int(row["images"]) for row in patterns if row["findings"][place] == "1") / images
-        for place, finding in enumerate(FINDINGS)
-    }
+    Raises:
+        ChexReasonError: there is no such object in `path`.
+    """
+    try:
+        given = read_json(path)
+    except (OSError, ValueError):
+        given = None
+    shares = given.values() if isinstance(given, dict) and not set(given) - set(FINDINGS) else [None]
+    if not all(isinstance(share, int | float) for share in shares):
+        raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted")
+    return given
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
     """The first lines for a person: reward, parts, and what was read."""
     parts = list(rows[0]["parts"])
     lines = ["  ".join([f"{'id':12}", f"{'reward':>9}", *(f"{part:>{max(9, len(part))}}" for part in parts), "answer"])]
-    for row in rows[:SHOWN]:
+    for row in rows[:LINES]:
         answer = ", ".join(row["predicted"]) or "-"
         reason = f" ({row['failure']})" if row["failure"] else ""
         numbers = [f"{row['parts'][part]:>{max(9, len(part))}.3f}" for part in parts]
         lines.append("  ".join([f"{str(row['id'])[:12]:12}", f"{row['reward']:9.3f}", *numbers, answer + reason]))
-    if len(rows) > SHOWN:
-        lines.append(f"... and {len(rows) - SHOWN} more")
+    if len(rows) > LINES:
+        lines.append(f"... and {len(rows) - LINES} more")
     return "\n".join(lines)

@@ -51,6 +51,7 @@ class Settings:
 
 USES = ("model", "prompt")
 TORCH = True
+DISTRIBUTED = True  # `processes` GPUs share the work
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -109,6 +110,8 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
+    from chexreason.models.training import computes_in_bfloat16
+
     return SFTConfig(
         output_dir=str(output),
         seed=seed,
@@ -122,7 +125,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=dtype == "bfloat16",
+        bf16=computes_in_bfloat16(dtype),
         max_length=None,  # cutting a sequence would cut image tokens
         logging_steps=settings.logging_steps,
         eval_strategy="epoch",

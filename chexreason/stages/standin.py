@@ -16,9 +16,12 @@ from chexreason.runs import Run
 
 @dataclass(frozen=True)
 class Settings:
-    """`corpus`: radiographs | shapes; `images` are drawn once; optimizer steps of both phases; `prompts` that it reads."""
+    """`size` (small | published) of the architecture; `corpus`: radiographs | shapes; `images` are drawn once; optimizer
+    steps of both phases, 0: the weights stay random; `prompts` that it reads.
+    """
 
     name: str
+    size: str
     corpus: str
     images: int
     vision_steps: int
@@ -45,21 +48,23 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.prompts import read_prompts
     from chexreason.tracking import tracked
 
-    settings = run.settings
+    settings: Settings = run.settings
     run.note(f"drawing {settings.images} images of {settings.corpus}")
     corpus = draw_corpus(settings.corpus, settings.images, read_prompts(settings.prompts), run.seed)
     set_seed(run.seed)
-    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary)
+    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, settings.size, run.model.dtype)
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
-    images = image_inputs(processor, corpus)
-    rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
-    vision = Phase("vision", settings.vision_steps, settings.vision_batch_size, *rates, run.seed)
-    language = Phase("language", settings.steps, settings.batch_size, *rates, run.seed)
-    with tracked(run) as log:
-        vision_loss = pretrain_vision(model, processor, images, corpus.regions, vision, log)
-        loss = pretrain_language(model, processor, images, corpus, language, log)
+    metrics = {"parameters": parameters, "tokens": len(processor.tokenizer)}
+    if settings.steps:
+        images = image_inputs(processor, corpus)
+        rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
+        vision = Phase("vision", settings.vision_steps, settings.vision_batch_size, *rates, run.seed)
+        language = Phase("language", settings.steps, settings.batch_size, *rates, run.seed)
+        with tracked(run) as log:
+            metrics["vision_loss"] = pretrain_vision(model, processor, images, corpus.regions, vision, log)
+            metrics["loss"] = pretrain_language(model, processor, images, corpus, language, log)
     model.eval()
     model.save_pretrained(run.folder / "model")
     processor.save_pretrained(run.folder / "model")
-    return {"parameters": parameters, "tokens": len(processor.tokenizer), "vision_loss": vision_loss, "loss": loss}
+    return metrics

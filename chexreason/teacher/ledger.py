@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs import write_text
 from chexreason.teacher.reply import Reply
 from chexreason.teacher.traces import as_lines, read_lines
 
@@ -37,7 +38,7 @@ class Ledger:
 
     def _read(self, path: Path) -> None:
         rows = read_lines(path, SCHEMA) if path.exists() else []
-        path.write_bytes(as_lines(rows).encode())  # without the half line that a kill may have left
+        write_text(path, as_lines(rows))  # without the half line that a kill may have left
         for row in rows:
             self.requests = max(self.requests, row["request"])
             if "at_most" in row:

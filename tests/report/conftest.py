@@ -40,6 +40,7 @@ class Runs:
             "parents": parents or {},
             "command": f"python -m chexreason.run stage={kind}",
             "wall_seconds": 1.5,
+            "device": "2 CPU cores",
             "peak_memory_bytes": {"main": 2**30},
             "git": {"commit": "0123456789abcdef", "dirty": False},
         }
@@ -69,8 +70,9 @@ class Runs:
         ]
         return self._log(name, [*entries, {"step": steps, "eval_loss": 0.4}])
 
-    def grpo(self, reward: str, prompt: str = "free_reasoning", steps: int = 120) -> str:
+    def grpo(self, reward: str, prompt: str = "free_reasoning", steps: int = 120, variant: str | None = None) -> str:
         config = {"model": {"name": "phantom_gemma"}, "prompt": {"name": prompt}, "reward": {"name": reward}}
+        config["stage"] = {"variant": variant}
         name = self.run("grpo", **config)
         rng = np.random.default_rng(len(reward))
         scale = 100 if reward == "nuanced" else 1

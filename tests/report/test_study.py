@@ -76,10 +76,37 @@ def test_runs_that_differ_only_in_settings_stay_apart_and_seeds_are_averaged(run
     found = read(runs)
     latest = next(one for one in found.results if not one.arm.variant)
     older = next(one for one in found.results if one.arm.variant)
-    assert older.arm.variant == first.rpartition("-")[2] and older.arm.variant in found.title(older.arm)
+    assert older.arm.variant == f"run {first.rpartition('-')[2]}" and older.arm.variant in found.title(older.arm)
     assert [one.seed for one in latest.evaluations] == [0, 1]
     both = [read_json(one.folder / "metrics.json")["macro"]["f1"] for one in latest.evaluations]
     assert tables.headline(found).rows[0][1].ours == pytest.approx(sum(both) / 2)
+
+
+def test_a_row_never_mixes_two_checkpoints_in_whatever_order_their_evaluations_finish(runs):
+    first, second = runs.sft("free_reasoning"), runs.sft("free_reasoning")
+    for site, adapter in (("chexpert", first), ("nih", second), ("chexpert", second), ("nih", first)):
+        runs.evaluate(site, "sft", adapter=adapter, skill=0.3)
+    found = read(runs)
+    assert len(found.arms) == 2
+    for arm in found.arms:
+        row = [found.result(arm, dataset) for dataset in found.datasets]
+        adapters = [one.manifest["parents"]["adapter"] for result in row for one in result.evaluations]
+        assert adapters == [second if arm.variant else first] * 2
+
+
+def test_a_variant_beyond_the_paper_goes_by_its_name_and_no_claim_judges_it(runs):
+    runs.evaluate("chexpert", "sft", adapter=runs.sft("free_reasoning"), skill=0.3)
+    published, two_sites = runs.grpo("hard"), runs.grpo("hard", variant="two sites")
+    for adapter in (published, two_sites):
+        runs.evaluate("chexpert", "grpo", adapter=adapter, skill=0.9)
+    found = read(runs)
+    named = next(one for one in found.results if one.arm.variant)
+    assert named.arm.variant == "two sites" and found.title(named.arm).endswith("two sites")
+    assert named.evaluations[0].manifest["parents"]["adapter"] == two_sites
+    judged = next(one for one in claims.check(found) if one.claim.id == "grpo_raises_chexpert")
+    assert "two sites" not in judged.here.of and judged.here.verdict == claims.HOLDS
+    column = tables.paper_tables(found)[0].columns.index(found.title(named.arm))
+    assert all(row[column].paper is None for row in tables.paper_tables(found)[0].rows if row[column])
 
 
 def test_transfer_is_on_matched_labels_first(runs):

@@ -13,6 +13,7 @@ import torch
 
 from chexreason.config import Model, as_dict, build, compose
 from chexreason.data.images import read_image
+from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
 from chexreason.models.checkpoints import CHECKPOINTS
 from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
@@ -236,7 +237,7 @@ def test_the_clinical_settings_are_the_papers() -> None:
 
 
 def test_rollouts_by_another_engine_are_corrected_token_by_token_and_never_write_image_tokens() -> None:
-    values = as_dict(compose(("stage=grpo", "model=medgemma", "stage.rollouts=vllm")))["stage"]
+    values = as_dict(compose(("stage=grpo", "model=medgemma", "stage.engine=vllm")))["stage"]
     settings = build(grpo.Settings, values | {"batch_size": 4}, "stage")
     arguments = grpo.arguments(settings, Path("nowhere"), 0, "float32", IMAGE_TOKEN)
     assert arguments.use_vllm and arguments.vllm_importance_sampling_correction
@@ -249,4 +250,4 @@ def test_rollouts_by_another_engine_are_corrected_token_by_token_and_never_write
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")
 def test_an_engine_that_is_not_installed_says_how_to_get_it() -> None:
     with pytest.raises(ChexReasonError, match=r"pip install 'chexreason\[vllm\]'"):
-        grpo.require_engine("vllm")
+        require_engine("stage.engine", "vllm")

@@ -7,6 +7,7 @@ occurs among the same table's frontal images. `python -m chexreason.data.phantom
 
 from __future__ import annotations
 
+import csv
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,17 @@ def population() -> tuple[NDArray[np.float32], NDArray[np.float64], str]:
         states = np.where(bits, POSITIVE, np.nan).astype(np.float32)
         weights, source = patterns["images"].to_numpy(np.float64), FREQUENCIES.name
     return consistent(states), weights / weights.sum(), source
+
+
+def finding_frequencies() -> dict[str, float]:
+    """Share of CheXpert's frontal training images that carry each finding, by label_frequencies.csv."""
+    with FREQUENCIES.open(encoding="utf-8", newline="") as lines:
+        patterns = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    images = sum(int(row["images"]) for row in patterns)
+    return {
+        finding: sum(int(row["images"]) for row in patterns if row["findings"][place] == "1") / images
+        for place, finding in enumerate(FINDINGS)
+    }
 
 
 def consistent(states: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -56,9 +56,11 @@ class Chexpert:
             parts = [_read(Path(self.table), self.split)]
             root = Path(self.table).absolute().parent
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "stage=inspect dataset=phantom_chexpert")
+            root = paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", "stage=inspect dataset=phantom_chexpert")
             splits = list(TABLES) if self.split == "all" else [self.split]
             parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
+            if not parts:
+                raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
         frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
         if not self.table:
             frame["path"] = frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True)
@@ -94,12 +96,10 @@ def _read(path: Path, split: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """One label table in the common columns, with the cells that hold no label state."""
     frame = records.read_table(path, FINDINGS)
     problems = records.label_values(frame, path.name)
-    if "Path" in frame.columns:
-        pass
-    elif "Study" in frame.columns:
+    if "Path" not in frame.columns:
+        if "Study" not in frame.columns:
+            raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {', '.join(frame.columns)}")
         frame = _images_of_studies(frame, path.parent)
-    else:
-        raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {', '.join(frame.columns)}")
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
     if "AP/PA" in frame.columns:

@@ -45,7 +45,7 @@ class Curated:
         import pandas as pd
 
         folder = paths.require_folder(
-            self.root, "curated set", "it is a stage=curate run's folder", "stage=curate dataset=phantom_mimic"
+            self.root, "curated set", "it is a stage=curate run's folder", None, "stage=curate dataset=phantom_mimic"
         )
         if not (folder / "card.json").is_file():
             raise ChexReasonError(f"{folder} has no card.json: it is not the folder of a complete stage=curate run")

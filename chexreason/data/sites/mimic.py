@@ -55,7 +55,9 @@ class Mimic:
         if self.table:
             table = self._alone(Path(self.table))
         else:
-            table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "stage=curate dataset=phantom_mimic"))
+            table = self._joined(
+                paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", "stage=curate dataset=phantom_mimic")
+            )
         return records.with_consistency(records.choose(table, self.split, self.views))
 
     def _joined(self, root: Path) -> StudyTable:

@@ -55,7 +55,7 @@ class Nih:
         if self.table:
             root, path = Path(self.table).absolute().parent, Path(self.table)
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "stage=inspect dataset=phantom_nih")
+            root = paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", "stage=inspect dataset=phantom_nih")
             path = _find(root)
         if path.suffix == ".parquet":
             frame = _export(root)
