@@ -163,8 +163,12 @@ def group(name: str, values: dict[str, Any]) -> Any:
 
 def every(name: str) -> list[Any]:
     """Every choice of a group as the dataclass that describes it, in the order of their names."""
-    names = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
-    return [group(name, as_dict(compose((f"{name}={choice}",)))[name]) for choice in names]
+    return choices(name, sorted(path.stem for path in (CONF / name).glob("*.yaml")))
+
+
+def choices(name: str, chosen: Sequence[str]) -> list[Any]:
+    """Some choices of a group as the dataclass that describes it; raises ChexReasonError where there is no such one."""
+    return [group(name, as_dict(compose((f"{name}={choice}",)))[name]) for choice in chosen]
 
 
 def check(cfg: DictConfig) -> Config:

@@ -6,7 +6,6 @@ ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315) for its names; the paper's sec
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 FINDINGS: tuple[str, ...] = (
@@ -25,10 +24,10 @@ FINDINGS: tuple[str, ...] = (
     "Fracture",
     "Support Devices",
 )
-NO_FINDING = FINDINGS[0]
+NO_FINDING, SUPPORT_DEVICES = FINDINGS[0], FINDINGS[-1]  # of the 14, the two that are no pathologies
 
-# The four label states, as CheXpert and MIMIC-CXR-JPG write them in their tables.
-POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, math.nan
+# The label states as CheXpert and MIMIC-CXR-JPG write them in their tables; the fourth, unmentioned, is a blank (NaN).
+POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chexreason.completion import grammar_named
-from chexreason.errors import ChexReasonError
 
 
 @dataclass(frozen=True)
@@ -38,23 +36,3 @@ def messages(instruction: str, completion: str | None = None) -> list[dict[str, 
 def write_answer(grammar: str, thoughts: str, labels: list[str]) -> str:
     """A completion in `grammar`: the reasoning where the grammar has any, then the labels."""
     return grammar_named(grammar).write(thoughts, labels)
-
-
-def all_prompts() -> list[Prompt]:
-    """Every prompt under conf/prompt, in the order of their names."""
-    from chexreason.config import every
-
-    return every("prompt")
-
-
-def read_prompts(names: Sequence[str]) -> list[Prompt]:
-    """The prompts of these names, in their order.
-
-    Raises:
-        ChexReasonError: there is no such file under conf/prompt.
-    """
-    known = {prompt.name: prompt for prompt in all_prompts()}
-    for name in names:
-        if name not in known:
-            raise ChexReasonError(f"stage.prompts: there is no prompt {name!r} under conf/prompt; there are {', '.join(known)}")
-    return [known[name] for name in names]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import chexreason
+from chexreason.errors import ChexReasonError
 
 MANIFEST, ORDER = "manifest.json", "run.json"
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
@@ -73,6 +75,35 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def as_lines(rows: Iterable[dict[str, Any]]) -> str:
+    """`rows` as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
+    """The JSON objects in `path`, one a line; a last line that a kill cut short, be it inside a letter, is left out.
+
+    Raises:
+        ChexReasonError: another line than the last is no JSON object or, where a `schema` is given, none of that version.
+    """
+    lines = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:  # no JSON, or no UTF-8
+            if number == len(lines):
+                break
+            raise ChexReasonError(f"{path}, line {number}: no JSON object ({error})") from None
+        found = row.get("schema") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or (schema is not None and found != schema):
+            raise ChexReasonError(f"{path}, line {number}: schema {found!r}; {schema or 'an object'} is wanted")
+        rows.append(row)
+    return rows
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A run folder's manifest, or None where there is none yet."""
     try:
@@ -92,6 +123,28 @@ def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
     complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
     return iter(sorted(complete, key=lambda pair: pair[1]["finished"]))
+
+
+def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
+    """The runs in `folders` and all that they stand on, nearest first, with their manifests ({} where there is none)."""
+    found: dict[Path, dict[str, Any]] = {}
+    waiting = list(folders)
+    while waiting:
+        folder = waiting.pop(0)
+        if folder not in found:
+            found[folder] = read_manifest(folder) or {}
+            parents = (folder.parent / name for name in found[folder].get("parents", {}).values())
+            waiting += [parent for parent in parents if parent.is_dir()]
+    return found
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Copy what a run left for people to the folder that the user named, each file by atomic rename."""
+    output.mkdir(parents=True, exist_ok=True)
+    for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in SCAFFOLD):
+        partial = output / f"{file.name}.partial"
+        shutil.copyfile(file, partial)
+        os.replace(partial, output / file.name)
 
 
 def digest(value: Any) -> str:

@@ -5,7 +5,6 @@ The run folder is the source of truth; W&B is a copy of its numbers and never se
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run, write_text
+from chexreason.runs import Run, as_lines, read_lines, write_text
 
 LOG = "log.jsonl"
 
@@ -28,21 +27,14 @@ class Log:
     def __call__(self, values: dict[str, Any], step: int) -> None:
         numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, **numbers}) + "\n")
+            stream.write(as_lines([{"step": step, **numbers}]))
         if self.wandb_run is not None:
             self.wandb_run.log({**numbers, "step": step})
 
     def rewind(self, step: int) -> None:
         """Forget what an interrupted run logged after the checkpoint that it resumes from."""
         if self.path.exists():
-            kept = [line for line in _whole_lines(self.path) if json.loads(line)["step"] <= step]
-            write_text(self.path, "".join(line + "\n" for line in kept))
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The log's lines without a last one that a kill cut short."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [line for line in lines[:-1] if line]
+            write_text(self.path, as_lines(row for row in read_lines(self.path) if row["step"] <= step))
 
 
 @contextmanager

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import paths
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, UNCERTAIN
+from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 FRONTAL = ("AP", "PA")
-DELIVERED = ("card.json", "summary.json", "uncertain.json", "answers.json")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
-SUPPORT = "Support Devices"
 ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
 POLICIES = ("negative", "positive", "ignore")
@@ -190,13 +188,13 @@ def with_consistency(table: StudyTable) -> StudyTable:
     import pandas as pd
 
     positive = table.records[list(FINDINGS)] == POSITIVE
-    others = [finding for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT)]
+    others = [finding for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT_DEVICES)]
     unsure = pd.Series((table.records[others] == UNCERTAIN).any(axis=1))
     alone = positive[NO_FINDING]
     return table.noting(
         No_Finding_beside_a_positive_finding=(alone & positive[others].any(axis=1)).sum(),
         No_Finding_beside_an_uncertain_finding=(alone & unsure).sum(),
-        No_Finding_beside_Support_Devices=(alone & positive[SUPPORT]).sum(),
+        No_Finding_beside_Support_Devices=(alone & positive[SUPPORT_DEVICES]).sum(),
         no_label_at_all=table.records[list(FINDINGS)].isna().all(axis=1).sum(),
     )
 
@@ -273,16 +271,3 @@ def write_csv(path: Path, frame: pd.DataFrame) -> Path:
 
     safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(paths.FORMULA) else cell)
     return write_text(path, safe.to_csv(index=False, lineterminator="\n"))
-
-
-def deliver(folder: Path, output: Path) -> None:
-    """Copy what a stage wrote for people to the folder that the user named, each file by atomic rename."""
-    import os
-    import shutil
-
-    output.mkdir(parents=True, exist_ok=True)
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".csv", ".md", ".png", ".txt") and file.name != "error.txt" or file.name in DELIVERED:
-            partial = output / f"{file.name}.partial"
-            shutil.copyfile(file, partial)
-            os.replace(partial, output / file.name)

@@ -13,6 +13,7 @@ from PIL import Image
 from chexreason.completion import Answer, parse
 from chexreason.models.loading import image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
+from chexreason.prompts import messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -51,8 +52,8 @@ class Generator:
 
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
-        message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self.prompt.instruction}]}]
-        text = self.processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        turn = messages(self.prompt.instruction)
+        text = self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         inputs = self.processor(
             images=[[image] for image in images],
             text=[text] * len(images),

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_wi
 from chexreason.completion import TAGS
 from chexreason.data.phantom.film import Box, Sign
 from chexreason.labels import FINDINGS
-from chexreason.prompts import Prompt, write_answer
+from chexreason.prompts import Prompt, messages, write_answer
 from chexreason.teacher.forms import FORMS
 from chexreason.teacher.scene import Scene, scene
 
@@ -300,8 +300,7 @@ def _batches(
 
 
 def _question(processor: ProcessorMixin, instruction: str, grammar: str | None = None) -> _Question:
-    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}]
-    text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
     blank = Image.new("RGB", (256, 256))
     inputs = processor(images=[[blank]], text=[text], return_tensors="pt", add_special_tokens=False)
     marks = {name: inputs[name][0] for name in ("token_type_ids", "mm_token_type_ids") if name in inputs}

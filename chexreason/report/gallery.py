@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
-from chexreason.report.predictions import Prediction
+from chexreason.predictions import Prediction
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs import read_json, read_manifest
+from chexreason.runs import ancestors, read_json
 
 LONGEST = 6000  # characters of one completion that the page shows
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -59,17 +59,10 @@ def is_free(evaluation: Evaluation) -> bool:
 
 def is_phantom(evaluation: Evaluation) -> bool:
     """Whether the images come, through whatever runs, from a phantom run: they are nobody's then."""
-    waiting, seen = [evaluation.manifest["parents"].get("dataset")], set()
-    while waiting:
-        name = waiting.pop()
-        manifest = read_manifest(evaluation.folder.parent / name) if name and name not in seen else None
-        seen.add(name)
-        if manifest is None:
-            continue
-        if manifest["stage"] == "phantom":
-            return True
-        waiting += manifest["parents"].values()
-    return False
+    dataset = evaluation.manifest["parents"].get("dataset")
+    return bool(dataset) and any(
+        manifest.get("stage") == "phantom" for manifest in ancestors(evaluation.folder.parent / dataset).values()
+    )
 
 
 def image_root(evaluation: Evaluation) -> Path:

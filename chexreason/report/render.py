@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from chexreason.data.paths import FORMULA
 from chexreason.report.tables import Cell, Table, Value
 
 HEADER = 60  # characters of a row's header on one line of the terminal
@@ -130,4 +131,4 @@ def _tex(value: str) -> str:
 
 def _harmless(value: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return "'" + value if value.startswith(FORMULA) else value

@@ -6,7 +6,6 @@ that were run; its scores are the mean over seeds and repeats, and its interval 
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from chexreason import metrics
+from chexreason import metrics, predictions
 from chexreason.errors import ChexReasonError
-from chexreason.report import predictions
-from chexreason.report.predictions import Prediction
+from chexreason.predictions import PREDICTIONS, Prediction
 from chexreason.report.published import MODELS, PROMPTS
-from chexreason.runs import read_json, read_manifest
+from chexreason.runs import read_json, read_lines, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (MIMIC)"}
@@ -199,7 +197,7 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         manifest=manifest,
         arm=Arm(config["model"]["name"], checkpoint, config["prompt"]["name"], reward, variant),
         labels=tuple(scored["labels"]),
-        predictions=tuple(predictions.read(folder / "predictions.jsonl")),
+        predictions=tuple(predictions.read(folder / PREDICTIONS)),
     )
 
 
@@ -262,7 +260,7 @@ def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[me
 def _read_log(path: Path) -> tuple[dict[str, Any], ...]:
     if not path.is_file():
         return ()
-    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(read_lines(path))
 
 
 def _is_number(value: Any) -> bool:

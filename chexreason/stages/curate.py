@@ -17,6 +17,11 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chexreason.data.curation import Balance
     from chexreason.data.records import StudyTable
 
 
@@ -51,64 +56,34 @@ CARD = "card.md"
 
 def execute(run: Run) -> dict[str, Any]:
     """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
-    import numpy as np
-    import pandas as pd
+    from chexreason.data import card, integrity, records
+    from chexreason.data.curation import Balance
 
-    from chexreason.data import card, curated, curation, integrity, records
-    from chexreason.data.images import read_image
-    from chexreason.labels import FINDINGS
-
-    wanted = run.settings
-    balance = curation.Balance(wanted.floor, wanted.ceiling, wanted.penalty)
+    wanted: Settings = run.settings
+    balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
     pool = candidates(table, wanted.no_finding, run.seed)
     if pool.records.empty:
         raise ChexReasonError(f"{table.site}: no study has a positive label among {len(table.records)} records read")
-    labels, patients = card.positives(pool.records), pd.factorize(pool.records["patient"])[0]
 
     clock = time.perf_counter()
-    sizes = [wanted.sizes.sft, wanted.sizes.rl]
-    # Drawn before the sampler has taken its pick, or validation would hold what was left over. Where there is too
-    # little for all three sets, it is validation that gives way.
-    spare = max(0, min(wanted.sizes.validation, len(labels) - sum(sizes)))
-    draw = np.random.default_rng([run.seed, 1]).permutation(len(labels))[:spare]
-    free = np.flatnonzero(~np.isin(patients, patients[draw]))
-    chosen = [free[rows] for rows in curation.select(labels[free], patients[free], sizes, balance, run.seed)]
+    rows = choose(pool.records, wanted.sizes, balance, run.seed)
     seconds = time.perf_counter() - clock
-    run.note(f"chose {sum(map(len, chosen)) + len(draw)} of {len(labels)} candidates in {seconds:.2f} s")
-
-    positions = {"sft": chosen[0], "rl": chosen[1], "validation": draw}
-    tables = {name: replace(pool, records=pool.records.iloc[rows].reset_index(drop=True)) for name, rows in positions.items()}
-    tables = {name: records.readable(part, run.dataset.missing, read_image) for name, part in tables.items()}
-    unread = sum(len(rows) for rows in positions.values()) - sum(len(part.records) for part in tables.values())
-    sets = {name: part.records for name, part in tables.items()}
-    missed = [
-        line
-        for name, asked in (("sft", sizes[0]), ("rl", sizes[1]))
-        for line in card.shortfalls(name, sets[name], asked, balance, pool.records.iloc[free])
-    ]
-    if len(draw) < wanted.sizes.validation:
-        missed.append(f"validation: {len(draw)} of {wanted.sizes.validation} images: the other sets take the rest")
+    run.note(f"chose {sum(map(len, rows.values()))} of {len(pool.records)} candidates in {seconds:.2f} s")
+    sets = {name: _decoded(pool, chosen, run.dataset.missing) for name, chosen in rows.items()}
+    unread = sum(len(rows[name]) - len(part) for name, part in sets.items())
+    missed = not_reached(sets, wanted.sizes, balance, pool.records)
     for line in missed:
         run.note(f"not reached: {line}")
     if missed and wanted.strict:
         raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
 
-    whole = pd.concat(sets, ignore_index=True)
-    vouched = integrity.manifest(replace(pool, records=whole), run.folder.parent)
+    vouched = integrity.manifest(replace(pool, records=_together(sets)), run.folder.parent)
     integrity.refuse_test_data(vouched, run.folder.parent)
-    for name, rows in sets.items():
-        binary = (rows[list(FINDINGS)] == 1.0).astype(int)
-        records.write_csv(run.folder / f"{name}.csv", pd.concat([rows[["path", "patient", "view"]], binary], axis=1))
-    doubted = (whole[list(FINDINGS)] == records.UNCERTAIN).to_numpy()
-    names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
-    uncertain = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
-    runs.write_json(run.folder / curated.UNCERTAIN, uncertain)
+    write_sets(run.folder, sets)
     if table.images:
         records.write_csv(run.folder / "digests.csv", vouched[["path", "sha256"]])
-
-    described = {name: card.describe(rows) for name, rows in sets.items()}
     page = {
         "schema": 1,
         "site": table.site,
@@ -118,10 +93,10 @@ def execute(run: Run) -> dict[str, Any]:
         "root": str(table.root) if table.images else None,
         "table": getattr(run.dataset, "table", None),
         "seed": run.seed,
-        "sizes": {name: len(rows) for name, rows in sets.items()},
+        "sizes": {name: len(part) for name, part in sets.items()},
         "balance": asdict(balance),
         "candidates": card.describe(pool.records),
-        "sets": described,
+        "sets": {name: card.describe(part) for name, part in sets.items()},
         "excluded": pool.excluded | ({"chosen, but the image cannot be read": unread} if unread else {}),
         "noted": pool.noted,
         "shortfalls": missed,
@@ -129,14 +104,13 @@ def execute(run: Run) -> dict[str, Any]:
     }
     runs.write_json(run.folder / "card.json", page)
     runs.write_text(run.folder / CARD, card.markdown(page))
-    parts = {"candidates": page["candidates"], **described}
-    card.write_picture(run.folder / "prevalence.png", parts, balance.floor)
+    card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **page["sets"]}, balance.floor)
     if wanted.output:
-        records.deliver(run.folder, Path(wanted.output))
+        runs.deliver(run.folder, Path(wanted.output))
     return {
         "sizes": page["sizes"],
-        "candidates": len(labels),
-        "rarest_label_share": {name: min(described[name]["prevalence"].values()) for name in ("sft", "rl")},
+        "candidates": len(pool.records),
+        "rarest_label_share": {name: min(page["sets"][name]["prevalence"].values()) for name in ("sft", "rl")},
         "shortfalls": len(missed),
         "selection_seconds": round(seconds, 3),
     }
@@ -150,16 +124,79 @@ def show(folder: Path) -> None:
 def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
     """The records that a model can be taught from: something positive, no contradiction, one image per study."""
     from chexreason.data import card
-    from chexreason.data.records import SUPPORT
-    from chexreason.labels import FINDINGS, NO_FINDING
+    from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 
     if no_finding not in ("alone", "with_devices"):
         raise ChexReasonError(f"stage.no_finding={no_finding!r}: one of alone, with_devices is wanted")
     table = table.without(~card.positives(table.records).any(axis=1), "no positive label")
-    others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT or no_finding == "alone")]
-    normal = table.records[NO_FINDING] == 1.0
-    table = table.without(normal & (table.records[others] == 1.0).any(axis=1), "No Finding beside another finding")
+    others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT_DEVICES or no_finding == "alone")]
+    normal = table.records[NO_FINDING] == POSITIVE
+    table = table.without(normal & (table.records[others] == POSITIVE).any(axis=1), "No Finding beside another finding")
     # Which image stands for a study of several is a seeded draw, not the order of the table.
     shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
     further = (shuffled.duplicated() & shuffled.notna()).sort_index()
     return table.without(further, "further image of the same study")
+
+
+def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> dict[str, NDArray[np.intp]]:
+    """Rows of the sft, rl and validation sets among the candidates, disjoint in patients.
+
+    Validation is drawn before the sampler has taken its pick, or it would hold what was left over. Where there is too little
+    for all three sets, it is validation that gives way.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from chexreason.data.card import positives
+    from chexreason.data.curation import select
+
+    labels, patients = positives(records), pd.factorize(records["patient"])[0]
+    spare = max(0, min(sizes.validation, len(labels) - sizes.sft - sizes.rl))
+    draw = np.random.default_rng([seed, 1]).permutation(len(labels))[:spare]
+    free = np.flatnonzero(~np.isin(patients, patients[draw]))
+    sft, rl = (free[rows] for rows in select(labels[free], patients[free], [sizes.sft, sizes.rl], balance, seed))
+    return {"sft": sft, "rl": rl, "validation": draw}
+
+
+def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, pool: pd.DataFrame) -> list[str]:
+    """What a set of those drawn from `pool` fell short of and why, a line each."""
+    from chexreason.data.card import shortfalls
+
+    asked = asdict(sizes)
+    free = pool[~pool["patient"].isin(sets["validation"]["patient"])]
+    missed = [line for name in ("sft", "rl") for line in shortfalls(name, sets[name], asked[name], balance, free)]
+    if len(sets["validation"]) < sizes.validation:
+        missed.append(f"validation: {len(sets['validation'])} of {sizes.validation} images: the other sets take the rest")
+    return missed
+
+
+def write_sets(folder: Path, sets: dict[str, pd.DataFrame]) -> None:
+    """Each set as a CSV of 0 and 1, and uncertain.json: by image, the findings that these zeros do not deny."""
+    import pandas as pd
+
+    from chexreason.data import curated, records
+    from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN
+
+    for name, part in sets.items():
+        binary = (part[list(FINDINGS)] == POSITIVE).astype(int)
+        records.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
+    whole = _together(sets)
+    doubted = (whole[list(FINDINGS)] == UNCERTAIN).to_numpy()
+    names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
+    doubts = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
+    runs.write_json(folder / curated.UNCERTAIN, doubts)
+
+
+def _together(sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(sets, ignore_index=True)
+
+
+def _decoded(pool: StudyTable, rows: NDArray[np.intp], missing: str) -> pd.DataFrame:
+    """The records of these rows, every image decoded once."""
+    from chexreason.data.images import read_image
+    from chexreason.data.records import readable
+
+    chosen = replace(pool, records=pool.records.iloc[rows].reset_index(drop=True))
+    return readable(chosen, missing, read_image).records

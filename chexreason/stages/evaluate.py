@@ -5,7 +5,6 @@ A completion from which no answer can be read is a failure and counts as an empt
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, write_json, write_text
+from chexreason.predictions import PREDICTIONS
+from chexreason.runs import Run, as_lines, read_lines, write_json, write_text
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from chexreason.config import Model
-
-PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,9 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"{len(studies)} studies of {table.site}, {len(table.findings)} findings scored")
 
     partial = run.folder / (PREDICTIONS + ".part")
-    answered = {row["id"]: row for row in _read_lines(partial)}
+    rows = read_lines(partial) if partial.exists() else []
+    write_text(partial, as_lines(rows))  # without the half line that a kill may have left
+    answered = {row["id"]: row for row in rows}
     # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
     done = len(answered) // run.settings.batch_size * run.settings.batch_size if len(answered) < len(studies) else len(studies)
     waiting = longest_first(run.model, studies, lambda study: read(table.root / study["path"]).size)[done:]
@@ -85,7 +85,7 @@ def execute(run: Run) -> dict[str, Any]:
     with partial.open("a", encoding="utf-8") as stream:
         for row in _answers(run, waiting, table.root, read, done):
             answered[row["id"]] = row
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(as_lines([row]))
             stream.flush()
 
     rows = [answered[study["id"]] for study in studies]
@@ -97,7 +97,7 @@ def execute(run: Run) -> dict[str, Any]:
         patients=[row["patient"] for row in rows],
         ignored=[row["ignored"] for row in rows],
     )
-    write_text(run.folder / PREDICTIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(run.folder / PREDICTIONS, as_lines(rows))
     write_json(run.folder / "metrics.json", metrics)
     partial.unlink()
     with tracked(run) as log:
@@ -148,12 +148,3 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
             for completion, answer in written
         ]
         yield study | samples[0] | ({"samples": samples} if len(samples) > 1 else {})
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole JSON lines of a file that a kill may have cut short."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    write_text(path, "".join(line + "\n" for line in lines))
-    return [json.loads(line) for line in lines if line]

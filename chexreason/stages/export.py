@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run, complete_runs, read_json, read_manifest, write_json, write_text
+from chexreason.runs import Run, ancestors, complete_runs, read_json, write_json, write_text
 
 EXPORT = "export"
 
@@ -70,13 +70,7 @@ def name_published_classes(path: Path) -> None:
 
 def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
     """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated."""
-    ancestors, waiting = {}, [trained.name]
-    while waiting:
-        name = waiting.pop()
-        manifest = read_manifest(trained.parent / name)
-        if name not in ancestors and manifest:
-            ancestors[name] = manifest
-            waiting += manifest["parents"].values()
+    lineage = {folder.name: manifest for folder, manifest in ancestors(trained).items() if manifest}
     evaluated = [
         manifest
         for _, manifest in complete_runs(trained.parent)
@@ -85,10 +79,10 @@ def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
         and manifest["config"]["stage"]["checkpoint"] == checkpoint
     ]
     return {
-        "runs": {name: manifest["stage"] for name, manifest in ancestors.items()},
+        "runs": {name: manifest["stage"] for name, manifest in lineage.items()},
         "data_cards": {
             name: manifest["outputs"].get("card.json")
-            for name, manifest in ancestors.items()
+            for name, manifest in lineage.items()
             if manifest["stage"] in ("curate", "teach")
         },
         "metrics": {

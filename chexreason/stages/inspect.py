@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason import runs
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run
+from chexreason.runs import Run, deliver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def execute(run: Run) -> dict[str, Any]:
     text = page(summary, problems)
     runs.write_text(run.folder / "report.md", text)
     if run.settings.output:
-        records.deliver(run.folder, Path(run.settings.output))
+        deliver(run.folder, Path(run.settings.output))
     print(text)
     if problems:
         where = Path(run.settings.output or run.folder) / "report.md"

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chexreason import metrics
+from chexreason import metrics, predictions
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.report import predictions
 from chexreason.runs import Run, read_json, write_json
 
 

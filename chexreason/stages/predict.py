@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, read_json, write_json, write_text
+from chexreason.runs import Run, deliver, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,7 +50,6 @@ def execute(run: Run) -> dict[str, Any]:
     """
     from chexreason.data.cache import image_reader
     from chexreason.data.images import ImageError, fit, read_image
-    from chexreason.data.records import deliver
 
     settings: Settings = run.settings
     require_engine("stage.engine", settings.engine)

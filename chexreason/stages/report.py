@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, complete_runs, read_manifest, write_text
+from chexreason.runs import Run, ancestors, complete_runs, write_text
 
 if TYPE_CHECKING:
     from chexreason.report.build import Contents
@@ -48,7 +48,7 @@ def execute(run: Run) -> dict[str, Any]:
     folders = [*run.parents.values(), *_named(settings.runs)]
     if not folders:
         folders = [folder for folder, _ in complete_runs(run.folder.parent) if folder != run.folder]
-    found = study.read(_with_ancestors(folders), settings.resamples)
+    found = study.read(ancestors(*folders), settings.resamples)
     for problem in found.problems:
         run.note(problem)
     if not found.results and not found.trainings and settings.show != ["claims"]:  # the paper's numbers are always there
@@ -93,17 +93,3 @@ def _named(paths: list[str]) -> list[Path]:
     if missing:
         raise ChexReasonError(f"stage.runs: there is no run folder {missing[0]}")
     return [Path(path) for path in paths]
-
-
-def _with_ancestors(folders: list[Path]) -> list[Path]:
-    """The runs and those that they stand on: an evaluation brings the training whose curves belong to it."""
-    found: dict[Path, None] = {}
-    waiting = list(folders)
-    while waiting:
-        folder = waiting.pop(0)
-        if folder in found:
-            continue
-        found[folder] = None
-        parents = (read_manifest(folder) or {}).get("parents", {})
-        waiting += [parent for name in parents.values() if (parent := folder.parent / name).is_dir()]
-    return list(found)

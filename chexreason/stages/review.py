@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
-from chexreason.runs import Run, complete_runs, read_json, read_manifest, write_json, write_text
+from chexreason.runs import Run, as_lines, complete_runs, read_json, read_manifest, write_json, write_text
 
 if TYPE_CHECKING:
     from chexreason.teacher.review.pack import Pack
@@ -81,7 +81,6 @@ def make(run: Run) -> dict[str, Any]:
 def read_back(run: Run) -> dict[str, Any]:
     """Read the filled pages, report, and leave the verdicts."""
     from chexreason.teacher.review import summary, verdicts
-    from chexreason.teacher.traces import as_lines
 
     packs = _packs(run.folder.parent)
     judgements = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]

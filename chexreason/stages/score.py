@@ -14,7 +14,7 @@ from typing import Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs import Run, read_json, write_text
+from chexreason.runs import Run, as_lines, read_json, write_text
 
 SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
@@ -94,7 +94,7 @@ def execute(run: Run) -> dict[str, Any]:
                 "parts": scored.parts,
             }
         )
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = as_lines(rows)
     for target in filter(None, (str(run.folder / "scores.jsonl"), settings.output)):
         write_text(Path(target), text)
     write_text(run.folder / SHOWN, as_table(rows) + "\n")

@@ -43,14 +43,14 @@ def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     from transformers import set_seed
 
+    from chexreason.config import choices
     from chexreason.models.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.models.standins import build
-    from chexreason.prompts import read_prompts
     from chexreason.tracking import tracked
 
     settings: Settings = run.settings
     run.note(f"drawing {settings.images} images of {settings.corpus}")
-    corpus = draw_corpus(settings.corpus, settings.images, read_prompts(settings.prompts), run.seed)
+    corpus = draw_corpus(settings.corpus, settings.images, choices("prompt", settings.prompts), run.seed)
     set_seed(run.seed)
     model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, settings.size, run.model.dtype)
     parameters = sum(weight.numel() for weight in model.parameters())

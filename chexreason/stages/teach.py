@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, write_json, write_text
+from chexreason.runs import Run, as_lines, write_json, write_text
 from chexreason.teacher.gates import Gates
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Classroom
     from chexreason.teacher.reply import Study
-    from chexreason.teacher.traces import SCHEMA, as_lines
+    from chexreason.teacher.traces import SCHEMA
 
     settings, teacher = run.settings, run.teacher
     if teacher.hosted:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chexreason.labels import FINDINGS, NO_FINDING
-from chexreason.teacher.scene import DEVICES, REGIONS, Scene, Seen, joined, sentence
+from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
+from chexreason.teacher.scene import REGIONS, Scene, Seen, joined, sentence
 
 # What else an appearance could be, and what on the film speaks against it: for the forms that compare.
 RIVALS: dict[str, tuple[str, str]] = {
@@ -25,7 +25,7 @@ RIVALS: dict[str, tuple[str, str]] = {
     "Pleural Effusion": ("fat at the angle", "the border curves upward"),
     "Pleural Other": ("a rib margin", "it keeps to the inner wall"),
     "Fracture": ("an overlap of shadows", "the cortex is stepped"),
-    DEVICES: ("an object on the skin", "its course is inside"),
+    SUPPORT_DEVICES: ("an object on the skin", "its course is inside"),
 }
 CRITERIA: dict[str, str] = {
     "Enlarged Cardiomediastinum": "silhouette too wide",
@@ -40,7 +40,7 @@ CRITERIA: dict[str, str] = {
     "Pleural Effusion": "angle blunted by fluid",
     "Pleural Other": "pleura thickened",
     "Fracture": "cortex broken",
-    DEVICES: "hardware on the film",
+    SUPPORT_DEVICES: "hardware on the film",
 }
 NORMAL = ("Nothing abnormal stands out", "No abnormality is seen", "The film looks normal")
 
@@ -176,7 +176,7 @@ def differential(scene: Scene) -> str:
     """Abnormality, differential, for and against, decision."""
     blocks = []
     for one in scene.seen:
-        if one.finding == DEVICES:
+        if one.finding == SUPPORT_DEVICES:
             blocks.append(f"Device: {one.kind or one.name}, {one.name}.")
             continue
         rival, against = RIVALS[one.finding]
@@ -205,7 +205,7 @@ FORMS: dict[str, Callable[[Scene], str]] = {
 
 def _abnormal(scene: Scene) -> bool:
     """Whether anything but a device is seen."""
-    return any(one.finding != DEVICES for one in scene.seen)
+    return any(one.finding != SUPPORT_DEVICES for one in scene.seen)
 
 
 def _region(scene: Scene, region: str) -> str:

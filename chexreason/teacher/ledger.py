@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import write_text
+from chexreason.runs import as_lines, read_lines, write_text
 from chexreason.teacher.reply import Reply
-from chexreason.teacher.traces import as_lines, read_lines
 
 SCHEMA = 1
 

@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chexreason.labels import FINDINGS, NO_FINDING
-
-DEVICES = "Support Devices"
+from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # Where a sign lies, by its zone: (one side, both sides). {} is the patient's side.
 PLACES: dict[str, tuple[str, str]] = {
@@ -44,7 +42,7 @@ REGIONS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "pleura": (frozenset({"Pneumothorax", "Pleural Other"}), ("pleural edges normal", "no pleural line")),
     "angles": (frozenset({"Pleural Effusion"}), ("costophrenic angles sharp", "both angles sharp")),
     "bones": (frozenset({"Fracture"}), ("bones intact", "no bony step")),
-    "devices": (frozenset({DEVICES}), ("no lines or tubes", "no hardware")),
+    "devices": (frozenset({SUPPORT_DEVICES}), ("no lines or tubes", "no hardware")),
 }
 
 
@@ -112,7 +110,7 @@ def _seen(finding: str, signs: Sequence[Mapping[str, Any]]) -> Seen:
         return Seen(finding)
     named = {sign["side"] for sign in signs}
     sides = frozenset({"left", "right"}) if "bilateral" in named else frozenset(named & {"left", "right"})
-    if finding == DEVICES:  # each where it belongs, and none of them graded
+    if finding == SUPPORT_DEVICES:  # each where it belongs, and none of them graded
         kinds = dict.fromkeys(_device(sign) for sign in signs)
         return Seen(finding, sides, kind=" and ".join(kinds))
     worst = max(signs, key=lambda sign: ("mild", "moderate", "severe").index(sign["severity"]))

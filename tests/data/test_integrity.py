@@ -58,3 +58,11 @@ def test_training_proves_which_images_it_saw_and_refuses_altered_ones(tmp_path: 
     write_image(table.root / path, seed=99)
     with pytest.raises(ChexReasonError, match="1 images are not those that were curated"):
         integrity.vouch_for_training(with_digest, folder)
+
+
+def test_another_draw_of_a_test_set_does_not_set_the_one_before_free(tmp_path: Path) -> None:
+    for patient in ("patient1", "patient2", "patient2"):
+        listed = integrity.register(site(tmp_path / patient, "test", patient).load(), "held_out", tmp_path)
+    assert len(listed.read_text().splitlines()) == 3, "a head and two images"
+    with pytest.raises(ChexReasonError, match="patient patient1"):
+        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)

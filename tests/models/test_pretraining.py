@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chexreason.config import CONF, compose
+from chexreason.config import CONF, choices, compose
 from chexreason.data.phantom.drawing import draw
 from chexreason.data.phantom.film import Box, Sign
 from chexreason.data.phantom.styles import MIMIC
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.prompts import read_prompts
 from chexreason.run import plan_run
 from chexreason.runs import file_digest
 
@@ -62,7 +61,7 @@ def test_a_brief_caption_keeps_the_two_largest_in_the_order_of_the_findings() ->
 
 @pytest.mark.parametrize("kind", ["radiographs", "shapes"])
 def test_a_corpus_repeats_and_says_of_shapes_nothing_that_they_show(kind: str) -> None:
-    prompts = read_prompts(["only_label", "reasoning_a"])
+    prompts = choices("prompt", ["only_label", "reasoning_a"])
     corpus, again = (draw_corpus(kind, 12, prompts, 3) for _ in range(2))
     assert corpus.captions == again.captions and corpus.labels == again.labels and corpus.regions == again.regions
     assert len(corpus.images) == len(corpus.scenes) == len(corpus.labels) == 12
@@ -75,5 +74,5 @@ def test_the_wording_of_the_prompts_that_it_has_read_defines_a_stand_in(tmp_path
     inputs = plan_run(compose(line), line).order["inputs"]
     assert len(inputs) == 11
     assert all(inputs[path.name] == file_digest(path) for path in (CONF / "prompt").glob("*.yaml"))
-    with pytest.raises(ChexReasonError, match="no prompt 'reasoning_z'"):
-        read_prompts(["only_label", "reasoning_z"])
+    with pytest.raises(ChexReasonError, match="prompt=reasoning_z: there is no such choice"):
+        choices("prompt", ["only_label", "reasoning_z"])

@@ -10,7 +10,7 @@ import pytest
 from chexreason.config import Model, as_dict, compose, every, group
 from chexreason.errors import ChexReasonError
 from chexreason.models.seen import as_seen, processor_at_hand
-from chexreason.prompts import Prompt, all_prompts
+from chexreason.prompts import Prompt
 from chexreason.runs import Run
 from chexreason.stages.prompts import PAGE, Settings, execute, show
 
@@ -44,7 +44,7 @@ def test_the_page_holds_every_prompt_as_the_models_at_hand_see_it(
     name = "medgemma" if checkpoint.family == "gemma3" else "qwen"
     found = execute(run(tmp_path / "run", model=name, weights={name: checkpoint.weights}))
     page = (tmp_path / "run" / PAGE).read_text()
-    for prompt in all_prompts():
+    for prompt in every("prompt"):
         assert f"## {prompt.name}\n" in page and prompt.instruction.strip() in page and prompt.version in page
         assert f"| {found['tokens'][name][prompt.name]} " in page
     assert page.count(f"As {name} sees it") == 11

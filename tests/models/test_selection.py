@@ -25,7 +25,7 @@ def course(folder: Path, scores: list[float], rewards: list[float] | None = None
     watch = CollapseWatch(SETTINGS.collapse, notes.append)
     validate = (lambda model: {MACRO_F1: next(remaining)}) if rewards is None else None
     best = BestAdapter(folder, watch, save, validate, lambda values, step: None, options.get("patience"))
-    state = SimpleNamespace(log_history=[{"step": 0, **HEALTHY}] * 10, global_step=0)
+    state = SimpleNamespace(log_history=[{"step": 0, **HEALTHY}] * 10, global_step=0, is_world_process_zero=True)
     control = SimpleNamespace(should_save=True, should_training_stop=False)
     args, model = SimpleNamespace(save_steps=10), SimpleNamespace(step=0)
     for number in range(len(scores)):

@@ -99,3 +99,14 @@ def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None
         curate(tmp_path, table_of(tmp_path, [[], []]), 1, 1, 1)
     error = next((tmp_path / "runs").glob("*/error.txt")).read_text()
     assert "no study has a positive label" in error
+
+
+def test_the_policy_for_uncertain_labels_reaches_the_sets(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"], ["Edema"], ["Pneumonia"], ["Pneumonia"]])
+    unsure = pd.read_csv(table)
+    unsure.loc[unsure["Edema"] == 1.0, "Fracture"] = -1.0
+    unsure.to_csv(table, index=False)
+    negative = curate(tmp_path / "n", table, 4, 0, 0)
+    assert read(negative, "sft")["Fracture"].sum() == 0 and "Fracture" in (negative / "uncertain.json").read_text()
+    positive = curate(tmp_path / "p", table, 4, 0, 0, "dataset.uncertain=positive")
+    assert read(positive, "sft")["Fracture"].sum() == 2 and "Fracture" not in (positive / "uncertain.json").read_text()

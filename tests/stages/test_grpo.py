@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,13 @@ def test_rollouts_by_another_engine_are_corrected_token_by_token_and_never_write
     assert arguments.vllm_importance_sampling_mode == "token_truncate"
     assert arguments.generation_kwargs == {"logit_bias": {IMAGE_TOKEN: -100.0}}
     with pytest.raises(ChexReasonError, match="there is no such engine"):
-        grpo.require_engine("vlm")
+        require_engine("stage.engine", "vlm")
+
+
+def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..., Path]) -> None:
+    run = loaded(order("impatient", *GRPO, "stage.selection.patience=1"))
+    with pytest.raises(ChexReasonError, match="parents.validation is null"):
+        grpo.execute(replace(run, parents={role: path for role, path in run.parents.items() if role != "validation"}))
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")

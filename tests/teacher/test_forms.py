@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chexreason.completion import parse_strict
+from chexreason.config import every
 from chexreason.data.phantom.drawing import draw
 from chexreason.data.phantom.styles import MIMIC
 from chexreason.labels import FINDINGS, NO_FINDING
-from chexreason.prompts import all_prompts, write_answer
+from chexreason.prompts import write_answer
 from chexreason.teacher.forms import FORMS
 from chexreason.teacher.scene import scene
 
@@ -34,7 +35,7 @@ def test_a_form_names_every_finding_and_no_other(form: str, labels: set[str], se
     assert text.strip() == text and ".." not in text and "  " not in text
 
 
-@pytest.mark.parametrize("prompt", all_prompts(), ids=lambda prompt: prompt.name)
+@pytest.mark.parametrize("prompt", every("prompt"), ids=lambda prompt: prompt.name)
 def test_a_trace_in_a_prompts_grammar_is_read_back_strictly(prompt) -> None:  # type: ignore[no-untyped-def]
     labels = ["Cardiomegaly", "Pleural Effusion"]
     form = FORMS.get(prompt.name, FORMS["free_reasoning"])

@@ -15,13 +15,12 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
 from chexreason.run import plan_run
-from chexreason.runs import Run, file_digest, read_json, write_json, write_text
+from chexreason.runs import Run, as_lines, file_digest, read_json, read_lines, write_json, write_text
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
 from chexreason.teacher.review.pack import sample
 from chexreason.teacher.review.summary import summary
 from chexreason.teacher.review.verdicts import read_filled
-from chexreason.teacher.traces import as_lines, read_lines
 from tests.browser import CHROMIUM, Browser
 from tests.teacher.conftest import STUDIES
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE
+from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 
 FREQUENCIES = Path(__file__).with_name("label_frequencies.csv")
-ALONE = [FINDINGS.index(finding) for finding in FINDINGS if finding not in (NO_FINDING, "Support Devices")]
+ALONE = [FINDINGS.index(finding) for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT_DEVICES)]
 
 
 def real_table() -> Path | None:

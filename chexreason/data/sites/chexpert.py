@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chexreason.data import paths, records
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING
+from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, POSITIVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +70,11 @@ class Chexpert:
         return records.with_consistency(self._all_zero(records.choose(table, split, self.views)))
 
     def _all_zero(self, table: StudyTable) -> StudyTable:
-        zero = (table.records[list(FINDINGS)] == 0).all(axis=1)
+        zero = (table.records[list(FINDINGS)] == NEGATIVE).all(axis=1)
         if self.all_zero == "drop":
             return table.without(zero, "all 14 labels are zero")
         if self.all_zero == "relabel":
-            table.records.loc[zero, NO_FINDING] = 1.0
+            table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
         if self.all_zero != "keep":
             raise ChexReasonError(f"dataset.all_zero={self.all_zero!r}: one of keep, drop, relabel is wanted")

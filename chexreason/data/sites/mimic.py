@@ -55,9 +55,8 @@ class Mimic:
         if self.table:
             table = self._alone(Path(self.table))
         else:
-            table = self._joined(
-                paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", "stage=curate dataset=phantom_mimic")
-            )
+            instead = "stage=curate dataset=phantom_mimic"
+            table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", instead))
         return records.with_consistency(records.choose(table, self.split, self.views))
 
     def _joined(self, root: Path) -> StudyTable:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.data import paths, records
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED
+from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED, POSITIVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ class Nih:
     def _outside(self, table: StudyTable) -> pd.Series:
         """Images with nothing scored: NIH names something for every image, so their findings lie elsewhere."""
         scored = [finding for finding in FINDINGS if finding in self.findings]
-        return (table.records[scored] != 1.0).all(axis=1)
+        return (table.records[scored] != POSITIVE).all(axis=1)
 
     def _drawn(self, table: StudyTable) -> StudyTable:
         """A seeded draw that depends neither on the order of the table's rows nor on the images' folders."""
@@ -203,6 +203,6 @@ def _label(frame: pd.DataFrame, names: pd.Series) -> tuple[Problem, ...]:
                 place = (str(frame["table"].iloc[position]), int(frame["row"].iloc[position]))
                 problems.append(Problem(*place, ILLEGAL, f"{name!r} is not one of NIH's names"))
             elif known.finding:
-                values[position, column[known.finding]] = 1.0
+                values[position, column[known.finding]] = POSITIVE
     frame[list(FINDINGS)] = values
     return tuple(problems)

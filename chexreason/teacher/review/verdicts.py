@@ -12,9 +12,9 @@ from chexreason.completion import parse_strict
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.prompts import write_answer
+from chexreason.runs import read_lines
 from chexreason.teacher.gates import Gates
 from chexreason.teacher.review.pack import SCHEMA, Case, Pack, text_digest
-from chexreason.teacher.traces import read_lines
 
 VERDICTS = ("accept", "edit", "reject")
 MARKS = ("seen", "not_seen", "unsure")

@@ -12,6 +12,8 @@ from chexreason import metrics
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 
+PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
+
 
 @dataclass(frozen=True)
 class Prediction:
