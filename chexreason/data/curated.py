@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from chexreason.data.records import label_sets
 from chexreason.data.sites.curated import Curated
 from chexreason.errors import ChexReasonError
@@ -22,6 +20,8 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     Each is {"site", "patient", "path", "sha256", "labels", "uncertain"}: the digest of the image's content when it was
     curated, its positive findings in CheXpert's order, and those that its site's labeller was not sure of.
     """
+    import pandas as pd
+
     table = Curated(root=str(folder), split=split).load()
     if not table.images:
         raise ChexReasonError(f"{folder.name} was curated from a label table alone: to teach or train, curate with images")
