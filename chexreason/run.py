@@ -12,11 +12,8 @@ import os
 import shlex
 import subprocess
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ import chexreason
 from chexreason import config as schema
 from chexreason import runs
 from chexreason.errors import ChexReasonError
+from chexreason.perform import perform
 
 COMMAND = "python -m chexreason.run"
 
@@ -104,7 +102,7 @@ def _execute(plan: Plan) -> None:
     if plan.torch:
         code = subprocess.run(_command(plan), env=os.environ | {"TOKENIZERS_PARALLELISM": "false"}).returncode
     else:
-        code = perform(plan.folder)
+        code = perform(plan.folder, _launch, _ahead)
     if code != 0:
         raise ChexReasonError(f"{plan.folder.name} did not finish (see above and {plan.folder}/error.txt)")
 
@@ -112,7 +110,7 @@ def _execute(plan: Plan) -> None:
 def _command(plan: Plan) -> list[str]:
     if plan.processes == 1:
         return [sys.executable, "-m", "chexreason.stages", str(plan.folder)]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.processes)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={plan.processes}"]
     return [*launcher, "-m", "chexreason.stages", str(plan.folder)]
 
 
@@ -166,6 +164,10 @@ def plan_run(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     # A stage that writes where the user said, or says so itself, must run each time.
     reusable = not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage)
     processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
+    if processes > 1 and config.stage.accumulation % processes:
+        raise ChexReasonError(
+            f"processes={processes} share stage.accumulation={config.stage.accumulation}: a multiple of {processes} is wanted"
+        )
     return Plan(config, order, folder, module.TORCH, processes, reusable)
 
 
@@ -276,63 +278,6 @@ def _tables(root: Path) -> list[Path]:
     return sorted(path for pattern in ("*.csv*", "*.txt", "*/*.csv") for path in root.glob(pattern) if path.is_file())
 
 
-def perform(folder: Path) -> int:
-    """Execute the run that folder/run.json describes, in this process; the exit status."""
-    order = runs.read_json(folder / runs.ORDER)
-    module = schema.stage_module(order["stage"]["name"])
-    groups = {name: schema.group(name, values) for name, values in order["groups"].items()}
-    run = runs.Run(
-        settings=schema.build(module.Settings, order["stage"], "stage"),
-        folder=folder,
-        seed=order["seed"],
-        tracker=schema.group("tracker", order["tracker"]),
-        parents={role: Path(path) for role, path in order["parents"].items()},
-        launch=_launch,
-        ahead=_ahead,
-        **groups,
-    )
-    started, clock = datetime.now(UTC), time.perf_counter()
-    manifest = {
-        "schema": 1,
-        "name": order["name"],
-        "stage": order["stage"]["name"],
-        "status": "running",
-        "started": started.isoformat(timespec="seconds"),
-        "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
-        "experiment": order["tracker"]["group"],
-        "parents": {role: Path(path).name for role, path in order["parents"].items()},
-        "inputs": order["inputs"],
-        "command": order["command"],
-        **runs.provenance(),
-    }
-    runs.write_json(folder / runs.MANIFEST, manifest)
-    try:
-        metrics = module.execute(run)
-    except ChexReasonError as error:
-        _fail(folder, manifest, str(error))
-        print(f"[{run.settings.name}] {error}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        _fail(folder, manifest, "interrupted", status="interrupted")
-        raise
-    except Exception:
-        _fail(folder, manifest, traceback.format_exc())
-        traceback.print_exc()
-        return 1
-    done = {
-        "status": "complete",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_seconds": round(time.perf_counter() - clock, 2),
-        "device": _device(),
-        "peak_memory_bytes": _peak_memory(),
-        "outputs": runs.outputs(folder),
-        "metrics": metrics,
-    }
-    runs.write_json(folder / runs.MANIFEST, manifest | done)
-    run.note(f"complete in {done['wall_seconds']:.0f} s: {folder}")
-    return 0
-
-
 def _launch(line: Sequence[str], inherited: Sequence[str]) -> Path:
     overrides = _line(line, inherited)
     return execute(schema.compose(overrides), overrides)
@@ -345,30 +290,6 @@ def _ahead(line: Sequence[str], inherited: Sequence[str]) -> dict[str, str]:
 
 def _line(line: Sequence[str], inherited: Sequence[str]) -> list[str]:
     return [*_inherited(inherited, {_root(word) for word in line}), *line]
-
-
-def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
-    runs.write_text(folder / "error.txt", error + "\n")
-    runs.write_json(folder / runs.MANIFEST, manifest | {"status": status, "error": error.strip().splitlines()[-1]})
-
-
-def _device() -> str:
-    """What did the arithmetic: a GPU's name, or so many cores."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return f"{os.cpu_count()} CPU cores"
-
-
-def _peak_memory() -> dict[str, int]:
-    """Bytes of main memory, and of GPU memory where one was used."""
-    import resource
-
-    peak = {"main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        peak["gpu"] = torch.cuda.max_memory_allocated()
-    return peak
 
 
 if __name__ == "__main__":

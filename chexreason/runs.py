@@ -28,6 +28,12 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "
 SCAFFOLD = {MANIFEST, ORDER, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
 
 
+# For the pipeline, of a line of overrides and those that it inherits where it does not say otherwise: Launch executes it,
+# Ahead names the stages that it would execute, by what defines each.
+Launch = Callable[[Sequence[str], Sequence[str]], Path]
+Ahead = Callable[[Sequence[str], Sequence[str]], dict[str, str]]
+
+
 @dataclass(frozen=True)
 class Run:
     """All that a stage is given: its settings, the groups it uses, its parents' folders and a folder of its own."""
@@ -42,10 +48,8 @@ class Run:
     teacher: Any = None
     tracker: Any = None
     parents: dict[str, Path] = field(default_factory=dict)
-    # For the pipeline, of a line of overrides and those that it inherits where it does not say otherwise: `launch` executes
-    # it, `ahead` names the stages that it would execute, by what defines each.
-    launch: Callable[[Sequence[str], Sequence[str]], Path] | None = None
-    ahead: Callable[[Sequence[str], Sequence[str]], dict[str, str]] | None = None
+    launch: Launch | None = None
+    ahead: Ahead | None = None
 
     def every(self, role: str) -> list[Path]:
         """Folders of all parents of one kind: `role`, and each `role_<name>` that a config adds (several sites, say)."""
@@ -53,11 +57,19 @@ class Run:
 
     def note(self, message: str) -> None:
         """A progress line for the person who waits."""
-        print(f"[{self.settings.name}] {message}", file=sys.stderr, flush=True)
+        if is_first_process():
+            print(f"[{self.settings.name}] {message}", file=sys.stderr, flush=True)
+
+
+def is_first_process() -> bool:
+    """Whether this process keeps the run's records: of several that share it, the first alone does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write by atomic rename, so that no reader ever sees half a file."""
+    """Write by atomic rename, so that no reader ever sees half a file; of several processes the first alone writes."""
+    if not is_first_process():
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may write the same file at once
     partial.write_text(text, encoding="utf-8")

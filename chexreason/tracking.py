@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run, as_lines, read_lines, write_text
+from chexreason.runs import Run, as_lines, is_first_process, read_lines, write_text
 
 LOG = "log.jsonl"
 
@@ -25,6 +25,8 @@ class Log:
     wandb_run: Any = None
 
     def __call__(self, values: dict[str, Any], step: int) -> None:
+        if not is_first_process():
+            return
         numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(as_lines([{"step": step, **numbers}]))
@@ -41,7 +43,7 @@ class Log:
 def tracked(run: Run) -> Iterator[Log]:
     """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
     mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
-    if run.tracker.name == "none" or mode == "disabled":
+    if run.tracker.name == "none" or mode == "disabled" or not is_first_process():
         yield Log(run.folder / LOG)
         return
     import wandb

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import read_json, write_json
+from chexreason.runs import is_first_process, read_json, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -56,7 +56,9 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
 
 
 def save_adapter(adapted: PeftModel, folder: Path, model: Model) -> None:
-    """The adapter that trains, saved in `folder`; it says what model it belongs to, and not where that lay."""
+    """The adapter that trains, saved in `folder` by the first process; it says what model it belongs to, not where that lay."""
+    if not is_first_process():
+        return
     adapted.save_pretrained(folder, selected_adapters=["default"])
     config = folder / "adapter_config.json"
     write_json(config, read_json(config) | {"base_model_name_or_path": public_name(model)})

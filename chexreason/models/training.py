@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,17 @@ def adapter_folder(run: Path, checkpoint: str) -> Path:
     return run / (BEST if checkpoint.endswith("_best") else ADAPTER)
 
 
-def computes_in_bfloat16(dtype: str) -> bool:
-    """Whether the trainer casts as it computes: on a GPU. Elsewhere weights of that type are used as they are."""
-    return dtype == "bfloat16" and torch.cuda.is_available()
+def device(dtype: str, accumulation: int) -> dict[str, Any]:
+    """Where a trainer computes, in its words: on GPUs, casting where weights are bfloat16; or on the CPU, weights as they are.
+
+    Processes that train together share the `accumulation`, so that an update is made from as many examples as by one.
+    """
+    gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
+    return {
+        "use_cpu": not gpu,
+        "bf16": gpu and dtype == "bfloat16",
+        "gradient_accumulation_steps": accumulation // processes,
+    }
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:

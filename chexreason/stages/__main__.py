@@ -1,7 +1,7 @@
 """`python -m chexreason.stages FOLDER`: execute the run that FOLDER/run.json describes, in this process.
 
-run.py starts this for stages that need torch, so that a sweep neither leaks nor dies with one job; `accelerate launch`
-starts it once per GPU.
+run.py starts this for stages that need torch, so that a sweep neither leaks nor dies with one job; where `processes` share
+a training run, once for each.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from chexreason.run import perform
+from chexreason.perform import perform
 
 if __name__ == "__main__":
     sys.exit(perform(Path(sys.argv[1])))

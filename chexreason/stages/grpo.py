@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
 from chexreason.models.collapse import Collapse
-from chexreason.runs import Run, write_json
+from chexreason.runs import Run, is_first_process, write_json
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -126,7 +126,9 @@ def execute(run: Run) -> dict[str, Any]:
         quiet_progress(trainer)
         train(trainer, checkpoint)
         save_adapter(model, run.folder / ADAPTER, run.model)
-        if not (run.folder / BEST).exists():  # collapsed before its first checkpoint: nothing is better than the start
+        if (
+            is_first_process() and not (run.folder / BEST).exists()
+        ):  # collapsed before its first checkpoint: nothing is better than the start
             shutil.copytree(start, run.folder / BEST)
 
     digests |= {"adapter": adapter_digest(model), "reference": adapter_digest(model, "ref") if settings.beta else None}
@@ -171,7 +173,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    from chexreason.models.training import computes_in_bfloat16
+    from chexreason.models.training import device
 
     vllm = settings.engine == "vllm"
 
@@ -206,9 +208,8 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
         warmup_steps=settings.warmup,
         max_grad_norm=settings.clip_norm,
         per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=computes_in_bfloat16(dtype),
+        **device(dtype, settings.accumulation),
         logging_steps=settings.logging_steps,
         save_steps=rollouts_per_save * settings.steps_per_rollout,
         save_total_limit=2,

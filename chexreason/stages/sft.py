@@ -110,7 +110,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
-    from chexreason.models.training import computes_in_bfloat16
+    from chexreason.models.training import device
 
     return SFTConfig(
         output_dir=str(output),
@@ -123,9 +123,8 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
         max_grad_norm=settings.clip_norm,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=computes_in_bfloat16(dtype),
+        **device(dtype, settings.accumulation),
         max_length=None,  # cutting a sequence would cut image tokens
         logging_steps=settings.logging_steps,
         eval_strategy="epoch",

@@ -151,7 +151,7 @@ def loaded(folder: Path) -> runs.Run:
 
 def execute(folder: Path) -> dict[str, Any]:
     """Execute in this process, as `python -m chexreason.stages` would in its own; the metrics."""
-    from chexreason.run import perform
+    from chexreason.perform import perform
 
     assert perform(folder) == 0, (folder / "error.txt").read_text()
     manifest = runs.read_manifest(folder)

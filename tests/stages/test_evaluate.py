@@ -18,9 +18,9 @@ from chexreason.config import Model
 from chexreason.labels import FINDINGS
 from chexreason.models.generation import Completion, Sampling, load_generator, seed_of
 from chexreason.models.processors import load_processor, visual_tokens
+from chexreason.perform import perform
 from chexreason.prompts import Prompt
 from chexreason.report import study
-from chexreason.run import perform
 from chexreason.stages.evaluate import PREDICTIONS, longest_first
 from tests.stages.conftest import execute
 

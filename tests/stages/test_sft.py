@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from chexreason import runs
 from chexreason.config import Model, as_dict, build, compose
 from chexreason.data.images import read_image
 from chexreason.models.checkpoints import CHECKPOINTS
@@ -73,6 +76,19 @@ def test_figure_1_can_be_drawn_from_the_log(order: Callable[..., Path]) -> None:
     losses = [line for line in log(folder) if "loss" in line]
     assert losses and all({"mean_token_accuracy", "step_time"} <= line.keys() for line in losses)
     assert any({"eval_loss", "eval_mean_token_accuracy"} <= line.keys() for line in log(folder))
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_two_processes_that_share_a_run_update_as_one_does(order: Callable[..., Path]) -> None:
+    words = [*SFT, "stage.epochs=1", "stage.lora.dropout=0", "stage.logging_steps=1"]
+    alone, shared = order("alone", *words), order("shared", *words)
+    execute(alone)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, "-m", "chexreason.stages", str(shared)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert runs.is_complete(shared) and done.stderr.count("[sft] complete") == 1, "the first process alone keeps the records"
+    losses = [[line["loss"] for line in log(folder) if "loss" in line] for folder in (alone, shared)]
+    assert len(losses[0]) > 1 and losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_traces_of_several_sites_are_learnt_from_together(order: Callable[..., Path], data: Path) -> None:
