@@ -74,10 +74,127 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
         ("no\nEdema", []),
         ("The patient has no Edema\ncardiac enlargement", ["Cardiomegaly"]),
         ("No Finding", ["No Finding"]),
+        ("Present\n- Edema\nAbsent\n- Pneumothorax\n- Fracture", ["Edema"]),
+        ("Edema (high confidence), Pneumothorax (low confidence)", ["Edema"]),
+        ("Edema | blurred vessels | none | 80", ["Edema"]),
+        ("Edema +, Pneumothorax -", ["Edema"]),
+        ("Edema (mild, no effusion)", ["Edema"]),
+        ("Edema: no change", ["Edema"]),
+        ("Pneumothorax: 0. Edema: 1.", ["Edema"]),
+        ("Pneumothorax: 0.05. Edema: 0.9.", ["Edema"]),
+        ("◦ Edema", ["Edema"]),
+        ("✓ Edema\n✗ Fracture", ["Edema"]),
+        ("☑ Edema\n☐ Fracture", ["Edema"]),
+        ("Edema: perihilar haze with septal lines", ["Edema"]),
+        ("Edema: yes\nFracture: no\nPneumonia: possible", ["Edema"]),
+        ("Edema = 1, Fracture = 0", ["Edema"]),
+        ("Edema: True\nFracture: False", ["Edema"]),
+        ("Edema and no pneumothorax", ["Edema"]),
+        ("Edema - present\nFracture - absent", ["Edema"]),
+        ("Edema -> yes\nFracture -> no", ["Edema"]),
+        ("Edema | Yes |\nFracture | No |", ["Edema"]),
+        ("| Edema | present |\n| Fracture | absent |", ["Edema"]),
+        ("Edema: definite", ["Edema"]),
+        ("Edema: 90%\nFracture: 10%", ["Edema"]),
+        ("Edema (0.9)\nFracture (0.1)", ["Edema"]),
+        ("Edema: bilateral, moderate", ["Edema"]),
+        ("Atelectasis\nNot present\n- Pneumothorax\n- Fracture", ["Atelectasis"]),
+        ("No\n- Edema\n- Fracture", []),
+        ("None of the following\n- Edema", []),
+        ("Possible\nEdema", []),
+        ("Pneumothorax: unknown", []),
+        ("Pneumothorax: null", []),
+        ("Pneumothorax: NA", []),
+        ("Pneumothorax: nil", []),
+        ("Pneumothorax: F", []),
+        ("Pneumothorax: ruled-out", []),
+        ("Pneumothorax: not-present", []),
+        ("Pneumothorax: inconclusive", []),
+        ("Pneumothorax: doubtful", []),
+        ("Pneumothorax: improbable", []),
+        ("Pneumothorax: low probability", []),
+        ("Pneumothorax: very low", []),
+        ("Pneumothorax: <5%", []),
+        ("Pneumothorax: 0.05 confidence", []),
+        ("Pneumothorax: confidence 0.05", []),
+        ("Pneumothorax: p=0.05", []),
+        ("Pneumothorax (very low)", []),
+        ("Pneumothorax:", []),
+        ("Pneumothorax -", []),
+        ("Pneumothorax: -", []),
+        ("Pneumothorax (-)", []),
+        ("Pneumothorax: N", []),
+        ("Pneumothorax: none", []),
+        ("Pneumothorax: n/a", []),
+        ("| Pneumothorax | |", []),
+        ("| Pneumothorax | - |", []),
+        ("Pneumothorax | faint line | sharp vessels beyond it | 10", []),
+        ("Edema, possible", []),
+        ("Edema, possibly", []),
+        ("Edema, maybe", []),
+        ("Edema, likely", []),
+        ("Edema, not likely", []),
+        ("Edema, but unlikely", []),
+        ("Edema, ruled out", []),
+        ("Edema, 0", []),
+        ("Edema, absent", []),
+        ("Edema, unlikely", []),
+        ("consistent with Edema", []),
+        ("Heart size normal", []),
+        ("no pneumothorax or edema", []),
+        ("Edema: likely", []),
+        ("Edema: confirmed", []),
+        ("Pneumothorax: not seen on the left", []),
+        ("Edema: no evidence", []),
+        ("Support Devices: none", []),
+        ("Support Devices: absent", []),
+        ("No Finding: absent", []),
+        ("Cardiomegaly, normal lungs", ["Cardiomegaly"]),
+        ("Normal costophrenic angles, Cardiomegaly", ["Cardiomegaly"]),
+        ("Lungs normal, Cardiomegaly", ["Cardiomegaly"]),
+        ("Cardiomegaly (not severe)", ["Cardiomegaly"]),
+        ("Cardiomegaly: not severe", ["Cardiomegaly"]),
+        ("Normal right lung, left Pleural Effusion", ["Pleural Effusion"]),
+        ("Pleural Effusion on the left, normal right side", ["Pleural Effusion"]),
+        ("Pleural Effusion (small, no pneumothorax)", ["Pleural Effusion"]),
+        ("Pleural Effusion (blunted costophrenic angle)", ["Pleural Effusion"]),
+        ("Support Devices (ET tube; no pneumothorax)", ["Support Devices"]),
+        ("Support Devices: intact", ["Support Devices"]),
+        ("Support Devices (in normal position)", ["Support Devices"]),
+        ("Support Devices: endotracheal tube, central line", ["Support Devices"]),
+        ("Pneumothorax (no tension)", ["Pneumothorax"]),
+        ("Fracture: no displacement", ["Fracture"]),
+        ("Fracture: no Edema", ["Fracture"]),
+        ("Consolidation (right, not left)", ["Consolidation"]),
+        ("+ Edema\n+ Fracture", ["Edema", "Fracture"]),
+        ("‣ Edema\n▪ Fracture", ["Edema", "Fracture"]),
+        ("a) Edema\nb) Fracture", ["Edema", "Fracture"]),
+        ("The labels are Edema and Fracture", ["Edema", "Fracture"]),
+        ("1. Edema\n2. Fracture", ["Edema", "Fracture"]),
+        ("Edema. Fracture.", ["Edema", "Fracture"]),
+        ("Final answer: Edema, Fracture", ["Edema", "Fracture"]),
+        ("Findings\nEdema\nFracture", ["Edema", "Fracture"]),
+        ("**Edema**\n**Fracture**: present", ["Edema", "Fracture"]),
+        ("Cardiomegaly with Edema", ["Cardiomegaly", "Edema"]),
+        ("Lung Opacity (right lower lobe airspace disease)", ["Lung Opacity"]),
+        ("Lung Opacity: right lower lobe", ["Lung Opacity"]),
+        ("normal", ["No Finding"]),
+        ("No acute findings", ["No Finding"]),
+        ("No Finding: 1", ["No Finding"]),
+        ("small left pleural effusion and bibasilar atelectasis", ["Atelectasis", "Pleural Effusion"]),
     ],
 )
 def test_a_tolerant_parse_reads_what_a_reader_would(solution: str, labels: list[str]) -> None:
     assert list(parse(tags(solution), "tags").labels) == labels
+
+
+@pytest.mark.parametrize("text", ["<solution>Edema<solution>", "<solution>Edema</solution><solution>"])
+def test_an_empty_block_after_the_answer_takes_nothing_back(text: str) -> None:
+    assert parse("<think>x</think>" + text, "tags").labels == ("Edema",)
+
+
+def test_labels_that_the_token_limit_cut_are_truncated_and_not_empty() -> None:
+    assert parse("Edema", "labels", finished=False).failure == "truncated"
 
 
 def test_denied_findings_are_no_claims() -> None:
@@ -153,10 +270,26 @@ def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: 
         assert any(set(name.split()) <= set(plain.split()) for name in names), (text, finding)
 
 
-@pytest.mark.parametrize("piece", ["<think>", "<solution>", "</think><solution>", "no ", "Edema,", "{analysis:,", "("])
+PIECES = [
+    "<think>",
+    "<solution>",
+    "</think><solution>",
+    "no ",
+    "Edema,",
+    "{analysis:,",
+    "(",
+    " ",
+    "\t",
+    "no*\n",
+    "Edema | ",
+    "-",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
 def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
     def seconds(size: int) -> float:
-        text = piece * (size // len(piece))
+        text = tags("Edema" + piece * (size // len(piece)) + "Fracture")
         started = time.process_time()
         for grammar in ANY_GRAMMAR:
             parse(text, grammar)
