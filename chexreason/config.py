@@ -180,6 +180,8 @@ def check(cfg: DictConfig) -> Config:
     for key, kind in kinds.items():
         if type(rest[key]) is not kind:
             raise ChexReasonError(f"{key}={rest[key]!r}: a value of type {kind.__name__} is wanted")
+    if not 0 <= rest["seed"] < 2**32:
+        raise ChexReasonError(f"seed={rest['seed']}: a number from 0 to {2**32 - 1} is wanted")
     if rest["processes"] < 1:
         raise ChexReasonError(f"processes={rest['processes']}: one process at least is wanted")
     return Config(**groups, **rest)
@@ -195,6 +197,11 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
+        wanted = re.search(r"Interpolation key '([\w.]+)\.([^.']+)' not found", str(error))
+        if wanted and isinstance(node := OmegaConf.select(cfg, wanted.group(1)), DictConfig):
+            group, choice = wanted.groups()
+            valid = _suggest(choice, {str(name) for name in node})
+            raise ChexReasonError(f"{choice!r}, which {error.full_key} asks for, is none of {group}.{valid}") from None
         raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
@@ -214,6 +221,9 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's; the pipeline's 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
+    for word in overrides:
+        if word.startswith("=") or word.lstrip("~").split(".")[-1] == "name" and word.startswith("~"):
+            raise ChexReasonError(f"{word}: an override is key=value, and a choice keeps its name")
     with readable_errors(overrides), _COMPOSING:  # in this order: explaining an error composes again
         return copy.deepcopy(_composed(tuple(overrides), GlobalHydra.instance().is_initialized()))
 
@@ -240,14 +250,15 @@ def _explain(error: Exception, overrides: list[str]) -> str:
     refused = re.search(r"Could not override '([^'@]+)", message)
     if refused:
         key = refused.group(1)
-        parent, _, leaf = key.rpartition(".")
         others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
         try:
-            node = OmegaConf.select(compose(others), parent) if parent else compose(others)
-            siblings = {str(name) for name in node} if isinstance(node, DictConfig) else set()
-        except (ChexReasonError, OmegaConfBaseException):
-            siblings = set()
-        return f"{key}: there is no such key.{_suggest(leaf, siblings)}"
+            node: Any = compose(others)
+        except ChexReasonError:
+            return f"{key}: there is no such key."
+        for name in key.split("."):  # down to the first name that is wrong
+            if not isinstance(node, DictConfig) or name not in node:
+                return f"{key}: there is no such key.{_suggest(name, {str(one) for one in node or ()})}"
+            node = node[name]
     missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
     if missing:
         folder, choice = missing.groups()

@@ -175,22 +175,27 @@ def agreement(given: Sequence[Answers]) -> NDArray[np.float64]:
     return ((votes * (votes - 1) + (count - votes) * (count - votes - 1)) / (count * (count - 1))).mean(axis=0)
 
 
-def paired_difference(first: Answers, second: Answers, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+def paired_difference(
+    first: Sequence[Answers], second: Sequence[Answers], resamples: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
     """`first` minus `second` on the same records in the same order: difference, 95 % interval and two-sided p.
 
+    Each side is the mean of one or more repeats, the same patients drawn for all of them.
     p is the bootstrap's: twice the smaller share of resampled differences on either side of zero, at least 1/resamples.
     """
-    if first.labels != second.labels or not np.array_equal(first.patients, second.patients):
+    one = first[0]
+    if any(other.labels != one.labels or not np.array_equal(other.patients, one.patients) for other in (*first, *second)):
         raise ChexReasonError("a paired difference needs the same labels, records and patients in the same order")
-    point = scores(first) - scores(second)
-    cloud = resampled(first, resamples, seed) - resampled(second, resamples, seed)
-    result: dict[str, Any] = {"records": len(first.truth), "resamples": resamples}
+    point = mean([scores(side) for side in first]) - mean([scores(side) for side in second])
+    cloud = mean([resampled(side, resamples, seed) for side in first])
+    cloud = cloud - mean([resampled(side, resamples, seed) for side in second])
+    result: dict[str, Any] = {"records": len(one.truth), "resamples": resamples}
     for name in ("micro", "macro"):
-        one, many = getattr(point, name), getattr(cloud, name)
-        result[name] = {rate: difference(one[i], many[:, i]) for i, rate in enumerate(RATES)}
+        rates, many = getattr(point, name), getattr(cloud, name)
+        result[name] = {rate: difference(rates[i], many[:, i]) for i, rate in enumerate(RATES)}
     f1 = RATES.index("f1")
     result["per_label"] = {
-        label: {"f1": difference(point.per_label[i, f1], cloud.per_label[:, i, f1])} for i, label in enumerate(first.labels)
+        label: {"f1": difference(point.per_label[i, f1], cloud.per_label[:, i, f1])} for i, label in enumerate(one.labels)
     }
     for name in ("failure_rate", "exact_match", "jaccard"):
         result[name] = difference(getattr(point, name), getattr(cloud, name))

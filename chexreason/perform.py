@@ -58,9 +58,12 @@ def perform(folder: Path, launch: Launch | None = None, ahead: Ahead | None = No
     except KeyboardInterrupt:
         _fail(folder, manifest, "interrupted", status="interrupted")
         raise
-    except Exception:
+    except Exception as error:
         _fail(folder, manifest, traceback.format_exc())
-        traceback.print_exc()
+        if isinstance(error, OSError) and error.filename:  # a file that cannot be read or written, not a fault of ours
+            print(f"[{run.settings.name}] {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
         return 1
     done = {
         "status": "complete",

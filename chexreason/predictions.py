@@ -41,8 +41,8 @@ def read(path: Path) -> list[Prediction]:
     """
     if not path.is_file():
         raise ChexReasonError(f"{path}: there is no such file of predictions")
-    with path.open(encoding="utf-8") as lines:
-        found = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    lines = path.read_bytes().split(b"\n")
+    found = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
     if not found:
         raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
     return found
@@ -74,11 +74,11 @@ def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> l
     return [by_id[one.id] for one in first]
 
 
-def _parse(line: str, where: str) -> Prediction:
+def _parse(line: bytes, where: str) -> Prediction:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ChexReasonError(f"{where}: no JSON object ({error.msg}, column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or one that only means harm
+        raise ChexReasonError(f"{where}: no JSON object ({error})") from None
     if not isinstance(value, dict):
         raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(value).__name__}")
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
@@ -88,6 +88,11 @@ def _parse(line: str, where: str) -> Prediction:
     unknown = [label for label in labels if label not in FINDINGS]
     if unknown:
         raise ChexReasonError(f"{where}: labels {unknown} are not among the findings {list(FINDINGS)}")
+    if value.get("patient", "") is None:
+        raise ChexReasonError(f"{where}: patient is null; leave it out where every record is a patient of its own")
+    samples = value.get("samples", [value])
+    if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) for one in samples):
+        raise ChexReasonError(f'{where}: "samples" is no list of answers')
     return Prediction(
         id=str(value["id"]),
         patient=str(value.get("patient", value["id"])),
@@ -97,7 +102,7 @@ def _parse(line: str, where: str) -> Prediction:
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         path=str(value.get("path", "")),
-        repeats=tuple(_answer(one.get("predicted"), where) for one in value.get("samples", [value])),
+        repeats=tuple(_answer(one.get("predicted"), where) for one in samples),
     )
 
 

@@ -213,11 +213,13 @@ def parent_config(cfg: DictConfig, overrides: Sequence[str], line: str) -> tuple
     said = {_root(word) for word in words}
     inherited = [str(key) for key in cfg if key not in said | {"stage", "force"}]
     choices = [f"{key}={cfg[key].name}" for key in inherited if isinstance(cfg[key], DictConfig)]
-    parent = schema.compose((*choices, *words))
+    typed = _inherited(overrides, said | {"stage", "force", "make_missing"})
+    parent = schema.compose((*choices, *words, *(word for word in typed if _root(word) == "reward")))
     with open_dict(parent):
         for key in inherited:
-            parent[key] = cfg[key]
-    return parent, [*words, *_inherited(overrides, said | {"stage", "force", "make_missing"})]
+            if key != "reward":  # what a model changes in it depends on the stage
+                parent[key] = cfg[key]
+    return parent, [*words, *typed]
 
 
 def missing_runs(cfg: DictConfig, overrides: Sequence[str]) -> tuple[str, dict[str, str]]:

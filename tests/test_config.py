@@ -76,6 +76,7 @@ def test_command_line_beats_a_models_own_stage_settings() -> None:
         ("model=medgema", "medgemma"),
         ("stage.lora.rnk=3", "rank"),
         ("sed=3", "seed"),
+        ("stage.lra.rank=3", "lora"),
     ],
 )
 def test_a_misspelt_override_names_the_nearest_valid_one(override: str, named: str) -> None:
@@ -92,6 +93,21 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
     answer = run("stage=sft", override, "--cfg", "job")
     assert answer.returncode == 1 and override.split("=")[0] in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stage=evaluate", "stage.checkpoint=bas"], "'bas'.*Did you mean base"),
+        (["=3"], "an override is key=value"),
+        (["stage=metrics", "~stage.name"], "a choice keeps its name"),
+        (["seed=-1"], "seed=-1: a number from 0"),
+        (["processes=0"], "one process at least"),
+    ],
+)
+def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> None:
+    with pytest.raises(ChexReasonError, match=message):
+        check(compose(tuple(words)))
 
 
 def test_top_level_types_are_checked() -> None:

@@ -114,10 +114,10 @@ def test_paired_difference_is_certain_where_an_unpaired_one_is_not():
     truth = draw(300, 3)
     worse = [None if row % 20 == 0 else set(labels) for row, labels in enumerate(truth)]
     first, second = metrics.answers(truth, truth, FINDINGS), metrics.answers(truth, worse, FINDINGS)
-    found = metrics.paired_difference(first, second, 2000)
+    found = metrics.paired_difference([first], [second], 2000)
     assert found["micro"]["f1"]["difference"] > 0 and found["micro"]["f1"]["interval"][0] > 0
     assert found["micro"]["f1"]["p"] <= 0.01
-    same = metrics.paired_difference(first, first, 200)
+    same = metrics.paired_difference([first], [first], 200)
     assert same["macro"]["f1"] == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0}
 
 
@@ -125,7 +125,7 @@ def test_paired_difference_refuses_other_records():
     first = metrics.answers([["Edema"]], [["Edema"]], FINDINGS)
     second = metrics.answers([["Edema"]] * 2, [["Edema"]] * 2, FINDINGS)
     with pytest.raises(ChexReasonError, match="same labels, records"):
-        metrics.paired_difference(first, second)
+        metrics.paired_difference([first], [second])
 
 
 def test_ten_thousand_resamples_of_the_test_set_take_under_two_seconds():

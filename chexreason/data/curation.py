@@ -6,8 +6,8 @@
 
 the squared deficits of under-represented labels and, `penalty` times heavier, the squared excesses of over-represented
 ones. `floor_n = min(ceil(floor * size), floor * (n + K))` runs ahead of the set by K = 14 studies: each step can serve
-one more of the K labels, so every floor that the candidates allow is reached by the last step, while no early step is
-wasted on studies that only pile up labels.
+one more of the K labels, so floors are reached by the last step wherever there is some choice (scarce labels may fall a study
+short: the card says so), while no early step is wasted on studies that only pile up labels.
 
 **Step.** Phi is separable, so adding a study with labels x changes it by sum_k x_k d_k, where d_k is the change in
 label k's term alone. The study with the smallest change is taken: below its floor a label pulls, above its ceiling it

@@ -55,6 +55,15 @@ class StudyTable:
     problems: tuple[Problem, ...] = ()
     images: bool = True  # False: a label table alone, no image files to look for
 
+    def __post_init__(self) -> None:
+        import difflib
+
+        for name in self.findings:
+            if name not in FINDINGS:
+                near = difflib.get_close_matches(name.title(), FINDINGS, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ChexReasonError(f"dataset.findings: {name!r} is not one of the 14 findings.{hint}")
+
     def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:
         """The table less the marked rows, which are counted under `reason`."""
         count = int(rows.sum())
@@ -246,7 +255,7 @@ def _settled(table: StudyTable, missing: str) -> StudyTable:
     if fatal:
         shown = "\n".join(f"  {describe(problem)}" for problem in fatal[:5])
         kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
-        skip = "; dataset.missing=skip leaves such images out" if missing == "fail" else ""
+        skip = "; dataset.missing=skip leaves such images out" if all(problem.kind in lost for problem in fatal) else ""
         raise ChexReasonError(
             f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\nstage=inspect lists them all{skip}"
         )

@@ -36,7 +36,7 @@ def require_weights(model: Model) -> None:
             f"            or point to a local copy: model.weights=/path/to/{model.weights.split('/')[-1]}\n"
             "  images:   the study trains on MIMIC-CXR-JPG, which needs credentialed access:\n"
             "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
-            "  meanwhile the same on the phantom world, with nothing to download:\n"
+            "  meanwhile on the phantom world, with nothing to download, for example:\n"
             f"            python -m chexreason.run make_missing=true model={_stand_in(model)} stage=sft"
         )
 

@@ -61,6 +61,13 @@ def execute(run: Run) -> dict[str, Any]:
 
     wanted: Settings = run.settings
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
+    for name, size in asdict(wanted.sizes).items():
+        if size < 0:
+            raise ChexReasonError(f"stage.sizes.{name}={size}: a number of images is wanted")
+    if not 0 <= wanted.floor <= wanted.ceiling <= 1:
+        raise ChexReasonError(
+            f"stage.floor={wanted.floor} and stage.ceiling={wanted.ceiling}: shares of a set are wanted, 0 to 1"
+        )
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
     pool = candidates(table, wanted.no_finding, run.seed)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chexreason import metrics, predictions
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
@@ -41,7 +43,7 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
     if settings.resamples < 1:
         raise ChexReasonError(f"stage.resamples={settings.resamples}: at least 1 is wanted")
-    labels = [_known(label) for label in settings.labels] or list(FINDINGS)
+    labels = list(dict.fromkeys(_known(label) for label in settings.labels)) or list(FINDINGS)
     given = predictions.read(Path(settings.input))
     result = metrics.summary(
         [one.labels for one in given],
@@ -80,15 +82,20 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
             f"{settings.against}: a paired difference needs the same records as {settings.input}; "
             f"{len(lacking)} ids are in one file only{example}"
         )
-    moved = [ours.id for ours, theirs in zip(given, matched, strict=True) if ours.patient != theirs.patient]
-    if moved:
-        raise ChexReasonError(f"{settings.against}: record {moved[0]!r} belongs to another patient in {settings.input}")
-    first, second = predictions.as_answers(given, labels), predictions.as_answers(matched, labels)
+    for ours, theirs in zip(given, matched, strict=True):
+        if ours.patient != theirs.patient:
+            raise ChexReasonError(f"{settings.against}: record {ours.id!r} belongs to another patient in {settings.input}")
+        if {*ours.labels} != {*theirs.labels} or {*ours.ignored} != {*theirs.ignored}:
+            raise ChexReasonError(f"{settings.against}: record {ours.id!r} has other true labels in {settings.input}")
+    first, second = (
+        [predictions.as_answers(side, labels, repeat) for repeat in range(len(predictions.repeats(side)))]
+        for side in (given, matched)
+    )
     if settings.exclude_failures:
-        both = ~(first.failed | second.failed)
+        both = ~np.any([one.failed for one in (*first, *second)], axis=0)
         if not both.any():
-            raise ChexReasonError("no record was answered in both files: nothing to compare without failures")
-        first, second = first.select(both), second.select(both)
+            raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
+        first, second = ([one.select(both) for one in side] for side in (first, second))
     return metrics.paired_difference(first, second, settings.resamples, seed)
 
 

@@ -80,9 +80,12 @@ def execute(run: Run) -> dict[str, Any]:
     frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
     score = run.reward.scorer(run.prompt.grammar, frequencies)
     tokens = TokenCounter(settings.tokenizer, run.folder.parent)
+    counts = hasattr(run.reward, "min_tokens")  # other rewards do not ask how long a completion is
     rows = []
     for one in completions:
-        num_tokens = tokens.count(one.text) if one.num_tokens is None else one.num_tokens
+        num_tokens = one.num_tokens
+        if num_tokens is None:
+            num_tokens = tokens.count(one.text) if counts else 0
         scored = score(one.text, one.labels, num_tokens, one.uncertain)
         rows.append(
             {
@@ -120,7 +123,7 @@ def read_completions(path: Path) -> list[Line]:
     if not path.is_file():
         raise ChexReasonError(f"stage.input={path}: there is no such file")
     completions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
             completions.append(_completion(line, f"{path}, line {number}"))
     if not completions:
@@ -128,10 +131,11 @@ def read_completions(path: Path) -> list[Line]:
     return completions
 
 
-def _completion(line: str, where: str) -> Line:
+def _completion(line: bytes, where: str) -> Line:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
+        json.dumps(values, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
         raise ChexReasonError(f"{where}: no JSON object ({error})") from None
     if not isinstance(values, dict) or not {"id", "completion", "labels"} <= values.keys():
         raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')

@@ -51,6 +51,30 @@ def test_against_pairs_by_id_whatever_the_order(tmp_path):
     assert set(found["against"]["macro"]["f1"]) == {"difference", "interval", "p"}
 
 
+def test_a_label_asked_for_twice_counts_once(tmp_path):
+    source = lines(tmp_path / "in.jsonl", LINES)
+    assert score(tmp_path, input=source, labels=["Edema", "Edema"]) == score(tmp_path, input=source, labels=["Edema"])
+
+
+def test_against_compares_the_means_of_repeats(tmp_path):
+    twice = [line | {"samples": [{"predicted": line["predicted"]}, {"predicted": []}]} for line in LINES]
+    found = score(tmp_path, input=lines(tmp_path / "a.jsonl", twice), against=lines(tmp_path / "b.jsonl", LINES))
+    assert found["against"]["micro"]["f1"]["difference"] == pytest.approx(found["micro"]["f1"] - 4 / 7) != 0
+
+
+def test_against_another_truth_is_no_pair(tmp_path):
+    other = [LINES[0] | {"labels": ["Edema"]}, *LINES[1:]]
+    with pytest.raises(ChexReasonError, match="record '1' has other true labels"):
+        score(tmp_path, input=lines(tmp_path / "a.jsonl", LINES), against=lines(tmp_path / "b.jsonl", other))
+
+
+def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
+    for line in (b"\xff\xfe", b"[" * 200_000):
+        (tmp_path / "in.jsonl").write_bytes(line)
+        with pytest.raises(ChexReasonError, match="in.jsonl:1: no JSON object"):
+            score(tmp_path, input=str(tmp_path / "in.jsonl"))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -58,6 +82,9 @@ def test_against_pairs_by_id_whatever_the_order(tmp_path):
         (lambda two: {"id": "2", "labels": []}, "in.jsonl:2: no predicted"),
         (lambda two: {**two, "predicted": "Edema"}, "in.jsonl:2: a list"),
         (lambda two: [], "in.jsonl:2: a JSON object"),
+        (lambda two: {**two, "patient": None}, "in.jsonl:2: patient is null"),
+        (lambda two: {**two, "samples": []}, 'in.jsonl:2: "samples"'),
+        (lambda two: {**two, "samples": ["Edema"]}, 'in.jsonl:2: "samples"'),
     ],
 )
 def test_bad_lines_are_named(tmp_path, change, message):

@@ -180,7 +180,9 @@ def _export(root: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _named(cell: list[Any], known: list[str] | None, path: Path) -> list[str]:
+def _named(cell: list[Any] | None, known: list[str] | None, path: Path) -> list[str]:
+    if cell is None:
+        raise ChexReasonError(f'{path}: an image has no list of labels (null); NIH names at least "No Finding" for each')
     if all(isinstance(name, str) for name in cell):
         return list(cell)
     if known is None:

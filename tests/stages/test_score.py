@@ -1,0 +1,78 @@
+"""The score stage: the paper's reward of any file of completions, and errors that name the line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.stages.score import read_completions, read_frequencies
+
+RIGHT = "<think>The left base is dense.</think>\n<solution>Edema, Pleural Effusion</solution>"
+LINE = {"id": "a", "completion": RIGHT, "labels": ["Edema", "Pleural Effusion"], "num_tokens": 300}
+
+
+def score(folder: Path, *words: str) -> list[dict[str, object]]:
+    """The lines that the command leaves for one completion of 300 tokens and the same one with 40."""
+    source, target = folder / "in.jsonl", folder / "out.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in (LINE, LINE | {"num_tokens": 40})))
+    command = [sys.executable, "-m", "chexreason.run", "stage=score", f"stage.input={source}", f"stage.output={target}"]
+    done = subprocess.run([*command, f"runs={folder / 'runs'}", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "answer" in done.stdout, done.stderr
+    return [json.loads(line) for line in target.read_text().splitlines()]
+
+
+def test_the_contracts_command_scores_by_the_papers_threshold_whatever_the_model(tmp_path: Path) -> None:
+    long, short = score(tmp_path, "reward=hard")
+    assert long == {
+        "id": "a",
+        "valid": True,
+        "predicted": ["Edema", "Pleural Effusion"],
+        "failure": None,
+        "reward": 1.0,
+        "parts": {"jaccard": 1.0, "length": 0.0},
+    }
+    assert short["reward"] == pytest.approx(0.9) and short["parts"] == {"jaccard": 1.0, "length": -0.1}
+
+
+def test_a_reward_that_asks_for_no_length_needs_no_tokenizer(tmp_path: Path) -> None:
+    LESS = {key: value for key, value in LINE.items() if key != "num_tokens"}
+    (tmp_path / "in.jsonl").write_text(json.dumps(LESS) + "\n")
+    command = [sys.executable, "-m", "chexreason.run", "stage=score", f"stage.input={tmp_path / 'in.jsonl'}"]
+    command += [f"runs={tmp_path / 'my runs'}"]
+    assert subprocess.run([*command, "reward=nuanced"], capture_output=True, timeout=60).returncode == 0
+    refused = subprocess.run([*command, "reward=hard"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "my runs" in refused.stderr.split("make it:")[1], (
+        "the runs folder belongs to the command"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[" * 200_000,
+        b'{"id": 1, "completion": "\xff", "labels": []}',
+        b'{"id": "\\ud800", "completion": "", "labels": []}',
+        b'{"id": 1, "completion": "", "labels": ["edema"]}',
+        b'{"id": 1, "completion": "", "labels": [], "num_tokens": ' + b"9" * 5000 + b"}",
+        b'{"id": 1, "completion": "", "labels": [], "num_tokens": -1}',
+        b'{"id": 1, "labels": []}',
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(json.dumps(LINE).encode() + b"\n\n" + line + b"\n")
+    with pytest.raises(ChexReasonError, match="line 3"):
+        read_completions(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"Oedema": 0.1}', '{"Edema": "often"}'])
+def test_frequencies_are_shares_of_findings(tmp_path: Path, text: str) -> None:
+    (tmp_path / "frequencies.json").write_text(text)
+    with pytest.raises(ChexReasonError, match="stage.frequencies"):
+        read_frequencies(tmp_path / "frequencies.json")
