@@ -27,7 +27,7 @@ def weights_folder(model: str, made_by: str | None, weights: str, runs: Path) ->
     if not made:
         raise ChexReasonError(
             f"model={model}: its files are made by a run, and {runs} has none.\n"
-            f"  make it: python -m chexreason.run {made_by} model={model} {shlex.quote(f"runs={runs}")}"
+            f"  make it: python -m chexreason.run {made_by} model={model} {shlex.quote(f'runs={runs}')}"
         )
     return str(made[-1] / weights)
 
