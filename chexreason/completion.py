@@ -155,28 +155,27 @@ def _breaks_off(text: str, marker: str) -> bool:
 
 def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answer]:
     """The body of the last solution block after the reasoning that holds anything, and what stands around it."""
-    opened = closed = None
-    blocks: list[list[re.Match[str]]] = []  # begin and, where there is one, end
+    opened = closed = begun = ended = None
+    answer: tuple[re.Match[str], re.Match[str] | None] | None = None  # begin and end of the last block that holds anything
     for marker in rule.loosely.finditer(text):
         kind = marker.lastgroup
         if kind == "think" and opened is None:
             opened = marker
         elif kind == "thought" and closed is None:
             # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
-            closed, blocks = marker, []
-        elif kind == "begin":
-            if blocks and len(blocks[-1]) == 1:  # one that was never ended, or was to be ended by this one
-                blocks[-1].append(marker)
-            blocks.append([marker])
-        elif kind == "end" and blocks and len(blocks[-1]) == 1:
-            blocks[-1].append(marker)
-    if not blocks:
+            closed, begun, ended, answer = marker, None, None, None
+        elif kind in ("begin", "end") and begun is not None and ended is None:
+            ended = marker  # a block that is begun anew before it was ended ends there
+            if text[begun.end() : ended.start()].strip():
+                answer = begun, ended
+        if kind == "begin":
+            begun, ended = marker, None
+    if begun is None:
         open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
         cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
         return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
-    bodies = [text[block[0].end() : block[1].start() if block[1:] else None] for block in blocks]
-    place = max((number for number, body in enumerate(bodies) if body.strip()), default=len(blocks) - 1)
-    body, (begun, *ended) = bodies[place], blocks[place]
+    if answer and not (ended is None and text[begun.end() :].strip()):
+        begun, ended = answer
     reasoned_from = opened.end() if opened and opened.end() <= begun.start() else 0
     reasoned_to = closed.start() if closed else begun.start() if opened else 0
     found = Answer(
@@ -184,11 +183,12 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
         extraneous=_joined(
             text[: opened.start()] if reasoned_from and opened else "",
             text[closed.end() : begun.start()] if closed else "" if opened else text[: begun.start()],
-            text[ended[0].end() :] if ended else "",
+            text[ended.end() :] if ended else "",
         ),
     )
     if ended:
-        return body, found
+        return text[begun.end() : ended.start()], found
+    body = text[begun.end() :]
     whole = body if finished else _whole_items(body)
     return whole, found if whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
 
