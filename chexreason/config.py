@@ -174,6 +174,9 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 def check(cfg: DictConfig) -> Config:
     """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
     plain = as_dict(cfg)
+    known = {field.name for field in fields(Config)} | {"experiment"}
+    for key in plain.keys() - known:
+        raise ChexReasonError(f"{key}: there is no such key.{_suggest(key, known)}")
     groups = {name: _checked(name, json.dumps(plain[name])) for name in ("stage", *GROUPS, "tracker", "world")}
     rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
     kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool, "processes": int}
