@@ -30,6 +30,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
@@ -177,6 +178,7 @@ def check(cfg: DictConfig) -> Config:
     known = {field.name for field in fields(Config)} | {"experiment"}
     for key in plain.keys() - known:
         raise ChexReasonError(f"{key}: there is no such key.{_suggest(key, known)}")
+    _check_ranges(plain)
     groups = {name: _checked(name, json.dumps(plain[name])) for name in ("stage", *GROUPS, "tracker", "world")}
     rest = {field.name: plain[field.name] for field in fields(Config) if field.name not in groups}
     kinds = {"source": str, "runs": str, "seed": int, "force": bool, "make_missing": bool, "processes": int}
@@ -193,6 +195,24 @@ def check(cfg: DictConfig) -> Config:
 @lru_cache(maxsize=1024)
 def _checked(name: str, values: str) -> Any:
     return group(name, json.loads(values))
+
+
+# Keys, wherever they are, whose value is a count: 1 at least.
+COUNTS = frozenset(
+    "limit batch_size accumulation completions steps_per_rollout repeats samples rank resamples attempts concurrency "
+    "max_completion_tokens logging_steps save_steps window".split()
+)
+
+
+def _check_ranges(values: dict[str, Any], inside: str = "") -> None:
+    for key, value in values.items():
+        place = f"{inside}{key}"
+        if isinstance(value, dict):
+            _check_ranges(value, f"{place}.")
+        elif key in COUNTS and isinstance(value, int) and value < 1:
+            raise ChexReasonError(f"{place}={value}: 1 at least is wanted")
+        elif key == "temperature" and isinstance(value, int | float) and value < 0:
+            raise ChexReasonError(f"{place}={value}: 0 (greedy) or more is wanted")
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:
@@ -246,6 +266,8 @@ def readable_errors(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ChexReasonError(_explain(error, list(overrides))) from None
+    except YAMLError as error:
+        raise ChexReasonError(f"a YAML file cannot be read: {error}") from None
 
 
 def _explain(error: Exception, overrides: list[str]) -> str:
@@ -267,6 +289,8 @@ def _explain(error: Exception, overrides: list[str]) -> str:
         folder, choice = missing.groups()
         options = {path.stem for path in (CONF / folder).glob("*.yaml")}
         return f"{folder}={choice}: there is no such choice.{_suggest(choice, options)}"
+    if re.search("LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition", message):
+        return f"{message.splitlines()[0]}\n  A value with special characters is quoted twice: \"stage.input='a film (1).png'\""
     return message.strip()
 
 

@@ -55,6 +55,8 @@ def main() -> None:
             _application()
     except ChexReasonError as error:
         sys.exit(f"chexreason: {error}")
+    except OSError as error:
+        sys.exit(f"chexreason: {error.filename}: {error.strerror} (runs=FOLDER says where run folders go)")
     except KeyboardInterrupt:
         print("chexreason: interrupted; the same command goes on from there", file=sys.stderr)
         sys.exit(130)

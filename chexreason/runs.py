@@ -120,11 +120,12 @@ def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """A run folder's manifest, or None where there is none yet."""
+    """A run folder's manifest, or None where there is none yet, or a damaged one."""
     try:
-        return read_json(folder / MANIFEST)
-    except (FileNotFoundError, json.JSONDecodeError):
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
         return None
+    return manifest if isinstance(manifest, dict) and "status" in manifest else None
 
 
 def is_complete(folder: Path) -> bool:
@@ -137,7 +138,7 @@ def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Every complete run under `runs` with its manifest, in the order of their finishing."""
     found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
     complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
-    return iter(sorted(complete, key=lambda pair: pair[1]["finished"]))
+    return iter(sorted(complete, key=lambda pair: pair[1].get("finished", "")))
 
 
 def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:

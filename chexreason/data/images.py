@@ -27,6 +27,9 @@ class ImageError(ChexReasonError):
     """An image file that cannot be read whole; the message names the file."""
 
 
+RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities that a chest film may come under
+
+
 def image_bytes(path: Path) -> bytes:
     """The encoded image: a file's content, or the cell that `name.parquet#row` names.
 
@@ -81,11 +84,11 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def _decode_picture(content: bytes, name: str) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-        _check_size(image.size, name)
-        image.load()
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
+        _check_size(file.size, name)
+        image = ImageOps.exif_transpose(file)  # as a viewer turns it
         if image.mode.startswith("I") or image.mode == "F":
             import numpy as np
 
@@ -100,6 +103,8 @@ def _decode_dicom(content: bytes, name: str) -> Image.Image:
     from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space
 
     data = pydicom.dcmread(io.BytesIO(content))
+    if data.get("Modality", "CR") not in RADIOGRAPHS:
+        raise ImageError(f"{name}: its modality is {data.Modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
     _check_size((int(data.Columns), int(data.Rows)), name)
     if int(data.get("NumberOfFrames", 1) or 1) > 1:
         raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")

@@ -59,7 +59,7 @@ def save_adapter(adapted: PeftModel, folder: Path, model: Model) -> None:
     """The adapter that trains, saved in `folder` by the first process; it says what model it belongs to, not where that lay."""
     if not is_first_process():
         return
-    adapted.save_pretrained(folder, selected_adapters=["default"])
+    adapted.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)  # they are frozen
     config = folder / "adapter_config.json"
     write_json(config, read_json(config) | {"base_model_name_or_path": public_name(model)})
 

@@ -23,6 +23,8 @@ def require_weights(model: Model) -> None:
         return
     if Path(model.weights).is_dir():
         raise ChexReasonError(f"model.weights={model.weights}: this folder holds no config.json, so no model")
+    if Path(model.weights).is_absolute():
+        raise ChexReasonError(f"model.weights={model.weights}: there is no such folder")
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):

@@ -23,6 +23,7 @@ from chexreason.report.published import MODELS, PROMPTS
 from chexreason.runs import read_json, read_lines, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
+TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
 SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (MIMIC)"}
 
 
@@ -76,7 +77,9 @@ class Result:
 
     @property
     def site(self) -> str:
-        return site_of(self.dataset)
+        """The site whose test set this is; of images that are there to train on, the dataset's name."""
+        split = self.evaluations[0].dataset.get("split")
+        return self.dataset if split in TRAINING else site_of(self.dataset)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -192,6 +195,7 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         trained = (read_manifest(folder.parent / manifest["parents"]["adapter"]) or {}).get("config", {})
         reward = trained.get("reward", {}).get("name", "unknown")
         variant = trained.get("stage", {}).get("variant") or ""
+    variant = ", ".join(filter(None, [variant, _how(config)]))
     return Evaluation(
         folder=folder,
         manifest=manifest,
@@ -199,6 +203,13 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         labels=tuple(scored["labels"]),
         predictions=tuple(predictions.read(folder / PREDICTIONS)),
     )
+
+
+def _how(config: dict[str, Any]) -> str:
+    """What sets an evaluation apart from a greedy answer to every record, such as a check on the first few."""
+    stage, sampling = config["stage"], config["stage"].get("sampling") or {}
+    first = [f"first {stage['limit']} records"] if stage.get("limit") else []
+    return ", ".join([*first, *([f"sampled at {sampling['temperature']:g}"] if sampling.get("temperature") else [])])
 
 
 def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:

@@ -222,13 +222,13 @@ def _column_title(study: Study, result: Result) -> str:
 
 
 def _paper_column(arm: Arm) -> str | None:
-    return None if arm.variant else published.COLUMNS.get((arm.paper_model, arm.checkpoint))
+    return None if arm.variant or arm.prompt not in PROMPTS else published.COLUMNS.get((arm.paper_model, arm.checkpoint))
 
 
 def _paper_macro(result: Result) -> float | None:
     if result.site in published.TEST_TABLES:
         return published.number(published.TEST_TABLES[result.site], _paper_column(result.arm), "macro_f1")
-    if result.arm.variant:
+    if result.arm.variant or result.site != "mimic":
         return None
     number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
     if number in ("1", "4") and result.arm.paper_model != "MedGemma":

@@ -12,4 +12,7 @@ from pathlib import Path
 from chexreason.perform import perform
 
 if __name__ == "__main__":
-    sys.exit(perform(Path(sys.argv[1])))
+    try:
+        sys.exit(perform(Path(sys.argv[1])))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -54,6 +54,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
     from chexreason.metrics import summary
+    from chexreason.report.study import TRAINING
     from chexreason.tracking import tracked
 
     require_engine("stage.engine", run.settings.engine)
@@ -72,6 +73,8 @@ def execute(run: Run) -> dict[str, Any]:
         for record, labels, unscored in zip(table.records.itertuples(), truth, ignored, strict=True)
     ][: run.settings.limit]
     run.note(f"{len(studies)} studies of {table.site}, {len(table.findings)} findings scored")
+    if run.dataset.split in TRAINING:
+        run.note(f"dataset={run.dataset.name} dataset.split={run.dataset.split}: images to train on, and no test set")
 
     partial = run.folder / (PREDICTIONS + ".part")
     rows = read_lines(partial) if partial.exists() else []

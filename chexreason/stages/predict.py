@@ -72,7 +72,7 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError(f"stage.input={settings.input}: not one of {len(refused)} files is a readable image")
     results = [describe(file, answered) for file, answered in zip(readable, answer(run, readable, read), strict=True)]
     page = {
-        "notice": WARNING,
+        "notice": notice(run),
         "model": run.model.name,
         "checkpoint": settings.checkpoint,
         "prompt": run.prompt.name,
@@ -88,6 +88,12 @@ def execute(run: Run) -> dict[str, Any]:
     if settings.output:
         deliver(run.folder, Path(settings.output))
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
+
+
+def notice(run: Run) -> str:
+    """What stands over every answer."""
+    toy = f" {run.model.name} is a stand-in of the phantom world: its answers to real films mean nothing."
+    return WARNING + (toy if run.model.made_by else "")
 
 
 def show(folder: Path) -> None:

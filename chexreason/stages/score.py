@@ -175,7 +175,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         answer = ", ".join(row["predicted"]) or "-"
         reason = f" ({row['failure']})" if row["failure"] else ""
         numbers = [f"{row['parts'][part]:>{max(9, len(part))}.3f}" for part in parts]
-        lines.append("  ".join([f"{str(row['id'])[:12]:12}", f"{row['reward']:9.3f}", *numbers, answer + reason]))
+        lines.append("  ".join([f"{str(row['id'])[-12:]:12}", f"{row['reward']:9.3f}", *numbers, answer + reason]))
     if len(rows) > LINES:
         lines.append(f"... and {len(rows) - LINES} more")
     return "\n".join(lines)

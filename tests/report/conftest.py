@@ -97,6 +97,8 @@ class Runs:
         seed: int = 0,
         failures: float = 0.05,
         note: str = "",
+        stage: dict[str, Any] | None = None,
+        split: str = "test",
     ) -> str:
         name = dataset or f"phantom_{site}"
         labels = list(NIH_SHARED) if site == "nih" else list(FINDINGS)
@@ -105,10 +107,10 @@ class Runs:
         run = self.run(
             "evaluate",
             parents,
-            stage={"checkpoint": checkpoint},
+            stage={"checkpoint": checkpoint} | (stage or {}),
             model={"name": model},
             prompt={"name": prompt},
-            dataset={"name": name, "root": str(root)},
+            dataset={"name": name, "root": str(root), "split": split},
             seed=seed,
         )
         rows = self._answers(labels, skill, failures, seed, note)

@@ -94,6 +94,28 @@ def test_a_row_never_mixes_two_checkpoints_in_whatever_order_their_evaluations_f
         assert adapters == [second if arm.variant else first] * 2
 
 
+def test_a_check_on_a_few_records_or_with_samples_never_takes_the_plain_name(runs):
+    runs.evaluate("nih", skill=0.5)
+    for stage in ({"limit": 16}, {"sampling": {"temperature": 0.8}}):
+        runs.evaluate("nih", skill=0.1, stage=stage)
+    variants = [one.arm.variant for one in read(runs).results]
+    assert sorted(variants) == ["", "first 16 records", "sampled at 0.8"]
+
+
+def test_images_to_train_on_are_no_test_set(runs):
+    runs.evaluate("mimic", "sft", adapter=runs.sft("free_reasoning"), split="train")
+    found = read(runs)
+    assert found.on("mimic") == [] and found.results[0].site == "phantom_mimic"
+    assert not any(table.name == "table2" for table in tables.paper_tables(found))
+
+
+def test_the_paper_has_no_number_for_a_site_or_a_prompt_of_ones_own(runs):
+    runs.evaluate("mine", dataset="my_site")
+    runs.evaluate("chexpert", prompt="mine")
+    cells = [cell for row in tables.headline(read(runs)).rows for cell in row[1:] if cell]
+    assert len(cells) == 2 and all(cell.paper is None for cell in cells)
+
+
 def test_a_variant_beyond_the_paper_goes_by_its_name_and_no_claim_judges_it(runs):
     runs.evaluate("chexpert", "sft", adapter=runs.sft("free_reasoning"), skill=0.3)
     published, two_sites = runs.grpo("hard"), runs.grpo("hard", variant="two sites")
