@@ -63,7 +63,8 @@ QUALIFIERS = frozenset(
 )
 FILLERS = frozenset(
     "a an the is are was were there be of in on at with evidence sign signs seen noted present identified visible "
-    "demonstrated shown shows show image radiograph film finding findings also yes positive out but following".split()
+    "demonstrated shown shows show image radiograph film finding findings also yes positive out but following patient "
+    "has have i see".split()
 )
 GRADES = frozenset("change changes displacement displaced tension shift interval".split())  # "no change": it is there
 DENIALS = frozenset(
@@ -160,8 +161,9 @@ def _read_clause(clause: str, said: bool | None, found: list[Mention]) -> None:
     linked = len(items) > 1 and any(_PAIR.search(f" {item.strip()} ") for item in items)
     denying = bare = False
     for item in map(str.strip, items):
-        pieces = [item] if _plain(item) in NAMES else [part for one in _PAIR.split(item) for part in _companions(one)]
-        open_choice = len(pieces) > 1 and (" or " in item or "/" in item)
+        joined = f" {item}"  # "Edema, and Fracture": an item may begin with what joins it to the one before
+        pieces = [item] if _plain(item) in NAMES else [part for one in _PAIR.split(joined) for part in _companions(one)]
+        open_choice = len(pieces) > 1 and (" or " in joined or "/" in item)
         for piece in pieces:
             words = _plain(piece).split()
             if not words:
@@ -186,7 +188,10 @@ def _read_clause(clause: str, said: bool | None, found: list[Mention]) -> None:
 
 
 def _companions(piece: str) -> list[str]:
-    """ "Cardiomegaly with edema" as two items; "consistent with edema" is one."""
+    """ "Cardiomegaly with edema" and "Edema | Fracture" as two items; "consistent with edema" and "Edema | yes" are one."""
+    cells = [cell for cell in piece.split("|") if cell.strip()]
+    if len(cells) > 1 and all(map(_finding, cells)):
+        return cells
     head, joint, tail = piece.partition(" with ")
     return [head, tail] if joint and _finding(head) else [piece]
 

@@ -45,6 +45,9 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError(f"stage.resamples={settings.resamples}: at least 1 is wanted")
     labels = list(dict.fromkeys(_known(label) for label in settings.labels)) or list(FINDINGS)
     given = predictions.read(Path(settings.input))
+    repeated = len(given) - len({one.id for one in given})
+    if repeated:
+        run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
     result = metrics.summary(
         [one.labels for one in given],
         predictions.repeats(given),
