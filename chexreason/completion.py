@@ -106,7 +106,7 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
-    return found if found.failure else _read_loosely(body, found)
+    return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
 
 
 def parse_strict(text: str, grammar: str, finished: bool = True) -> Answer:

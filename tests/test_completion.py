@@ -200,6 +200,11 @@ def test_an_empty_block_after_the_answer_takes_nothing_back(text: str) -> None:
     assert parse("<think>x</think>" + text, "tags").labels == ("Edema",)
 
 
+def test_a_stray_marker_in_the_answer_is_no_part_of_a_label() -> None:
+    text = "<think>x</think><solution>The image shows lung opacity, support devices.</think>\n<solution>"
+    assert parse(text, "tags").labels == ("Lung Opacity", "Support Devices")
+
+
 def test_labels_that_the_token_limit_cut_are_truncated_and_not_empty() -> None:
     assert parse("Edema", "labels", finished=False).failure == "truncated"
 
