@@ -40,8 +40,8 @@ $(PAPER): install
 claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report stage.show=[claims]
 
-test: install-dev  ## Run the tests, two files at a time with one thread each
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile
+test: install-dev  ## Run the tests, two files at a time with one thread each, the longest file first
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 check: install-dev lint types test  ## Lint, types and tests
 

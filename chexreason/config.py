@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -132,6 +132,10 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         wanted = kinds.get(re.split(r"[.\[]", key)[0], cls)
+        if get_origin(wanted) is list and not isinstance(values[key], list):
+            raise ChexReasonError(
+                f"{where}.{key}={values[key]}: a list is wanted, such as {where}.{key}=[{values[key]}]"
+            ) from None
         raise ChexReasonError(
             f"{where}.{key}: {message.removesuffix('.')}. Wanted: {getattr(wanted, '__name__', wanted)}"
         ) from None
@@ -275,6 +279,8 @@ def _explain(error: Exception, overrides: list[str]) -> str:
     refused = re.search(r"Could not override '([^'@]+)", message)
     if refused:
         key = refused.group(1)
+        if key == "experiment":
+            return "experiment: its lines name their own stages, and it is run by stage=pipeline alone: leave stage=... away"
         others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
         try:
             node: Any = compose(others)

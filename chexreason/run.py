@@ -242,7 +242,7 @@ def missing_runs(cfg: DictConfig, overrides: Sequence[str]) -> tuple[str, dict[s
         plan = plan_run(cfg, overrides)
         if plan.reusable and runs.is_complete(plan.folder) and not config.force:
             return recipe, {}
-    return recipe, ahead | {recipe: config.stage.name}
+    return recipe, ahead | {recipe: runs.kind_of(config.stage.name, used)}
 
 
 def _root(override: str) -> str:

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -139,6 +139,11 @@ def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
     complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
     return iter(sorted(complete, key=lambda pair: pair[1].get("finished", "")))
+
+
+def kind_of(stage: str, config: Mapping[str, Any]) -> str:
+    """What a plan calls a run: its stage and the model that takes its time."""
+    return f"{stage} of {config['model']['name']}" if "model" in config else stage
 
 
 def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:

@@ -104,6 +104,7 @@ _UNTICKED = re.compile("[\\s*-]*+[\u2717\u2718\u274c\u2610]")
 _BULLETS = "+\u2022\u25e6\u2023\u25aa\u2713\u2714\u2611\u2705\u00b7"
 _EDGES = " \t\"'`*_#>[]{}()<.:|-\u2013\u2014" + _BULLETS
 _NUMBERED = re.compile(r"\A\s*+\(?(?:\d{1,3}[.)]|[A-Za-z]\))\s+")
+_NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s+[A-Za-z])")  # "1. Edema 2. Fracture"
 _NUMBER = re.compile(r"[<>~\u2264\u2265]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)")
 
 
@@ -126,7 +127,8 @@ def mentions(body: str) -> list[Mention]:
         if number < len(lines) and _is_heading(words):
             scope = _said_by(words)
             continue
-        for raw in filter(str.strip, _CLAUSE.split(line)):
+        rows = _NEXT_NUMBER.split(line) if _NUMBERED.match(line) else [line]
+        for raw in (part for row in rows for part in _CLAUSE.split(row) if part.strip()):
             clause = _NUMBERED.sub("", raw)
             head, colon, tail = clause.partition(":")
             said = scope

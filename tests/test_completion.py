@@ -57,6 +57,8 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
         ("pleural effusion,  EDEMA", ["Edema", "Pleural Effusion"]),
         ("- Edema\n- Fracture\n", ["Edema", "Fracture"]),
         ("1. Edema; 2. Fracture", ["Edema", "Fracture"]),
+        ("1. Edema 2. Fracture 3. No pneumothorax", ["Edema", "Fracture"]),
+        ("1) Edema: 0. 2) Fracture: 1.", ["Fracture"]),
         ("**Cardiomegaly**", ["Cardiomegaly"]),
         ("cardiac enlargement", ["Cardiomegaly"]),
         ("Pleural Effusion (left, small)", ["Pleural Effusion"]),

@@ -101,6 +101,8 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
         (["stage=evaluate", "stage.checkpoint=bas"], "'bas'.*Did you mean base"),
         (["=3"], "an override is key=value"),
         (["stage=metrics", "~stage.name"], "a choice keeps its name"),
+        (["stage=report", "stage.show=table4"], "stage.show=table4: a list is wanted, such as stage.show=.table4.$"),
+        (["experiment=table4", "stage=sft"], "leave stage=... away"),
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),

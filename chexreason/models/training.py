@@ -13,6 +13,7 @@ from datasets import Dataset
 from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
+from chexreason.errors import ChexReasonError
 from chexreason.models.selection import BEST
 from chexreason.tracking import Log
 
@@ -20,8 +21,15 @@ ADAPTER = "adapter"
 
 
 def adapter_folder(run: Path, checkpoint: str) -> Path:
-    """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose."""
-    return run / (BEST if checkpoint.endswith("_best") else ADAPTER)
+    """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose.
+
+    Raises:
+        ChexReasonError: it is no longer there.
+    """
+    folder = run / (BEST if checkpoint.endswith("_best") else ADAPTER)
+    if not (folder / "adapter_config.json").is_file():
+        raise ChexReasonError(f"{folder}: the adapter is gone; delete {run} and train again")
+    return folder
 
 
 def device(dtype: str, accumulation: int) -> dict[str, Any]:

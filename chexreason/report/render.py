@@ -14,6 +14,7 @@ from chexreason.report.tables import Cell, Table, Value
 
 HEADER = 60  # characters of a row's header on one line of the terminal
 DASH, PAPER = "–", "paper "
+HEADING = r"p{0.4\linewidth}"  # a LaTeX column of row headers that do not fit on one line
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$"}
 _TEX |= {char: "\\" + char for char in "&%$#_{}"}
 
@@ -75,7 +76,7 @@ def tidy_csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A table for \usepackage{booktabs}; interval and the paper's number in small type under ours."""
+    r"""A table for \usepackage{booktabs}; interval and the paper's number in small type under ours. LaTeX numbers it itself."""
     rows = []
     for index, row in enumerate(table.rows):
         cells = []
@@ -85,12 +86,14 @@ def latex(table: Table) -> str:
             stack = r" \\ ".join([first, *(rf"\tiny {line}" for line in rest)])
             cells.append(rf"\shortstack{{{stack}}}" if rest else first)
         rows.append("    " + " & ".join(cells) + r" \\")
+    title = re.sub(r"\ATable \d+\. ", "", table.title)
+    long = max((len(parts(row[0])[0]) for row in table.rows), default=0) > HEADER
     body = [
         r"\begin{table}",
         r"  \centering\small",
-        rf"  \caption{{{_tex(table.title)}. {_tex(table.note)}}}".replace(". }", ".}"),
+        rf"  \caption{{{_tex(title)}. {_tex(table.note)}}}".replace(". }", ".}"),
         rf"  \label{{tab:{table.name}}}",
-        rf"  \begin{{tabular}}{{l{'c' * (len(table.columns) - 1)}}}",
+        rf"  \begin{{tabular}}{{{HEADING if long else 'l'}{'c' * (len(table.columns) - 1)}}}",
         r"    \toprule",
         "    " + " & ".join(_tex(column) for column in table.columns) + r" \\",
         r"    \midrule",

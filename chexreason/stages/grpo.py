@@ -77,7 +77,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.processors import load_processor
     from chexreason.models.rollouts import RewardFunction, RolloutTrainer
     from chexreason.models.selection import BEST, BestAdapter, CollapseWatch, chosen
-    from chexreason.models.training import ADAPTER, RunLog, quiet_progress, with_images
+    from chexreason.models.training import ADAPTER, RunLog, adapter_folder, quiet_progress, with_images
     from chexreason.models.validation import validator
     from chexreason.tracking import tracked
 
@@ -95,7 +95,7 @@ def execute(run: Run) -> dict[str, Any]:
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
 
-    start = run.parents["policy"] / ADAPTER
+    start = adapter_folder(run.parents["policy"], "sft")
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}

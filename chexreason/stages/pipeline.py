@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, complete_runs
+from chexreason.runs import Run, complete_runs, kind_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Work:
 
     runs: Path
     at_once: int
-    ahead: dict[str, dict[str, str]]  # by line: the stage of each run that it would make, by what defines the run
+    ahead: dict[str, dict[str, str]]  # by line: the kind of each run that it would make, by what defines the run
     blocked: dict[str, str] = field(default_factory=dict)  # lines that cannot run, and why
     done: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
@@ -94,12 +94,12 @@ class Work:
     @property
     def to_make(self) -> dict[str, str]:
         """Each run once, however many lines stand on it."""
-        return {recipe: stage for runs in self.ahead.values() for recipe, stage in runs.items()}
+        return {recipe: kind for runs in self.ahead.values() for recipe, kind in runs.items()}
 
     def plan(self) -> str:
         """Runs to make, lines that are complete, lines that cannot run, and the time to expect."""
         complete = sum(not made for line, made in self.ahead.items() if line not in self.blocked)
-        made = ", ".join(f"{count} {stage}" for stage, count in Counter(self.to_make.values()).items()) or "nothing"
+        made = ", ".join(f"{count} {kind}" for kind, count in Counter(self.to_make.values()).items()) or "nothing"
         text = f"{len(self.ahead)} lines, {complete} of them complete; to make: {made}{self._expected()}"
         return "\n".join([text, *(f"  cannot run: {line}\n    {why}" for line, why in self.blocked.items())])
 
@@ -114,10 +114,10 @@ class Work:
     def _expected(self) -> str:
         took: dict[str, list[float]] = defaultdict(list)
         for _, manifest in complete_runs(self.runs):
-            took[manifest["stage"]].append(manifest["wall_seconds"])
-        stages = Counter(self.to_make.values())
-        known = sum(count * sum(took[stage]) / len(took[stage]) for stage, count in stages.items() if took[stage])
-        unknown = ", ".join(stage for stage in stages if not took[stage])
+            took[kind_of(manifest["stage"], manifest["config"])].append(manifest["wall_seconds"])
+        kinds = Counter(self.to_make.values())
+        known = sum(count * sum(took[one]) / len(took[one]) for one, count in kinds.items() if took[one])
+        unknown = ", ".join(one for one in kinds if not took[one])
         parts = [f"about {max(1, round(known / self.at_once / 60))} min to go, by earlier runs"] if known else []
         parts += [f"no {unknown} has run here yet to judge by"] if unknown else []
         return "".join(f"; {part}" for part in parts)

@@ -104,7 +104,7 @@ def show(folder: Path) -> None:
 
 def image_files(given: str | None) -> tuple[list[Path], dict[str, int]]:
     """The image itself, or every file of a folder and its folders that may be one, in the order of their names; and how many
-    files are none by the ending of their names.
+    files are none by the ending of their names. Hidden files, such as a desktop leaves, are not looked at.
     """
     if not given:
         raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
@@ -113,7 +113,7 @@ def image_files(given: str | None) -> tuple[list[Path], dict[str, int]]:
         return [path], {}
     if not path.is_dir():
         raise ChexReasonError(f"stage.input={given}: there is no such file or folder")
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     found = [file for file in inside if file.suffix.lower() in SUFFIXES]
     if not found:
         raise ChexReasonError(f"stage.input={given}: no JPEG, PNG or DICOM file in this folder")

@@ -190,6 +190,7 @@ found.first = [...document.querySelectorAll(".case")].indexOf(document.activeEle
 press("/");
 found.search = document.activeElement.id;
 found.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
+found.unprinted = document.querySelectorAll(".case.unprinted").length;
 found.markup = document.querySelectorAll(".reasoning *").length;
 const result = document.createElement("pre");
 result.id = "probe";
@@ -218,4 +219,4 @@ def test_page_in_a_browser(report, tmp_path):
     assert found["hostile"] == 24 and found["markup"] == 0 and found["title"] == build.TITLE
     assert sum(found["agreement"]) == 36 and 0 < found["label"] < 36
     assert (found["second"], found["first"], found["search"]) == (1, 0, "by-text")
-    assert found["broken"] == 0
+    assert found["broken"] == 0 and found["unprinted"] == 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -238,4 +239,6 @@ def test_forms_of_a_table_escape_what_they_hold():
     assert render.text(table).splitlines()[3:] == ["=cmd|x   0.500 [0.400, 0.600]", "  paper  0.250 (+0.250)", "y        –"]
     long = Table("t", "T", ("Claim", "Here"), ((" ".join(["word"] * 20), "holds"),))
     assert render.text(long).splitlines()[3:] == ["word " * 12 + " holds", "  " + " ".join(["word"] * 8)]
+    tex = render.latex(replace(long, title="Table 1. T"))
+    assert r"\caption{T.}" in tex and r"\begin{tabular}{p{0.4\linewidth}c}" in tex
     assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"

@@ -92,8 +92,8 @@ def test_independent_lines_go_on_past_a_failure_and_the_rest_is_reported(tmp_pat
     assert launcher.lines[3:] == [["stage=report", "stage.runs=[runs/stage-c,runs/stage-d]"]]
 
 
-def complete(tmp_path: Path, stage: str, seconds: float) -> None:
-    manifest = {"status": "complete", "finished": "2026", "stage": stage, "wall_seconds": seconds}
+def complete(tmp_path: Path, stage: str, seconds: float, **config: dict[str, str]) -> None:
+    manifest = {"status": "complete", "finished": "2026", "stage": stage, "wall_seconds": seconds, "config": config}
     runs.write_json(tmp_path / f"{stage}-{seconds}" / runs.MANIFEST, manifest)
 
 
@@ -108,6 +108,13 @@ def test_the_plan_comes_first_with_the_time_that_earlier_runs_took(tmp_path: Pat
     assert "about 2 min to go" in said, "300 s, two at once"
     assert "no common, b has run here yet" in said
     assert launcher.lines == []
+
+
+def test_a_small_model_says_nothing_of_the_time_that_a_large_one_takes(tmp_path: Path) -> None:
+    complete(tmp_path, "sft", 60.0, model={"name": "small"})
+    complete(tmp_path, "sft", 7200.0, model={"name": "large"})
+    assert "about 1 min to go" in pipeline.Work(tmp_path, 1, {"line": {"recipe": "sft of small"}}).plan()
+    assert "about 120 min to go" in pipeline.Work(tmp_path, 1, {"line": {"recipe": "sft of large"}}).plan()
 
 
 def test_progress_counts_lines_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,10 +162,11 @@ def test_a_line_with_commas_is_the_lines_of_its_sweep() -> None:
 def test_the_plan_counts_each_run_once_with_what_it_stands_on(tmp_path: Path) -> None:
     words = ["stage=evaluate", "stage.checkpoint=sft", "dataset=phantom_validation", "make_missing=true", f"runs={tmp_path}"]
     first = missing_runs(compose(words), words)[1]
-    assert sorted(first.values()) == ["curate", "evaluate", "phantom", "sft", "standin", "teach"]
+    made = [f"{stage} of phantom_gemma" for stage in ("evaluate", "sft", "standin")] + ["curate", "phantom", "teach"]
+    assert sorted(first.values()) == sorted(made)
     other = [word.replace("phantom_validation", "phantom_nih") for word in words]
     both = first | missing_runs(compose(other), other)[1]
-    assert sorted(both.values()) == ["curate", "evaluate", "evaluate", "phantom", "sft", "standin", "teach"]
+    assert sorted(both.values()) == sorted([*made, "evaluate of phantom_gemma"])
     assert not any(tmp_path.iterdir()), "to plan is not to make"
 
 

@@ -56,6 +56,7 @@ def test_a_folder_is_answered_and_what_cannot_be_read_is_said(
     pixels = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
     Image.fromarray(pixels).save(films / "a.png")
     (films / "b.jpg").write_bytes(b"no image")
+    (films / ".DS_Store").write_bytes(b"what a desktop leaves")
     for name in ("notes.txt", "report.txt"):
         (films / name).write_text("no image either")
     done = predict.execute(run(tmp_path / "runs" / "predict", tiny, films, samples=3))

@@ -1,6 +1,7 @@
 "use strict";
 // Everything that a model wrote is set as text (textContent), never as markup.
 const cases = JSON.parse(document.getElementById("data").textContent);
+const PRINTED = 12; // of the cases that the filters leave: paper is for a selection
 const filters = ["dataset", "label", "agreement", "failure", "text"];
 const control = Object.fromEntries(filters.map((name) => [name, document.getElementById("by-" + name)]));
 
@@ -106,8 +107,11 @@ function update() {
     card.hidden = !matches(facts[index]);
     card.style.display = card.hidden ? "none" : "";
     shown += !card.hidden;
+    card.classList.toggle("unprinted", shown > PRINTED);
   });
   document.getElementById("count").textContent = shown + " of " + cards.length + " cases";
+  document.getElementById("printed").textContent =
+    "Printed: the first " + Math.min(PRINTED, shown) + " of " + shown + " cases that the filters leave.";
 }
 
 function step(by) {
