@@ -29,6 +29,8 @@ from chexreason.errors import ChexReasonError
 from chexreason.perform import perform
 
 COMMAND = "python -m chexreason.run"
+# glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def _execute(plan: Plan) -> None:
         _clear(plan.folder)
     runs.write_json(plan.folder / runs.ORDER, plan.order)
     if plan.torch:
-        code = subprocess.run(_command(plan), env=os.environ | {"TOKENIZERS_PARALLELISM": "false"}).returncode
+        environment = KEEP_MEMORY | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+        code = subprocess.run(_command(plan), env=environment).returncode
     else:
         code = perform(plan.folder, _launch, _ahead)
     if code != 0:
