@@ -9,7 +9,7 @@ logarithm is logged as `sampling/top_p_log_ratio`; it is not corrected, as the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -75,10 +75,14 @@ class RolloutTrainer(GRPOTrainer):
 
 
 class RewardFunction:
-    """A reward in the form that TRL calls, its parts and the signs of collapse logged one by one."""
+    """A reward in the form that TRL calls, its parts and the signs of collapse logged one by one.
 
-    def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float]):
+    `special_ids`: tokens that are no part of a completion's text (the end of the turn), nor of its length |t|.
+    """
+
+    def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float], special_ids: Collection[int]):
         self.__name__ = reward.name
+        self.special_ids = frozenset(special_ids)
         self.score = reward.scorer(grammar, frequencies)
 
     def __call__(
@@ -92,7 +96,7 @@ class RewardFunction:
     ) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
         scored = [
-            self.score(text, truth, len(ids), doubtful)
+            self.score(text, truth, sum(token not in self.special_ids for token in ids), doubtful)
             for text, truth, ids, doubtful in zip(texts, labels, completion_ids, uncertain, strict=True)
         ]
         for part in scored[0].parts:

@@ -92,12 +92,12 @@ def execute(run: Run) -> dict[str, Any]:
     read = image_reader(run.folder.parent, run.model.image_size)
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
-    score = RewardFunction(run.reward, run.prompt.grammar, frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
 
     start = adapter_folder(run.parents["policy"], "sft")
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
+    score = RewardFunction(run.reward, run.prompt.grammar, frequencies, processor.tokenizer.all_special_ids)
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)

@@ -66,7 +66,16 @@ def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
 
 
 def test_the_trainer_hands_each_studys_uncertain_findings_on() -> None:
-    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES)
+    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES, special_ids=[1])
     completions = [[{"content": wrote("Edema", "Pneumonia")}]] * 2
     sure, doubtful = function(completions, [[0] * 300] * 2, [["Edema"]] * 2, [[], ["Pneumonia"]], log_metric=lambda *_: None)
     assert (sure, doubtful) == (0.5, 1.0)
+
+
+def test_the_end_of_the_turn_is_no_part_of_a_completions_length() -> None:
+    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES, special_ids=[1])
+    completions = [[{"content": wrote("Edema")}]] * 2
+    short, enough = function(
+        completions, [[0] * 249 + [1], [0] * 250 + [1]], [["Edema"]] * 2, [[], []], log_metric=lambda *_: None
+    )
+    assert (short, enough) == (0.9, 1.0)

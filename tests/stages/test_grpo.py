@@ -32,12 +32,13 @@ def trainer_of(run: Run) -> RolloutTrainer:
     """The stage's trainer, before it has trained."""
     model = load_adapter(load_model(run.model), run.parents["policy"] / "adapter", trainable=True)
     studies = [grpo.example(study, run) for study in grpo.read_studies(run)]
+    processor = load_processor(run.model, padding_side="left")
     trainer = RolloutTrainer(
         model=model,
-        reward_funcs=[RewardFunction(run.reward, run.prompt.grammar, {})],
+        reward_funcs=[RewardFunction(run.reward, run.prompt.grammar, {}, processor.tokenizer.all_special_ids)],
         args=grpo.arguments(run.settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype, IMAGE_TOKEN),
         train_dataset=with_images(studies, read_image),
-        processing_class=load_processor(run.model, padding_side="left"),
+        processing_class=processor,
     )
     trainer.current_gradient_accumulation_steps = run.settings.accumulation
     return trainer
