@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from chexreason.completion import grammar_named
+from chexreason.answers.parser import grammar_named
 
 
 @dataclass(frozen=True)

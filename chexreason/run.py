@@ -23,10 +23,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 import chexreason
-from chexreason import config as schema
-from chexreason import runs
 from chexreason.errors import ChexReasonError
-from chexreason.perform import perform
+from chexreason.runs import config as schema
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.execute import perform
 
 COMMAND = "python -m chexreason.run"
 # glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
@@ -102,7 +103,7 @@ def _execute(plan: Plan) -> None:
         return
     if plan.config.force:
         _clear(plan.folder)
-    runs.write_json(plan.folder / runs.ORDER, plan.order)
+    files.write_json(plan.folder / runs.ORDER, plan.order)
     if plan.torch:
         environment = KEEP_MEMORY | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
         code = subprocess.run(_command(plan), env=environment).returncode

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chexreason import runs
+from chexreason.runs import files
+from chexreason.runs import folders as runs
 
 CONF = Path(__file__).parent / "conf"
 
@@ -128,7 +129,7 @@ def test_no_training_on_a_patient_of_a_test_set(study: tuple[Path, str], stage: 
     curated = next(folder.glob("curate-*"))
     assert len((next(folder.glob(f"{stage}-*")) / "studies.csv").read_text().splitlines()) > 10
     path, patient = (curated / {"sft": "sft.csv", "grpo": "rl.csv"}[stage]).read_text().splitlines()[1].split(",")[:2]
-    site = runs.read_json(curated / "card.json")["site"]
+    site = files.read_json(curated / "card.json")["site"]
     held_out = folder / "test-sets" / "held_out.csv"
     held_out.parent.mkdir(exist_ok=True)
     held_out.write_text(f"patient,path,site,sha256\n{patient},{path},{site},\n")

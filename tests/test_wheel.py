@@ -44,7 +44,7 @@ def test_the_installed_package_composes_away_from_the_checkout(installed: Path, 
     assert shown.returncode == 0, shown.stderr
     assert "learning_rate: 0.001" in shown.stdout
     where = subprocess.run(
-        [sys.executable, "-c", "import chexreason.config; print(chexreason.config.CONF)"],
+        [sys.executable, "-c", "import chexreason.runs.config; print(chexreason.runs.config.CONF)"],
         capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
     )  # fmt: skip
     numbers = [

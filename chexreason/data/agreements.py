@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import read_json
+from chexreason.runs.files import read_json
 
 
 def curated_agreement(folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from chexreason.data.records import label_sets
 from chexreason.data.sites.curated import Curated
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs import read_json
+from chexreason.runs.files import read_json
 
 UNCERTAIN = "uncertain.json"  # path -> findings, for the images that have any
 

@@ -276,7 +276,7 @@ def describe(problem: Problem) -> str:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
     """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
-    from chexreason.runs import write_text
+    from chexreason.runs.files import write_text
 
     safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(paths.FORMULA) else cell)
     return write_text(path, safe.to_csv(index=False, lineterminator="\n"))

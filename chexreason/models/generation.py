@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from chexreason.completion import Answer, parse
+from chexreason.answers.parser import Answer, parse
 from chexreason.models.loading import image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import messages
@@ -18,8 +18,8 @@ from chexreason.prompts import messages
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
-    from chexreason.config import Model
     from chexreason.prompts import Prompt
+    from chexreason.runs.config import Model
 
 
 @dataclass(frozen=True)

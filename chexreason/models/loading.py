@@ -11,12 +11,12 @@ import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import is_first_process, read_json, write_json
+from chexreason.runs.files import is_first_process, read_json, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from chexreason.config import Model
+    from chexreason.runs.config import Model
 
 # Section 3.2.1: the language model's attention and feed-forward projections. The pattern must hold `language_model`:
 # bare names such as q_proj are in the vision tower too.

@@ -11,7 +11,7 @@ from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 if TYPE_CHECKING:
-    from chexreason.config import Model
+    from chexreason.runs.config import Model
 
 
 class QwenImageProcessor(Qwen2_5_VLProcessor):

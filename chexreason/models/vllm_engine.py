@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from chexreason.models.generation import Completion, Sampling, seed_of
-from chexreason.runs import read_json
+from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
-    from chexreason.config import Model
     from chexreason.prompts import Prompt
+    from chexreason.runs.config import Model
 
 
 @dataclass(frozen=True)

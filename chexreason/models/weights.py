@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chexreason.errors import ChexReasonError
 
 if TYPE_CHECKING:
-    from chexreason.config import Model
+    from chexreason.runs.config import Model
 
 HUB_SECONDS = 5.0
 

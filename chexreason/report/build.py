@@ -16,7 +16,7 @@ from chexreason.report import claims, figures, gallery, render, tables, transfer
 from chexreason.report.figures import Figure
 from chexreason.report.study import Study
 from chexreason.report.tables import Table
-from chexreason.runs import write_json, write_text
+from chexreason.runs.files import write_json, write_text
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chexreason import metrics
+from chexreason.answers import metrics
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Result, Study

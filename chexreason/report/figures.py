@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from chexreason.report import transfer
 from chexreason.report.published import PROMPTS
 from chexreason.report.study import Study, Training
-from chexreason.runs import write_text
+from chexreason.runs.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from chexreason.answers.predictions import Prediction
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
-from chexreason.predictions import Prediction
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs import ancestors, read_json
+from chexreason.runs.files import read_json
+from chexreason.runs.folders import ancestors
 
 LONGEST = 6000  # characters of one completion that the page shows
 SIDE = 256  # pixels of a thumbnail's longer side

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from chexreason import metrics, predictions
+from chexreason.answers import metrics, predictions
+from chexreason.answers.predictions import PREDICTIONS, Prediction
 from chexreason.errors import ChexReasonError
-from chexreason.predictions import PREDICTIONS, Prediction
 from chexreason.report.published import MODELS, PROMPTS
-from chexreason.runs import read_json, read_lines, read_manifest
+from chexreason.runs.files import read_json, read_lines
+from chexreason.runs.folders import read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chexreason import metrics
+from chexreason.answers import metrics
 from chexreason.report import published
 from chexreason.report.published import PROMPTS
 from chexreason.report.study import SITES, Arm, Result, Study, site_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chexreason import metrics
+from chexreason.answers import metrics
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Arm, Result, Study

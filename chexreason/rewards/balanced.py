@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from chexreason.completion import parse_strict
+from chexreason.answers.parser import parse_strict
 from chexreason.rewards.scored import Scored, Scorer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from chexreason.completion import Answer
+from chexreason.answers.parser import Answer
 
 
 @dataclass(frozen=True)

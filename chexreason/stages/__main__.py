@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from chexreason.perform import perform
+from chexreason.runs.execute import perform
 
 if __name__ == "__main__":
     try:

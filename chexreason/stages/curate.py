@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason import runs
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.folders import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,8 +110,8 @@ def execute(run: Run) -> dict[str, Any]:
         "shortfalls": missed,
         "digests": {file.name: runs.file_digest(file) for file in sorted(run.folder.glob("*.csv"))},
     }
-    runs.write_json(run.folder / "card.json", page)
-    runs.write_text(run.folder / CARD, card.markdown(page))
+    files.write_json(run.folder / "card.json", page)
+    files.write_text(run.folder / CARD, card.markdown(page))
     card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **page["sets"]}, balance.floor)
     if wanted.output:
         runs.deliver(run.folder, Path(wanted.output))
@@ -191,7 +192,7 @@ def write_sets(folder: Path, sets: dict[str, pd.DataFrame]) -> None:
     doubted = (whole[list(FINDINGS)] == UNCERTAIN).to_numpy()
     names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
     doubts = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
-    runs.write_json(folder / curated.UNCERTAIN, doubts)
+    files.write_json(folder / curated.UNCERTAIN, doubts)
 
 
 def _together(sets: dict[str, pd.DataFrame]) -> pd.DataFrame:

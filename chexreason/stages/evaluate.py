@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.engines import require_engine
+from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import ChexReasonError
-from chexreason.predictions import PREDICTIONS
-from chexreason.runs import Run, as_lines, read_lines, write_json, write_text
+from chexreason.models.engines import require_engine
+from chexreason.runs.files import as_lines, read_lines, write_json, write_text
+from chexreason.runs.folders import Run
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from chexreason.config import Model
+    from chexreason.runs.config import Model
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ TORCH = True
 
 def execute(run: Run) -> dict[str, Any]:
     """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
+    from chexreason.answers.metrics import summary
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
-    from chexreason.metrics import summary
     from chexreason.report.study import TRAINING
-    from chexreason.tracking import tracked
+    from chexreason.runs.tracking import tracked
 
     require_engine("stage.engine", run.settings.engine)
     repeats = run.settings.sampling.repeats
@@ -130,7 +131,7 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
     from tqdm import tqdm
 
     from chexreason.models.generation import Sampling, answers, load_generator
-    from chexreason.models.training import adapter_folder
+    from chexreason.training.trainer import adapter_folder
 
     settings: Settings = run.settings
     adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None

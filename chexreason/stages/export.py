@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs import Run, ancestors, complete_runs, read_json, write_json, write_text
+from chexreason.runs.files import read_json, write_json, write_text
+from chexreason.runs.folders import Run, ancestors, complete_runs
 
 EXPORT = "export"
 
@@ -37,7 +38,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     from chexreason.models.loading import load_adapter, load_model, public_name, save_adapter
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import adapter_folder
+    from chexreason.training.trainer import adapter_folder
 
     settings: Settings = run.settings
     folder = run.folder / EXPORT

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
-from chexreason.models.collapse import Collapse
-from chexreason.runs import Run, is_first_process, write_json
+from chexreason.models.engines import require_engine
+from chexreason.runs.files import is_first_process, write_json
+from chexreason.runs.folders import Run
+from chexreason.training.collapse import Collapse
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -71,15 +72,15 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
-    from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model, save_adapter
-    from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
-    from chexreason.models.rollouts import RewardFunction, RolloutTrainer
-    from chexreason.models.selection import BEST, BestAdapter, CollapseWatch, chosen
-    from chexreason.models.training import ADAPTER, RunLog, adapter_folder, quiet_progress, with_images
-    from chexreason.models.validation import validator
-    from chexreason.tracking import tracked
+    from chexreason.runs.tracking import tracked
+    from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
+    from chexreason.training.errors import explained
+    from chexreason.training.rollouts import RewardFunction, RolloutTrainer
+    from chexreason.training.selection import BEST, BestAdapter, CollapseWatch, chosen
+    from chexreason.training.trainer import ADAPTER, RunLog, adapter_folder, quiet_progress, with_images
+    from chexreason.training.validation import validator
 
     settings: Settings = run.settings
     require_engine("stage.engine", settings.engine)
@@ -173,7 +174,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    from chexreason.models.training import device
+    from chexreason.training.trainer import device
 
     vllm = settings.engine == "vllm"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason import runs
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, deliver
+from chexreason.runs import files
+from chexreason.runs.folders import Run, deliver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +71,10 @@ def execute(run: Run) -> dict[str, Any]:
         "excluded": table.excluded,
         "noted": table.noted,
     }
-    runs.write_json(run.folder / "summary.json", summary)
+    files.write_json(run.folder / "summary.json", summary)
     records.write_csv(run.folder / "problems.csv", as_frame(problems))
     text = page(summary, problems)
-    runs.write_text(run.folder / "report.md", text)
+    files.write_text(run.folder / "report.md", text)
     if run.settings.output:
         deliver(run.folder, Path(run.settings.output))
     print(text)

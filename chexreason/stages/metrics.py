@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from chexreason import metrics, predictions
+from chexreason.answers import metrics, predictions
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs import Run, read_json, write_json
+from chexreason.runs.files import read_json, write_json
+from chexreason.runs.folders import Run
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from chexreason.runs import Run
+from chexreason.runs.folders import Run
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def execute(run: Run) -> dict[str, Any]:
     """Write tables, images, signs.jsonl and contact_sheet.png; returns images and findings drawn at each site."""
     import numpy as np
 
-    from chexreason.data.phantom import layouts
-    from chexreason.data.phantom.contact_sheet import contact_sheet
-    from chexreason.data.phantom.labelsets import population
-    from chexreason.data.phantom.world import STYLES, draw_all
+    from chexreason.phantom import layouts
+    from chexreason.phantom.contact_sheet import contact_sheet
+    from chexreason.phantom.labelsets import population
+    from chexreason.phantom.world import STYLES, draw_all
 
     settings = run.settings
     streams = [np.random.default_rng((run.seed, site)) for site in range(3)]

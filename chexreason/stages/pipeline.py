@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, complete_runs, kind_of
+from chexreason.runs.folders import Run, complete_runs, kind_of
 
 
 @dataclass(frozen=True)

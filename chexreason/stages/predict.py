@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, deliver, read_json, write_json, write_text
+from chexreason.models.engines import require_engine
+from chexreason.runs.files import read_json, write_json, write_text
+from chexreason.runs.folders import Run, deliver
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -125,7 +126,7 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
     from tqdm import tqdm
 
     from chexreason.models.generation import Sampling, answers, load_generator
-    from chexreason.models.training import adapter_folder
+    from chexreason.training.trainer import adapter_folder
 
     settings: Settings = run.settings
     adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None

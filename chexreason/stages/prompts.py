@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt, write_answer
-from chexreason.runs import Run, write_text
+from chexreason.runs.files import write_text
+from chexreason.runs.folders import Run
 
 if TYPE_CHECKING:
-    from chexreason.models.seen import Seen
+    from chexreason.models.rendering import Seen
 
 PAGE, SCREEN = "prompts.md", "screen.txt"
 EXAMPLE = ["Cardiomegaly", "Pleural Effusion"]
@@ -50,7 +51,7 @@ def reusable(_: Settings) -> bool:
 
 def execute(run: Run) -> dict[str, Any]:
     """Write the page; `show` prints the table and what was asked for in full."""
-    from chexreason.config import every
+    from chexreason.runs.config import every
 
     settings: Settings = run.settings
     prompts = {prompt.name: prompt for prompt in every("prompt")} | {run.prompt.name: run.prompt}
@@ -80,7 +81,7 @@ def show(folder: Path) -> None:
 
 
 def _views(model: Any, prompts: dict[str, Prompt], run: Run) -> dict[str, Seen]:
-    from chexreason.models.seen import as_seen, processor_at_hand
+    from chexreason.models.rendering import as_seen, processor_at_hand
 
     processor = processor_at_hand(model, run.folder.parent, run.settings.weights.get(model.name))
     size = (run.settings.image_size[0], run.settings.image_size[1])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, ancestors, complete_runs, write_text
+from chexreason.runs.files import write_text
+from chexreason.runs.folders import Run, ancestors, complete_runs
 
 if TYPE_CHECKING:
     from chexreason.report.build import Contents

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
-from chexreason.runs import Run, as_lines, complete_runs, read_json, read_manifest, write_json, write_text
+from chexreason.runs.files import as_lines, read_json, write_json, write_text
+from chexreason.runs.folders import Run, complete_runs, read_manifest
 
 if TYPE_CHECKING:
-    from chexreason.teacher.review.pack import Pack
+    from chexreason.review.pack import Pack
 
 PACK, PAGE, VERDICTS, REPORT = "pack.json", "review.html", "verdicts.jsonl", "review.md"
 
@@ -55,7 +56,7 @@ def show(folder: Path) -> None:
 def make(run: Run) -> dict[str, Any]:
     """Sample the traces and lay them out."""
     from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
-    from chexreason.teacher.review import pack
+    from chexreason.review import pack
     from chexreason.teacher.traces import read_traces
 
     settings, folder = run.settings, run.parents["traces"]
@@ -80,7 +81,7 @@ def make(run: Run) -> dict[str, Any]:
 
 def read_back(run: Run) -> dict[str, Any]:
     """Read the filled pages, report, and leave the verdicts."""
-    from chexreason.teacher.review import summary, verdicts
+    from chexreason.review import summary, verdicts
 
     packs = _packs(run.folder.parent)
     judgements = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
@@ -98,7 +99,7 @@ def read_back(run: Run) -> dict[str, Any]:
 
 def _packs(runs: Path) -> dict[str, Pack]:
     """Every pack that a complete run here made, by its digest."""
-    from chexreason.teacher.review.pack import from_json
+    from chexreason.review.pack import from_json
 
     files = [folder / PACK for folder, manifest in complete_runs(runs) if manifest["stage"] == "review"]
     packs = [from_json(read_json(file)) for file in files if file.is_file()]

@@ -14,7 +14,8 @@ from typing import Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs import Run, as_lines, read_json, write_text
+from chexreason.runs.files import as_lines, read_json, write_text
+from chexreason.runs.folders import Run
 
 SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
@@ -63,7 +64,7 @@ class TokenCounter:
 
     @cached_property
     def count(self) -> Callable[[str], int]:
-        from chexreason.tokens import token_counter, weights_folder
+        from chexreason.models.tokens import token_counter, weights_folder
 
         wanted = self.tokenizer
         return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, self.runs))
@@ -71,7 +72,7 @@ class TokenCounter:
 
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; leaves scores.jsonl (and `stage.output`), prints a table, returns the means."""
-    from chexreason.data.phantom.labelsets import finding_frequencies
+    from chexreason.data.frequencies import finding_frequencies
 
     settings: Settings = run.settings
     if not settings.input:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, read_json
+from chexreason.runs.files import read_json
+from chexreason.runs.folders import Run
 
 if TYPE_CHECKING:
     from trl import SFTConfig
@@ -60,12 +61,12 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from chexreason.data.cache import image_reader
-    from chexreason.models.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
-    from chexreason.models.mishaps import explained
     from chexreason.models.processors import load_processor
-    from chexreason.models.training import ADAPTER, RunLog, quiet_progress, with_images
-    from chexreason.tracking import tracked
+    from chexreason.runs.tracking import tracked
+    from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
+    from chexreason.training.errors import explained
+    from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
     settings: Settings = run.settings
     traces = read_traces(run)
@@ -110,7 +111,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
-    from chexreason.models.training import device
+    from chexreason.training.trainer import device
 
     return SFTConfig(
         output_dir=str(output),
@@ -145,7 +146,7 @@ def read_traces(run: Run) -> list[dict[str, Any]]:
         ChexReasonError: one of them is of an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
-    from chexreason.teacher.review.verdicts import honoured
+    from chexreason.review.verdicts import honoured
     from chexreason.teacher.traces import read_traces as read
 
     traces = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chexreason.runs import Run
+from chexreason.runs.folders import Run
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     from transformers import set_seed
 
-    from chexreason.config import choices
-    from chexreason.models.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
-    from chexreason.models.standins import build
-    from chexreason.tracking import tracked
+    from chexreason.phantom.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
+    from chexreason.phantom.standins import build
+    from chexreason.runs.config import choices
+    from chexreason.runs.tracking import tracked
 
     settings: Settings = run.settings
     run.note(f"drawing {settings.images} images of {settings.corpus}")

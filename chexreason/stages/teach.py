@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, as_lines, write_json, write_text
+from chexreason.runs.files import as_lines, write_json, write_text
+from chexreason.runs.folders import Run
 from chexreason.teacher.gates import Gates
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chexreason.completion import grammar_named, parse_strict
+from chexreason.answers.parser import grammar_named, parse_strict
 
 # What a teacher lets slip that was told the labels. Each is matched as whole words, any blank or hyphen between them. What
 # a radiologist may well write stays allowed: "the provided radiograph", "given the volume loss", "labelled AP portable".

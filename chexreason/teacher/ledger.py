@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import as_lines, read_lines, write_text
+from chexreason.runs.files import as_lines, read_lines, write_text
 from chexreason.teacher.reply import Reply
 
 SCHEMA = 1

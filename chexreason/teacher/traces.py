@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import read_lines
+from chexreason.runs.files import read_lines
 
 SCHEMA = 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chexreason.config import Model
-from chexreason.models.standins import build
+from chexreason.phantom.standins import build
+from chexreason.runs.config import Model
 
 TEXTS = [
     "Look at this chest radiograph and list its findings.",

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from chexreason.config import Model
 from chexreason.models.generation import Completion, Generator, Sampling, answers
 from chexreason.models.loading import image_token_id, load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
+from chexreason.runs.config import Model
 
 PROMPT = Prompt("test", "labels", "", "", "List the findings.")
 IMAGES = [Image.new("RGB", (256, 256), (shade,) * 3) for shade in (0, 90, 255)]

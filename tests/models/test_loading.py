@@ -6,7 +6,6 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from chexreason.config import Model
 from chexreason.errors import ChexReasonError
 from chexreason.models.loading import (
     adapter_digest,
@@ -17,7 +16,8 @@ from chexreason.models.loading import (
     only_language_model_trains,
     save_adapter,
 )
-from chexreason.runs import read_json
+from chexreason.runs.config import Model
+from chexreason.runs.files import read_json
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from chexreason.config import Model
 from chexreason.models.loading import image_token_id, load_model
 from chexreason.models.processors import load_processor
+from chexreason.runs.config import Model
 
 MESSAGE = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "List the findings."}]}]
 

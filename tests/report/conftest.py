@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexreason import metrics
+from chexreason.answers import metrics
 from chexreason.labels import FINDINGS, NIH_SHARED, in_order
-from chexreason.runs import write_json, write_text
+from chexreason.runs.files import write_json, write_text
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>|bold|</b> {{ 7 * 7 }}'
 

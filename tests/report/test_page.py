@@ -14,7 +14,8 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.report import build, gallery, study
 from chexreason.report.tables import Table
-from chexreason.runs import Run, read_json
+from chexreason.runs.files import read_json
+from chexreason.runs.folders import Run
 from chexreason.stages.report import Settings, execute, show
 from tests.report.conftest import HOSTILE
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from chexreason import metrics
+from chexreason.answers import metrics
 from chexreason.labels import NIH_SHARED
 from chexreason.report import claims, figures, render, study, tables, transfer
 from chexreason.report.tables import Table, Value
-from chexreason.runs import read_json
+from chexreason.runs.files import read_json
 
 
 def read(runs, **settings):

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from chexreason.models.rollouts import RewardFunction
 from chexreason.rewards.balanced import BalancedReward
 from chexreason.rewards.hard import HardReward
 from chexreason.rewards.scored import Scorer
+from chexreason.training.rollouts import RewardFunction
 
 ROOT = Path(__file__).parents[2]
 FREQUENCIES = {"Support Devices": 0.5, "Edema": 0.25, "Fracture": 0.05}
@@ -59,7 +59,7 @@ def test_parts_add_up() -> None:
 
 
 def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
-    command = [sys.executable, str(ROOT / "experiments" / "rewards.py")]
+    command = [sys.executable, str(ROOT / "benches" / "reward_examples.py")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     page = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60).stdout
     assert page == (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chexreason.config import as_dict, compose, group
 from chexreason.rewards.nuanced import NuancedScorer
+from chexreason.runs.config import as_dict, compose, group
 
 FREQUENCIES = {"Support Devices": 0.5, "No Finding": 0.4, "Pleural Other": 0.05}
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from chexreason import runs
-from chexreason.config import Model, as_dict, build, compose, group, stage_module
 from chexreason.labels import FINDINGS
 from chexreason.prompts import messages, write_answer
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.config import Model, as_dict, build, compose, group, stage_module
 
 STUDIES = 12
 LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
@@ -43,7 +44,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A model with a tokenizer of its own that names findings, whatever it is shown."""
     import torch
 
-    from chexreason.models import standins
+    from chexreason.phantom import standins
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
@@ -101,7 +102,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.csv").write_text("\n".join([",".join(["path", "patient", "view", *FINDINGS]), *part]) + "\n")
     digests = [f"{study['path']},{runs.file_digest(folder / study['path'])}" for study in studies]
     (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
-    runs.write_json(folder / "card.json", {"site": "here", "root": str(folder)})
+    files.write_json(folder / "card.json", {"site": "here", "root": str(folder)})
     return folder
 
 
@@ -132,13 +133,13 @@ def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str]
         "inputs": {},
         "command": "",
     }
-    runs.write_json(folder / runs.ORDER, content)
+    files.write_json(folder / runs.ORDER, content)
     return folder
 
 
 def loaded(folder: Path) -> runs.Run:
     """The run that folder/run.json describes."""
-    content = runs.read_json(folder / runs.ORDER)
+    content = files.read_json(folder / runs.ORDER)
     return runs.Run(
         settings=build(stage_module(content["stage"]["name"]).Settings, content["stage"], "stage"),
         folder=folder,
@@ -151,7 +152,7 @@ def loaded(folder: Path) -> runs.Run:
 
 def execute(folder: Path) -> dict[str, Any]:
     """Execute in this process, as `python -m chexreason.stages` would in its own; the metrics."""
-    from chexreason.perform import perform
+    from chexreason.runs.execute import perform
 
     assert perform(folder) == 0, (folder / "error.txt").read_text()
     manifest = runs.read_manifest(folder)

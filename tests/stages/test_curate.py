@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from chexreason.config import compose
-from chexreason.data.phantom.labelsets import real_table
 from chexreason.labels import FINDINGS
+from chexreason.phantom.labelsets import real_table
 from chexreason.run import execute
+from chexreason.runs.config import compose
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from chexreason import metrics, predictions, runs
-from chexreason.config import Model
+from chexreason.answers import metrics, predictions
 from chexreason.labels import FINDINGS
 from chexreason.models.generation import Completion, Sampling, load_generator, seed_of
 from chexreason.models.processors import load_processor, visual_tokens
-from chexreason.perform import perform
 from chexreason.prompts import Prompt
 from chexreason.report import study
+from chexreason.runs import files
+from chexreason.runs.config import Model
+from chexreason.runs.execute import perform
 from chexreason.stages.evaluate import PREDICTIONS, longest_first
 from tests.stages.conftest import execute
 
@@ -131,7 +132,7 @@ def test_vllm_is_asked_what_transformers_would_be(tiny: Model, tmp_path: Path, m
     lora.LoRARequest = lambda name, number, path: (name, number, path)  # type: ignore[attr-defined]
     for name, module in (("vllm", package), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
         monkeypatch.setitem(sys.modules, name, module)
-    runs.write_json(tmp_path / "adapter_config.json", {"r": 16})
+    files.write_json(tmp_path / "adapter_config.json", {"r": 16})
 
     images = [Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))]
     sampling = Sampling(0.8, 0.95, seed=3)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from chexreason import runs
-from chexreason.config import Model, group
 from chexreason.models.generation import Generator
 from chexreason.models.loading import load_adapter, load_model
 from chexreason.models.processors import load_processor
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.config import Model, group
 from tests.stages.conftest import execute
 
 IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
@@ -24,7 +25,7 @@ IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
 def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: Path, tiny: Model, merged: bool) -> None:
     folder = order("exported", "stage=export", "stage.checkpoint=sft", f"stage.merged={merged}", adapter=policy)
     execute(folder)
-    prompt = group("prompt", runs.read_json(folder / runs.ORDER)["groups"]["prompt"])
+    prompt = group("prompt", files.read_json(folder / runs.ORDER)["groups"]["prompt"])
     answers = []
     for source in (tiny, replace(tiny, weights=str(folder / "export"))):
         processor = load_processor(source, padding_side="left")
@@ -64,16 +65,16 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     beside = policy.parent
     for name, stage, outputs in (("teach-1", "teach", {"card.json": "abc"}), ("curate-1", "curate", {"card.json": "def"})):
         parents = {"curated": "curate-1"} if stage == "teach" else {}
-        runs.write_json(beside / name / runs.MANIFEST, _complete(stage, parents, outputs=outputs))
+        files.write_json(beside / name / runs.MANIFEST, _complete(stage, parents, outputs=outputs))
     metrics = {"macro": {"f1": 0.25}, "micro": {"f1": 0.5}, "failure_rate": 0.125, "records": 8}
     for name, checkpoint in (("evaluate-1", "sft"), ("evaluate-2", "grpo")):
         config = {"stage": {"checkpoint": checkpoint}, "dataset": {"name": f"site_of_{checkpoint}"}}
-        runs.write_json(
+        files.write_json(
             beside / name / runs.MANIFEST, _complete("evaluate", {"adapter": "policy"}, metrics=metrics, config=config)
         )
     manifest = runs.read_manifest(policy)
     assert manifest is not None
-    runs.write_json(policy / runs.MANIFEST, manifest | {"parents": {"traces": "teach-1"}})
+    files.write_json(policy / runs.MANIFEST, manifest | {"parents": {"traces": "teach-1"}})
     execute(folder)
     card = (folder / "export" / "README.md").read_text()
     assert card.startswith("---\nbase_model: gemma3\n") and "Research only" in card

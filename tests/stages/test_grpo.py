@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from chexreason.config import Model, as_dict, build, compose
 from chexreason.data.images import read_image
-from chexreason.engines import require_engine
 from chexreason.errors import ChexReasonError
-from chexreason.models.checkpoints import CHECKPOINTS
+from chexreason.models.engines import require_engine
 from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
-from chexreason.models.rollouts import NucleusMass, RewardFunction, RolloutTrainer
-from chexreason.models.training import with_images
-from chexreason.runs import Run
+from chexreason.runs.config import Model, as_dict, build, compose
+from chexreason.runs.folders import Run
 from chexreason.stages import grpo
+from chexreason.training.checkpoints import CHECKPOINTS
+from chexreason.training.rollouts import NucleusMass, RewardFunction, RolloutTrainer
+from chexreason.training.trainer import with_images
 from tests.stages.conftest import GRPO, execute, loaded, log
 
 IMAGE_TOKEN = 7  # only rollouts by vLLM are told of it here: TRL finds it by itself for the others

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import Run, read_json
+from chexreason.runs.files import read_json
+from chexreason.runs.folders import Run
 from chexreason.stages.metrics import Settings, execute
 
 LINES = [

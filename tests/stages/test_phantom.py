@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from chexreason.config import compose
 from chexreason.data.images import read_image
 from chexreason.data.records import label_sets
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
 from chexreason.run import execute
-from chexreason.runs import path_digest, read_manifest
+from chexreason.runs.config import compose
+from chexreason.runs.folders import path_digest, read_manifest
 
 SMALL = {"mimic_studies": 24, "mimic_laterals": 3, "chexpert_train": 4, "chexpert_valid": 3, "chexpert_test": 21}
 SMALL |= {"nih_images": 12}

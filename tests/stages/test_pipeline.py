@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from chexreason import runs
-from chexreason.config import CONF, compose, expand
 from chexreason.errors import ChexReasonError
 from chexreason.run import _inherited, _root, missing_runs, plan_run
-from chexreason.runs import Run
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.config import CONF, compose, expand
+from chexreason.runs.folders import Run
 from chexreason.stages import pipeline
 
 REPORT = "stage=report stage.runs={runs}"
@@ -94,7 +95,7 @@ def test_independent_lines_go_on_past_a_failure_and_the_rest_is_reported(tmp_pat
 
 def complete(tmp_path: Path, stage: str, seconds: float, **config: dict[str, str]) -> None:
     manifest = {"status": "complete", "finished": "2026", "stage": stage, "wall_seconds": seconds, "config": config}
-    runs.write_json(tmp_path / f"{stage}-{seconds}" / runs.MANIFEST, manifest)
+    files.write_json(tmp_path / f"{stage}-{seconds}" / runs.MANIFEST, manifest)
 
 
 def test_the_plan_comes_first_with_the_time_that_earlier_runs_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

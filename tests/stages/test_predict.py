@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexreason.completion import parse
-from chexreason.config import Model, as_dict, compose, group
+from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion
-from chexreason.runs import Run, read_json
+from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.files import read_json
+from chexreason.runs.folders import Run
 from chexreason.stages import predict
 from tests.data.test_images import film, needs_films
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from chexreason import runs
-from chexreason.models.checkpoints import WHOLE
+from chexreason.runs import folders as runs
+from chexreason.training.checkpoints import WHOLE
 from tests.stages.conftest import GRPO, SFT, execute, log
 
 # How fast a machine was, and no more.
@@ -98,7 +98,7 @@ def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Calla
     folder = order("cut", *SFT)
     # A file that must not grow beyond a megabyte, less than the optimizer's state, fails as one on a full disk does.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
-    code = f"{limit}; import pathlib; from chexreason.perform import perform; exit(perform(pathlib.Path({str(folder)!r})))"
+    code = f"{limit}; import pathlib; from chexreason.runs.execute import perform; exit(perform(pathlib.Path({str(folder)!r})))"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert failed.returncode == 1
     message = (folder / "error.txt").read_text()

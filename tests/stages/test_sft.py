@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from chexreason import runs
-from chexreason.config import Model, as_dict, build, compose
 from chexreason.data.images import read_image
-from chexreason.models.checkpoints import CHECKPOINTS
 from chexreason.models.loading import add_lora, image_token_id, load_model
 from chexreason.models.processors import load_processor
-from chexreason.models.training import with_images
+from chexreason.runs import folders as runs
+from chexreason.runs.config import Model, as_dict, build, compose
 from chexreason.stages import sft
+from chexreason.training.checkpoints import CHECKPOINTS
+from chexreason.training.trainer import with_images
 from tests.stages.conftest import SFT, execute, loaded, log
 
 

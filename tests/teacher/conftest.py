@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexreason.config import as_dict, build, compose, described_by, group
 from chexreason.labels import FINDINGS
-from chexreason.runs import file_digest, write_json
+from chexreason.runs.config import as_dict, build, compose, described_by, group
+from chexreason.runs.files import write_json
+from chexreason.runs.folders import file_digest
 
 KEY = "sk-SECRET-0123456789abcdef"
 STUDIES = 12

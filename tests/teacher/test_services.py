@@ -120,7 +120,7 @@ def test_a_server_that_wants_no_key_gets_none_of_ours(curated: Path, key: str) -
     ("field", "value"), [("key_from", "sk-SECRET"), ("base_url", "https://me:sk-SECRET@host/v1?key=sk-SECRET")]
 )
 def test_a_key_in_the_config_is_refused_and_not_repeated(field: str, value: str) -> None:
-    from chexreason.config import group
+    from chexreason.runs.config import group
 
     with pytest.raises(ChexReasonError) as caught:
         group("teacher", settings("openai", "http://h") | {field: value})

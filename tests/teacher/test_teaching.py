@@ -16,10 +16,11 @@ from zlib import crc32
 
 import pytest
 
-from chexreason.config import compose
 from chexreason.errors import ChexReasonError
 from chexreason.run import plan_run
-from chexreason.runs import MANIFEST, ORDER, Run, read_json, write_json
+from chexreason.runs.config import compose
+from chexreason.runs.files import read_json, write_json
+from chexreason.runs.folders import MANIFEST, ORDER, Run
 from chexreason.stages import teach
 from chexreason.teacher import lessons
 from chexreason.teacher.ledger import Ledger

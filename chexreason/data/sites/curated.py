@@ -11,7 +11,7 @@ from chexreason.data.agreements import curated_agreement
 from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs import read_json
+from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

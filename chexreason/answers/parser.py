@@ -1,0 +1,244 @@
+"""The output grammars and the parser: from what a model wrote to the answer it gave.
+
+One `Grammar` per format (sections 3.2, 3.2.2 and 4.1): tags `<think>...</think><solution>...</solution>`, braces
+`{analysis: ..., conclusion: ...}`, or the labels alone. A strict parse asks what equation 3 asks of a valid output and
+serves the rewards; a tolerant one forgives how a model writes (case, bullets, synonyms, text around the blocks) and serves
+evaluation. Neither reads a label that the model did not claim, crashes, or takes more than linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from chexreason.answers.wording import mentions
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, in_order
+
+# Why no answer could be read.
+EMPTY = "empty"  # nothing was written, or nothing in the solution block
+NO_THINK = "no_think"  # no reasoning block
+NO_SOLUTION = "no_solution"  # no solution block after the reasoning
+REPEATED = "repeated_block"  # a marker occurs more than once
+UNCLOSED = "unclosed"  # a block was begun and not ended
+TRUNCATED = "truncated"  # the text breaks off inside the reasoning or a marker, or at the token limit in an open block
+NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
+
+_FINDINGS = frozenset(FINDINGS)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the parser read from a completion."""
+
+    labels: tuple[str, ...] = ()  # claimed findings, once each, in CheXpert's order
+    unknown: tuple[str, ...] = ()  # items that claim no finding
+    duplicates: tuple[str, ...] = ()  # findings claimed again, as often as they were
+    negated: tuple[str, ...] = ()  # findings named to be denied
+    thoughts: str = ""  # the reasoning
+    extraneous: str = ""  # text outside the blocks
+    failure: str | None = None  # why no answer could be read
+    well_formed: bool = False  # the blocks are as the grammar wants them, whatever the solution says
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
+
+    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
+    """
+
+    name: str
+    template: str
+    think: tuple[str, str] | None = None
+    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
+
+    def write(self, thoughts: str, labels: list[str]) -> str:
+        """A completion of this grammar, labels in CheXpert's order."""
+        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
+
+    @cached_property
+    def loosely(self) -> re.Pattern[str]:
+        """The four markers in any case, blanks and quotes between their parts. No part is ever scanned twice."""
+        assert self.think and self.solution
+        pieces = dict(zip(("think", "thought", "begin", "end"), (*self.think, *self.solution), strict=True))
+        if pieces["thought"] == pieces["begin"]:
+            del pieces["thought"]
+        parts = {name: map(re.escape, re.findall(r"\w+|\W", marker)) for name, marker in pieces.items()}
+        loose = (f"(?P<{name}>" + r"[\s\"'*]*+".join(words) + ")" for name, words in parts.items())
+        return re.compile("|".join(loose), re.IGNORECASE)
+
+
+TAGS = Grammar(
+    "tags",
+    "<think>{thoughts}</think>\n<solution>{labels}</solution>",
+    ("<think>", "</think>"),
+    ("<solution>", "</solution>"),
+)
+BRACES = Grammar(
+    "braces",
+    "{{analysis: {thoughts}, conclusion: {labels}}}",
+    ("{analysis:", "conclusion:"),
+    ("conclusion:", "}"),
+)
+LABELS = Grammar("labels", "{labels}")
+GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS)}
+
+
+def grammar_named(name: str) -> Grammar:
+    """The grammar that a prompt names."""
+    if name not in GRAMMARS:
+        raise ChexReasonError(f"prompt.grammar={name!r}: one of {', '.join(GRAMMARS)} is wanted")
+    return GRAMMARS[name]
+
+
+def parse(text: str, grammar: str, finished: bool = True) -> Answer:
+    """Tolerant parse, for evaluation: the answer that a reader would take from `text`.
+
+    `finished` is false where the token limit, and not the model, ended the text.
+    """
+    rule = grammar_named(grammar)
+    if not text.strip():
+        return Answer(failure=EMPTY)
+    if rule.solution is None:
+        whole = text if finished else _whole_items(text)
+        return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
+    body, found = _blocks_loosely(text, rule, finished)
+    return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
+
+
+def parse_strict(text: str, grammar: str, finished: bool = True) -> Answer:
+    """Strict parse, for rewards (equation 3): exactly one reasoning block, then exactly one solution block."""
+    rule = grammar_named(grammar)
+    if not text.strip():
+        return Answer(failure=EMPTY)
+    if rule.solution is None:
+        return _read_exactly(text, Answer())
+    failure = _broken(text, rule, finished)
+    if failure:
+        return Answer(extraneous=text, failure=failure)
+    assert rule.think
+    (opened, closed), (begun, ended) = rule.think, rule.solution
+    before, _, rest = text.partition(opened)
+    thoughts, _, rest = rest.partition(closed)
+    between, _, rest = ("", "", rest) if closed == begun else rest.partition(begun)
+    body, _, after = rest.partition(ended)
+    return _read_exactly(body, Answer(thoughts=thoughts.strip(), extraneous=_joined(before, between, after)))
+
+
+def _broken(text: str, rule: Grammar, finished: bool) -> str | None:
+    """The first thing that is wrong with the blocks of `text`."""
+    assert rule.think and rule.solution
+    (opened, closed), (begun, ended) = rule.think, rule.solution
+    if opened not in text:
+        return NO_THINK
+    if any(text.count(marker) > 1 for marker in (opened, closed, begun, ended)):
+        return REPEATED
+    at_opened, at_closed, at_begun, at_ended = (text.find(marker) for marker in (opened, closed, begun, ended))
+    if at_closed < at_opened:
+        if at_begun > at_opened:
+            return UNCLOSED
+        return TRUNCATED if at_ended < at_opened else NO_SOLUTION
+    if at_begun < at_closed:
+        return TRUNCATED if not finished or _breaks_off(text, begun) else NO_SOLUTION
+    if at_ended < at_begun:
+        return TRUNCATED if not finished or _breaks_off(text, ended) else UNCLOSED
+    return None
+
+
+def _breaks_off(text: str, marker: str) -> bool:
+    """Whether `text` ends in the middle of `marker`."""
+    return any(text.endswith(marker[:length]) for length in range(2, len(marker)))
+
+
+def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answer]:
+    """The body of the last solution block after the reasoning that holds anything, and what stands around it."""
+    opened = closed = begun = ended = None
+    answer: tuple[re.Match[str], re.Match[str] | None] | None = None  # begin and end of the last block that holds anything
+    for marker in rule.loosely.finditer(text):
+        kind = marker.lastgroup
+        if kind == "think" and opened is None:
+            opened = marker
+        elif kind == "thought" and closed is None:
+            # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
+            closed, begun, ended, answer = marker, None, None, None
+        elif kind in ("begin", "end") and begun is not None and ended is None:
+            ended = marker  # a block that is begun anew before it was ended ends there
+            if text[begun.end() : ended.start()].strip():
+                answer = begun, ended
+        if kind == "begin":
+            begun, ended = marker, None
+    if begun is None:
+        open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
+        cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
+        return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
+    if answer and not (ended is None and text[begun.end() :].strip()):
+        begun, ended = answer
+    reasoned_from = opened.end() if opened and opened.end() <= begun.start() else 0
+    reasoned_to = closed.start() if closed else begun.start() if opened else 0
+    found = Answer(
+        thoughts=text[reasoned_from:reasoned_to].strip(" \t\r\n,\"'"),
+        extraneous=_joined(
+            text[: opened.start()] if reasoned_from and opened else "",
+            text[closed.end() : begun.start()] if closed else "" if opened else text[: begun.start()],
+            text[ended.end() :] if ended else "",
+        ),
+    )
+    if ended:
+        return text[begun.end() : ended.start()], found
+    body = text[begun.end() :]
+    whole = body if finished else _whole_items(body)
+    return whole, found if whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
+
+
+def _whole_items(body: str) -> str:
+    """`body` without its last item, which the token limit may have cut."""
+    return body[: max(body.rfind(","), body.rfind("\n"), 0)]
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+def _read_exactly(body: str, found: Answer) -> Answer:
+    """Items that are CheXpert's own names; nothing else is a label."""
+    items = [item for part in body.split("\n") for item in map(str.strip, part.split(",")) if item]
+    labels = [item for item in items if item in _FINDINGS]
+    unknown = [item for item in items if item not in _FINDINGS]
+    return _answer(found, labels, unknown)
+
+
+def _read_loosely(body: str, found: Answer) -> Answer:
+    """What a reader takes for claimed or denied."""
+    items = [item for item in map(str.strip, body.split(",")) if item]
+    if _FINDINGS.issuperset(items):
+        return _answer(found, items)
+    labels, unknown, negated = [], [], []
+    for mention in mentions(body):
+        if mention.finding is None or mention.claimed is None:
+            unknown.append(mention.text)
+        elif mention.claimed:
+            labels.append(mention.finding)
+        else:
+            negated.append(mention.finding)
+    return _answer(found, labels, unknown, negated)
+
+
+def _answer(found: Answer, claimed: list[str], unknown: Sequence[str] = (), negated: Sequence[str] = ()) -> Answer:
+    labels: list[str] = []
+    duplicates: list[str] = []
+    for finding in claimed:
+        (duplicates if finding in labels else labels).append(finding)
+    failure = None if labels else NO_VALID_LABEL if unknown or negated else EMPTY
+    return Answer(
+        tuple(in_order(labels)),
+        tuple(unknown),
+        tuple(duplicates),
+        tuple(negated),
+        found.thoughts,
+        found.extraneous,
+        failure,
+        well_formed=True,
+    )

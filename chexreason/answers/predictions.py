@@ -1,0 +1,116 @@
+"""Predictions as JSON Lines: what evaluation writes and what metrics, tables and the gallery read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chexreason.answers import metrics
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+
+PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One record's truth and answer; `predicted` is None where no answer could be read, `failure` then says why.
+
+    `repeats` holds every answer where the record was answered several times, else the only one; `predicted` is the first.
+    """
+
+    id: str
+    patient: str
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...] | None
+    repeats: tuple[tuple[str, ...] | None, ...]
+    ignored: tuple[str, ...] = ()  # labels that count neither way for this record
+    failure: str | None = None
+    completion: str = ""
+    path: str = ""
+
+
+def read(path: Path) -> list[Prediction]:
+    """The predictions in a JSON Lines file.
+
+    Raises:
+        ChexReasonError: no such file, an empty one, or a line that is no prediction (with its number).
+    """
+    if not path.is_file():
+        raise ChexReasonError(f"{path}: there is no such file of predictions")
+    lines = path.read_bytes().split(b"\n")
+    found = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not found:
+        raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
+    return found
+
+
+def as_answers(predictions: Sequence[Prediction], labels: Sequence[str], repeat: int = 0) -> metrics.Answers:
+    """The predictions as arrays over `labels`; `repeat` picks one of several answers to each record."""
+    return metrics.answers(
+        [one.labels for one in predictions],
+        [one.repeats[repeat] for one in predictions],
+        labels,
+        [one.patient for one in predictions],
+        [one.ignored for one in predictions],
+    )
+
+
+def repeats(predictions: Sequence[Prediction]) -> list[list[tuple[str, ...] | None]]:
+    """What was predicted for every record, once for each time that they were answered."""
+    if len({len(one.repeats) for one in predictions}) > 1:
+        raise ChexReasonError("some records were answered more often than others: their repeats cannot be compared")
+    return [list(answers) for answers in zip(*(one.repeats for one in predictions), strict=True)]
+
+
+def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction] | None:
+    """`second` in the order of `first`, or None where they are not about the same records."""
+    by_id = {one.id: one for one in second}
+    if len(by_id) != len(second) or len(second) != len(first) or any(one.id not in by_id for one in first):
+        return None
+    return [by_id[one.id] for one in first]
+
+
+def _parse(line: bytes, where: str) -> Prediction:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or one that only means harm
+        raise ChexReasonError(f"{where}: no JSON object ({error})") from None
+    if not isinstance(value, dict):
+        raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(value).__name__}")
+    missing = [key for key in ("id", "labels", "predicted") if key not in value]
+    if missing:
+        raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
+    labels = _names(value["labels"], where)
+    unknown = [label for label in labels if label not in FINDINGS]
+    if unknown:
+        raise ChexReasonError(f"{where}: labels {unknown} are not among the findings {list(FINDINGS)}")
+    if value.get("patient", "") is None:
+        raise ChexReasonError(f"{where}: patient is null; leave it out where every record is a patient of its own")
+    samples = value.get("samples", [value])
+    if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) for one in samples):
+        raise ChexReasonError(f'{where}: "samples" is no list of answers')
+    return Prediction(
+        id=str(value["id"]),
+        patient=str(value.get("patient", value["id"])),
+        labels=labels,
+        predicted=_answer(value["predicted"], where),
+        ignored=_names(value.get("ignored", []), where),
+        failure=value.get("failure"),
+        completion=str(value.get("completion", "")),
+        path=str(value.get("path", "")),
+        repeats=tuple(_answer(one.get("predicted"), where) for one in samples),
+    )
+
+
+def _answer(value: Any, where: str) -> tuple[str, ...] | None:
+    return None if value is None else _names(value, where)
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ChexReasonError(f"{where}: a list of labels is wanted, not {value!r}")
+    return tuple(value)

@@ -1,0 +1,56 @@
+"""A prompt as a model will see it: the chat template applied, the image's place in it, and what all of it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.models.tokens import weights_folder
+from chexreason.prompts import messages
+
+if TYPE_CHECKING:
+    from chexreason.runs.config import Model
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`text` has one image placeholder; `tokens` counts the whole prompt, `visual_tokens` the image's part of it."""
+
+    text: str
+    tokens: int
+    visual_tokens: int
+
+
+def processor_at_hand(model: Model, runs: Path, folder: str | None) -> Any:
+    """The model's processor from `folder`, or from where the config says, nothing being fetched from anywhere.
+
+    Raises:
+        ChexReasonError: it is not here; says why.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from chexreason.models.processors import load_processor
+
+    weights = folder or weights_folder(model.name, model.made_by, model.weights, runs)
+    if not Path(weights).is_dir():
+        try:  # only what an earlier download left in the cache
+            weights = snapshot_download(weights, local_files_only=True)
+        except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError):
+            raise ChexReasonError(f"{weights} is neither a folder nor in the hub's cache") from None
+    try:
+        return load_processor(replace(model, weights=weights))
+    except (OSError, ValueError, KeyError) as error:
+        raise ChexReasonError(f"{weights} holds no processor that can be read: {str(error).splitlines()[0]}") from None
+
+
+def as_seen(processor: Any, instruction: str, size: tuple[int, int]) -> Seen:
+    """The prompt for one film of `size` (width, height) pixels."""
+    from PIL import Image
+
+    text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
+    inputs = processor(images=[[Image.new("RGB", size)]], text=[text], return_tensors="pt", add_special_tokens=False)
+    kinds = next(values for name, values in inputs.items() if name.endswith("token_type_ids"))  # 1 stands for an image's
+    return Seen(text, inputs["input_ids"].shape[1], int((kinds == 1).sum()))

@@ -1,0 +1,57 @@
+"""The offline teacher: reasoning traces for drawn radiographs, from the signs that were drawn.
+
+Its text is varied, agrees with the labels, and places and grades each finding where the image shows it. Where a site's
+labels and the drawn signs disagree, the labels win, as they do for a teacher that is given the ground truth (section 3.1).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from chexreason.errors import ChexReasonError
+from chexreason.phantom.forms import FORMS, free_reasoning
+from chexreason.phantom.scene import scene
+from chexreason.prompts import Prompt, write_answer
+from chexreason.teacher.reply import Reply, Study
+
+
+@dataclass(frozen=True)
+class PhantomTeacher:
+    """Writes from `signs.jsonl`, which stage=phantom leaves beside the images."""
+
+    name: str
+    concurrency: int
+    hosted: bool
+
+    # Nothing to wait for, to pay or to agree to.
+    requests_per_minute: ClassVar[None] = None
+    retries: ClassVar[int] = 0
+    at_most: ClassVar[float] = 0.0
+    data_use_agreement: ClassVar[None] = None
+
+    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+        """A completion in the prompt's grammar and form, the same for the same seed, attempt and image."""
+        rng = random.Random(f"{seed}/{attempt}/{prompt.name}/{study.path}")
+        signs = drawn_signs(root).get(study.path, ())
+        thoughts = FORMS.get(prompt.name, free_reasoning)(scene(study.labels, signs, rng))
+        return Reply(write_answer(prompt.grammar, thoughts, list(study.labels)))
+
+
+@lru_cache(maxsize=4)
+def drawn_signs(root: Path) -> dict[str, Sequence[dict[str, Any]]]:
+    """The signs drawn in each image of the site at `root`, by path relative to it."""
+    source = root.parent / "signs.jsonl"
+    if not source.is_file():
+        raise ChexReasonError(
+            f"teacher=phantom needs {source}, which stage=phantom writes beside its sites: it can describe drawn "
+            "images only. For real ones choose another teacher."
+        )
+    with source.open(encoding="utf-8") as lines:
+        images = [json.loads(line) for line in lines]
+    return {image["path"]: image["signs"] for image in images if image["site"] == root.name}

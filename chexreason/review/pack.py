@@ -1,0 +1,143 @@
+"""A review pack: a seeded sample of traces on one self-contained page, with a form for each case.
+
+Section 3.1: 100 datapoints of the SFT set were reviewed by radiologists, and the prompting strategy refined by what they said.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import chexreason
+from chexreason.answers.parser import grammar_named, parse_strict
+from chexreason.labels import FINDINGS
+from chexreason.runs.folders import digest
+
+SCHEMA = 1
+PAGE = Path(__file__).with_name("page")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One trace under review; its id says nothing about the patient."""
+
+    id: str
+    path: str
+    labels: list[str]
+    completion: str
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What a page asks about, and what is needed to take it back in."""
+
+    prompt: str
+    prompt_version: str
+    grammar: str
+    teacher: str
+    run: str  # that wrote the traces
+    gates: dict[str, int]  # that an edited trace must pass again
+    cases: list[Case]
+
+    @property
+    def digest(self) -> str:
+        """Ties a filled page to the pack that it was made from."""
+        return digest([SCHEMA, self.prompt_version, [asdict(case) for case in self.cases]])[:16]
+
+    def as_json(self) -> dict[str, Any]:
+        """For pack.json, which stays where the data is."""
+        return {"schema": SCHEMA, "digest": self.digest, **asdict(self)}
+
+
+def from_json(values: dict[str, Any]) -> Pack:
+    """A pack from its pack.json."""
+    kept = {key: value for key, value in values.items() if key not in ("schema", "digest", "cases")}
+    return Pack(**kept, cases=[Case(**case) for case in values["cases"]])
+
+
+def text_digest(completion: str) -> str:
+    """Says which text a verdict is about."""
+    return hashlib.sha256(completion.encode()).hexdigest()
+
+
+def sample(traces: Sequence[dict[str, Any]], count: int, seed: int) -> list[Case]:
+    """`count` traces with every label as often as the others, as far as they go round, in a seeded order.
+
+    Each draw serves the label that is rarest among those drawn so far; so the rare ones can be judged too.
+    """
+    order = list(range(len(traces)))
+    random.Random(f"{seed}/draw").shuffle(order)
+    waiting = {finding: [place for place in order if finding in traces[place]["labels"]] for finding in FINDINGS}
+    drawn: dict[int, None] = {}
+    counts: Counter[str] = Counter()
+    while len(drawn) < min(count, len(traces)):
+        for finding in FINDINGS:
+            waiting[finding] = [place for place in waiting[finding] if place not in drawn]
+        open_labels = [finding for finding in FINDINGS if waiting[finding]]
+        if not open_labels:
+            break
+        place = waiting[min(open_labels, key=lambda finding: counts[finding])][0]
+        drawn[place] = None
+        counts.update(traces[place]["labels"])
+    chosen = [traces[place] for place in drawn]
+    random.Random(f"{seed}/order").shuffle(chosen)
+    return [
+        Case(digest([one["path"], one["completion"]])[:10], one["path"], list(one["labels"]), one["completion"])
+        for one in chosen
+    ]
+
+
+def html(pack: Pack, root: Path, side: int, agreement: str | None) -> str:
+    """The page. No request leaves it, no script but its own runs in it, and neither path nor patient is in it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    cases = [
+        {
+            "id": case.id,
+            "labels": case.labels,
+            "thoughts": parse_strict(case.completion, pack.grammar).thoughts,
+            "image": _image(root, case.path, side),
+        }
+        for case in pack.cases
+    ]
+    data = {
+        "schema": SCHEMA,
+        "pack": pack.digest,
+        "prompt": pack.prompt,
+        "findings": FINDINGS,
+        "editable": grammar_named(pack.grammar).think is not None,
+        "cases": cases,
+    }
+    return engine.get_template("page.html.j2").render(
+        pack=pack,
+        agreement=agreement,
+        version=chexreason.__version__,
+        data=data,
+        style=Markup(style),
+        script=Markup(script),
+        style_digest=_sha256(style),
+        script_digest=_sha256(script),
+    )
+
+
+def _image(root: Path, path: str, side: int) -> str:
+    from chexreason.data.images import fit, read_image
+    from chexreason.data.paths import image_file
+
+    stream = io.BytesIO()
+    fit(read_image(image_file(root, path)), side).convert("L").save(stream, format="JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

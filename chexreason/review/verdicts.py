@@ -1,0 +1,151 @@
+"""Filled review pages read back: checked against their pack, put together, and honoured in the SFT set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chexreason.answers.parser import parse_strict
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+from chexreason.prompts import write_answer
+from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
+from chexreason.runs.files import read_lines
+from chexreason.teacher.gates import Gates
+
+VERDICTS = ("accept", "edit", "reject")
+MARKS = ("seen", "not_seen", "unsure")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one reader said of one case. `verdict` is what holds: an edit that a gate refuses is a rejection."""
+
+    pack: Pack
+    case: Case
+    reader: str
+    verdict: str
+    completion: str  # as it is to be learnt
+    comment: str
+    marks: Mapping[str, str]  # finding -> seen | not_seen | unsure
+    missed: tuple[str, ...]
+    reason: str  # why an edit was refused
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One line of verdicts.jsonl: what the readers together decided about one trace."""
+
+    path: str
+    trace: str  # digest of the text that was judged
+    verdict: str
+    completion: str
+    readers: list[str]
+    comments: list[str]
+
+
+def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
+    """The judgements in a saved page; cases without a verdict are left out.
+
+    Args:
+        packs: the packs at hand, by their digest.
+
+    Raises:
+        ChexReasonError: naming the file, the case and what is wrong with it.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ChexReasonError(f"stage.filled: there is no file {path}") from None
+    except (ValueError, OSError) as error:
+        raise ChexReasonError(f"{path} is no saved review: {error}") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA or not isinstance(values.get("verdicts"), dict):
+        raise ChexReasonError(f"{path} is no saved review of schema {SCHEMA}: save it from the page once more")
+    pack = packs.get(str(values.get("pack")))
+    if pack is None:
+        raise ChexReasonError(
+            f"{path} was filled for the pack {values.get('pack')!r}, which no review run here made (there are: "
+            f"{', '.join(packs) or 'none'}). Read it where its pack was made, or bring that run's folder here."
+        )
+    cases = {case.id: case for case in pack.cases}
+    reader = str(values.get("reader") or path.stem)
+    judged = []
+    for name, said in values["verdicts"].items():
+        if name not in cases:
+            raise ChexReasonError(f"{path}: case {name!r} is not in its pack")
+        judgement = _judgement(pack, cases[name], reader, said, f"{path}, case {name}")
+        if judgement:
+            judged.append(judgement)
+    return judged
+
+
+def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Judgement | None:
+    if not isinstance(said, dict):
+        raise ChexReasonError(f"{where}: an object is wanted")
+    verdict, marks, missed = said.get("verdict", ""), said.get("marks", {}), said.get("missed", [])
+    comment, text = said.get("comment", ""), said.get("text", "")
+    if verdict not in (*VERDICTS, ""):
+        raise ChexReasonError(f"{where}: the verdict is {verdict!r}; one of {', '.join(VERDICTS)} is wanted")
+    if not isinstance(marks, dict) or set(marks) - set(case.labels) or set(marks.values()) - set(MARKS):
+        raise ChexReasonError(f"{where}: marks {marks!r} are not of its findings, or none of {', '.join(MARKS)}")
+    if not isinstance(missed, list) or not set(missed) <= set(FINDINGS) - set(case.labels):
+        raise ChexReasonError(f"{where}: {missed!r} is no list of findings that the case does not have")
+    if not isinstance(comment, str) or not isinstance(text, str):
+        raise ChexReasonError(f"{where}: comment and text must be texts")
+    if not verdict:
+        return None
+    completion, reason = case.completion, ""
+    if verdict == "edit":
+        completion = write_answer(pack.grammar, text.strip(), case.labels)
+        refusal = Gates(**pack.gates).refuse(completion, case.labels, pack.grammar)
+        if refusal:
+            verdict, completion, reason = "reject", case.completion, f"the edited text was refused ({refusal})"
+        elif text.strip() == parse_strict(case.completion, pack.grammar).thoughts:
+            verdict, completion = "accept", case.completion  # nothing was changed
+    return Judgement(pack, case, reader, verdict, completion, comment, marks, tuple(missed), reason)
+
+
+def together(judgements: Sequence[Judgement]) -> list[Trace]:
+    """One decision for each trace: rejected where any reader rejects it, else edited (the last one's words), else accepted."""
+    by_trace: dict[tuple[str, str], list[Judgement]] = {}
+    for one in judgements:
+        by_trace.setdefault((one.case.path, one.case.completion), []).append(one)
+    decided = []
+    for (path, completion), said in by_trace.items():
+        verdict = max((one.verdict for one in said), key=VERDICTS.index)
+        text = [one.completion for one in said if one.verdict == "edit"][-1] if verdict == "edit" else completion
+        comments = [
+            " - ".join(filter(None, (one.reader, one.reason, one.comment))) for one in said if one.reason or one.comment
+        ]
+        decided.append(Trace(path, text_digest(completion), verdict, text, [one.reader for one in said], comments))
+    return decided
+
+
+def as_rows(decided: Sequence[Trace]) -> list[dict[str, Any]]:
+    """For verdicts.jsonl."""
+    return [{"schema": SCHEMA, **asdict(one)} for one in decided]
+
+
+def honoured(traces: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]]:
+    """`traces` less the rejected ones, the edited ones in their reviewers' words; traces that nobody judged stay.
+
+    Raises:
+        ChexReasonError: the file is missing, or judges none of these traces.
+    """
+    if not Path(path).is_file():
+        raise ChexReasonError(f"stage.reviewed={path}: there is no such file; stage=review stage.filled=[FILE] writes it")
+    decided = {(row["path"], row["trace"]): row for row in read_lines(Path(path), SCHEMA)}
+    kept, met = [], 0
+    for trace in traces:
+        row = decided.get((trace["path"], text_digest(trace["completion"])))
+        met += row is not None
+        if row is None or row["verdict"] == "accept":
+            kept.append(trace)
+        elif row["verdict"] == "edit":
+            kept.append(trace | {"completion": row["completion"]})
+    if not met:
+        raise ChexReasonError(f"stage.reviewed={path} judges none of these traces: it belongs to those of another teach run")
+    return kept

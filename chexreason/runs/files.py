@@ -1,0 +1,69 @@
+"""Files as every part of the project writes and reads them: whole or not at all, JSON and JSON Lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+
+
+def is_first_process() -> bool:
+    """Whether this process keeps the run's records: of several that share it, the first alone does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write by atomic rename, so that no reader ever sees half a file; of several processes the first alone writes."""
+    if not is_first_process():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may write the same file at once
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """`value` as indented JSON, by atomic rename."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_lines(rows: Iterable[dict[str, Any]]) -> str:
+    """`rows` as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
+    """The JSON objects in `path`, one a line; a last line that a kill cut short, be it inside a letter, is left out.
+
+    Raises:
+        ChexReasonError: another line than the last is no JSON object or, where a `schema` is given, none of that version.
+    """
+    lines = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:  # no JSON, or no UTF-8
+            if number == len(lines):
+                break
+            raise ChexReasonError(f"{path}, line {number}: no JSON object ({error})") from None
+        found = row.get("schema") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or (schema is not None and found != schema):
+            raise ChexReasonError(f"{path}, line {number}: schema {found!r}; {schema or 'an object'} is wanted")
+        rows.append(row)
+    return rows

@@ -1,0 +1,69 @@
+"""What a run logs while it works: every line to its own log.jsonl, and the numbers to W&B.
+
+The run folder is the source of truth; W&B is a copy of its numbers and never sees an image, a trace or a completion.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chexreason.runs.files import as_lines, is_first_process, read_lines, write_text
+from chexreason.runs.folders import Run
+
+LOG = "log.jsonl"
+
+
+@dataclass
+class Log:
+    """Appends one JSON object per logged step to `path` and hands its numbers to a W&B run, where there is one."""
+
+    path: Path
+    wandb_run: Any = None
+
+    def __call__(self, values: dict[str, Any], step: int) -> None:
+        if not is_first_process():
+            return
+        numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(as_lines([{"step": step, **numbers}]))
+        if self.wandb_run is not None:
+            self.wandb_run.log({**numbers, "step": step})
+
+    def rewind(self, step: int) -> None:
+        """Forget what an interrupted run logged after the checkpoint that it resumes from."""
+        if self.path.exists():
+            write_text(self.path, as_lines(row for row in read_lines(self.path) if row["step"] <= step))
+
+
+@contextmanager
+def tracked(run: Run) -> Iterator[Log]:
+    """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
+    mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
+    if run.tracker.name == "none" or mode == "disabled" or not is_first_process():
+        yield Log(run.folder / LOG)
+        return
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    groups = {name: asdict(value) for name in ("model", "prompt", "reward", "dataset") if (value := getattr(run, name))}
+    session = wandb.init(
+        project=run.tracker.project,
+        group=run.tracker.group,
+        job_type=run.settings.name,
+        name=run.folder.name,
+        id=run.folder.name,
+        resume="allow",
+        mode=mode,
+        dir=run.folder,
+        config={"stage": asdict(run.settings), **groups, "seed": run.seed},
+        settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_stats=True),
+    )
+    try:
+        yield Log(run.folder / LOG, session)
+    finally:
+        session.finish()

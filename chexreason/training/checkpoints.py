@@ -1,0 +1,87 @@
+"""Checkpoints that an interrupted run can trust: whole ones only, with all that the rest of the run depends on.
+
+A resumed run ends where an uninterrupted one would. The trainer keeps weights, optimizer, schedule, random state and its
+history; what it would forget is kept here: the reward's window, that training was over, and logged means, none of which
+straddles a checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from chexreason.runs.files import read_json, write_json
+
+CHECKPOINTS, STATE = "checkpoints", "trainer_state.json"
+WHOLE = "whole.json"  # the last file that a checkpoint gets
+
+
+class Checkpoints(TrainerCallback):
+    """Completes each checkpoint with the reward's `memory`; the last callback of a trainer, so nothing comes after it.
+
+    `every`: optimizer steps between checkpoints within an epoch, besides those that the trainer's own strategy asks for.
+    """
+
+    def __init__(self, memory: list[Any] | None = None, every: int | None = None):
+        self.memory, self.every = [] if memory is None else memory, every
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step:
+            self.memory[:] = read_json(_folder(args, state) / WHOLE)["memory"]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # An epoch's last step is saved after its evaluation, which a resumed run would otherwise leave out.
+        within = state.epoch % 1 != 0 and not control.should_training_stop
+        if self.every and within and state.global_step % self.every == 0:
+            control.should_save = True
+        control.should_log |= control.should_save
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log |= control.should_save
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_json(_folder(args, state) / WHOLE, {"over": control.should_training_stop, "memory": self.memory})
+
+
+def _folder(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a run's folder; what a kill or a full disk left of others is removed."""
+    whole = []
+    for path in (folder / CHECKPOINTS).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        if (path / WHOLE).is_file():
+            whole.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def epochs_before(checkpoint: Path | None) -> int:
+    """Epochs that were over at `checkpoint`."""
+    return int(read_json(checkpoint / STATE)["epoch"]) if checkpoint else 0
+
+
+def train(trainer: Trainer, checkpoint: Path | None) -> None:
+    """Train from `checkpoint` on, if there is one; where training was over by then, take its result."""
+    if checkpoint is None or not read_json(checkpoint / WHOLE)["over"]:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return
+    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
+    trainer.model.load_adapter(trainer.state.best_model_checkpoint or str(checkpoint), "default", is_trainable=True)
+
+
+def mean_loss(history: list[dict[str, Any]]) -> float:
+    """Mean training loss over all optimizer steps, also those before an interruption, from a trainer's logged means."""
+    total, before = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - before)
+            before = entry["step"]
+    return total / max(1, before)

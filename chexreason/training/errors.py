@@ -1,0 +1,70 @@
+"""What can go wrong on a machine while a model trains, said so that a person knows what to do next."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs.folders import Run
+from chexreason.training.checkpoints import last_checkpoint
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+# Libraries that write in Rust and C++ pass the system's words on, and no number.
+_WORDS = (
+    "No space left",
+    "Disk quota",
+    "File too large",
+    "Permission denied",
+    "Read-only file system",
+    "file write failed",
+    "unexpected pos",
+)
+
+
+@contextmanager
+def explained(run: Run) -> Iterator[None]:
+    """Turn a full disk, a folder that cannot be written and memory that runs out into errors that say what to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ChexReasonError(smaller(run.settings, run.model, str(error))) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        if number not in _NO_ROOM | _NOT_WRITABLE and not any(words in str(error) for words in _WORDS):
+            raise
+        whole = last_checkpoint(run.folder)
+        usable = f"goes on from {whole.name}" if whole else "starts from the beginning"
+        raise ChexReasonError(
+            f"{run.folder} could not be written ({error}). Make room or set runs=FOLDER; the same command then {usable}"
+        ) from error
+
+
+def smaller(settings: Any, model: Any, reason: str) -> str:
+    """The settings to lower, and by how much, when the GPU's memory does not hold a step of SFT or GRPO."""
+    advice = []
+    if settings.batch_size > 1:
+        advice.append(
+            f"stage.batch_size={settings.batch_size // 2} stage.accumulation={settings.accumulation * 2}"
+            " (half as much at a time; every update stays the same)"
+        )
+    if not settings.gradient_checkpointing:
+        advice.append("stage.gradient_checkpointing=true (activations are computed again, not kept; some 30 % slower)")
+    if getattr(settings, "max_completion_tokens", 0) > 256:
+        advice.append(f"stage.max_completion_tokens={settings.max_completion_tokens // 2} (changes what may be written)")
+    if getattr(settings, "completions", 0) > 2:
+        advice.append(f"stage.completions={settings.completions // 2} (a noisier baseline: another experiment)")
+    if model.max_visual_tokens > model.min_visual_tokens:
+        advice.append(f"model.max_visual_tokens={model.min_visual_tokens} (coarser images: another experiment)")
+    steps = "".join(f"\n  {number}. {line}" for number, line in enumerate(advice, start=1))
+    return (
+        f"memory ran out: {reason.split('. If reserved')[0].strip()}\nIn this order, lower:{steps}"
+        if advice
+        else (f"memory ran out: {reason}\nNothing in the settings is left to lower: this model needs a larger GPU")
+    )

@@ -1,0 +1,106 @@
+"""GRPO's rollouts: what TRL's trainer is given besides its configuration, and what is measured on the way.
+
+The sampler draws from the nucleus (top-p), while the trainer's old and new log-probabilities are both those of the whole
+distribution. The importance ratio is therefore exactly 1 at a rollout's first step, as equation 2 wants; what is left is
+that a token was drawn with the probability pi / mass, mass being its nucleus's, which lies between top_p and 1. The ratio
+of the policy to its sampler is `mass`: at 0.95 it is at most 5 % below 1, well within the clipping range. Its mean
+logarithm is logged as `sampling/top_p_log_ratio`; it is not corrected, as the paper corrects nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
+from trl import GRPOTrainer
+
+from chexreason.training.collapse import signs
+
+
+class NucleusMass(LogitsProcessor):
+    """Measures the nucleus on every `stride`-th token of a rollout; changes no score."""
+
+    def __init__(self, temperature: float, top_p: float, ends: list[int], stride: int = 8):
+        self.temperature, self.nucleus, self.ends, self.stride = temperature, TopPLogitsWarper(top_p), ends, stride
+        self.total, self.count, self.length = 0.0, 0, 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.length += 1
+        if self.length % self.stride == 1 or self.stride == 1:
+            scaled = scores.float() / self.temperature
+            mass = self.nucleus(input_ids, scaled).logsumexp(-1) - scaled.logsumexp(-1)
+            writing = ~torch.isin(input_ids[:, -1], torch.tensor(self.ends, device=input_ids.device))
+            self.total += float(mass[writing].sum())
+            self.count += int(writing.sum())
+        return scores
+
+    def log_ratio(self) -> float:
+        """Mean over tokens of log(policy / sampler) since the last call: between log(top_p) and 0."""
+        mean = self.total / max(1, self.count)
+        self.total, self.count, self.length = 0.0, 0, 0
+        return mean
+
+
+class RolloutTrainer(GRPOTrainer):
+    """TRL's trainer; a resumed one goes on with the order of studies that an uninterrupted one would have.
+
+    `epochs_before`: epochs that were over when the run was interrupted.
+    """
+
+    def __init__(self, *args: Any, epochs_before: int = 0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.epochs_before = epochs_before
+        ends = [*self.eos_token_ids, self._tokenizer.pad_token_id]
+        self.nucleus = NucleusMass(self.temperature, self.top_p, ends)
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        sampler = super()._get_train_sampler(dataset)
+        for _ in range(self.epochs_before):  # its generator draws one permutation an epoch
+            torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        model = self.accelerator.unwrap_model(self.model)
+        if self.top_p < 1:
+            model.generate = partial(model.generate, logits_processor=LogitsProcessorList([self.nucleus]))
+        try:
+            return super()._generate_single_turn(*args, **kwargs)
+        finally:
+            vars(model).pop("generate", None)
+            if self.nucleus.count:
+                self._log_metric("sampling/top_p_log_ratio", self.nucleus.log_ratio())
+
+
+class RewardFunction:
+    """A reward in the form that TRL calls, its parts and the signs of collapse logged one by one.
+
+    `special_ids`: tokens that are no part of a completion's text (the end of the turn), nor of its length |t|.
+    """
+
+    def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float], special_ids: Collection[int]):
+        self.__name__ = reward.name
+        self.special_ids = frozenset(special_ids)
+        self.score = reward.scorer(grammar, frequencies)
+
+    def __call__(
+        self,
+        completions: list[list[dict[str, str]]],
+        completion_ids: list[list[int]],
+        labels: list[list[str]],
+        uncertain: list[list[str]],
+        log_metric: Callable[[str, float], None],
+        **_: Any,
+    ) -> list[float]:
+        texts = [completion[0]["content"] for completion in completions]
+        scored = [
+            self.score(text, truth, sum(token not in self.special_ids for token in ids), doubtful)
+            for text, truth, ids, doubtful in zip(texts, labels, completion_ids, uncertain, strict=True)
+        ]
+        for part in scored[0].parts:
+            log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))
+        for name, value in signs(texts, [one.answer for one in scored]).items():
+            log_metric(name, value)
+        return [one.reward for one in scored]

@@ -1,0 +1,102 @@
+"""What SFT and GRPO share around TRL's trainers: examples with their images, the run's log, and a quiet terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL import Image
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs.tracking import Log
+from chexreason.training.selection import BEST
+
+ADAPTER = "adapter"
+
+
+def adapter_folder(run: Path, checkpoint: str) -> Path:
+    """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose.
+
+    Raises:
+        ChexReasonError: it is no longer there.
+    """
+    folder = run / (BEST if checkpoint.endswith("_best") else ADAPTER)
+    if not (folder / "adapter_config.json").is_file():
+        raise ChexReasonError(f"{folder}: the adapter is gone; delete {run} and train again")
+    return folder
+
+
+def device(dtype: str, accumulation: int) -> dict[str, Any]:
+    """Where a trainer computes, in its words: on GPUs, casting where weights are bfloat16; or on the CPU, weights as they are.
+
+    Processes that train together share the `accumulation`, so that an update is made from as many examples as by one.
+    """
+    gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
+    return {
+        "use_cpu": not gpu,
+        "bf16": gpu and dtype == "bfloat16",
+        "gradient_accumulation_steps": accumulation // processes,
+    }
+
+
+def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:
+    """Rows with a `path` and the `root` that it is relative to as a dataset whose `image` is read when a row is asked for."""
+
+    def add_images(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        files = [Path(root) / path for root, path in zip(batch["root"], batch["path"], strict=True)]
+        return batch | {"image": [read(file) for file in files]}
+
+    return Dataset.from_list(rows).with_transform(add_images)
+
+
+SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL counts them anew when a run is resumed
+
+
+class RunLog(TrainerCallback):
+    """Writes what a trainer logs to the run's log, less what an interruption would make wrong.
+
+    `step_time`: mean seconds of an optimizer step since the last entry, evaluation and saving aside. GRPO logs its own.
+    """
+
+    def __init__(self, log: Log):
+        self.log = log
+        self.began, self.seconds = 0.0, list[float]()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.log.rewind(state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if state.is_world_process_zero and logs:
+            kept = {key: value for key, value in logs.items() if key not in SINCE_START}
+            if "loss" in kept and self.seconds:
+                kept.setdefault("step_time", sum(self.seconds) / len(self.seconds))
+                self.seconds.clear()
+            self.log({"epoch": state.epoch or 0.0, **kept}, state.global_step)
+
+
+def quiet_progress(trainer: Trainer) -> None:
+    """Keep the progress bar, without the dictionaries that transformers prints between its frames."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(ProgressBar)
+
+
+class ProgressBar(ProgressCallback):
+    """transformers' progress bar; the numbers go to the run's log instead of the terminal."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if self.training_bar is not None and logs:
+            shown = {key: logs[key] for key in ("loss", "eval_loss", "reward") if key in logs}
+            self.training_bar.set_postfix({key: f"{float(value):.3f}" for key, value in shown.items()})

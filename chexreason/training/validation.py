@@ -1,0 +1,53 @@
+"""Validation while a policy trains: macro-F1 of its greedy answers, without moving its random state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason.answers.metrics import answers as scored
+from chexreason.answers.metrics import scores
+from chexreason.data.curated import curated_studies, scored_findings
+from chexreason.models.generation import Generator, answers
+from chexreason.training.selection import MACRO_F1
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from transformers import ProcessorMixin
+
+    from chexreason.prompts import Prompt
+
+
+def validator(
+    folder: Path,
+    processor: ProcessorMixin,
+    prompt: Prompt,
+    read: Callable[[Path], Image.Image],
+    limit: int | None,
+    max_tokens: int,
+    batch_size: int,
+) -> Callable[[Any], dict[str, float]]:
+    """A function that scores a model on the validation set of the curate run in `folder`, over the findings of its site."""
+    studies, root = curated_studies(folder, "validation")
+    studies = studies[:limit]
+    findings = scored_findings(folder)
+    files = [root / study["path"] for study in studies]
+
+    def validate(model: Any) -> dict[str, float]:
+        training = model.training
+        model.eval()  # also switches gradient checkpointing off, which generation does not go with
+        try:
+            generator = Generator(model, processor, prompt, max_tokens)
+            answered = list(answers(generator, prompt.grammar, files, read, batch_size))
+        finally:
+            model.train(training)
+        given = scored(
+            [study["labels"] for study in studies],
+            [None if answer.failure else answer.labels for _, answer in answered],
+            findings,
+        )
+        found = scores(given)
+        return {MACRO_F1: float(found.macro[2]), "validation/failure_rate": float(found.failure_rate)}
+
+    return validate

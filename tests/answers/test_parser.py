@@ -1,0 +1,313 @@
+"""The parser: what counts as an answer, and what must never be read as one."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.answers.wording import SYNONYMS
+from chexreason.labels import FINDINGS
+
+ANY_GRAMMAR = sorted(GRAMMARS)
+
+
+def tags(solution: str, thoughts: str = "Dense left base.") -> str:
+    return f"<think>{thoughts}</think>\n<solution>{solution}</solution>"
+
+
+@pytest.mark.parametrize("grammar", ANY_GRAMMAR)
+@given(labels=st.lists(st.sampled_from(FINDINGS), min_size=1, unique=True))
+def test_what_a_grammar_writes_it_reads(grammar: str, labels: list[str]) -> None:
+    written = GRAMMARS[grammar].write("The left base is dense, with a meniscus.", labels)
+    for read in (parse, parse_strict):
+        answer = read(written, grammar)
+        assert set(answer.labels) == set(labels) and answer.failure is None
+        assert not (answer.unknown or answer.duplicates or answer.negated or answer.extraneous)
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("Edema", "no_think"),
+        ("<solution>Edema</solution>", "no_think"),
+        ("<think>a</think>", "no_solution"),
+        ("<think>a<solution>Edema</solution>", "unclosed"),
+        ("<think>a</think><solution>Edema", "unclosed"),
+        (tags("Edema") + "<solution>Fracture</solution>", "repeated_block"),
+        ("<think>a</think>" + tags("Edema"), "repeated_block"),
+        ("<solution>Edema</solution>" + "<think>a</think>", "no_solution"),
+        (tags(""), "empty"),
+        (tags("Nothing of note"), "no_valid_label"),
+    ],
+)
+def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
+    assert parse_strict(text, "tags").failure == failure
+
+
+@pytest.mark.parametrize(
+    ("solution", "labels"),
+    [
+        ("pleural effusion,  EDEMA", ["Edema", "Pleural Effusion"]),
+        ("- Edema\n- Fracture\n", ["Edema", "Fracture"]),
+        ("1. Edema; 2. Fracture", ["Edema", "Fracture"]),
+        ("1. Edema 2. Fracture 3. No pneumothorax", ["Edema", "Fracture"]),
+        ("1) Edema: 0. 2) Fracture: 1.", ["Fracture"]),
+        ("**Cardiomegaly**", ["Cardiomegaly"]),
+        ("cardiac enlargement", ["Cardiomegaly"]),
+        ("Pleural Effusion (left, small)", ["Pleural Effusion"]),
+        ("Edema: present, Fracture: absent", ["Edema"]),
+        ("Edema, no pneumothorax", ["Edema"]),
+        ("No evidence of edema, Fracture", ["Fracture"]),
+        ("Edema, Pneumothorax absent", ["Edema"]),
+        ("(1) Edema\n(2) Fracture", ["Edema", "Fracture"]),
+        ("(Edema, Fracture)", ["Edema", "Fracture"]),
+        ("[x] Edema\n[ ] Fracture", ["Edema"]),
+        ("Edema (no pneumothorax)\nFracture\n(no pneumonia)", ["Edema", "Fracture"]),
+        ("Edema (90), Fracture (10)", ["Edema"]),
+        ("Edema: 85\nFracture: 5\nPneumonia: 0.9\nCardiomegaly: 1", ["Cardiomegaly", "Edema", "Pneumonia"]),
+        ("Edema: Y\nFracture: N", ["Edema"]),
+        ("no\nEdema", []),
+        ("The patient has no Edema\ncardiac enlargement", ["Cardiomegaly"]),
+        ("No Finding", ["No Finding"]),
+        ("Present\n- Edema\nAbsent\n- Pneumothorax\n- Fracture", ["Edema"]),
+        ("Edema (high confidence), Pneumothorax (low confidence)", ["Edema"]),
+        ("Edema | blurred vessels | none | 80", ["Edema"]),
+        ("Edema +, Pneumothorax -", ["Edema"]),
+        ("Edema (mild, no effusion)", ["Edema"]),
+        ("Edema: no change", ["Edema"]),
+        ("Pneumothorax: 0. Edema: 1.", ["Edema"]),
+        ("Pneumothorax: 0.05. Edema: 0.9.", ["Edema"]),
+        ("◦ Edema", ["Edema"]),
+        ("✓ Edema\n✗ Fracture", ["Edema"]),
+        ("☑ Edema\n☐ Fracture", ["Edema"]),
+        ("Edema: perihilar haze with septal lines", ["Edema"]),
+        ("Edema: yes\nFracture: no\nPneumonia: possible", ["Edema"]),
+        ("Edema = 1, Fracture = 0", ["Edema"]),
+        ("Edema: True\nFracture: False", ["Edema"]),
+        ("Edema and no pneumothorax", ["Edema"]),
+        ("Edema - present\nFracture - absent", ["Edema"]),
+        ("Edema -> yes\nFracture -> no", ["Edema"]),
+        ("Edema | Yes |\nFracture | No |", ["Edema"]),
+        ("| Edema | present |\n| Fracture | absent |", ["Edema"]),
+        ("Edema: definite", ["Edema"]),
+        ("Edema: 90%\nFracture: 10%", ["Edema"]),
+        ("Edema (0.9)\nFracture (0.1)", ["Edema"]),
+        ("Edema: bilateral, moderate", ["Edema"]),
+        ("Atelectasis\nNot present\n- Pneumothorax\n- Fracture", ["Atelectasis"]),
+        ("No\n- Edema\n- Fracture", []),
+        ("None of the following\n- Edema", []),
+        ("Possible\nEdema", []),
+        ("Pneumothorax: unknown", []),
+        ("Pneumothorax: null", []),
+        ("Pneumothorax: NA", []),
+        ("Pneumothorax: nil", []),
+        ("Pneumothorax: F", []),
+        ("Pneumothorax: ruled-out", []),
+        ("Pneumothorax: not-present", []),
+        ("Pneumothorax: inconclusive", []),
+        ("Pneumothorax: doubtful", []),
+        ("Pneumothorax: improbable", []),
+        ("Pneumothorax: low probability", []),
+        ("Pneumothorax: very low", []),
+        ("Pneumothorax: <5%", []),
+        ("Pneumothorax: 0.05 confidence", []),
+        ("Pneumothorax: confidence 0.05", []),
+        ("Pneumothorax: p=0.05", []),
+        ("Pneumothorax (very low)", []),
+        ("Pneumothorax:", []),
+        ("Pneumothorax -", []),
+        ("Pneumothorax: -", []),
+        ("Pneumothorax (-)", []),
+        ("Pneumothorax: N", []),
+        ("Pneumothorax: none", []),
+        ("Pneumothorax: n/a", []),
+        ("| Pneumothorax | |", []),
+        ("| Pneumothorax | - |", []),
+        ("Pneumothorax | faint line | sharp vessels beyond it | 10", []),
+        ("Edema, possible", []),
+        ("Edema, Cardiomegaly, and Pleural Effusion", ["Cardiomegaly", "Edema", "Pleural Effusion"]),
+        ("Edema\nand Fracture", ["Edema", "Fracture"]),
+        ("Edema, Cardiomegaly, or Fracture", ["Cardiomegaly", "Edema"]),
+        ("No effusion, pneumothorax, or edema", []),
+        ("No edema, fracture, and pneumonia", []),
+        ("Edema | Fracture", ["Edema", "Fracture"]),
+        ("The patient has edema and fracture.", ["Edema", "Fracture"]),
+        ("Edema, possibly", []),
+        ("Edema, maybe", []),
+        ("Edema, likely", []),
+        ("Edema, not likely", []),
+        ("Edema, but unlikely", []),
+        ("Edema, ruled out", []),
+        ("Edema, 0", []),
+        ("Edema, absent", []),
+        ("Edema, unlikely", []),
+        ("consistent with Edema", []),
+        ("Heart size normal", []),
+        ("no pneumothorax or edema", []),
+        ("Edema: likely", []),
+        ("Edema: confirmed", []),
+        ("Pneumothorax: not seen on the left", []),
+        ("Edema: no evidence", []),
+        ("Support Devices: none", []),
+        ("Support Devices: absent", []),
+        ("No Finding: absent", []),
+        ("Cardiomegaly, normal lungs", ["Cardiomegaly"]),
+        ("Normal costophrenic angles, Cardiomegaly", ["Cardiomegaly"]),
+        ("Lungs normal, Cardiomegaly", ["Cardiomegaly"]),
+        ("Cardiomegaly (not severe)", ["Cardiomegaly"]),
+        ("Cardiomegaly: not severe", ["Cardiomegaly"]),
+        ("Normal right lung, left Pleural Effusion", ["Pleural Effusion"]),
+        ("Pleural Effusion on the left, normal right side", ["Pleural Effusion"]),
+        ("Pleural Effusion (small, no pneumothorax)", ["Pleural Effusion"]),
+        ("Pleural Effusion (blunted costophrenic angle)", ["Pleural Effusion"]),
+        ("Support Devices (ET tube; no pneumothorax)", ["Support Devices"]),
+        ("Support Devices: intact", ["Support Devices"]),
+        ("Support Devices (in normal position)", ["Support Devices"]),
+        ("Support Devices: endotracheal tube, central line", ["Support Devices"]),
+        ("Pneumothorax (no tension)", ["Pneumothorax"]),
+        ("Fracture: no displacement", ["Fracture"]),
+        ("Fracture: no Edema", ["Fracture"]),
+        ("Consolidation (right, not left)", ["Consolidation"]),
+        ("+ Edema\n+ Fracture", ["Edema", "Fracture"]),
+        ("‣ Edema\n▪ Fracture", ["Edema", "Fracture"]),
+        ("a) Edema\nb) Fracture", ["Edema", "Fracture"]),
+        ("The labels are Edema and Fracture", ["Edema", "Fracture"]),
+        ("1. Edema\n2. Fracture", ["Edema", "Fracture"]),
+        ("Edema. Fracture.", ["Edema", "Fracture"]),
+        ("Final answer: Edema, Fracture", ["Edema", "Fracture"]),
+        ("Findings\nEdema\nFracture", ["Edema", "Fracture"]),
+        ("**Edema**\n**Fracture**: present", ["Edema", "Fracture"]),
+        ("Cardiomegaly with Edema", ["Cardiomegaly", "Edema"]),
+        ("Lung Opacity (right lower lobe airspace disease)", ["Lung Opacity"]),
+        ("Lung Opacity: right lower lobe", ["Lung Opacity"]),
+        ("normal", ["No Finding"]),
+        ("No acute findings", ["No Finding"]),
+        ("No Finding: 1", ["No Finding"]),
+        ("small left pleural effusion and bibasilar atelectasis", ["Atelectasis", "Pleural Effusion"]),
+    ],
+)
+def test_a_tolerant_parse_reads_what_a_reader_would(solution: str, labels: list[str]) -> None:
+    assert list(parse(tags(solution), "tags").labels) == labels
+
+
+@pytest.mark.parametrize("text", ["<solution>Edema<solution>", "<solution>Edema</solution><solution>"])
+def test_an_empty_block_after_the_answer_takes_nothing_back(text: str) -> None:
+    assert parse("<think>x</think>" + text, "tags").labels == ("Edema",)
+
+
+def test_a_stray_marker_in_the_answer_is_no_part_of_a_label() -> None:
+    text = "<think>x</think><solution>The image shows lung opacity, support devices.</think>\n<solution>"
+    assert parse(text, "tags").labels == ("Lung Opacity", "Support Devices")
+
+
+def test_labels_that_the_token_limit_cut_are_truncated_and_not_empty() -> None:
+    assert parse("Edema", "labels", finished=False).failure == "truncated"
+
+
+def test_denied_findings_are_no_claims() -> None:
+    answer = parse(tags("no pneumothorax, without edema"), "tags")
+    assert answer.labels == () and answer.failure == "no_valid_label"
+    assert answer.negated == ("Pneumothorax", "Edema")
+
+
+def test_strict_parse_keeps_unknown_labels_duplicates_and_stray_text_apart() -> None:
+    answer = parse_strict("Well. " + tags("Edema, Flu, Edema, edema") + " Done.", "tags")
+    assert answer.labels == ("Edema",) and answer.failure is None
+    assert answer.unknown == ("Flu", "edema") and answer.duplicates == ("Edema",)
+    assert answer.extraneous == "Well. Done."
+
+
+def test_tags_inside_the_thoughts_are_not_the_answer() -> None:
+    text = "<think>I could write <solution>Fracture</solution> here.</think><solution>Edema</solution>"
+    assert parse(text, "tags").labels == ("Edema",)
+    assert parse_strict(text, "tags").failure == "repeated_block"
+
+
+@pytest.mark.parametrize("grammar", ANY_GRAMMAR)
+@given(text=st.text(alphabet=st.sampled_from(list("<>/{}:,;\n thinksoluEdemaNofdg")) | st.characters(), max_size=400))
+@settings(max_examples=1000, deadline=None)
+def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, text: str) -> None:
+    for read in (parse, parse_strict):
+        answer = read(text, grammar)
+        assert set(answer.labels) <= set(FINDINGS)
+        assert (answer.failure is None) == bool(answer.labels)
+
+
+# How people deny a finding, or leave it open. {} is the finding.
+DENIED = (
+    """
+no {}|No {}|without {}|{} absent|{}: no|{}: absent|{}: negative|not {}|{} is not seen|no evidence of {}|no sign of {}|denies {}
+{} ruled out|{} excluded|absence of {}|negative for {}|free of {}|{} unlikely|{} - no|{} (absent)|{} (no)|{} (-)|no definite {}
+no acute {}|{} not present|[ ] {}|{}: 0|{} = false|{}: 0%|{}: 10|resolved {}|no new {}|{} cannot be seen|lack of {}|{}: none
+There is no evidence of {} on this film|{} not seen on the left|No radiographic evidence of {}|Absent: {}|Excluded: {}|{}: N
+no longer {}|Does not have {}|{} wasn't found|(no {})|{}? no|{}: \u2717|{} = 0|nothing to suggest {}
+No signs of {} or other pathology|possible {}|{}?
+maybe {}|question of {}|cannot exclude {}|r/o {}|suspected {}|{} (possible)|{}: uncertain|{} likely|probable {}
+{} cannot be excluded|differential: {}|Considered: {}|concern for {}|history of {}|{}: low|low probability of {}
+{} or atelectasis
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+
+
+@given(
+    denied=st.lists(st.tuples(st.sampled_from(DENIED), st.sampled_from(FINDINGS[1:8])), min_size=1, max_size=4),
+    claimed=st.lists(st.sampled_from(FINDINGS[9:]), unique=True, max_size=4),
+    order=st.randoms(use_true_random=False),
+    end=st.sampled_from(["\n", "; ", ".\n", "\n- ", "\r\n"]),
+)
+@settings(max_examples=1500, deadline=None)
+def test_what_is_denied_or_left_open_is_never_read_as_claimed(denied, claimed, order, end) -> None:  # type: ignore[no-untyped-def]
+    lines = [form.replace("{}", finding) for form, finding in denied] + claimed
+    order.shuffle(lines)
+    answer = parse(tags(end.join(lines)), "tags")
+    assert list(answer.labels) == [finding for finding in FINDINGS if finding in claimed], lines
+
+
+@given(
+    text=st.text(st.sampled_from("no edma,.:;()[]x -\n?") | st.characters(), max_size=200), grammar=st.sampled_from(ANY_GRAMMAR)
+)
+@settings(max_examples=1500, deadline=None)
+def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: str) -> None:
+    written = GRAMMARS[grammar].write("Dense left base.", ["Edema"]).replace("Edema", text)
+    plain = " ".join(re.sub(r"[^\w\s?-]|_", " ", text.casefold()).split())
+    for finding in parse(written, grammar).labels:
+        names = (finding.casefold(), *SYNONYMS[finding])
+        assert any(set(name.split()) <= set(plain.split()) for name in names), (text, finding)
+
+
+PIECES = [
+    "<think>",
+    "<solution>",
+    "</think><solution>",
+    "no ",
+    "Edema,",
+    "{analysis:,",
+    "(",
+    " ",
+    "\t",
+    "no*\n",
+    "Edema | ",
+    "-",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = tags("Edema" + piece * (size // len(piece)) + "Fracture")
+        started = time.process_time()
+        for grammar in ANY_GRAMMAR:
+            parse(text, grammar)
+            parse_strict(text, grammar)
+        return time.process_time() - started
+
+    assert seconds(1_000_000) < 10 * seconds(250_000) + 0.1

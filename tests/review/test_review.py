@@ -1,0 +1,317 @@
+"""Review packs: drawn fairly, filled in a real browser, read back, and honoured in the SFT set."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, in_order
+from chexreason.prompts import write_answer
+from chexreason.review.pack import sample
+from chexreason.review.summary import summary
+from chexreason.review.verdicts import read_filled
+from chexreason.run import plan_run
+from chexreason.runs.config import as_dict, compose
+from chexreason.runs.files import as_lines, read_json, read_lines, write_json, write_text
+from chexreason.runs.folders import Run, file_digest
+from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
+from chexreason.stages.sft import read_traces
+from tests.browser import CHROMIUM, Browser
+from tests.teacher.conftest import STUDIES
+
+HOSTILE = '</script><img src=x onerror="document.title=1"><b>bold</b> {{ 7 * 7 }}'
+AGREEMENT = "PhysioNet Credentialed Health Data Use Agreement 1.5.0"
+
+
+def thoughts(number: int) -> str:
+    return f"Case {number} has a sign of its own, {HOSTILE}, and the other regions are clear."
+
+
+@pytest.fixture
+def taught(curated: Path) -> Path:
+    """The folder of a teach run on the curated set, in a runs folder."""
+    folder = curated.parent / "teach-1"
+    traces = []
+    for number in range(STUDIES):
+        labels = in_order({FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]})
+        trace = {"schema": 1, "site": "test", "path": f"{number}.png", "patient": f"patient{number}", "labels": labels}
+        trace["sha256"] = file_digest(curated.parent / "images" / f"{number}.png")
+        traces.append(trace | {"completion": write_answer("tags", thoughts(number), labels), "num_attempts": 1})
+    write_text(folder / "traces.jsonl", as_lines(traces))
+    write_json(folder / "card.json", {"root": str(curated.parent / "images")})
+    prompt = as_dict(compose(("prompt=free_reasoning",)))["prompt"]
+    gates = {"least_words": 4, "most_words": 100, "repeated_words": 12}
+    config = {"prompt": prompt, "teacher": {"name": "phantom"}, "stage": {"gates": gates}}
+    write_json(
+        folder / "manifest.json",
+        {"stage": "teach", "status": "complete", "finished": "1", "config": config, "parents": {"curated": curated.name}},
+    )
+    return folder
+
+
+def learnt(taught: Path, reviewed: str | None) -> list[dict[str, Any]]:
+    """What stage=sft learns from."""
+    return read_traces(Run(SimpleNamespace(reviewed=reviewed), taught.parent / "sft-1", parents={"traces": taught}))
+
+
+def review(taught: Path, name: str = "review-1", **settings: Any) -> Path:
+    values = {"name": "review", "parents": {}, "sample": 8, "image_side": 64, "data_use_agreement": None, "filled": []}
+    run = Run(Settings(**(values | settings)), taught.parent / name, parents={"traces": taught})
+    execute(run)
+    write_json(run.folder / "manifest.json", {"stage": "review", "status": "complete", "finished": name})
+    return run.folder
+
+
+def fill(made: Path, judged: dict[int, dict[str, Any]], reader: str = "Dr A", **changed: Any) -> str:
+    """A saved page: what a reader said of cases by their place in the pack."""
+    pack = read_json(made / PACK)
+    empty = {"verdict": "", "text": "", "comment": "", "marks": {}, "missed": []}
+    said = {pack["cases"][place]["id"]: empty | verdict for place, verdict in judged.items()}
+    path = made.parent / f"{reader}.json"
+    write_json(path, {"schema": 1, "pack": pack["digest"], "reader": reader, "verdicts": said} | changed)
+    return str(path)
+
+
+def test_every_label_is_drawn_as_often_as_the_others_as_far_as_they_go() -> None:
+    common, rare = FINDINGS[1], FINDINGS[2:6]
+    traces = [{"path": f"c{n}", "labels": [common], "completion": "x"} for n in range(900)]
+    traces += [{"path": f"{label}{n}", "labels": [label], "completion": "x"} for label in rare for n in range(12)]
+    counts = Counter(case.labels[0] for case in sample(traces, 60, seed=1))
+    assert all(count == 12 for count in counts.values()) and len(counts) == 5
+    counts = Counter(case.labels[0] for case in sample(traces, 100, seed=1))
+    assert sum(counts.values()) == 100 and counts[common] == 52
+    drawn = [[case.path for case in sample(traces, 60, seed)] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) == 60
+    assert len(sample(traces[:3], 100, 0)) == 3
+
+
+def test_the_page_is_self_contained_escaped_and_names_nobody(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = review(taught)
+    page = (made / PAGE).read_text(encoding="utf-8")
+    assert "patient" not in page and ".png" not in page and page.count("data:image/jpeg;base64,") == 8
+    assert HOSTILE not in page and "<img src=x" not in page and page.count("</script>") == 2
+    assert "http:" not in page and "https:" not in page and "url(" not in page
+    show(made)
+    assert "review.html" in capsys.readouterr().out
+
+
+def test_credentialed_films_go_into_a_pack_only_where_their_agreement_is_acknowledged(taught: Path, curated: Path) -> None:
+    write_json(curated / "card.json", read_json(curated / "card.json") | {"agreement": AGREEMENT})
+    with pytest.raises(ChexReasonError, match="stage.data_use_agreement"):
+        review(taught)
+    assert not (taught.parent / "review-1" / PAGE).exists()
+    page = (review(taught, data_use_agreement=AGREEMENT) / PAGE).read_text()
+    assert f"under the <b>{AGREEMENT}</b>" in page
+
+
+def test_verdicts_are_read_back_reported_and_honoured(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = review(taught)
+    cases = read_json(made / PACK)["cases"]
+    first, second = cases[0], cases[1]
+    filled = fill(
+        made,
+        {
+            0: {
+                "verdict": "reject",
+                "comment": "no <such> thing",
+                "marks": {first["labels"][0]: "not_seen"},
+                "missed": ["Fracture"],
+            }
+            if "Fracture" not in first["labels"]
+            else {"verdict": "reject", "marks": {first["labels"][0]: "not_seen"}},
+            1: {"verdict": "edit", "text": "The left base is dense, in my own words.", "marks": {second["labels"][0]: "seen"}},
+            2: {"verdict": "edit", "text": "As provided, the left base is dense."},
+            3: {"verdict": "accept"},
+            4: {"comment": "not decided"},
+        },
+    )
+    read = review(taught, "review-2", filled=[filled])
+    found = read_json(read / "review.json")
+    assert (found["judgements"], found["all"]["accept"], found["all"]["edit"], found["all"]["reject"]) == (4, 1, 1, 2)
+    assert found["all"]["accepted"] == 0.25 and found["all"]["agreement"] == 0.5
+    low, high = found["all"]["interval"]
+    assert low < 0.25 < high
+    (version,) = found["by_prompt_version"]
+    assert version.startswith("free_reasoning ") and found["by_prompt_version"][version]["judgements"] == 4
+    assert sum(row["judgements"] for row in found["by_label"].values()) == sum(len(case["labels"]) for case in cases[:4])
+    assert found["by_label"][first["labels"][0]]["reject"] >= 1
+    text = (read / REPORT).read_text()
+    assert "leak: as provided" in text and version in text
+    show(read)
+    assert f"stage.reviewed={read / VERDICTS}" in capsys.readouterr().out
+
+    kept = {trace["path"]: trace["completion"] for trace in learnt(taught, str(read / VERDICTS))}
+    before = {trace["path"]: trace["completion"] for trace in learnt(taught, None)}
+    assert set(before) - set(kept) == {first["path"], cases[2]["path"]}, "rejected, and edited into a leak"
+    assert kept.pop(second["path"]) == write_answer("tags", "The left base is dense, in my own words.", second["labels"])
+    assert all(before[path] == completion for path, completion in kept.items())
+
+
+def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None:
+    made = review(taught)
+    files = [
+        fill(made, {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
+        fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "reject"}, 2: {"verdict": "reject"}}, "Dr B"),
+    ]
+    read = review(taught, "review-2", filled=files)
+    (pair,) = read_json(read / "review.json")["between_readers"]
+    assert pair["readers"] == ["Dr A", "Dr B"] and pair["same"] == pytest.approx(1 / 3) and pair["kappa"] == pytest.approx(-0.5)
+    decided = {row["path"]: row["verdict"] for row in read_lines(read / VERDICTS)}
+    assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
+
+
+def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
+    made = review(taught)
+    pack = read_json(made / PACK)
+    other = made.parent / "review-9"
+    write_json(other / PACK, pack | {"prompt_version": "other", "digest": ""})
+    write_json(other / "manifest.json", {"stage": "review", "status": "complete", "finished": "9"})
+    from chexreason.review.pack import from_json
+
+    packs = {one.digest: one for one in (from_json(pack), from_json(read_json(other / PACK)))}
+    assert len(packs) == 2
+    write_json(other / PACK, read_json(other / PACK) | {"digest": next(key for key in packs if key != pack["digest"])})
+    files = [fill(made, {0: {"verdict": "accept"}}, "A"), fill(other, {0: {"verdict": "reject"}}, "B")]
+    found = summary([one for path in files for one in read_filled(Path(path), packs)])
+    assert {name.split()[1]: row["accepted"] for name, row in found["by_prompt_version"].items()} == {
+        pack["prompt_version"]: 1.0,
+        "other": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pack": "0123"}, "filled for the pack '0123'"),
+        ({"schema": 2}, "no saved review of schema 1"),
+        ({"verdicts": []}, "no saved review"),
+        ({"verdicts": {"nowhere": {}}}, "case 'nowhere' is not in its pack"),
+    ],
+)
+def test_a_file_that_does_not_belong_is_refused(changed: dict[str, Any], message: str, taught: Path) -> None:
+    filled = fill(review(taught), {0: {"verdict": "accept"}}, **changed)
+    with pytest.raises(ChexReasonError, match=message):
+        review(taught, "review-2", filled=[filled])
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"verdict": "maybe"}, "the verdict is 'maybe'"),
+        ({"verdict": "accept", "marks": {"No Finding": "seen"}}, "marks"),
+        ({"verdict": "accept", "missed": ["Flu"]}, "no list of findings"),
+        ({"verdict": "accept", "comment": 3}, "must be texts"),
+        ({}, "no case has a verdict yet"),
+    ],
+)
+def test_a_wrong_verdict_names_its_case(said: dict[str, Any], message: str, taught: Path) -> None:
+    filled = fill(review(taught), {0: said})
+    with pytest.raises(ChexReasonError, match=message):
+        review(taught, "review-2", filled=[filled])
+
+
+def test_no_json_is_no_review_and_verdicts_of_other_traces_are_refused(taught: Path) -> None:
+    broken = taught.parent / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(ChexReasonError, match="no saved review"):
+        review(taught, "review-2", filled=[str(broken)])
+    read = review(taught, "review-3", filled=[fill(review(taught), {0: {"verdict": "reject"}})])
+    rows = read_lines(taught / "traces.jsonl")
+    write_text(taught / "traces.jsonl", as_lines([row | {"completion": row["completion"] + " "} for row in rows]))
+    with pytest.raises(ChexReasonError, match="judges none of these traces"):
+        learnt(taught, str(read / VERDICTS))
+    with pytest.raises(ChexReasonError, match="no such file"):
+        learnt(taught, "nowhere.jsonl")
+
+
+STATE = """({
+  judged: document.getElementById("count").textContent, title: document.title,
+  broken: [...document.images].filter((image) => image.src && image.complete && !image.naturalWidth).length,
+  markup: document.querySelectorAll(".thoughts *").length,
+  wide: document.documentElement.scrollWidth > innerWidth,
+  case: [...document.querySelectorAll(".case")].indexOf(document.activeElement.closest(".case")),
+  field: document.activeElement.className || document.activeElement.tagName,
+  status: document.getElementById("status").textContent,
+})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page is filled in a browser where there is one")
+def test_a_pack_filled_by_keyboard_in_a_browser_saved_and_read_back(taught: Path, tmp_path: Path) -> None:
+    made = review(taught)
+    cases = read_json(made / PACK)["cases"]
+    with Browser(tmp_path / "browser") as browser:
+        browser.view(1280, 900)
+        browser.open((made / PAGE).as_uri())
+        state = browser.run(STATE)
+        assert state["judged"] == "0 of 8 judged" and state["broken"] == 0 and state["markup"] == 0
+        assert state["title"].startswith("Review of 8"), "no script of a trace has run"
+        browser.press("j", "a", "j", "e")
+        assert browser.run(STATE)["case"] == 1 and browser.run(STATE)["field"] == "TEXTAREA"
+        browser.run("document.activeElement.select()")
+        browser.write("The reader's own words: the left base is dense <b>indeed</b>.")
+        browser.press("Escape", "n", "r", "c")
+        browser.write("wrong side")
+        browser.press("Escape")
+        for mark, place in (("seen", 0), ("not_seen", 2)):
+            browser.run(f"document.querySelectorAll('.case')[{place}].querySelector('.mark input[value={mark}]').click()")
+        browser.run("document.querySelectorAll('.case')[0].querySelector('.missed input').click()")
+        browser.press("s")
+        assert "draft" in browser.run(STATE)["status"], "a review without a name is not saved"
+        browser.reload()  # nothing is lost
+        assert browser.run(STATE)["judged"] == "3 of 8 judged" and browser.run(STATE)["status"] == "your draft was found"
+        browser.run("document.getElementById('only-open').click()")
+        assert browser.run("document.querySelectorAll('.case:not([hidden])').length") == 5
+        browser.run("document.getElementById('reader').focus()")
+        browser.write("Dr. Ada <Lovelace>")
+        browser.run("document.getElementById('save').click()")
+        saved = browser.downloaded("review-free_reasoning-dr-ada-lovelace.json")
+        for width, phone, paper in ((390, True, False), (1280, False, False), (800, False, True)):
+            browser.view(width, 844, phone=phone, paper=paper)
+            assert not browser.run(STATE)["wide"], f"{width} pixels are too narrow"
+        # Another browser, another day: the saved file is opened again, and a foreign one is not taken.
+        browser.run("localStorage.clear()")
+        browser.reload()
+        assert browser.run(STATE)["judged"] == "0 of 8 judged"
+        hand_over = """(async (text) => {
+            const files = new DataTransfer();
+            files.items.add(new File([text], "saved.json"));
+            document.getElementById("open").files = files.files;
+            document.getElementById("open").dispatchEvent(new Event("change"));
+            await new Promise((done) => setTimeout(done, 100));
+        })"""
+        browser.run(f"{hand_over}('{{\"pack\": 1}}')")
+        assert "is no review of this pack" in browser.run(STATE)["status"]
+        browser.run(f"{hand_over}({json.dumps(saved.read_text())})")
+        assert browser.run(STATE)["judged"] == "3 of 8 judged"
+        assert browser.run("document.querySelectorAll('.case')[2].querySelector('.comment').value") == "wrong side"
+    read = review(taught, "review-2", filled=[str(saved)])
+    found = read_json(read / "review.json")
+    assert found["readers"] == ["Dr. Ada <Lovelace>"] and "<Lovelace>" not in (read / REPORT).read_text()
+    assert (found["all"]["accept"], found["all"]["edit"], found["all"]["reject"]) == (1, 1, 1)
+    assert sum(row["missed"] for row in found["by_label"].values()) == 1 and found["all"]["agreement"] == 0.5
+    kept = {trace["path"]: trace["completion"] for trace in learnt(taught, str(read / VERDICTS))}
+    assert cases[2]["path"] not in kept and len(kept) == STUDIES - 1
+    assert "The reader's own words: the left base is dense <b>indeed</b>." in kept[cases[1]["path"]]
+
+
+def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    files = [tmp_path / name / "saved.json" for name in ("a", "b")]
+    made_from = {
+        "sft": [f"stage.reviewed={files[0]}", "model.made_by=null", f"model.weights={tmp_path}"],
+        "review": [f"stage.filled=[{files[0]},{files[1]}]"],
+    }
+    for stage, words in made_from.items():
+        line = [f"stage={stage}", "~stage.parents.traces", f"runs={tmp_path}", *words]
+        folders = set()
+        for content in ("one", "two", "three"):
+            write_text(files[0], content if stage == "sft" else "same")
+            write_text(files[1], content)
+            folders.add(plan_run(compose(line), line).folder.name)
+        assert len(folders) == 3, stage

@@ -1,0 +1,148 @@
+"""The command line and the schema behind it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import fields
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import config
+from chexreason.runs.config import CONF, as_dict, check, compose, described_by
+
+PYTHON = [sys.executable, "-m", "chexreason.run"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PYTHON, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("group", ["stage", "model", "prompt", "reward", "dataset", "teacher", "tracker", "world"])
+def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
+    for choice in choices(group):
+        cfg = compose((f"{group}={choice}",))
+        check(cfg)
+        values = as_dict(cfg)[group]
+        # Run folders and parent lookup go by the choice's name; a stage's variants (grpo_two_sites) go by the stage's.
+        assert choice.startswith(values["name"]) if group == "stage" else values["name"] == choice
+        missing = {field.name for field in fields(described_by(group, values))} - values.keys()
+        assert not missing, f"conf/{group}/{choice}.yaml leaves out {missing}: they could not be overridden"
+
+
+@pytest.mark.parametrize("line", ["stage=sft", "stage=grpo", "stage=evaluate", "stage=standin"])
+@pytest.mark.parametrize("model", ["phantom_gemma", "phantom_qwen", "medgemma", "qwen", "untrained_medgemma", "untrained_qwen"])
+def test_stage_settings_fit_every_model(line: str, model: str) -> None:
+    check(compose((line, f"model={model}")))
+
+
+def test_clinical_settings_are_the_papers() -> None:
+    """Section 3.2.1 and 3.2.2."""
+    sft = compose(("stage=sft", "model=medgemma")).stage
+    assert (sft.lora.rank, sft.lora.alpha, sft.lora.dropout) == (16, 32, 0.1)
+    assert (sft.epochs, sft.patience, sft.held_out) == (6, 2, 0.1)
+    assert (sft.learning_rate, sft.schedule, sft.warmup, sft.weight_decay) == (5e-5, "cosine", 0.05, 0.01)
+    assert (sft.clip_norm, sft.batch_size, sft.accumulation, sft.gradient_checkpointing) == (5.0, 1, 8, True)
+    grpo = compose(("stage=grpo", "model=medgemma")).stage
+    assert (grpo.completions, grpo.temperature, grpo.top_p, grpo.beta) == (4, 0.8, 0.95, 0.15)
+    assert (grpo.clip_low, grpo.clip_high) == (0.15, 0.22)
+    assert grpo.steps_per_rollout > 1, "with one step per rollout the ratio is 1 and clipping never acts"
+    assert compose(("model=medgemma",)).model.max_visual_tokens == 256
+    qwen = compose(("model=qwen",)).model
+    assert (qwen.min_visual_tokens, qwen.max_visual_tokens) == (256, 512)
+
+
+def test_stand_ins_override_only_what_does_not_fit_them() -> None:
+    phantom, paper = (compose(("stage=grpo", f"model={name}")).stage for name in ("phantom_gemma", "medgemma"))
+    assert phantom.learning_rate != paper.learning_rate
+    assert (phantom.beta, phantom.clip_low, phantom.top_p) == (paper.beta, paper.clip_low, paper.top_p)
+
+
+def test_command_line_beats_a_models_own_stage_settings() -> None:
+    assert compose(("stage=sft", "stage.epochs=9")).stage.epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("stage.lerning_rate=1", "learning_rate"),
+        ("modle=medgemma", "model"),
+        ("model=medgema", "medgemma"),
+        ("stage.lora.rnk=3", "rank"),
+        ("sed=3", "seed"),
+        ("stage.lra.rank=3", "lora"),
+    ],
+)
+def test_a_misspelt_override_names_the_nearest_valid_one(override: str, named: str) -> None:
+    answer = run("stage=sft", override)
+    assert answer.returncode == 1
+    assert override.split("=")[0] in answer.stderr and f"Did you mean {named}?" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "override", ["stage.learning_rate=fast", "stage.epochs=[1]", "model.max_visual_tokens=many", "stage.lerning_rate=1"]
+)
+def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> None:
+    answer = run("stage=sft", override, "--cfg", "job")
+    assert answer.returncode == 1 and override.split("=")[0] in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stage=evaluate", "stage.checkpoint=bas"], "'bas'.*Did you mean base"),
+        (["=3"], "an override is key=value"),
+        (["stage=metrics", "~stage.name"], "a choice keeps its name"),
+        (["stage=report", "stage.show=table4"], "stage.show=table4: a list is wanted, such as stage.show=.table4.$"),
+        (["experiment=table4", "stage=sft"], "leave stage=... away"),
+        (["+sede=1"], "sede: there is no such key. Did you mean seed"),
+        (["seed=-1"], "seed=-1: a number from 0"),
+        (["processes=0"], "one process at least"),
+        (["stage=evaluate", "stage.batch_size=-4"], "stage.batch_size=-4: 1 at least"),
+        (["stage=evaluate", "stage.sampling.repeats=0"], "stage.sampling.repeats=0: 1 at least"),
+        (["stage=predict", "stage.temperature=-1"], "stage.temperature=-1"),
+        (["stage=predict", "stage.input=a film (1).png"], "quoted twice"),
+    ],
+)
+def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> None:
+    with pytest.raises(ChexReasonError, match=message):
+        check(compose(tuple(words)))
+
+
+def test_top_level_types_are_checked() -> None:
+    with pytest.raises(ChexReasonError, match="seed='many': a value of type int"):
+        check(compose(("seed=many",)))
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])
+def test_help_and_composing_need_less_than_a_second_of_processor_time(arguments: list[str]) -> None:
+    watched = f"import runpy, sys; sys.argv = ['run', *{arguments!r}]\n"
+    watched += "try:\n    runpy.run_module('chexreason.run', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+    watched += "heavy = {'torch', 'transformers', 'trl', 'pandas', 'sklearn', 'matplotlib', 'wandb'} & set(sys.modules)\n"
+    watched += "import time; print(sorted(heavy), time.process_time(), file=sys.stderr)"
+    answer = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, timeout=60)
+    heavy, _, seconds = answer.stderr.strip().splitlines()[-1].rpartition(" ")
+    assert heavy == "[]" and float(seconds) < 1.0
+
+
+def test_a_model_without_weights_says_what_to_do_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    started = time.monotonic()
+    answer = run("stage=sft", "model=medgemma", "model.weights=google/medgemma-4b-it-absent")
+    assert answer.returncode == 1 and time.monotonic() - started < 20
+    for needed in ("google/medgemma-4b-it-absent", "physionet.org", "credentialed", "model=phantom_gemma"):
+        assert needed in answer.stderr
+
+
+def test_every_key_of_the_root_config_is_read() -> None:
+    root = set(as_dict(compose(())))
+    read_by_the_pipeline = {"experiment"}
+    assert root == {field.name for field in fields(config.Config)} | read_by_the_pipeline

@@ -1,0 +1,130 @@
+"""Run folders through a stage that is real and quick: no mock, only small data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.run import execute, plan_run
+from chexreason.runs import files
+from chexreason.runs import folders as runs
+from chexreason.runs.config import compose
+
+LINES = [
+    {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]},
+    {"id": "b", "patient": "2", "labels": ["Fracture"], "predicted": None},
+]
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return path
+
+
+def overrides(tmp_path: Path, answers: Path, *more: str) -> list[str]:
+    return ["stage=metrics", f"stage.input={answers}", f"runs={tmp_path / 'runs'}", "tracker=none", *more]
+
+
+def perform(words: list[str]) -> Path:
+    return execute(compose(tuple(words)), words)
+
+
+def test_same_command_is_reused_and_a_changed_one_is_another_run(
+    tmp_path: Path, answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = overrides(tmp_path, answers)
+    first = perform(words)
+    stamp = (first / runs.MANIFEST).stat().st_mtime_ns
+    assert runs.is_complete(first)
+    capsys.readouterr()
+    assert perform(words) == first
+    assert "reused" in capsys.readouterr().err
+    assert (first / runs.MANIFEST).stat().st_mtime_ns == stamp
+    assert perform([*words, "seed=7"]) != first
+
+
+def test_force_starts_anew(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    first = perform(words)
+    stamp = (first / runs.MANIFEST).stat().st_mtime_ns
+    assert perform([*words, "force=true"]) == first
+    assert (first / runs.MANIFEST).stat().st_mtime_ns > stamp
+
+
+def test_changed_input_is_another_run(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    first = perform(words)
+    answers.write_text(answers.read_text().replace("Fracture", "Edema"))
+    assert perform(words) != first
+
+
+def test_manifest_says_what_ran_and_vouches_for_its_outputs(tmp_path: Path, answers: Path) -> None:
+    folder = perform(overrides(tmp_path, answers))
+    manifest = runs.read_manifest(folder)
+    assert manifest is not None
+    assert manifest["status"] == "complete" and manifest["stage"] == "metrics"
+    assert manifest["config"]["seed"] == 0 and manifest["command"].startswith("python -m chexreason.run stage=metrics")
+    assert manifest["inputs"] == {answers.name: runs.file_digest(answers)}
+    assert manifest["wall_seconds"] >= 0 and manifest["peak_memory_bytes"]["main"] > 0
+    assert manifest["outputs"] and manifest["outputs"] == runs.outputs(folder)
+
+
+def test_an_incomplete_run_is_not_taken_for_a_complete_one(tmp_path: Path, answers: Path) -> None:
+    folder = perform(overrides(tmp_path, answers))
+    manifest = runs.read_manifest(folder)
+    assert manifest is not None
+    files.write_json(folder / runs.MANIFEST, manifest | {"status": "running"})
+    assert not runs.is_complete(folder)
+    assert list(runs.complete_runs(folder.parent)) == []
+    (folder / runs.MANIFEST).write_text('{"status": "comp')
+    assert not runs.is_complete(folder)
+
+
+def test_a_missing_parent_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    words = ["stage=sft", f"runs={tmp_path}", "seed=3"]
+    with pytest.raises(ChexReasonError, match="python -m chexreason.run stage=phantom") as caught:
+        plan_run(compose(tuple(words)), words)
+    assert f"runs={tmp_path}" in str(caught.value)
+
+
+def test_where_a_folder_lies_does_not_define_a_run(tmp_path: Path, answers: Path) -> None:
+    one, two = (overrides(tmp_path / name, answers) for name in ("one", "two"))
+    assert perform(one).name == perform(two).name
+
+
+def test_a_failed_job_is_recorded_and_does_not_stop_a_sweep(tmp_path: Path, answers: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("not json\n")
+    words = ["--multirun", "stage=metrics", f"stage.input={bad},{answers}", f"runs={tmp_path / 'runs'}", "tracker=none"]
+    answer = subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
+    assert answer.returncode != 0
+    statuses = sorted(json.loads(path.read_text())["status"] for path in (tmp_path / "runs").glob(f"*/{runs.MANIFEST}"))
+    assert statuses == ["complete", "failed"]
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a" / "b.txt", "text")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_folder_digest_follows_content_and_names(tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    files.write_text(folder / "a", "1")
+    first = runs.path_digest(folder)
+    files.write_text(folder / "a", "2 ")
+    second = runs.path_digest(folder)
+    (folder / "a").rename(folder / "b")
+    assert len({first, second, runs.path_digest(folder)}) == 3
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: Path) -> None:
+    words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
+    with pytest.raises(ChexReasonError, match="runs=.*cannot be written.*set runs=FOLDER"):
+        perform(words)

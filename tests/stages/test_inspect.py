@@ -1,0 +1,57 @@
+"""stage=inspect finds what is wrong in a dataset and says where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from chexreason.data.sites.chexpert import Chexpert
+from chexreason.errors import ChexReasonError
+from chexreason.runs.folders import Run
+from chexreason.stages import inspect
+
+from .layouts import chexpert, write_image
+
+FRONTAL = "study1/view1_frontal.jpg"
+
+
+def run(tmp_path: Path, split: str = "train") -> Run:
+    folder = tmp_path / "runs/inspect"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = inspect.Settings("inspect", {}, images=True, workers=1, output=str(tmp_path / "out"))
+    return Run(settings, folder, dataset=Chexpert(root=str(tmp_path / "c"), split=split))
+
+
+def test_a_sound_dataset_passes_and_its_test_split_is_registered(tmp_path: Path) -> None:
+    chexpert(tmp_path / "c", "train", [(f"patient1/{FRONTAL}", "AP", {"Edema": 1.0})])
+    chexpert(tmp_path / "c", "test", [(f"patient2/{FRONTAL}", "AP", {})])
+    assert inspect.execute(run(tmp_path, "test")) == {"records": 2, "images_read": 2, "problems": 0}
+    assert len(pd.read_csv(tmp_path / "runs/test-sets/chexpert.csv")) == 1
+    assert "no problem found" in (tmp_path / "out/report.md").read_text()
+
+
+def test_every_problem_is_listed_with_its_row(tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    patients = [f"patient{n}/{FRONTAL}" for n in range(5)]
+    rows = [(name, "AP", {"Edema": 3.0} if number == 4 else {}) for number, name in enumerate(patients)]
+    chexpert(root, "train", rows)
+    chexpert(root, "valid", [(patients[0], "AP", {}), (f"patient9/{FRONTAL}", "AP", {})])
+    (root / "train" / patients[1]).unlink()
+    (root / "train" / patients[2]).write_bytes((root / "train" / patients[2]).read_bytes()[:200])
+    (root / "valid" / f"patient9/{FRONTAL}").write_bytes((root / "train" / patients[3]).read_bytes())
+    with pytest.raises(ChexReasonError, match="5 problems; see"):
+        inspect.execute(run(tmp_path))
+    found = pd.read_csv(tmp_path / "out/problems.csv")
+    assert list(found[["table", "row", "kind"]].itertuples(index=False, name=None)) == [
+        ("train.csv", 3, "missing image"),
+        ("train.csv", 4, "unreadable image"),
+        ("train.csv", 6, "illegal label"),
+        ("valid.csv", 2, "patient in two splits"),
+        ("valid.csv", 3, "same image in two splits"),
+    ]
+    assert json.loads((tmp_path / "out/summary.json").read_text())["problems"]["missing image"] == 1
+    assert "train.csv, row 4: unreadable image" in (tmp_path / "out/report.md").read_text()
+    write_image(root / "train" / patients[1])
