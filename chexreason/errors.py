@@ -1,7 +1,39 @@
-"""The one exception that is meant for a person to read."""
+"""The one exception that is meant for a person to read, and the checks of ranges that config classes make of themselves."""
 
 from __future__ import annotations
 
 
 class ChexReasonError(Exception):
     """What was wrong, where (file, row, key), and what to do next. Printed without a traceback."""
+
+
+def at_least(minimum: float, **values: float | None) -> None:
+    """Check keys of a config class, None being no value; a double underscore in a name stands for the dot of a nested key.
+
+    Raises:
+        ValueError: `key=value: minimum or more is wanted`; the config's reader puts the group's name before it.
+    """
+    for key, value in values.items():
+        if value is not None and not value >= minimum:
+            raise ValueError(f"{key.replace('__', '.')}={value}: {minimum:g} at least is wanted")
+
+
+def above(minimum: float, **values: float | None) -> None:
+    """As `at_least`, the bound itself excluded."""
+    for key, value in values.items():
+        if value is not None and not value > minimum:
+            raise ValueError(f"{key.replace('__', '.')}={value}: more than {minimum:g} is wanted")
+
+
+def share(**values: float | None) -> None:
+    """As `at_least`, for shares: 0 to 1."""
+    for key, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{key.replace('__', '.')}={value}: a share is wanted, 0 to 1")
+
+
+def one_of(valid: tuple[str, ...], **values: str) -> None:
+    """As `at_least`, for words."""
+    for key, value in values.items():
+        if value not in valid:
+            raise ValueError(f"{key.replace('__', '.')}={value}: one of {', '.join(valid)} is wanted")

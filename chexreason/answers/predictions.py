@@ -1,4 +1,8 @@
-"""Predictions as JSON Lines: what evaluation writes and what metrics, tables and the gallery read."""
+"""Predictions as JSON Lines: what evaluation writes and what metrics, tables and the gallery read.
+
+An evaluation keeps what the model wrote; what it answered is read from that by today's parser, whenever it is asked for. Files
+from elsewhere may hold the answers themselves.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.answers import metrics
+from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 
@@ -31,6 +36,35 @@ class Prediction:
     failure: str | None = None
     completion: str = ""
     path: str = ""
+
+
+def row(study: dict[str, Any], grammar: str, completions: Sequence[Any]) -> dict[str, Any]:
+    """One line of an evaluation: a study's id, path, patient, labels and ignored labels, with what a model wrote about it.
+
+    `completions`: one for each time that the study was answered, each with text, num_tokens and finished.
+    """
+    written = [{"text": one.text, "num_tokens": one.num_tokens, "finished": one.finished} for one in completions]
+    return {**study, "grammar": grammar, "completions": written}
+
+
+def summary(
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    resamples: int = 10_000,
+    seed: int = 0,
+    exclude_failures: bool = False,
+) -> dict[str, Any]:
+    """Every metric of these predictions over `labels`, with its 95 % interval over patients (see metrics.summary)."""
+    return metrics.summary(
+        [one.labels for one in predictions],
+        repeats(predictions),
+        labels,
+        [one.patient for one in predictions],
+        resamples=resamples,
+        seed=seed,
+        exclude_failures=exclude_failures,
+        ignored=[one.ignored for one in predictions],
+    )
 
 
 def read(path: Path) -> list[Prediction]:
@@ -81,6 +115,8 @@ def _parse(line: bytes, where: str) -> Prediction:
         raise ChexReasonError(f"{where}: no JSON object ({error})") from None
     if not isinstance(value, dict):
         raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(value).__name__}")
+    if "completions" in value:
+        value = _parsed(value, where)
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
         raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
@@ -104,6 +140,19 @@ def _parse(line: bytes, where: str) -> Prediction:
         path=str(value.get("path", "")),
         repeats=tuple(_answer(one.get("predicted"), where) for one in samples),
     )
+
+
+def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
+    """An evaluation's line with the answers that today's parser reads from its completions."""
+    try:
+        texts = [(str(one["text"]), bool(one["finished"])) for one in value["completions"]]
+        found = [parse(text, value["grammar"], finished) for text, finished in texts]
+    except (KeyError, TypeError) as error:
+        raise ChexReasonError(f'{where}: "completions" are no texts with "finished", beside a "grammar" ({error!r})') from None
+    samples = [{"predicted": list(one.labels) if one.failure is None else None} for one in found]
+    if not samples:
+        raise ChexReasonError(f'{where}: "completions" is empty')
+    return value | samples[0] | {"failure": found[0].failure, "completion": texts[0][0], "samples": samples}
 
 
 def _answer(value: Any, where: str) -> tuple[str, ...] | None:

@@ -10,9 +10,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.identity import content_digests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # A cell that begins with one of these is run as a formula by spreadsheets (OWASP, "CSV injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
+# Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
+TABLES = ("*.csv", "*.csv.gz", "*.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 
 
@@ -38,6 +41,22 @@ def require_folder(root: str, site: str, access: str, variable: str | None, phan
         f"  then say where:   dataset.root=FOLDER{f', or for every command: export {variable}=FOLDER' if variable else ''}\n"
         f"  see it without:   python -m chexreason.run {phantom} make_missing=true"
     )
+
+
+def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
+    """Digests of the tables and lists that a dataset from outside is read from: its label table, or what lies at its root.
+
+    One that a run makes counts by that run, and by its place inside it.
+    """
+    if dataset.made_by:
+        return {"root": dataset.root}
+    root = Path(dataset.root)
+    files = [Path(dataset.table)] if dataset.table else sorted({file for glob in TABLES for file in root.glob(glob)})
+    if getattr(dataset, "lists", None):
+        files += sorted(Path(dataset.lists).glob("*.txt"))
+    there = [file for file in files if file.is_file()]
+    names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in there]
+    return {"tables": dict(zip(names, content_digests(there, store), strict=True))}
 
 
 def unsafe(names: pd.Series) -> pd.Series:

@@ -24,6 +24,7 @@ FRONTAL = ("AP", "PA")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
 ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
+TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
 POLICIES = ("negative", "positive", "ignore")
 
 

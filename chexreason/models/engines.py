@@ -9,16 +9,16 @@ from chexreason.errors import ChexReasonError
 ENGINES = ("transformers", "vllm")
 
 
-def require_engine(key: str, engine: str) -> None:
-    """Check, without importing it, that the engine which the config's `key` names is there.
+def require_engine(engine: str) -> None:
+    """Check, without importing it, that `engine` is there.
 
     Raises:
         ChexReasonError: there is no such engine, or vLLM is not installed.
     """
     if engine not in ENGINES:
-        raise ChexReasonError(f"{key}={engine}: there is no such engine. Valid: {', '.join(ENGINES)}")
+        raise ChexReasonError(f"engine.name={engine}: there is no such engine. Valid: {', '.join(ENGINES)}")
     if engine == "vllm" and find_spec("vllm") is None:
         raise ChexReasonError(
-            f"{key}=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
-            f"  or do without: {key}=transformers"
+            "engine=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
+            "  or do without: engine=transformers"
         )

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from chexreason.answers.parser import Answer, parse
-from chexreason.models.loading import image_token_id, load_adapter, load_model
+from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter
 from chexreason.models.processors import load_processor
 from chexreason.prompts import messages
 
@@ -82,29 +81,32 @@ def seed_of(sampling: Sampling, draw: int) -> int:
 
 
 def load_generator(
-    engine: str, model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int
+    engine: str, model: Model, prompt: Prompt, adapter: str | None, max_tokens: int
 ) -> Callable[[Sampling], Callable[[Sequence[Image.Image], int], list[Completion]]]:
-    """The model, loaded once, as what answers images after it is told how to sample; `engine`: transformers | vllm."""
+    """The model, loaded once, as what answers images after it is told how to sample; `engine`: transformers | vllm.
+
+    `adapter`: the folder of a trained checkpoint's adapter; None: the model as it comes.
+    """
+    folder = require_adapter(Path(adapter)) if adapter else None
     if engine == "vllm":
         from chexreason.models.vllm_engine import load
 
-        return load(model, prompt, adapter, max_tokens)
+        return load(model, prompt, folder, max_tokens)
     loaded = load_model(model).eval()
-    if adapter is not None:
-        loaded = load_adapter(loaded, adapter)
+    if folder:
+        loaded = load_adapter(loaded, folder)
     processor = load_processor(model, padding_side="left")
     return lambda sampling: Generator(loaded, processor, prompt, max_tokens, sampling)
 
 
-def answers(
+def completions(
     generator: Callable[[Sequence[Image.Image], int], list[Completion]],
-    grammar: str,
     files: Sequence[Path],
     read: Callable[[Path], Image.Image],
     batch_size: int,
     first_draw: int = 0,
-) -> Iterator[tuple[Completion, Answer]]:
-    """What the model writes about each image file and what the parser reads from it, in the files' order.
+) -> Iterator[Completion]:
+    """What the model writes about each image file, in the files' order.
 
     A batch that runs out of memory is tried again at half the size. Each batch has a draw of its own, so that a run that goes
     on at the start of a batch samples what it would have sampled without the interruption.
@@ -120,7 +122,7 @@ def answers(
             batch_size //= 2
             torch.cuda.empty_cache()
             continue
-        yield from ((completion, parse(completion.text, grammar, completion.finished)) for completion in written)
+        yield from written
         start += len(images)
 
 

@@ -47,6 +47,17 @@ def add_lora(model: PreTrainedModel, seed: int, rank: int, alpha: int, dropout: 
     return only_language_model_trains(get_peft_model(model, settings))
 
 
+def require_adapter(folder: Path) -> Path:
+    """`folder`, which holds an adapter.
+
+    Raises:
+        ChexReasonError: it is no longer there.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise ChexReasonError(f"{folder}: the adapter is gone; delete {folder.parent} and train again")
+    return folder
+
+
 def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
     """`model` with the adapter that a training run saved in `folder`."""
     from peft import PeftModel

@@ -6,11 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.identity import path_digest
 
 if TYPE_CHECKING:
     from chexreason.runs.config import Model
 
 HUB_SECONDS = 5.0
+
+
+def weights_identity(model: Model, store: Path | None) -> str:
+    """What tells these weights from others: a folder's content, wherever it lies, or a hub model's revision.
+
+    Raises:
+        ChexReasonError: they are not at hand.
+    """
+    folder = Path(model.weights)
+    if folder.is_dir():
+        return path_digest(folder, store)
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.weights, "config.json")
+    if isinstance(cached, str):
+        return Path(cached).parent.name  # the hub's cache keeps each revision in a folder of its name
+    try:
+        revision = get_hf_file_metadata(hf_hub_url(model.weights, "config.json"), timeout=HUB_SECONDS).commit_hash
+    except Exception as error:  # every transport has exceptions of its own
+        raise ChexReasonError(
+            f"model={model.name}: the revision of {model.weights} is not known ({type(error).__name__})"
+        ) from None
+    return str(revision)
 
 
 def require_weights(model: Model) -> None:

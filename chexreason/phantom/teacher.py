@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.phantom.forms import FORMS, free_reasoning
 from chexreason.phantom.scene import scene
 from chexreason.prompts import Prompt, write_answer
+from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.reply import Reply, Study
 
 
@@ -26,8 +27,9 @@ class PhantomTeacher:
     """Writes from `signs.jsonl`, which stage=phantom leaves beside the images."""
 
     name: str
-    concurrency: int
-    hosted: bool
+    world: str = field(metadata=CIRCUMSTANCE)
+    concurrency: int = field(metadata=CIRCUMSTANCE)
+    hosted: bool = field(metadata=CIRCUMSTANCE)
 
     # Nothing to wait for, to pay or to agree to.
     requests_per_minute: ClassVar[None] = None

@@ -113,7 +113,7 @@ def _check(claim: Claim, study: Study) -> Checked:
     paper = in_paper(claim)
     if ours:
         of = ours[-1]
-        rivals = [one for one in rivals if one is not of and (one.site != of.site or one.dataset == of.dataset)]
+        rivals = [one for one in rivals if one is not of and (one.benchmark != of.benchmark or one.dataset == of.dataset)]
     if not ours or not rivals:
         return Checked(claim, None, paper, {"of": claim.of, "than": claim.than})
     return Checked(claim, _here(claim, study, of, rivals), paper)
@@ -183,7 +183,7 @@ def _matching(study: Study, wanted: dict[str, Any]) -> list[Result]:
     def is_wanted(result: Result) -> bool:
         arm = result.arm
         facts = {"model": arm.paper_model, "checkpoint": arm.checkpoint, "prompt": arm.prompt, "reward": arm.reward}
-        facts["site"] = result.site
+        facts["benchmark"] = result.benchmark
         return all(facts[key] in value if isinstance(value, list) else facts[key] == value for key, value in wanted.items())
 
     matching = [one for one in study.results if not one.arm.variant and is_wanted(one)]

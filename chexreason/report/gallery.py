@@ -53,7 +53,7 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 def is_free(evaluation: Evaluation) -> bool:
     """Whether anyone may have the images: their dataset names no data-use agreement, or they are phantoms."""
-    card = Path(evaluation.dataset["root"]) / "card.json"
+    card = dataset_folder(evaluation) / "card.json"
     said = read_json(card) if card.is_file() else evaluation.dataset
     return said["agreement"] is None if "agreement" in said else is_phantom(evaluation)
 
@@ -66,9 +66,16 @@ def is_phantom(evaluation: Evaluation) -> bool:
     )
 
 
+def dataset_folder(evaluation: Evaluation) -> Path:
+    """Where the dataset lies: as its config says or, of one that a run made, inside that run."""
+    maker = evaluation.manifest["parents"].get("dataset")
+    inside = Path(evaluation.dataset["root"])
+    return evaluation.folder.parent / maker / inside if maker else inside
+
+
 def image_root(evaluation: Evaluation) -> Path:
     """The folder that the predictions' paths are relative to: the dataset's, or that of the set it was curated from."""
-    root = Path(evaluation.dataset["root"])
+    root = dataset_folder(evaluation)
     card = root / "card.json"
     return Path(read_json(card).get("root") or root) if card.is_file() else root
 

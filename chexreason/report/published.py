@@ -15,14 +15,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # A checkout keeps experiments/ at the top; the wheel carries it inside the package, as a config group.
 FOLDERS = (PACKAGE / "conf" / "experiment", PACKAGE.parent / "experiments")
 
-# Our model names as the paper writes them. A stand-in takes the place of the model whose pre-training it imitates.
-MODELS = {
-    "medgemma": "MedGemma",
-    "phantom_gemma": "MedGemma",
-    "qwen": "Qwen2.5",
-    "phantom_qwen": "Qwen2.5",
-    "nv_reason": "NV-Reason",
-}
 # Tables 5 and 6 name a column by model and checkpoint.
 COLUMNS = {
     ("NV-Reason", "base"): "NV-Reason",

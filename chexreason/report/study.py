@@ -18,22 +18,22 @@ import numpy as np
 
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS, Prediction
+from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
-from chexreason.report.published import MODELS, PROMPTS
-from chexreason.runs.files import read_json, read_lines
-from chexreason.runs.folders import read_manifest
+from chexreason.report.published import PROMPTS
+from chexreason.runs.files import read_lines
+from chexreason.runs.folders import is_of_another_version, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
-TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
-SITES = {"chexpert": "CheXpert test", "nih": "NIH test", "mimic": "validation (MIMIC)"}
+BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
 
 
 @dataclass(frozen=True, order=True)
 class Arm:
     """What is compared. `reward` is empty unless one trained it.
 
-    `variant`: what stage.variant calls a training beyond the paper's, or what tells apart runs that else look alike; the
-    paper has no number for either.
+    `variant`: what variant.title calls a training beyond the paper's, or what tells apart runs that else look alike; the
+    paper has no number for either. `paper_model`: what the paper calls the model, or the one that it stands in for.
     """
 
     model: str
@@ -41,11 +41,7 @@ class Arm:
     prompt: str
     reward: str = ""
     variant: str = ""
-
-    @property
-    def paper_model(self) -> str:
-        """The model that the paper would call by this name, or the name itself."""
-        return MODELS.get(self.model, self.model)
+    paper_model: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +73,10 @@ class Result:
     evaluations: tuple[Evaluation, ...]
 
     @property
-    def site(self) -> str:
-        """The site whose test set this is; of images that are there to train on, the dataset's name."""
-        split = self.evaluations[0].dataset.get("split")
-        return self.dataset if split in TRAINING else site_of(self.dataset)
+    def benchmark(self) -> str:
+        """Which of the paper's test sets this is; else the dataset's name, also where its images are there to train on."""
+        dataset = self.evaluations[0].dataset
+        return self.dataset if dataset["split"] in TRAINING else dataset.get("benchmark") or self.dataset
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -112,7 +108,8 @@ class Training:
     def arm(self) -> Arm:
         config = self.manifest["config"]
         reward = config["reward"]["name"] if self.stage == "grpo" else ""
-        return Arm(config["model"]["name"], self.stage, config["prompt"]["name"], reward, config["stage"].get("variant") or "")
+        variant = config.get("variant", {}).get("title") or ""
+        return Arm(config["model"]["name"], self.stage, config["prompt"]["name"], reward, variant, _paper_model(config))
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one logged quantity."""
@@ -134,9 +131,9 @@ class Study:
 
     @property
     def datasets(self) -> list[str]:
-        """Test sets with results, in the order of SITES."""
-        names = dict.fromkeys(result.dataset for result in self.results)
-        return sorted(names, key=lambda name: (list(SITES).index(site_of(name)) if site_of(name) in SITES else 9, name))
+        """Test sets with results, in the order of BENCHMARKS."""
+        order, place = list(BENCHMARKS), {result.dataset: result.benchmark for result in self.results}
+        return sorted(place, key=lambda name: (order.index(place[name]) if place[name] in order else len(order), name))
 
     @property
     def arms(self) -> list[Arm]:
@@ -150,10 +147,10 @@ class Study:
         """The arm's result on a test set."""
         return next((one for one in self.results if one.arm == arm and one.dataset == dataset), None)
 
-    def on(self, site: str) -> list[Result]:
-        """Results on a site's test sets, in the order of the arms."""
+    def on(self, benchmark: str) -> list[Result]:
+        """Results on one of the paper's test sets, in the order of the arms."""
         arms = self.arms
-        return sorted((one for one in self.results if one.site == site), key=lambda one: arms.index(one.arm))
+        return sorted((one for one in self.results if one.benchmark == benchmark), key=lambda one: arms.index(one.arm))
 
     def scores(self, result: Result, labels: Sequence[str] = ()) -> tuple[metrics.Scores, metrics.Scores]:
         """Point scores and their resamples over `labels` (those of the test set where none are given)."""
@@ -164,18 +161,15 @@ class Study:
         return self.titles.get(arm, arm.model)
 
 
-def site_of(dataset: str) -> str:
-    """The site behind a dataset's name: chexpert, nih, mimic, or the name itself."""
-    return next((site for site in SITES if site in dataset), "mimic" if "validation" in dataset else dataset)
-
-
 def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
     """The study in these run folders; runs of other stages serve as provenance alone."""
     evaluations, trainings, manifests, problems = [], [], [], []
     for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
         manifest = read_manifest(folder)
         if manifest is None or manifest["status"] != "complete":
-            problems.append(f"{folder.name}: left out, it is not a complete run")
+            old = is_of_another_version(folder)
+            why = "another version of chexreason made it: make it again" if old else "it is not a complete run"
+            problems.append(f"{folder.name}: left out, {why}")
             continue
         manifests.append(manifest)
         try:
@@ -190,20 +184,30 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
 
 
 def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
-    config, scored = manifest["config"], read_json(folder / "metrics.json")
-    checkpoint, reward, variant = config["stage"]["checkpoint"], "", ""
-    if checkpoint.startswith("grpo"):
-        trained = (read_manifest(folder.parent / manifest["parents"]["adapter"]) or {}).get("config", {})
-        reward = trained.get("reward", {}).get("name", "unknown")
-        variant = trained.get("stage", {}).get("variant") or ""
+    config, reward, variant = manifest["config"], "", ""
+    if "checkpoint" in manifest["parents"]:
+        trained = (read_manifest(folder.parent / manifest["parents"]["checkpoint"]) or {}).get("config", {})
+        reward = trained.get("reward", {}).get("name", "")
+        variant = trained.get("variant", {}).get("title") or ""
     variant = ", ".join(filter(None, [variant, _how(config)]))
     return Evaluation(
         folder=folder,
         manifest=manifest,
-        arm=Arm(config["model"]["name"], checkpoint, config["prompt"]["name"], reward, variant),
-        labels=tuple(scored["labels"]),
+        arm=Arm(
+            config["model"]["name"],
+            config["checkpoint"]["name"],
+            config["prompt"]["name"],
+            reward,
+            variant,
+            _paper_model(config),
+        ),
+        labels=tuple(config["dataset"]["findings"]),
         predictions=tuple(predictions.read(folder / PREDICTIONS)),
     )
+
+
+def _paper_model(config: dict[str, Any]) -> str:
+    return config["model"].get("paper_name") or config["model"]["name"]
 
 
 def _how(config: dict[str, Any]) -> str:
@@ -234,7 +238,7 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
 
 def _recipe(evaluation: Evaluation) -> str:
     """The run that trained it; none trained a base model."""
-    return str(evaluation.manifest["parents"].get("adapter", ""))
+    return str(evaluation.manifest["parents"].get("checkpoint", ""))
 
 
 def _variant(arm: Arm, run: str) -> Arm:

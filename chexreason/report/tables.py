@@ -9,7 +9,7 @@ from typing import Any
 from chexreason.answers import metrics
 from chexreason.report import published
 from chexreason.report.published import PROMPTS
-from chexreason.report.study import SITES, Arm, Result, Study, site_of
+from chexreason.report.study import BENCHMARKS, Arm, Result, Study
 
 F1 = metrics.RATES.index("f1")
 
@@ -82,9 +82,9 @@ def headline(study: Study) -> Table:
             result = study.result(arm, dataset)
             cells.append(value(study, result, TAKE["macro_f1"], _paper_macro(result)) if result else None)
         rows.append(tuple(cells))
-    sites = [site_of(dataset) for dataset in study.datasets]
+    tests = [one.benchmark for one in _first_of(study)]
     names = [
-        SITES.get(site, name) if sites.count(site) == 1 else name for site, name in zip(sites, study.datasets, strict=True)
+        BENCHMARKS.get(test, name) if tests.count(test) == 1 else name for test, name in zip(tests, study.datasets, strict=True)
     ]
     labels = [len(one.labels) for one in _first_of(study)]
     columns = ("Model", *(f"{name}, {count} labels" for name, count in zip(names, labels, strict=True)))
@@ -94,7 +94,7 @@ def headline(study: Study) -> Table:
 
 def paper_tables(study: Study) -> list[Table]:
     """The paper's Tables 1-6, of those that the runs at hand fill at least in part."""
-    validation = study.on("mimic")
+    validation = study.on("validation")
     base = [one for one in validation if one.arm.checkpoint == "base" and one.arm.paper_model == "MedGemma"]
     tuned = [one for one in validation if one.arm.checkpoint == "sft"]
     short = tuple(column for column in COLUMNS if column[1] in ("micro_f1", "macro_f1", "failure_rate"))
@@ -181,9 +181,9 @@ BEST_NOTE = (
 )
 
 
-def _per_label(study: Study, site: str, title: str) -> Table:
+def _per_label(study: Study, benchmark: str, title: str) -> Table:
     """Tables 5 and 6: a row per label, a column per model, the best of each row in bold."""
-    number, results = published.TEST_TABLES[site], study.on(site)
+    number, results = published.TEST_TABLES[benchmark], study.on(benchmark)
     labels = list(dict.fromkeys(label for result in results for label in result.labels))
     ordered = [label for label in published.labels_of(number) if label in labels]
     ordered += [label for label in labels if label not in ordered]
@@ -217,7 +217,7 @@ def _first_of(study: Study) -> list[Result]:
 
 
 def _column_title(study: Study, result: Result) -> str:
-    several = len({one.dataset for one in study.on(result.site)}) > 1
+    several = len({one.dataset for one in study.on(result.benchmark)}) > 1
     return f"{study.title(result.arm)} ({result.dataset})" if several else study.title(result.arm)
 
 
@@ -226,9 +226,9 @@ def _paper_column(arm: Arm) -> str | None:
 
 
 def _paper_macro(result: Result) -> float | None:
-    if result.site in published.TEST_TABLES:
-        return published.number(published.TEST_TABLES[result.site], _paper_column(result.arm), "macro_f1")
-    if result.arm.variant or result.site != "mimic":
+    if result.benchmark in published.TEST_TABLES:
+        return published.number(published.TEST_TABLES[result.benchmark], _paper_column(result.arm), "macro_f1")
+    if result.arm.variant or result.benchmark != "validation":
         return None
     number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
     if number in ("1", "4") and result.arm.paper_model != "MedGemma":

@@ -18,7 +18,7 @@ from typing import Any
 import chexreason
 from chexreason.answers.parser import grammar_named, parse_strict
 from chexreason.labels import FINDINGS
-from chexreason.runs.folders import digest
+from chexreason.runs.identity import digest
 
 SCHEMA = 1
 PAGE = Path(__file__).with_name("page")

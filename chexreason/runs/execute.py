@@ -1,69 +1,147 @@
-"""One run, executed: what the stage is given, and what its folder says of it while it works and afterwards."""
+"""One run, executed: its lock, its process, what the stage is given, and what its folder says while it works and afterwards."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig
+
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs import files
-from chexreason.runs import folders as runs
-from chexreason.runs.folders import Ahead, Launch
+from chexreason.runs import files, folders
+from chexreason.runs.plan import COMMAND, Plan, plan
+
+# glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# Where a group that a run made lies inside that run's folder.
+PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 
 
-def perform(folder: Path, launch: Launch | None = None, ahead: Ahead | None = None) -> int:
-    """Execute the run that folder/run.json describes, in this process; the exit status.
+def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
+    """Execute one composed run and, with make_missing, the missing ones that it stands on; or reuse it where it is complete.
 
-    Of several processes that share one run, the first alone keeps its records. The pipeline is given `launch` and `ahead`.
+    Returns:
+        The complete run's folder.
+
+    Raises:
+        ChexReasonError: a wrong key, a missing parent run, something that is not at hand, or a failed run.
     """
-    order = files.read_json(folder / runs.ORDER)
-    module = schema.stage_module(order["stage"]["name"])
-    groups = {name: schema.group(name, values) for name, values in order["groups"].items()}
-    run = runs.Run(
-        settings=schema.build(module.Settings, order["stage"], "stage"),
-        folder=folder,
-        seed=order["seed"],
-        tracker=schema.group("tracker", order["tracker"]),
-        parents={role: Path(path) for role, path in order["parents"].items()},
-        launch=launch,
-        ahead=ahead,
-        **groups,
-    )
+    planned = plan(cfg, typed)
+    missing = [one for one in planned.missing() if one is not planned]
+    if missing and not cfg.make_missing:
+        first = missing[0]
+        raise ChexReasonError(
+            f"stage={planned.stage} needs a complete run in {first.folder}, and there is none.\n"
+            f"  make it:      {first.manifest['command']}\n"
+            "  or have missing runs made first: add make_missing=true"
+        )
+    lacks = planned.every_lack() or list(planned.lacking if cfg.force else ())
+    if lacks:
+        raise ChexReasonError("\n".join(lacks))
+    for one in (*missing, planned):
+        _locked(one, force=bool(cfg.force) and one is planned)
+    # What a person waits for at the end, whether it was made now or before.
+    getattr(planned.module, "show", lambda folder: None)(planned.folder)
+    return planned.folder
+
+
+def _locked(planned: Plan, force: bool) -> None:
+    """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
+    lock = FileLock(planned.folder / ".lock")
+    if planned.is_complete and not force:
+        print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
+        return
+    try:
+        planned.folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
+        lock.acquire()
+    except OSError as error:
+        raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
+    with lock:
+        if planned.is_complete and not force:  # the other process has made it
+            print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
+            return
+        before = folders.read_manifest(planned.folder)
+        made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
+        if force or (before and before.get("made_from", made_from) != made_from) or (before and before["status"] == "complete"):
+            _clear(planned.folder)  # anew: not a step of what is there is to be gone on with
+        files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
+        if not getattr(planned.module, "TORCH", False):
+            code = perform(planned.folder)
+        else:
+            environment = KEEP_MEMORY | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+            code = subprocess.run(_command(planned), env=environment).returncode
+    if code != 0:
+        found = folders.read_manifest(planned.folder) or {}
+        raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
+
+
+def _command(planned: Plan) -> list[str]:
+    if planned.processes == 1:
+        return [sys.executable, "-m", "chexreason.stages", str(planned.folder)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
+    return [*launcher, "-m", "chexreason.stages", str(planned.folder)]
+
+
+def _clear(folder: Path) -> None:
+    """Empty a run's folder, its manifest first: what is left of it must never pass for a run."""
+    (folder / folders.MANIFEST).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def load(folder: Path) -> folders.Run:
+    """The run that folder/manifest.json describes, as its stage is given it."""
+    manifest = files.read_json(folder / folders.MANIFEST)
+    config = dict(manifest["config"])
+    seed = config.pop("seed")
+    parents = {role: folder.parent / name for role, name in manifest["parents"].items()}
+    groups = {name: schema.group(name, values) for name, values in config.items()}
+    for name in PLACES.keys() & groups.keys() & parents.keys():
+        inside = getattr(groups[name], PLACES[name])
+        groups[name] = replace(groups[name], **{PLACES[name]: str(parents[name] / inside)})
+    tracker = schema.group("tracker", manifest["tracker"])
+    return folders.Run(settings=groups.pop("stage"), folder=folder, seed=seed, tracker=tracker, parents=parents, **groups)
+
+
+def perform(folder: Path) -> int:
+    """Execute the run that folder/manifest.json describes, in this process; the exit status.
+
+    Of several processes that share one run, the first alone keeps its records.
+    """
+    manifest = files.read_json(folder / folders.MANIFEST)
+    run = load(folder)
+    module = sys.modules[type(run.settings).__module__]
     started, clock = datetime.now(UTC), time.perf_counter()
-    manifest = {
-        "schema": 1,
-        "name": order["name"],
-        "stage": order["stage"]["name"],
-        "status": "running",
-        "started": started.isoformat(timespec="seconds"),
-        "config": {"stage": order["stage"], **order["groups"], "seed": order["seed"]},
-        "experiment": order["tracker"]["group"],
-        "parents": {role: Path(path).name for role, path in order["parents"].items()},
-        "inputs": order["inputs"],
-        "command": order["command"],
-        **runs.provenance(),
-    }
-    files.write_json(folder / runs.MANIFEST, manifest)
+    manifest |= {"status": "running", "started": started.isoformat(timespec="seconds"), **folders.provenance()}
+    files.write_json(folder / folders.MANIFEST, manifest)
     try:
         metrics = module.execute(run)
     except ChexReasonError as error:
         _fail(folder, manifest, str(error))
-        print(f"[{run.settings.name}] {error}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         _fail(folder, manifest, "interrupted", status="interrupted")
         raise
     except Exception as error:
-        _fail(folder, manifest, traceback.format_exc())
         if isinstance(error, OSError) and error.filename:  # a file that cannot be read or written, not a fault of ours
-            print(f"[{run.settings.name}] {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+            _fail(folder, manifest, f"{error.filename}: {error.strerror}")
         else:
+            _fail(folder, manifest, traceback.format_exc())
             traceback.print_exc()
         return 1
     done = {
@@ -72,17 +150,23 @@ def perform(folder: Path, launch: Launch | None = None, ahead: Ahead | None = No
         "wall_seconds": round(time.perf_counter() - clock, 2),
         "device": _device(),
         "peak_memory_bytes": _peak_memory(),
-        "outputs": runs.outputs(folder),
+        "outputs": folders.outputs(folder),
         "metrics": metrics,
     }
-    files.write_json(folder / runs.MANIFEST, manifest | done)
-    run.note(f"complete in {done['wall_seconds']:.0f} s: {folder}")
+    (folder / ERROR).unlink(missing_ok=True)
+    files.write_json(folder / folders.MANIFEST, manifest | done)
+    said = getattr(module, "headline", lambda metrics: "")(metrics)
+    run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")
     return 0
 
 
+ERROR = "error.txt"
+
+
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
-    files.write_text(folder / "error.txt", error + "\n")
-    files.write_json(folder / runs.MANIFEST, manifest | {"status": status, "error": error.strip().splitlines()[-1]})
+    files.write_text(folder / ERROR, error + "\n")
+    short = error.strip() if not error.startswith("Traceback") else f"{error.strip().splitlines()[-1]} (see {folder / ERROR})"
+    files.write_json(folder / folders.MANIFEST, manifest | {"status": status, "error": short})
 
 
 def _device() -> str:
@@ -102,3 +186,6 @@ def _peak_memory() -> dict[str, int]:
     if torch is not None and torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated()
     return peak
+
+
+__all__ = ["COMMAND", "execute", "load", "perform"]

@@ -6,32 +6,25 @@ reports and later stages read it and nothing else, and its manifest says `comple
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import chexreason
 from chexreason.runs.files import is_first_process, read_json
+from chexreason.runs.identity import digest, path_digest
 
-MANIFEST, ORDER = "manifest.json", "run.json"
+MANIFEST = "manifest.json"
+SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, ORDER, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
-
-
-# For the pipeline, of a line of overrides and those that it inherits where it does not say otherwise: Launch executes it,
-# Ahead names the stages that it would execute, by what defines each.
-Launch = Callable[[Sequence[str], Sequence[str]], Path]
-Ahead = Callable[[Sequence[str], Sequence[str]], dict[str, str]]
+SCAFFOLD = {MANIFEST, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +40,10 @@ class Run:
     dataset: Any = None
     teacher: Any = None
     tracker: Any = None
+    engine: Any = None
+    checkpoint: Any = None
+    variant: Any = None
     parents: dict[str, Path] = field(default_factory=dict)
-    launch: Launch | None = None
-    ahead: Ahead | None = None
 
     def every(self, role: str) -> list[Path]:
         """Folders of all parents of one kind: `role`, and each `role_<name>` that a config adds (several sites, say)."""
@@ -62,12 +56,22 @@ class Run:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """A run folder's manifest, or None where there is none yet, or a damaged one."""
+    """A run folder's manifest, or None where there is none yet, a damaged one, or one of another version."""
     try:
         manifest = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and "status" in manifest else None
+    known = isinstance(manifest, dict) and "status" in manifest and manifest.get("schema") == SCHEMA
+    return manifest if known else None
+
+
+def is_of_another_version(folder: Path) -> bool:
+    """Whether `folder` holds a run whose manifest another version of chexreason wrote."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and "stage" in manifest and manifest.get("schema") != SCHEMA
 
 
 def is_complete(folder: Path) -> bool:
@@ -81,11 +85,6 @@ def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
     complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
     return iter(sorted(complete, key=lambda pair: pair[1].get("finished", "")))
-
-
-def kind_of(stage: str, config: Mapping[str, Any]) -> str:
-    """What a plan calls a run: its stage and the model that takes its time."""
-    return f"{stage} of {config['model']['name']}" if "model" in config else stage
 
 
 def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
@@ -110,40 +109,16 @@ def deliver(folder: Path, output: Path) -> None:
         os.replace(partial, output / file.name)
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _file_digest(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
-
-
-def path_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's relative paths and contents."""
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(child for child in path.rglob("*") if child.is_file())
-    return digest([[child.relative_to(path).as_posix(), file_digest(child)] for child in files])
+def outputs_digest(folder: Path) -> str | None:
+    """One digest for all that a complete run left, as its manifest names it; None where there is no complete run."""
+    manifest = read_manifest(folder)
+    return digest(manifest["outputs"]) if manifest and manifest["status"] == "complete" else None
 
 
 def outputs(folder: Path) -> dict[str, str]:
     """Content digests of what a run left in its folder."""
     results = sorted(path for path in folder.iterdir() if path.name not in SCAFFOLD)
     return {path.name: path_digest(path) for path in results}
-
-
-def folder_name(stage: str, names: Sequence[str], identity: Any) -> str:
-    """`<stage>-<names of the groups it uses>-<digest of what defines it>`."""
-    return "-".join([stage, *names, digest(identity)[:8]])
 
 
 def provenance() -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""`python -m chexreason.stages FOLDER`: execute the run that FOLDER/run.json describes, in this process.
+"""`python -m chexreason.stages FOLDER`: execute the run that FOLDER/manifest.json plans, in this process.
 
-run.py starts this for stages that need torch, so that a sweep neither leaks nor dies with one job; where `processes` share
-a training run, once for each.
+Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
+run, this is started once for each.
 """
 
 from __future__ import annotations

@@ -8,14 +8,15 @@ digest of every image chosen.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE, path_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from chexreason.data.records import StudyTable
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sizes:
     """Images wanted in each set."""
 
@@ -40,14 +41,21 @@ class Settings:
     """See conf/stage/curate.yaml."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     sizes: Sizes
     floor: float
     ceiling: float
     penalty: float
     no_finding: str
     strict: bool
-    output: str | None
+    output: str | None = field(metadata=CIRCUMSTANCE)
+
+    def __post_init__(self) -> None:
+        at_least(0, sizes__sft=self.sizes.sft, sizes__rl=self.sizes.rl, sizes__validation=self.sizes.validation)
+        share(floor=self.floor, ceiling=self.ceiling)
+        at_least(self.floor, ceiling=self.ceiling)
+        at_least(0, penalty=self.penalty)
+        one_of(("alone", "with_devices"), no_finding=self.no_finding)
 
 
 USES = ("dataset",)
@@ -62,13 +70,6 @@ def execute(run: Run) -> dict[str, Any]:
 
     wanted: Settings = run.settings
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
-    for name, size in asdict(wanted.sizes).items():
-        if size < 0:
-            raise ChexReasonError(f"stage.sizes.{name}={size}: a number of images is wanted")
-    if not 0 <= wanted.floor <= wanted.ceiling <= 1:
-        raise ChexReasonError(
-            f"stage.floor={wanted.floor} and stage.ceiling={wanted.ceiling}: shares of a set are wanted, 0 to 1"
-        )
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
     pool = candidates(table, wanted.no_finding, run.seed)
@@ -108,7 +109,7 @@ def execute(run: Run) -> dict[str, Any]:
         "excluded": pool.excluded | ({"chosen, but the image cannot be read": unread} if unread else {}),
         "noted": pool.noted,
         "shortfalls": missed,
-        "digests": {file.name: runs.file_digest(file) for file in sorted(run.folder.glob("*.csv"))},
+        "digests": {file.name: path_digest(file) for file in sorted(run.folder.glob("*.csv"))},
     }
     files.write_json(run.folder / "card.json", page)
     files.write_text(run.folder / CARD, card.markdown(page))
@@ -134,8 +135,6 @@ def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
     from chexreason.data import card
     from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 
-    if no_finding not in ("alone", "with_devices"):
-        raise ChexReasonError(f"stage.no_finding={no_finding!r}: one of alone, with_devices is wanted")
     table = table.without(~card.positives(table.records).any(axis=1), "no positive label")
     others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT_DEVICES or no_finding == "alone")]
     normal = table.records[NO_FINDING] == POSITIVE

@@ -1,6 +1,7 @@
-"""Evaluation by generation (section 4): every image read, every completion kept with its parse, the answers scored.
+"""Evaluation by generation (section 4): every image read, and every completion kept as the model wrote it.
 
-A completion from which no answer can be read is a failure and counts as an empty prediction.
+Answers, metrics and intervals are read from the completions whenever they are asked for. A completion from which no answer can
+be read is a failure and counts as an empty prediction.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.answers import predictions
 from chexreason.answers.predictions import PREDICTIONS
-from chexreason.errors import ChexReasonError
-from chexreason.models.engines import require_engine
-from chexreason.runs.files import as_lines, read_lines, write_json, write_text
-from chexreason.runs.folders import Run
+from chexreason.errors import at_least, share
+from chexreason.runs.files import as_lines, read_json, read_lines, write_text
+from chexreason.runs.folders import MANIFEST, Run
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from chexreason.runs.config import Model
 
 
-@dataclass(frozen=True)
+@dataclass
 class Repeats:
     """How often each image is answered, and how the answers are drawn; temperature 0 is greedy."""
 
@@ -33,37 +34,36 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Settings:
-    """Which checkpoint answers, by which engine, and how long it may write; `limit`: the first so many studies only."""
+    """How long a checkpoint may write about each study, and how often; `limit`: the first so many studies only."""
 
     name: str
-    checkpoint: str
-    trained: dict[str, str | None]
-    parents: dict[str, str | None]
-    engine: str
     max_completion_tokens: int
     batch_size: int
     sampling: Repeats
     limit: int | None
 
+    def __post_init__(self) -> None:
+        at_least(1, max_completion_tokens=self.max_completion_tokens, batch_size=self.batch_size, limit=self.limit)
+        at_least(1, sampling__repeats=self.sampling.repeats)
+        at_least(0, sampling__temperature=self.sampling.temperature)
+        share(sampling__top_p=self.sampling.top_p)
+        if self.sampling.repeats > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"sampling.repeats={self.sampling.repeats}: greedy answers are all alike; "
+                "set stage.sampling.temperature, say to 0.8"
+            )
 
-USES = ("model", "prompt", "dataset")
+
+USES = ("model", "prompt", "dataset", "checkpoint", "engine")
 TORCH = True
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Answer every study of the dataset; leaves predictions.jsonl and metrics.json."""
-    from chexreason.answers.metrics import summary
+    """Let the model write about every study of the dataset; leaves predictions.jsonl."""
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
-    from chexreason.report.study import TRAINING
     from chexreason.runs.tracking import tracked
 
-    require_engine("stage.engine", run.settings.engine)
-    repeats = run.settings.sampling.repeats
-    if repeats > 1 and run.settings.sampling.temperature == 0:
-        raise ChexReasonError(
-            "stage.sampling.repeats: greedy answers are all alike; set stage.sampling.temperature, say to 0.8"
-        )
     read = image_reader(run.folder.parent, run.model.image_size)
     table = records.readable(run.dataset.load(), run.dataset.missing, read)
     if run.dataset.split == "test":
@@ -74,7 +74,7 @@ def execute(run: Run) -> dict[str, Any]:
         for record, labels, unscored in zip(table.records.itertuples(), truth, ignored, strict=True)
     ][: run.settings.limit]
     run.note(f"{len(studies)} studies of {table.site}, {len(table.findings)} findings scored")
-    if run.dataset.split in TRAINING:
+    if run.dataset.split in records.TRAINING:
         run.note(f"dataset={run.dataset.name} dataset.split={run.dataset.split}: images to train on, and no test set")
 
     partial = run.folder / (PREDICTIONS + ".part")
@@ -92,22 +92,26 @@ def execute(run: Run) -> dict[str, Any]:
             stream.write(as_lines([row]))
             stream.flush()
 
-    rows = [answered[study["id"]] for study in studies]
-    scored = set(table.findings)
-    metrics = summary(
-        [sorted(scored & set(row["labels"])) for row in rows],
-        [[row["samples"][repeat]["predicted"] if repeat else row["predicted"] for row in rows] for repeat in range(repeats)],
-        labels=list(table.findings),
-        patients=[row["patient"] for row in rows],
-        ignored=[row["ignored"] for row in rows],
-    )
-    write_text(run.folder / PREDICTIONS, as_lines(rows))
-    write_json(run.folder / "metrics.json", metrics)
+    write_text(run.folder / PREDICTIONS, as_lines(answered[study["id"]] for study in studies))
     partial.unlink()
+    found = predictions.summary(predictions.read(run.folder / PREDICTIONS), list(table.findings))
     with tracked(run) as log:
-        log({"macro_f1": metrics["macro"]["f1"], "micro_f1": metrics["micro"]["f1"]}, 0)
-    run.note(f"macro-F1 {metrics['macro']['f1']:.3f}, micro-F1 {metrics['micro']['f1']:.3f}")
-    return metrics | {"excluded": table.excluded}
+        log({"macro_f1": found["macro"]["f1"], "micro_f1": found["micro"]["f1"], "failure_rate": found["failure_rate"]}, 0)
+    written = [one for row in answered.values() for one in row["completions"]]
+    return {
+        "records": len(studies),
+        "num_tokens": sum(one["num_tokens"] for one in written),
+        "unfinished": sum(not one["finished"] for one in written),
+        "excluded": table.excluded,
+    }
+
+
+def show(folder: Path) -> None:
+    """Print the main numbers, as today's parser and metrics see them."""
+    from chexreason.stages.metrics import line
+
+    labels = read_json(folder / MANIFEST)["config"]["dataset"]["findings"]
+    print(f"{folder.name}: {line(predictions.summary(predictions.read(folder / PREDICTIONS), labels))}", flush=True)
 
 
 def longest_first(
@@ -125,30 +129,19 @@ def longest_first(
 
 
 def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image], before: int) -> Any:
-    """Studies with what the model wrote and what was read from it, once for each repeat."""
+    """Studies with what the model wrote about them, once for each repeat."""
     if not studies:
         return
     from tqdm import tqdm
 
-    from chexreason.models.generation import Sampling, answers, load_generator
-    from chexreason.training.trainer import adapter_folder
+    from chexreason.models.generation import Sampling, completions, load_generator
 
     settings: Settings = run.settings
-    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None
-    generator = load_generator(settings.engine, run.model, run.prompt, adapter, settings.max_completion_tokens)
+    generator = load_generator(run.engine.name, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
     files = [root / study["path"] for study in studies]
     repeats = []
     for repeat in range(settings.sampling.repeats):
         sampling = Sampling(settings.sampling.temperature, settings.sampling.top_p, 1000 * run.seed + repeat)
-        repeats.append(answers(generator(sampling), run.prompt.grammar, files, read, settings.batch_size, before))
+        repeats.append(completions(generator(sampling), files, read, settings.batch_size, before))
     for study, *written in zip(tqdm(studies, desc="evaluate", unit="image"), *repeats, strict=True):
-        samples = [
-            {
-                "predicted": list(answer.labels) if answer.failure is None else None,
-                "failure": answer.failure,
-                "completion": completion.text,
-                "num_tokens": completion.num_tokens,
-            }
-            for completion, answer in written
-        ]
-        yield study | samples[0] | ({"samples": samples} if len(samples) > 1 else {})
+        yield predictions.row(study, run.prompt.grammar, written)

@@ -6,12 +6,15 @@ Leaves `export/`: a merged model (merged in float32, then rounded once to the mo
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from chexreason.answers import predictions
+from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json, write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
+from chexreason.runs.identity import CIRCUMSTANCE
 
 EXPORT = "export"
 
@@ -21,14 +24,11 @@ class Settings:
     """Which checkpoint, and in which form."""
 
     name: str
-    checkpoint: str
-    trained: dict[str, str]
-    parents: dict[str, str]
     merged: bool
-    output: str | None
+    output: str | None = field(metadata=CIRCUMSTANCE)
 
 
-USES = ("model", "prompt")
+USES = ("model", "prompt", "checkpoint")
 TORCH = True
 
 
@@ -36,14 +36,15 @@ def execute(run: Run) -> dict[str, Any]:
     """Write `export/` (and `stage.output`); returns its files and their size."""
     import torch
 
-    from chexreason.models.loading import load_adapter, load_model, public_name, save_adapter
+    from chexreason.models.loading import load_adapter, load_model, public_name, require_adapter, save_adapter
     from chexreason.models.processors import load_processor
-    from chexreason.training.trainer import adapter_folder
 
     settings: Settings = run.settings
     folder = run.folder / EXPORT
     shutil.rmtree(folder, ignore_errors=True)
-    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint)
+    if run.checkpoint.adapter is None:
+        raise ChexReasonError("checkpoint=base is the model as it comes: choose checkpoint=sft, grpo or grpo_best")
+    adapter = require_adapter(Path(run.checkpoint.adapter))
     # A LoRA update is small beside the weight that it is added to: rounded to bfloat16, half of it may be lost.
     model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)
     if settings.merged:
@@ -53,13 +54,13 @@ def execute(run: Run) -> dict[str, Any]:
     load_processor(run.model, padding_side="left").save_pretrained(folder)
     for path in folder.glob("*.json"):
         name_published_classes(path)
-    facts = provenance(run.parents["adapter"], settings.checkpoint)
+    facts = provenance(run.parents["checkpoint"], run.checkpoint.name)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
     if settings.output:
         shutil.copytree(folder, settings.output, dirs_exist_ok=True)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     run.note(f"{sum(files.values()) / 2**20:.1f} MiB in {folder}")
-    return {"files": files, "checkpoint": run.parents["adapter"].name, **facts}
+    return {"files": files, "checkpoint": run.parents["checkpoint"].name, **facts}
 
 
 def name_published_classes(path: Path) -> None:
@@ -73,11 +74,11 @@ def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
     """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated."""
     lineage = {folder.name: manifest for folder, manifest in ancestors(trained).items() if manifest}
     evaluated = [
-        manifest
-        for _, manifest in complete_runs(trained.parent)
+        (manifest, _metrics(folder, manifest))
+        for folder, manifest in complete_runs(trained.parent)
         if manifest["stage"] == "evaluate"
-        and manifest["parents"].get("adapter") == trained.name
-        and manifest["config"]["stage"]["checkpoint"] == checkpoint
+        and manifest["parents"].get("checkpoint") == trained.name
+        and manifest["config"]["checkpoint"]["name"] == checkpoint
     ]
     return {
         "runs": {name: manifest["stage"] for name, manifest in lineage.items()},
@@ -88,14 +89,19 @@ def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
         },
         "metrics": {
             manifest["config"]["dataset"]["name"]: {
-                "macro_f1": manifest["metrics"]["macro"]["f1"],
-                "micro_f1": manifest["metrics"]["micro"]["f1"],
-                "failure_rate": manifest["metrics"]["failure_rate"],
-                "records": manifest["metrics"]["records"],
+                "macro_f1": found["macro"]["f1"],
+                "interval": found["intervals"]["macro"]["f1"],
+                "micro_f1": found["micro"]["f1"],
+                "failure_rate": found["failure_rate"],
+                "records": found["records"],
             }
-            for manifest in evaluated
+            for manifest, found in evaluated
         },
     }
+
+
+def _metrics(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    return predictions.summary(predictions.read(folder / predictions.PREDICTIONS), manifest["config"]["dataset"]["findings"])
 
 
 CARD = """---
@@ -141,15 +147,16 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
     stages = [stage for stage in ("sft", "grpo") if stage in facts["runs"].values()]
     cards = [f"- `{name}`: sha256 `{digest}`" for name, digest in facts["data_cards"].items()]
-    head = ["| dataset | records | macro-F1 | micro-F1 | failures |", "| --- | --- | --- | --- | --- |"]
+    head = ["| dataset | records | macro-F1 [95 % interval] | micro-F1 | failures |", "| --- | --- | --- | --- | --- |"]
     rows = [
-        f"| {name} | {found['records']} | {found['macro_f1']:.3f} | {found['micro_f1']:.3f} | {found['failure_rate']:.3f} |"
+        f"| {name} | {found['records']} | {found['macro_f1']:.3f} [{found['interval'][0]:.3f}, {found['interval'][1]:.3f}] "
+        f"| {found['micro_f1']:.3f} | {found['failure_rate']:.3f} |"
         for name, found in facts["metrics"].items()
     ]
     return CARD.format(
         base=base,
         library="transformers" if run.settings.merged else "peft",
-        checkpoint=run.settings.checkpoint,
+        checkpoint=run.checkpoint.name,
         how=" and ".join(stages) + " on the language model's LoRA adapter, the vision encoder frozen",
         grammar=run.prompt.grammar,
         instruction=run.prompt.instruction.strip(),

@@ -7,22 +7,21 @@ KL term in the loss against the SFT checkpoint: the adapter that training starts
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
-from chexreason.models.engines import require_engine
+from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs.files import is_first_process, write_json
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
 
 
-@dataclass(frozen=True)
+@dataclass
 class Selection:
     """`limit` validation studies at most; `patience` checkpoints without a better macro-F1 end the run (null: never)."""
 
@@ -36,35 +35,41 @@ class Settings:
     """Section 3.2.2; `batch_size` and `accumulation` count completions, `steps_per_rollout` optimizer steps."""
 
     name: str
-    parents: dict[str, str | None]
+    parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
     limit: int | None
-    variant: str | None
     epochs: float
     max_steps: int
     completions: int
     temperature: float
     top_p: float
     max_completion_tokens: int
-    engine: str
     beta: float
-    kl_weighted: bool
     clip_low: float
     clip_high: float
     steps_per_rollout: int
     learning_rate: float
-    schedule: str
-    warmup: float
-    clip_norm: float
     batch_size: int
     accumulation: int
-    gradient_checkpointing: bool
-    logging_steps: int
+    gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
+    logging_steps: int = field(metadata=CIRCUMSTANCE)
     save_steps: int
     selection: Selection
     collapse: Collapse
+    trainer: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        above(0, epochs=self.epochs, temperature=self.temperature, top_p=self.top_p)
+        share(top_p=self.top_p)
+        at_least(0, learning_rate=self.learning_rate, beta=self.beta, clip_low=self.clip_low, clip_high=self.clip_high)
+        at_least(2, completions=self.completions)
+        at_least(1, limit=self.limit, max_completion_tokens=self.max_completion_tokens, save_steps=self.save_steps)
+        at_least(1, steps_per_rollout=self.steps_per_rollout, batch_size=self.batch_size, accumulation=self.accumulation)
+        at_least(1, logging_steps=self.logging_steps, selection__limit=self.selection.limit)
+        at_least(1, selection__batch_size=self.selection.batch_size, selection__patience=self.selection.patience)
+        at_least(1, collapse__window=self.collapse.window)
 
 
-USES = ("model", "prompt", "reward")
+USES = ("model", "prompt", "reward", "engine", "variant")
 TORCH = True
 DISTRIBUTED = True  # `processes` GPUs share the work
 
@@ -72,18 +77,25 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
-    from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model, save_adapter
+    from chexreason.models.loading import (
+        adapter_digest,
+        frozen_digest,
+        image_token_id,
+        load_adapter,
+        load_model,
+        require_adapter,
+        save_adapter,
+    )
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
-    from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
+    from chexreason.training.checkpoints import Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.training.errors import explained
     from chexreason.training.rollouts import RewardFunction, RolloutTrainer
     from chexreason.training.selection import BEST, BestAdapter, CollapseWatch, chosen
-    from chexreason.training.trainer import ADAPTER, RunLog, adapter_folder, quiet_progress, with_images
+    from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
     from chexreason.training.validation import validator
 
     settings: Settings = run.settings
-    require_engine("stage.engine", settings.engine)
     if settings.selection.patience is not None and "validation" not in run.parents:
         raise ChexReasonError(
             "stage.selection.patience waits for a better validation macro-F1, and stage.parents.validation is null: "
@@ -95,7 +107,7 @@ def execute(run: Run) -> dict[str, Any]:
     write_json(run.folder / "frequencies.json", frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
 
-    start = adapter_folder(run.parents["policy"], "sft")
+    start = require_adapter(run.parents["policy"] / ADAPTER)
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, processor.tokenizer.all_special_ids)
@@ -113,7 +125,7 @@ def execute(run: Run) -> dict[str, Any]:
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
-            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype, image_token_id(model)),
+            args=arguments(run, image_token_id(model)),
             train_dataset=with_images([example(study, run) for study in studies], read),
             processing_class=processor,
             callbacks=[
@@ -170,19 +182,21 @@ def read_studies(run: Run) -> list[dict[str, Any]]:
     return studies
 
 
-def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_token: int) -> GRPOConfig:
+def arguments(run: Run, image_token: int) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    from chexreason.training.trainer import device
+    from chexreason.training.checkpoints import CHECKPOINTS
+    from chexreason.training.trainer import device, passed_through
 
-    vllm = settings.engine == "vllm"
+    settings: Settings = run.settings
+    vllm = run.engine.name == "vllm"
 
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
     return GRPOConfig(
-        output_dir=str(output),
-        seed=seed,
+        output_dir=str(run.folder / CHECKPOINTS),
+        seed=run.seed,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps,
         num_generations=settings.completions,
@@ -199,22 +213,19 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
         scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
         importance_sampling_level="token",
         beta=settings.beta,
-        use_bias_correction_kl=settings.kl_weighted,
         epsilon=settings.clip_low,
         epsilon_high=settings.clip_high,
         num_iterations=settings.steps_per_rollout,
         disable_dropout=True,  # two passes over the same tokens must agree, or the ratio is noise
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup,
-        max_grad_norm=settings.clip_norm,
         per_device_train_batch_size=settings.batch_size,
         gradient_checkpointing=settings.gradient_checkpointing,
-        **device(dtype, settings.accumulation),
+        **device(run.model.dtype, settings.accumulation),
         logging_steps=settings.logging_steps,
         save_steps=rollouts_per_save * settings.steps_per_rollout,
         save_total_limit=2,
         report_to="none",  # the run's own log feeds the tracker
+        **passed_through(settings.trainer, GRPOConfig),
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs import files
 from chexreason.runs.folders import Run, deliver
+from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +32,13 @@ class Settings:
     """See conf/stage/inspect.yaml."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     images: bool
-    workers: int
-    output: str | None
+    workers: int = field(metadata=CIRCUMSTANCE)
+    output: str | None = field(metadata=CIRCUMSTANCE)
+
+    def __post_init__(self) -> None:
+        at_least(0, workers=self.workers)
 
 
 USES = ("dataset",)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from chexreason.answers import metrics, predictions
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import FINDINGS
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,21 @@ class Settings:
     """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
 
     name: str
-    parents: dict[str, str] = field(default_factory=dict)
-    input: str | None = None
-    output: str | None = None
-    against: str | None = None
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
+    input: str | None = field(metadata=CONTENT, default=None)
+    output: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    against: str | None = field(metadata=CONTENT, default=None)
     labels: list[str] = field(default_factory=list)
     exclude_failures: bool = False
     resamples: int = 10_000
+
+    def __post_init__(self) -> None:
+        at_least(1, resamples=self.resamples)
+
+    def require(self) -> None:
+        """Raises ChexReasonError where no file is named."""
+        if not self.input:
+            raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
 
 
 USES = ()
@@ -40,25 +49,12 @@ TORCH = False
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; the result goes to metrics.json and to `stage.output`."""
     settings: Settings = run.settings
-    if not settings.input:
-        raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
-    if settings.resamples < 1:
-        raise ChexReasonError(f"stage.resamples={settings.resamples}: at least 1 is wanted")
     labels = list(dict.fromkeys(_known(label) for label in settings.labels)) or list(FINDINGS)
-    given = predictions.read(Path(settings.input))
+    given = predictions.read(Path(str(settings.input)))
     repeated = len(given) - len({one.id for one in given})
     if repeated:
         run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
-    result = metrics.summary(
-        [one.labels for one in given],
-        predictions.repeats(given),
-        labels,
-        [one.patient for one in given],
-        resamples=settings.resamples,
-        seed=run.seed,
-        exclude_failures=settings.exclude_failures,
-        ignored=[one.ignored for one in given],
-    )
+    result = predictions.summary(given, labels, settings.resamples, run.seed, settings.exclude_failures)
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)
     for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
@@ -69,7 +65,7 @@ def execute(run: Run) -> dict[str, Any]:
 def show(folder: Path) -> None:
     """Print the main numbers, of metrics computed now or before."""
     result = read_json(folder / "metrics.json")
-    print(_line(result))
+    print(line(result))
     if "against" in result:
         macro = result["against"]["macro"]["f1"]
         low, high = macro["interval"]
@@ -111,7 +107,8 @@ def _known(label: str) -> str:
     raise ChexReasonError(f"stage.labels: {label!r} is not one of the 14 findings.{hint} Valid: {', '.join(FINDINGS)}")
 
 
-def _line(result: dict[str, Any]) -> str:
+def line(result: dict[str, Any]) -> str:
+    """The main numbers of a summary."""
     low, high = result["intervals"]["macro"]["f1"]
     absent = sum(found["support"] == 0 for found in result["per_label"].values())
     labels = f"{len(result['labels'])} labels{f', {absent} of them in no record' if absent else ''}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from chexreason.errors import at_least, share
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,14 @@ class Settings:
     nih_images: int
     nih_misses: float
     nih_adds: float
-    workers: int | None
+    workers: int | None = field(metadata=CIRCUMSTANCE)
+
+    def __post_init__(self) -> None:
+        share(mimic_enriched=self.mimic_enriched, nih_misses=self.nih_misses, nih_adds=self.nih_adds)
+        at_least(1, mimic_studies=self.mimic_studies, nih_images=self.nih_images, workers=self.workers)
+        at_least(0, mimic_laterals=self.mimic_laterals, chexpert_train=self.chexpert_train)
+        at_least(0, chexpert_valid=self.chexpert_valid, chexpert_test=self.chexpert_test)
+        at_least(32, image_size=self.image_size)
 
 
 USES = ()

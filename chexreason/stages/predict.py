@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
-from chexreason.models.engines import require_engine
+from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs.files import read_json, write_json, write_text
 from chexreason.runs.folders import Run, deliver
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,20 +26,26 @@ class Settings:
     """Which images, which checkpoint, and how often each image is answered."""
 
     name: str
-    input: str | None
-    output: str | None
-    checkpoint: str
-    trained: dict[str, str | None]
-    parents: dict[str, str | None]
+    input: str | None = field(metadata=CONTENT)
+    output: str | None = field(metadata=CIRCUMSTANCE)
     samples: int
     temperature: float
     top_p: float
-    engine: str
     max_completion_tokens: int
     batch_size: int
 
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, max_completion_tokens=self.max_completion_tokens, batch_size=self.batch_size)
+        at_least(0, temperature=self.temperature)
+        share(top_p=self.top_p)
 
-USES = ("model", "prompt")
+    def require(self) -> None:
+        """Raises ChexReasonError where no image is named."""
+        if not self.input:
+            raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
+
+
+USES = ("model", "prompt", "checkpoint", "engine")
 TORCH = True
 
 
@@ -53,7 +59,6 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.data.images import ImageError, fit, read_image
 
     settings: Settings = run.settings
-    require_engine("stage.engine", settings.engine)
     read = image_reader(run.folder.parent, run.model.image_size)
     readable: list[Path] = []
     refused: dict[str, str] = {}
@@ -75,7 +80,7 @@ def execute(run: Run) -> dict[str, Any]:
     page = {
         "notice": notice(run),
         "model": run.model.name,
-        "checkpoint": settings.checkpoint,
+        "checkpoint": run.checkpoint.name,
         "prompt": run.prompt.name,
         "images": results,
         "left_out": refused,
@@ -84,7 +89,7 @@ def execute(run: Run) -> dict[str, Any]:
     write_json(run.folder / "answers.json", page)
     write_text(run.folder / "answers.txt", as_text(page))
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
-        title = f"{file.name}: {run.model.name}, {settings.checkpoint}"
+        title = f"{file.name}: {run.model.name}, {run.checkpoint.name}"
         draw(run.folder / f"{number:04d}-{file.stem}.png", fit(read_image(file), PICTURE), result, title)
     if settings.output:
         deliver(run.folder, Path(settings.output))
@@ -125,17 +130,17 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
     """`samples` pairs of completion and answer for each file."""
     from tqdm import tqdm
 
-    from chexreason.models.generation import Sampling, answers, load_generator
-    from chexreason.training.trainer import adapter_folder
+    from chexreason.answers.parser import parse
+    from chexreason.models.generation import Sampling, completions, load_generator
 
     settings: Settings = run.settings
-    adapter = adapter_folder(run.parents["adapter"], settings.checkpoint) if "adapter" in run.parents else None
-    generator = load_generator(settings.engine, run.model, run.prompt, adapter, settings.max_completion_tokens)
+    generator = load_generator(run.engine.name, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
     warm = settings.temperature if settings.samples > 1 else 0.0
     drawn = []
     for sample in tqdm(range(settings.samples), desc="predict", unit="answer"):
         sampling = Sampling(warm, settings.top_p, 1000 * run.seed + sample)
-        drawn.append(list(answers(generator(sampling), run.prompt.grammar, files, read, settings.batch_size)))
+        written = completions(generator(sampling), files, read, settings.batch_size)
+        drawn.append([(one, parse(one.text, run.prompt.grammar, one.finished)) for one in written])
     return [list(samples) for samples in zip(*drawn, strict=True)]
 
 

@@ -14,6 +14,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt, write_answer
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     from chexreason.models.rendering import Seen
@@ -32,11 +33,11 @@ class Settings:
     """What is printed, and for which film the visual tokens are counted (width, height)."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     shown: str
     model: str
     all: bool
-    weights: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
     image_size: list[int] = field(default_factory=lambda: [2544, 3056])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
+from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     from chexreason.report.build import Contents
@@ -24,8 +25,8 @@ class Settings:
     """Which runs, which tables and figures to print, and what of their images the page may hold."""
 
     name: str
-    parents: dict[str, str] = field(default_factory=dict)
-    runs: list[str] = field(default_factory=list)
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
+    runs: list[str] = field(metadata=CIRCUMSTANCE, default_factory=list)
     show: list[str] = field(default_factory=lambda: ["headline"])
     gallery: int = 60
     embed_credentialed: bool = False

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.files import as_lines, read_json, write_json, write_text
 from chexreason.runs.folders import Run, complete_runs, read_manifest
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     from chexreason.review.pack import Pack
@@ -26,13 +27,14 @@ class Settings:
     """How large a pack is, or which filled ones are read."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     sample: int
     image_side: int
-    data_use_agreement: str | None
-    filled: list[str] = field(default_factory=list)
+    data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)
+    filled: list[str] = field(metadata=CONTENT, default_factory=list)
 
-    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"data_use_agreement"})
+    def __post_init__(self) -> None:
+        at_least(1, sample=self.sample, image_side=self.image_side)
 
 
 USES = ("prompt",)

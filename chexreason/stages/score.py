@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs.files import as_lines, read_json, write_text
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tokenizer:
     """Whose tokens are counted."""
 
@@ -34,11 +35,16 @@ class Settings:
     """What is scored, and with which label frequencies."""
 
     name: str
-    parents: dict[str, str]
-    input: str | None
-    output: str | None
-    frequencies: str | None
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
+    input: str | None = field(metadata=CONTENT)
+    output: str | None = field(metadata=CIRCUMSTANCE)
+    frequencies: str | None = field(metadata=CONTENT)
     tokenizer: Tokenizer
+
+    def require(self) -> None:
+        """Raises ChexReasonError where no file is named."""
+        if not self.input:
+            raise ChexReasonError('stage.input is not set: name a JSON Lines file of {"id", "completion", "labels"}')
 
 
 USES = ("prompt", "reward")
@@ -75,9 +81,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.data.frequencies import finding_frequencies
 
     settings: Settings = run.settings
-    if not settings.input:
-        raise ChexReasonError('stage.input is not set: name a JSON Lines file of {"id", "completion", "labels"}')
-    completions = read_completions(Path(settings.input))
+    completions = read_completions(Path(str(settings.input)))
     frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
     score = run.reward.scorer(run.prompt.grammar, frequencies)
     tokens = TokenCounter(settings.tokenizer, run.folder.parent)

@@ -6,19 +6,20 @@ loss over held-out patients; the best checkpoint's adapter is the result.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     from trl import SFTConfig
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lora:
     """Section 3.2.1's adapter."""
 
@@ -32,8 +33,8 @@ class Settings:
     """Section 3.2.1; rates are per optimizer step, `warmup` and `held_out` are shares of one."""
 
     name: str
-    parents: dict[str, str]
-    reviewed: str | None
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
+    reviewed: str | None = field(metadata=CONTENT)
     held_out: float
     epochs: float
     patience: int
@@ -44,10 +45,18 @@ class Settings:
     clip_norm: float
     batch_size: int
     accumulation: int
-    gradient_checkpointing: bool
-    logging_steps: int
-    save_steps: int | None
+    gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
+    logging_steps: int = field(metadata=CIRCUMSTANCE)
+    save_steps: int | None = field(metadata=CIRCUMSTANCE)
     lora: Lora
+    trainer: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        share(held_out=self.held_out, warmup=self.warmup, lora__dropout=self.lora.dropout)
+        above(0, held_out=self.held_out, epochs=self.epochs, clip_norm=self.clip_norm)
+        at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay, patience=self.patience)
+        at_least(1, batch_size=self.batch_size, accumulation=self.accumulation, lora__rank=self.lora.rank)
+        at_least(1, logging_steps=self.logging_steps, save_steps=self.save_steps, lora__alpha=self.lora.alpha)
 
 
 USES = ("model", "prompt")
@@ -111,7 +120,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
-    from chexreason.training.trainer import device
+    from chexreason.training.trainer import device, passed_through
 
     return SFTConfig(
         output_dir=str(output),
@@ -136,6 +145,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
         restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
         remove_unused_columns=False,  # images are read from their paths, which the model does not take
         report_to="none",  # the run's own log feeds the tracker
+        **passed_through(settings.trainer, SFTConfig),
     )
 
 

@@ -8,10 +8,14 @@ teacher's words, so that fine-tuning need not teach them to write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from chexreason.errors import ChexReasonError, at_least
+from chexreason.runs.config import choices
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CONTENT
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,21 @@ class Settings:
     """
 
     name: str
-    size: str
-    corpus: str
-    images: int
-    vision_steps: int
     vision_batch_size: int
-    steps: int
     batch_size: int
     learning_rate: float
     matrix_learning_rate: float
     weight_decay: float
     vocabulary: int
-    prompts: list[str]
+    prompts: list[str] = field(metadata=CONTENT)
+
+    def __post_init__(self) -> None:
+        at_least(1, vision_batch_size=self.vision_batch_size, batch_size=self.batch_size, vocabulary=self.vocabulary)
+        at_least(0, learning_rate=self.learning_rate, matrix_learning_rate=self.matrix_learning_rate)
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """Prompts count by their wording."""
+        return {"prompts": {prompt.name: prompt.version for prompt in choices("prompt", self.prompts)}}
 
 
 USES = ("model",)
@@ -49,18 +56,21 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.runs.tracking import tracked
 
     settings: Settings = run.settings
-    run.note(f"drawing {settings.images} images of {settings.corpus}")
-    corpus = draw_corpus(settings.corpus, settings.images, choices("prompt", settings.prompts), run.seed)
+    seen = run.model.pretraining
+    if seen is None:
+        raise ChexReasonError(f"model={run.model.name} is no stand-in: model.pretraining says of one what it has seen")
+    run.note(f"drawing {seen.images} images of {seen.corpus}")
+    corpus = draw_corpus(seen.corpus, seen.images, choices("prompt", settings.prompts), run.seed)
     set_seed(run.seed)
-    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, settings.size, run.model.dtype)
+    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, seen.size, run.model.dtype)
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
     metrics = {"parameters": parameters, "tokens": len(processor.tokenizer)}
-    if settings.steps:
+    if seen.steps:
         images = image_inputs(processor, corpus)
         rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
-        vision = Phase("vision", settings.vision_steps, settings.vision_batch_size, *rates, run.seed)
-        language = Phase("language", settings.steps, settings.batch_size, *rates, run.seed)
+        vision = Phase("vision", seen.vision_steps, settings.vision_batch_size, *rates, run.seed)
+        language = Phase("language", seen.steps, settings.batch_size, *rates, run.seed)
         with tracked(run) as log:
             metrics["vision_loss"] = pretrain_vision(model, processor, images, corpus.regions, vision, log)
             metrics["loss"] = pretrain_language(model, processor, images, corpus, language, log)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.files import as_lines, write_json, write_text
 from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
 if TYPE_CHECKING:
@@ -27,15 +28,17 @@ class Settings:
     """How often a study may be tried, what a trace must pass, and what all may cost."""
 
     name: str
-    parents: dict[str, str]
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     attempts: int
     gates: Gates
-    budget: float | None
+    budget: float | None = field(metadata=CIRCUMSTANCE)
 
-    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"budget"})
+    def __post_init__(self) -> None:
+        at_least(1, attempts=self.attempts)
+        at_least(0, budget=self.budget)
 
 
-USES = ("dataset", "prompt", "teacher")
+USES = ("prompt", "teacher")
 TORCH = False
 
 

@@ -47,7 +47,7 @@ class Refusal:
         return f"{self.gate}: {self.detail}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gates:
     """Bounds for the reasoning, in words; `repeated_words` in a row that occur twice are a repetition."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.reply import Reply, Unanswered
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -30,28 +30,24 @@ MEANT = {
 class Service:
     """See conf/teacher/gemini.yaml; prices are per million tokens, `timeout` is in seconds."""
 
+    # What a reply says follows from the model and its settings; the rest is how it is got, and may change before a run goes on.
     name: str
-    hosted: bool
-    data_use_agreement: str | None
+    world: str = field(metadata=CIRCUMSTANCE)
+    hosted: bool = field(metadata=CIRCUMSTANCE)
+    data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)
     model: str
-    base_url: str | None
-    key_from: str | None
-    concurrency: int
-    requests_per_minute: float | None
-    timeout: float
-    retries: int
+    base_url: str | None = field(metadata=CIRCUMSTANCE)
+    key_from: str | None = field(metadata=CIRCUMSTANCE)
+    concurrency: int = field(metadata=CIRCUMSTANCE)
+    requests_per_minute: float | None = field(metadata=CIRCUMSTANCE)
+    timeout: float = field(metadata=CIRCUMSTANCE)
+    retries: int = field(metadata=CIRCUMSTANCE)
     max_tokens: int
     temperature: float | None
     image_side: int
-    input_price: float
-    output_price: float
-    input_tokens: int
-
-    # How a reply is got, not what it says: a run that was stopped goes on although these change.
-    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
-        "hosted data_use_agreement base_url key_from concurrency requests_per_minute timeout retries input_price output_price "
-        "input_tokens".split()
-    )
+    input_price: float = field(metadata=CIRCUMSTANCE)
+    output_price: float = field(metadata=CIRCUMSTANCE)
+    input_tokens: int = field(metadata=CIRCUMSTANCE)
 
     def __post_init__(self) -> None:
         if self.key_from is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key_from):

@@ -15,7 +15,7 @@ from chexreason.answers.parser import Answer
 NGRAM = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Limits:
     """Where a policy's signs of collapse begin; null: not watched."""
 
@@ -28,7 +28,7 @@ class Limits:
     failure_rate: float | None  # completions without a readable answer, at most
 
 
-@dataclass(frozen=True)
+@dataclass
 class Collapse:
     """Means over the last `window` rollouts beyond `warn` are noted; beyond `stop` they end the run."""
 

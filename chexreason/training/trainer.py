@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,8 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.tracking import Log
-from chexreason.training.selection import BEST
 
 ADAPTER = "adapter"
-
-
-def adapter_folder(run: Path, checkpoint: str) -> Path:
-    """Where a training run keeps an adapter: its last one or, for `grpo_best`, the one that validation chose.
-
-    Raises:
-        ChexReasonError: it is no longer there.
-    """
-    folder = run / (BEST if checkpoint.endswith("_best") else ADAPTER)
-    if not (folder / "adapter_config.json").is_file():
-        raise ChexReasonError(f"{folder}: the adapter is gone; delete {run} and train again")
-    return folder
 
 
 def device(dtype: str, accumulation: int) -> dict[str, Any]:
@@ -43,6 +32,21 @@ def device(dtype: str, accumulation: int) -> dict[str, Any]:
         "bf16": gpu and dtype == "bfloat16",
         "gradient_accumulation_steps": accumulation // processes,
     }
+
+
+def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
+    """The keys of a `trainer:` block, which are TRL's own names of `config` (SFTConfig, GRPOConfig).
+
+    Raises:
+        ChexReasonError: there is no such name.
+    """
+    known = {field.name for field in fields(config)}
+    for name in trainer:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{hint}")
+    return trainer
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:

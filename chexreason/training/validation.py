@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.answers.metrics import answers as scored
 from chexreason.answers.metrics import scores
+from chexreason.answers.parser import parse
 from chexreason.data.curated import curated_studies, scored_findings
-from chexreason.models.generation import Generator, answers
+from chexreason.models.generation import Generator, completions
 from chexreason.training.selection import MACRO_F1
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ def validator(
         model.eval()  # also switches gradient checkpointing off, which generation does not go with
         try:
             generator = Generator(model, processor, prompt, max_tokens)
-            answered = list(answers(generator, prompt.grammar, files, read, batch_size))
+            written = list(completions(generator, files, read, batch_size))
         finally:
             model.train(training)
+        answered = [parse(one.text, prompt.grammar, one.finished) for one in written]
         given = scored(
             [study["labels"] for study in studies],
-            [None if answer.failure else answer.labels for _, answer in answered],
+            [None if answer.failure else answer.labels for answer in answered],
             findings,
         )
         found = scores(given)

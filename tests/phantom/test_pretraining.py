@@ -14,7 +14,7 @@ from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.styles import MIMIC
 from chexreason.run import plan_run
 from chexreason.runs.config import CONF, choices, compose
-from chexreason.runs.folders import file_digest
+from chexreason.runs.identity import path_digest
 
 pytest.importorskip("torch")
 from chexreason.phantom.pretraining import brief, draw_corpus, under_tokens  # noqa: E402
@@ -73,6 +73,6 @@ def test_the_wording_of_the_prompts_that_it_has_read_defines_a_stand_in(tmp_path
     line = ["stage=standin", "model=phantom_gemma", f"runs={tmp_path}"]
     inputs = plan_run(compose(line), line).order["inputs"]
     assert len(inputs) == 11
-    assert all(inputs[path.name] == file_digest(path) for path in (CONF / "prompt").glob("*.yaml"))
+    assert all(inputs[path.name] == path_digest(path) for path in (CONF / "prompt").glob("*.yaml"))
     with pytest.raises(ChexReasonError, match="prompt=reasoning_z: there is no such choice"):
         choices("prompt", ["only_label", "reasoning_z"])

@@ -19,7 +19,8 @@ from chexreason.review.verdicts import read_filled
 from chexreason.run import plan_run
 from chexreason.runs.config import as_dict, compose
 from chexreason.runs.files import as_lines, read_json, read_lines, write_json, write_text
-from chexreason.runs.folders import Run, file_digest
+from chexreason.runs.folders import Run
+from chexreason.runs.identity import path_digest
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
 from tests.browser import CHROMIUM, Browser
@@ -41,7 +42,7 @@ def taught(curated: Path) -> Path:
     for number in range(STUDIES):
         labels = in_order({FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]})
         trace = {"schema": 1, "site": "test", "path": f"{number}.png", "patient": f"patient{number}", "labels": labels}
-        trace["sha256"] = file_digest(curated.parent / "images" / f"{number}.png")
+        trace["sha256"] = path_digest(curated.parent / "images" / f"{number}.png")
         traces.append(trace | {"completion": write_answer("tags", thoughts(number), labels), "num_attempts": 1})
     write_text(folder / "traces.jsonl", as_lines(traces))
     write_json(folder / "card.json", {"root": str(curated.parent / "images")})

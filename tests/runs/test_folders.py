@@ -14,6 +14,7 @@ from chexreason.run import execute, plan_run
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import compose
+from chexreason.runs.identity import path_digest
 
 LINES = [
     {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]},
@@ -71,7 +72,7 @@ def test_manifest_says_what_ran_and_vouches_for_its_outputs(tmp_path: Path, answ
     assert manifest is not None
     assert manifest["status"] == "complete" and manifest["stage"] == "metrics"
     assert manifest["config"]["seed"] == 0 and manifest["command"].startswith("python -m chexreason.run stage=metrics")
-    assert manifest["inputs"] == {answers.name: runs.file_digest(answers)}
+    assert manifest["inputs"] == {answers.name: path_digest(answers)}
     assert manifest["wall_seconds"] >= 0 and manifest["peak_memory_bytes"]["main"] > 0
     assert manifest["outputs"] and manifest["outputs"] == runs.outputs(folder)
 
@@ -117,11 +118,11 @@ def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_folder_digest_follows_content_and_names(tmp_path: Path) -> None:
     folder = tmp_path / "f"
     files.write_text(folder / "a", "1")
-    first = runs.path_digest(folder)
+    first = path_digest(folder)
     files.write_text(folder / "a", "2 ")
-    second = runs.path_digest(folder)
+    second = path_digest(folder)
     (folder / "a").rename(folder / "b")
-    assert len({first, second, runs.path_digest(folder)}) == 3
+    assert len({first, second, path_digest(folder)}) == 3
 
 
 def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: Path) -> None:

@@ -15,6 +15,7 @@ from chexreason.prompts import messages, write_answer
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, build, compose, group, stage_module
+from chexreason.runs.identity import path_digest
 
 STUDIES = 12
 LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
@@ -88,7 +89,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "schema": 1,
             "site": "here",
             **study,
-            "sha256": runs.file_digest(folder / study["path"]),
+            "sha256": path_digest(folder / study["path"]),
             "completion": write_answer("labels", "", study["labels"]),
         }
         for study in studies
@@ -100,7 +101,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for name, part in (("sft", rows[:4]), ("rl", rows[4:10]), ("validation", rows[8:])):
         (folder / f"{name}.csv").write_text("\n".join([",".join(["path", "patient", "view", *FINDINGS]), *part]) + "\n")
-    digests = [f"{study['path']},{runs.file_digest(folder / study['path'])}" for study in studies]
+    digests = [f"{study['path']},{path_digest(folder / study['path'])}" for study in studies]
     (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
     files.write_json(folder / "card.json", {"site": "here", "root": str(folder)})
     return folder

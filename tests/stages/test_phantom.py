@@ -14,7 +14,8 @@ from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
 from chexreason.run import execute
 from chexreason.runs.config import compose
-from chexreason.runs.folders import path_digest, read_manifest
+from chexreason.runs.folders import read_manifest
+from chexreason.runs.identity import path_digest
 
 SMALL = {"mimic_studies": 24, "mimic_laterals": 3, "chexpert_train": 4, "chexpert_valid": 3, "chexpert_test": 21}
 SMALL |= {"nih_images": 12}

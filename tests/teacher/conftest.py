@@ -13,7 +13,7 @@ from PIL import Image
 from chexreason.labels import FINDINGS
 from chexreason.runs.config import as_dict, build, compose, described_by, group
 from chexreason.runs.files import write_json
-from chexreason.runs.folders import file_digest
+from chexreason.runs.identity import path_digest
 
 KEY = "sk-SECRET-0123456789abcdef"
 STUDIES = 12
@@ -36,7 +36,7 @@ def curated(tmp_path: Path) -> Path:
         labels = {FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]}
         rows.append(",".join([f"{number}.png", f"patient{number}", "AP", *(str(int(name in labels)) for name in FINDINGS)]))
     (folder / "sft.csv").write_text("\n".join(rows) + "\n")
-    digests = [f"{path.name},{file_digest(path)}" for path in images.iterdir()]
+    digests = [f"{path.name},{path_digest(path)}" for path in images.iterdir()]
     (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
     write_json(folder / "card.json", {"site": "test", "root": str(images), "agreement": None})
     return folder

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, POSITIVE
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +33,12 @@ class Chexpert:
     """A CheXpert folder, or a label table of its format alone."""
 
     name: str = "chexpert"
-    root: str = "data/CheXpert-v1.0"
-    agreement: str | None = None  # the data-use agreement that its images and labels are under
-    made_by: str | None = None
-    table: str | None = None  # a label table alone: its paths stay as they are, no image is looked for
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # a label table alone: no image is looked for
     split: str = "train"  # train | valid | test | all
     views: list[str] = field(default_factory=lambda: ["AP", "PA"])
     missing: str = "fail"  # fail | skip
@@ -43,6 +46,10 @@ class Chexpert:
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
     all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records with all 14 labels zero
     site: str = "CheXpert"
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
 
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""

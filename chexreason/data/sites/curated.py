@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records
 from chexreason.data.agreements import curated_agreement
@@ -12,6 +12,7 @@ from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs.files import read_json
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +23,11 @@ class Curated:
     """One set of a curate run; `root` is that run's folder."""
 
     name: str = "validation"
-    root: str = "."
-    made_by: str | None = None
-    table: str | None = None  # another CSV of the same columns
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    root: str = field(metadata=CONTENT, default=".")
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # another CSV of the same columns
     split: str = "validation"  # sft | rl | validation
     views: list[str] = field(default_factory=lambda: ["AP", "PA", "frontal"])
     missing: str = "fail"  # fail | skip
@@ -35,6 +38,10 @@ class Curated:
     def agreement(self) -> str | None:
         """The data-use agreement of the site that the set was drawn from."""
         return curated_agreement(Path(self.root))
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
 
     def load(self) -> StudyTable:
         """The set's records, nothing left in them that could fail later."""

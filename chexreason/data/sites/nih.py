@@ -14,6 +14,7 @@ from chexreason.data import paths, records
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED, POSITIVE
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,20 +29,26 @@ class Nih:
     """An NIH ChestX-ray14 folder, its parquet export, or its label table alone."""
 
     name: str = "nih"
-    root: str = "data/nih-chest-xray14"
-    agreement: str | None = None  # the data-use agreement that its images and labels are under
-    made_by: str | None = None
-    table: str | None = None  # Data_Entry_2017*.csv alone: no image is looked for
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # Data_Entry_2017*.csv alone: no image is looked for
     split: str = "test"  # train_val | test | all; an export's own: train | valid | test
     views: list[str] = field(default_factory=lambda: ["AP", "PA"])
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # NIH marks no uncertainty
     findings: list[str] = field(default_factory=lambda: list(NIH_SHARED))
-    lists: str | None = None  # folder of train_val_list.txt and test_list.txt; null: the root
+    lists: str | None = field(metadata=CONTENT, default=None)  # folder of train_val_list.txt and test_list.txt; null: the root
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     draw: int | None = None  # a seeded random draw of this many images
     draw_seed: int = 0
     site: str = "NIH ChestX-ray14"
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""

@@ -1,0 +1,75 @@
+"""Hydra's composition errors, said so that a person knows which word was wrong and what would have been right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from chexreason.errors import ChexReasonError
+
+GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
+
+
+@contextmanager
+def explained(overrides: Sequence[str], compose: Callable[[Sequence[str]], DictConfig], conf: Path) -> Iterator[None]:
+    """Turn an error of composing `overrides` into one that names the key and the nearest valid one."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ChexReasonError(_meaning(error, list(overrides), compose, conf)) from None
+    except YAMLError as error:
+        raise ChexReasonError(f"a YAML file cannot be read: {error}") from None
+
+
+def suggestion(word: str, valid: set[str]) -> str:
+    """` Did you mean ...? Valid: ...` for a word that is none of `valid`."""
+    if not valid:
+        return ""
+    near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"{f' Did you mean {near[0]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
+
+
+def quoted(value: str) -> str:
+    """A text as Hydra's override grammar takes it for one value, whatever characters are in it."""
+    if re.fullmatch(r"[\w./~:@+-]+", value) and not re.fullmatch(r"[\d.eE+-]+|true|false|null", value):
+        return value
+    escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
+    escaped = re.sub(r"(\\+)\Z", lambda found: 2 * found.group(1), escaped)
+    return f"'{escaped}'".replace("${", r"\${")
+
+
+def _meaning(error: Exception, overrides: list[str], compose: Callable[..., DictConfig], conf: Path) -> str:
+    message = str(error)
+    refused = re.search(r"Could not override '([^'@]+)", message)
+    if refused:
+        return _no_such_key(refused.group(1), overrides, compose)
+    missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
+    if missing:
+        folder, choice = missing.groups()
+        options = {path.stem for path in (conf / folder).glob("*.yaml")}
+        return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
+    if re.search(GRAMMAR, message):
+        return f"{message.splitlines()[0]}\n  A value with special characters is quoted twice: \"stage.input='a film (1).png'\""
+    return message.strip()
+
+
+def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
+    others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
+    try:
+        node: Any = compose(others)
+    except ChexReasonError:
+        return f"{key}: there is no such key."
+    for name in key.split("."):  # down to the first name that is wrong
+        if not isinstance(node, DictConfig) or name not in node:
+            return f"{key}: there is no such key.{suggestion(name, {str(one) for one in node or ()})}"
+        node = node[name]
+    return f"{key}: there is no such key."

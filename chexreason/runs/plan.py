@@ -1,0 +1,219 @@
+"""A run before it is executed: checked, given its folder, its parent runs found.
+
+A run is named by its recipe: what its own keys define, the content of its inputs, and the recipes of the runs it stands on.
+So a folder can be named, and a sweep be planned, before anything is there. That a complete run still stands on what its parents
+hold today is checked against the outputs that its manifest names.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import config as schema
+from chexreason.runs.folders import SCHEMA, outputs_digest, read_manifest
+from chexreason.runs.identity import DIGESTS, defining, digest
+
+COMMAND = "python -m chexreason.run"
+NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
+NOT_INHERITED = ("stage", "experiment", "arm", "force", "make_missing", "dry_run", "hydra")  # by a parent run's command
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: `manifest` is what its folder will say of it, `lacking` what keeps it from being executed, if anything."""
+
+    module: ModuleType
+    folder: Path
+    recipe: str
+    manifest: dict[str, Any]
+    parents: dict[str, Plan]
+    lacking: tuple[str, ...]
+    worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): what it and its parents take from which world
+    processes: int
+    reusable: bool  # a complete run is as good as a new one
+
+    @property
+    def stage(self) -> str:
+        return str(self.manifest["stage"])
+
+    @property
+    def kind(self) -> str:
+        """What a plan calls it: its stage and the model that takes its time."""
+        model = self.manifest["config"].get("model")
+        return f"{self.stage} of {model['name']}" if model else self.stage
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its folder holds it, made from what its parents hold now."""
+        found = read_manifest(self.folder)
+        if not self.reusable or found is None or found["status"] != "complete":
+            return False
+        made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
+        return all(plan.is_complete for plan in self.parents.values()) and found["made_from"] == made_from
+
+    def missing(self) -> Iterator[Plan]:
+        """The runs that executing it would execute, parents first, each as often as one stands on it."""
+        if not self.is_complete:
+            for parent in self.parents.values():
+                yield from parent.missing()
+            yield self
+
+    def every_lack(self) -> list[str]:
+        """What keeps it or a missing parent from being executed, each once."""
+        return list(dict.fromkeys(lack for plan in self.missing() for lack in plan.lacking))
+
+    def describe(self) -> Iterator[str]:
+        """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
+        yield f"folder:   {self.folder}"
+        yield f"complete: {'yes' if self.is_complete else 'no'}"
+        for name in dict.fromkeys(one.folder.name for one in self.missing() if one is not self):
+            yield f"missing:  {name}"
+        for lack in self.every_lack():
+            yield f"not at hand: {lack}"
+
+
+def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
+    """Check a composed config and plan its run and, through them, all that it stands on; makes nothing.
+
+    Raises:
+        ChexReasonError: a wrong key or value, or a mixture of worlds.
+    """
+    config = schema.check(cfg)
+    module = sys.modules[type(config.stage).__module__]
+    plain = schema.as_dict(cfg)
+    used = {name: getattr(config, name) for name in module.USES}
+    _refuse_bad_names(plain, module.USES)
+    parents = {role: plan(*parent_config(cfg, typed, module.USES, line)) for role, line in _lines(config, used).items()}
+    worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
+    if {"model", "teacher"} & used.keys():
+        worlds.add((f"world={config.world.name}", config.world.members))
+    for parent in parents.values():
+        worlds |= parent.worlds
+    _refuse_mixture(config, worlds)
+
+    store = Path(config.runs) / DIGESTS
+    described = {"stage": config.stage, **used}
+    lacking, defined = [], {}
+    for name, one in described.items():
+        try:
+            if hasattr(one, "require"):
+                one.require()
+            defined[name] = defining(one, name, None if config.dry_run else store)
+        except ChexReasonError as error:
+            lacking.append(str(error))
+            defined[name] = plain[name]
+    recipe = digest(
+        {"schema": SCHEMA, "seed": config.seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}}
+    )
+    names = [plain[name]["name"] for name in NAMED if name in used]
+    folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
+    if config.processes > 1 and getattr(config.stage, "accumulation", config.processes) % config.processes:
+        raise ChexReasonError(
+            f"processes={config.processes} share stage.accumulation={config.stage.accumulation}: "
+            f"a multiple of {config.processes} is wanted"
+        )
+    manifest = {
+        "schema": SCHEMA,
+        "name": folder.name,
+        "stage": config.stage.name,
+        "status": "planned",
+        "recipe": recipe,
+        "config": {"stage": plain["stage"], **{name: plain[name] for name in used}, "seed": config.seed},
+        "tracker": plain["tracker"],
+        "experiment": config.sweep.name,
+        "parents": {role: one.folder.name for role, one in parents.items()},
+        "inputs": _inputs(defined),
+        "command": shlex.join([*COMMAND.split(), *typed]),
+    }
+    return Plan(
+        module=module,
+        folder=folder,
+        recipe=recipe,
+        manifest=manifest,
+        parents=parents,
+        lacking=tuple(dict.fromkeys(lacking)),
+        worlds=frozenset(worlds),
+        processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
+        # A stage that writes where the user said, or says so itself, must run each time.
+        reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
+    )
+
+
+def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], line: str) -> tuple[DictConfig, list[str]]:
+    """The config of the run that the override `line` makes, and that line as one would type it.
+
+    What the line does not say is its child's. A group for which the line chooses what the child has chosen anyway, and does
+    not use itself, keeps the child's values: `stage=sft dataset.root=...` reaches the run that curates.
+    """
+    words = shlex.split(line)
+    said = {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
+    groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
+    kept = [
+        name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
+    ]
+    parent = schema.compose((*(f"{name}={cfg[name].name}" for name in groups if name not in said), *words))
+    refined = {root(word) for word in words if "." in word.split("=")[0]}
+    with open_dict(parent):
+        for key in cfg:
+            if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
+                parent[key] = cfg[key]
+        parent.sweep = cfg.sweep
+    inherited = [word for word in typed if root(word) not in {*said, *refined, *NOT_INHERITED}]
+    return parent, [*words, *inherited]
+
+
+def root(override: str) -> str:
+    """The first name of an override's key: `stage` for `stage.learning_rate=1e-4`."""
+    return override.lstrip("+~").split("=")[0].split("@")[0].split(".")[0]
+
+
+def _lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
+    """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
+    lines = dict(getattr(config.stage, "parents", {}))
+    makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
+    # The stage that makes a group is its own maker: it needs no parent for it.
+    lines |= {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
+    return {role: line for role, line in lines.items() if line}
+
+
+def _inputs(defined: dict[str, Any]) -> dict[str, Any]:
+    """The digests of what came from outside, by group and key."""
+    found = {f"{group}.{key}": value for group, values in defined.items() for key, value in values.items()}
+    return {key: value for key, value in found.items() if _is_digest(value)}
+
+
+def _is_digest(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return bool(value) and all(map(_is_digest, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,64}", value) is not None
+
+
+def _refuse_bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
+    for name in ("stage", *uses):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
+            raise ChexReasonError(
+                f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
+            )
+
+
+def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
+    """Real weights on drawn films, or the reverse, are an accident more often than not."""
+    if config.mixed_worlds or len({world for _, world in worlds}) < 2:
+        return
+    by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
+    met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
+    models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
+    choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items())
+    raise ChexReasonError(
+        f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"
+    )

@@ -1,0 +1,160 @@
+"""What a Hydra multirun is told before and after its jobs: what it will make, how far it is, what failed, and its report.
+
+The jobs are Hydra's: any launcher runs them. Each names its folder beforehand, so progress is counted from the folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import config as schema
+from chexreason.runs.execute import execute
+from chexreason.runs.explain import quoted
+from chexreason.runs.folders import complete_runs, is_complete, read_manifest
+from chexreason.runs.plan import Plan, plan
+
+JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
+FAILED: list[ChexReasonError] = []  # what Hydra would swallow: the entry point raises it
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep: its words, and its plan or why it cannot be planned."""
+
+    words: list[str]
+    planned: Plan | None
+    refused: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.planned is not None and self.planned.is_complete
+
+    def why_not(self) -> str:
+        """Why it is not complete: what it lacks, or what the run that failed for it says."""
+        if self.planned is None:
+            return self.refused
+        missing = list(self.planned.missing())
+        errors = [(read_manifest(one.folder) or {}).get("error") for one in missing]
+        return "\n".join(self.planned.every_lack()) or next(filter(None, errors), "it was not reached")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A multirun's jobs, in order."""
+
+    name: str
+    show: list[str] | None
+    jobs: list[Job]
+    at_once: int
+
+    def __str__(self) -> str:
+        """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
+        missing = {one.recipe: one for job in self.jobs if job.planned for one in job.planned.missing()}
+        kinds = Counter(one.kind for one in missing.values())
+        complete = sum(job.is_complete for job in self.jobs)
+        made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
+        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds)}"]
+        blocked: dict[str, list[str]] = defaultdict(list)
+        for job in self.jobs:
+            for lack in job.planned.every_lack() if job.planned else [job.refused]:
+                blocked[lack].append(" ".join(job.words))
+        for lack, jobs in blocked.items():
+            lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
+        return "\n".join(lines)
+
+    def _expected(self, kinds: Counter[str]) -> str:
+        took: dict[str, list[float]] = defaultdict(list)
+        runs = next((job.planned.folder.parent for job in self.jobs if job.planned), None)
+        for _, manifest in complete_runs(runs) if runs else ():
+            model = manifest["config"].get("model")
+            took[f"{manifest['stage']} of {model['name']}" if model else manifest["stage"]].append(manifest["wall_seconds"])
+        if not kinds or not all(took[kind] for kind in kinds):
+            return ""
+        seconds = sum(count * sum(took[kind]) / len(took[kind]) for kind, count in kinds.items())
+        return f"; about {max(1, round(seconds / self.at_once / 60))} min, by earlier runs"
+
+    def folders(self) -> list[Path]:
+        """The folders of the jobs that are complete."""
+        return list(dict.fromkeys(job.planned.folder for job in self.jobs if job.planned and job.is_complete))
+
+    def finish(self, cfg: DictConfig) -> None:
+        """Print the report on what is complete.
+
+        Raises:
+            ChexReasonError: jobs failed; each with its reason.
+        """
+        if self.show and self.folders():
+            report(cfg, self.folders(), self.show)
+        failed = [job for job in self.jobs if not job.is_complete and (job.planned is None or job.planned.reusable)]
+        if failed:
+            reasons: dict[str, list[str]] = defaultdict(list)
+            for job in failed:
+                reasons[job.why_not()].append(" ".join(job.words))
+            listed = "\n".join(f"  {job}" for jobs in reasons.values() for job in jobs)
+            raise ChexReasonError(
+                f"{len(failed)} of {len(self.jobs)} jobs did not finish:\n{listed}\n"
+                "The same command tries them again and keeps what is complete. What was wrong:\n" + "\n".join(reasons)
+            )
+
+
+class Progress(Callback):
+    """Hydra's callback: the plan before the first job, a count after each, the report and what failed after the last."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.foreseen = foresee(config)
+        print(self.foreseen, file=sys.stderr, flush=True)
+        if config.dry_run:
+            sys.exit(0)
+        os.environ["TQDM_DISABLE"] = os.environ.get("TQDM_DISABLE", "1")  # the bars of several jobs would mix
+        os.environ[JOBS] = json.dumps([str(job.planned.folder) for job in self.foreseen.jobs if job.planned])
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        folders = json.loads(os.environ.get(JOBS, "[]"))
+        if folders:
+            print(f"[{config.sweep.name}] {sum(map(is_complete, map(Path, folders)))} of {len(folders)} done", file=sys.stderr)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        try:
+            self.foreseen.finish(config)
+        except ChexReasonError as error:
+            FAILED.append(error)
+
+
+def foresee(config: DictConfig) -> Sweep:
+    """The sweep that Hydra is about to run, planned."""
+    words = list(config.hydra.overrides.task)
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *words])
+    jobs = [_job(list(job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    return Sweep(config.sweep.name, config.sweep.show, jobs, int(config.hydra.launcher.get("n_jobs") or 1))
+
+
+def _job(words: list[str]) -> Job:
+    try:
+        return Job(words, plan(schema.compose(words), words))
+    except ChexReasonError as error:
+        return Job(words, None, str(error))
+
+
+def report(config: DictConfig, folders: Sequence[Path], show: Sequence[str]) -> None:
+    """A report on these run folders; they are handed over as they are, whatever characters are in their paths."""
+    cfg = schema.compose(["stage=report"])
+    with open_dict(cfg):
+        cfg.runs, cfg.seed, cfg.sweep = config.runs, config.seed, config.sweep
+        cfg.stage.runs = [str(folder) for folder in folders]
+        cfg.stage.show = list(show)
+    execute(cfg, ["stage=report", f"runs={quoted(config.runs)}", f"stage.runs=[{','.join(map(quoted, cfg.stage.runs))}]"])
