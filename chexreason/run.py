@@ -73,7 +73,7 @@ def _application(cfg: DictConfig) -> None:
 
 def _refuse_bare_words(words: list[str]) -> None:
     """`sft` and `--stage sft` are answered with `stage=sft`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name = word.lstrip("-").split("=")[0]
         if word.startswith("--") and (name in schema.GROUPS or name in ("experiment", "arm", "runs", "seed")):
             value = word.partition("=")[2] or following or "..."
