@@ -50,7 +50,7 @@ def _main(arguments: list[str]) -> None:
         arguments.append(DEFAULT)
     with explained(words, schema.compose, schema.CONF):
         if {"-c", "--cfg"} & set(arguments) and not {"-m", "--multirun"} & set(arguments):
-            schema.check(schema.compose(words))  # what is wrong is said, rather than shown
+            schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
     if sweep.FAILED:
         raise sweep.FAILED[0]

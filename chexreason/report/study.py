@@ -187,7 +187,7 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
     config, reward, variant = manifest["config"], "", ""
     if "checkpoint" in manifest["parents"]:
         trained = (read_manifest(folder.parent / manifest["parents"]["checkpoint"]) or {}).get("config", {})
-        reward = trained.get("reward", {}).get("name", "")
+        reward = trained.get("reward", {}).get("name", "") if trained else "unknown"
         variant = trained.get("variant", {}).get("title") or ""
     variant = ", ".join(filter(None, [variant, _how(config)]))
     return Evaluation(

@@ -183,6 +183,8 @@ class Config:
             raise ChexReasonError(f"seed={self.seed}: a number from 0 to {2**32 - 1} is wanted")
         if self.processes < 1:
             raise ChexReasonError(f"processes={self.processes}: one process at least is wanted")
+        if self.stage is None:
+            raise ChexReasonError(f"stage=NAME is wanted, or experiment=NAME. Stages: {', '.join(choice_names('stage'))}")
 
 
 GROUPS: dict[str, type | None] = {  # the class that describes a group; None: its `_target_` does
@@ -259,21 +261,20 @@ def choice_names(name: str) -> list[str]:
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:
     """Some choices of a group as the dataclass that describes it; raises ChexReasonError where there is no such one."""
-    return [group(name, as_dict(compose(("stage=curate", f"{name}={choice}")))[name]) for choice in chosen]
+    return [group(name, as_dict(_alone(name, choice))[name]) for choice in chosen]
 
 
-def check(cfg: DictConfig) -> Config:
-    """The composed config as dataclasses; raises ChexReasonError at the first key that is wrong."""
-    plain = as_dict(cfg)
+def check(plain: dict[str, Any]) -> Config:
+    """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
     known = {field.name for field in fields(Config)}
     for key in plain.keys() - known:
         raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, known)}")
-    groups = {name: group(name, plain[name]) for name in GROUPS}
-    rest = {key: plain[key] for key in known - groups.keys()}
+    groups = {name: group(name, plain[name]) for name in GROUPS if name in plain}
+    rest = {key: plain[key] for key in known - GROUPS.keys()}
     for name, kind in ((one.name, one.type) for one in fields(Config)):
         if name in rest and type(rest[name]).__name__ != kind:
             raise ChexReasonError(f"{name}={rest[name]!r}: a value of type {kind} is wanted")
-    return Config(**groups, **rest)
+    return Config(**{"stage": None} | groups | rest)
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:
@@ -284,21 +285,28 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
         raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
+def _alone(name: str, choice: str) -> DictConfig:
+    """One choice of a group, composed by itself where it stands by itself."""
+    if (CONF / name / f"{choice}.yaml").is_file() and GROUPS[name] in (Prompt, Scale, Checkpoint, Engine, Variant):
+        return compose((), f"{name}/{choice}")
+    return compose((f"{name}={choice}",))
+
+
 _COMPOSING = threading.Lock()  # Hydra's state is the process's
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose conf/config.yaml with overrides, inside a running Hydra application or without one."""
+def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
+    """Compose conf/config.yaml (or another file) with overrides, inside a running Hydra application or without one."""
     for word in overrides:
         if word.startswith("=") or word.lstrip("~").split(".")[-1] == "name" and word.startswith("~"):
             raise ChexReasonError(f"{word}: an override is key=value, and a choice keeps its name")
     with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
-        return copy.deepcopy(_composed(tuple(overrides), GlobalHydra.instance().is_initialized()))
+        return copy.deepcopy(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
 
 
 @lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over
-def _composed(overrides: tuple[str, ...], inside_application: bool) -> DictConfig:
+def _composed(overrides: tuple[str, ...], name: str, inside_application: bool) -> DictConfig:
     if inside_application:
-        return hydra_compose("config", list(overrides))
+        return hydra_compose(name, list(overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", list(overrides))
+        return hydra_compose(name, list(overrides))

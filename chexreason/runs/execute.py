@@ -20,10 +20,14 @@ from omegaconf import DictConfig
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import files, folders
-from chexreason.runs.plan import COMMAND, Plan, plan
+from chexreason.runs.plan import Plan, plan
 
 # glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# The libraries' own notes and progress bars: what a person should see is said once, by us.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
+ERROR = "error.txt"  # why a run failed, in full
+PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
 # Where a group that a run made lies inside that run's folder.
 PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 
@@ -39,6 +43,9 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     """
     planned = plan(cfg, typed)
     missing = [one for one in planned.missing() if one is not planned]
+    lacks = planned.every_lack() or list(planned.lacking if cfg.force else ())
+    if lacks:
+        raise ChexReasonError("\n".join(lacks))
     if missing and not cfg.make_missing:
         first = missing[0]
         raise ChexReasonError(
@@ -46,9 +53,6 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
             f"  make it:      {first.manifest['command']}\n"
             "  or have missing runs made first: add make_missing=true"
         )
-    lacks = planned.every_lack() or list(planned.lacking if cfg.force else ())
-    if lacks:
-        raise ChexReasonError("\n".join(lacks))
     for one in (*missing, planned):
         _locked(one, force=bool(cfg.force) and one is planned)
     # What a person waits for at the end, whether it was made now or before.
@@ -76,13 +80,15 @@ def _locked(planned: Plan, force: bool) -> None:
             return
         before = folders.read_manifest(planned.folder)
         made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
-        if force or (before and before.get("made_from", made_from) != made_from) or (before and before["status"] == "complete"):
-            _clear(planned.folder)  # anew: not a step of what is there is to be gone on with
+        if force:
+            _clear(planned.folder, keep=())
+        elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
+            _clear(planned.folder, keep=PAID)  # not a step of what was made from other parents is to be gone on with
         files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
         if not getattr(planned.module, "TORCH", False):
             code = perform(planned.folder)
         else:
-            environment = KEEP_MEMORY | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+            environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
             code = subprocess.run(_command(planned), env=environment).returncode
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
@@ -96,11 +102,11 @@ def _command(planned: Plan) -> list[str]:
     return [*launcher, "-m", "chexreason.stages", str(planned.folder)]
 
 
-def _clear(folder: Path) -> None:
-    """Empty a run's folder, its manifest first: what is left of it must never pass for a run."""
+def _clear(folder: Path, keep: Sequence[str]) -> None:
+    """Empty a run's folder but for `keep`, its manifest first: what is left of it must never pass for a run."""
     (folder / folders.MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.name != ".lock":
+        if path.name not in (".lock", *keep):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -160,9 +166,6 @@ def perform(folder: Path) -> int:
     return 0
 
 
-ERROR = "error.txt"
-
-
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
     files.write_text(folder / ERROR, error + "\n")
     short = error.strip() if not error.startswith("Traceback") else f"{error.strip().splitlines()[-1]} (see {folder / ERROR})"
@@ -186,6 +189,3 @@ def _peak_memory() -> dict[str, int]:
     if torch is not None and torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated()
     return peak
-
-
-__all__ = ["COMMAND", "execute", "load", "perform"]

@@ -71,12 +71,21 @@ def path_digest(path: Path, store: Path | None = None) -> str:
 
 def content_digests(files: Iterable[Path], store: Path | None = None) -> list[str]:
     """SHA-256 of each file's content; `store` remembers them, so that a second look costs one `stat` a file."""
-    if store is None:
+    if store is None or not _writable(store):
         return [_read(file) for file in files]
-    store.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(store, timeout=60)) as database, database:
-        database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
         return [_remembered(file, database) for file in files]
+
+
+def _writable(store: Path) -> bool:
+    """A runs folder that cannot be written is no reason not to read what is in it."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(store, timeout=60)) as database, database:
+            database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
+    except (OSError, sqlite3.Error):
+        return False
+    return True
 
 
 def _remembered(file: Path, database: sqlite3.Connection) -> str:

@@ -82,18 +82,24 @@ class Plan:
             yield f"not at hand: {lack}"
 
 
-def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
+def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = None) -> Plan:
     """Check a composed config and plan its run and, through them, all that it stands on; makes nothing.
+
+    `known`: plans made in the same breath, by their configs; the jobs of a sweep stand on the same few runs.
 
     Raises:
         ChexReasonError: a wrong key or value, or a mixture of worlds.
     """
-    config = schema.check(cfg)
-    module = sys.modules[type(config.stage).__module__]
+    known = {} if known is None else known
     plain = schema.as_dict(cfg)
+    config = schema.check(plain)
+    module = sys.modules[type(config.stage).__module__]
+    key = digest({name: plain[name] for name in plain if name not in schema.GROUPS or name in ("stage", *module.USES)})
+    if key in known:
+        return known[key]
     used = {name: getattr(config, name) for name in module.USES}
     _refuse_bad_names(plain, module.USES)
-    parents = {role: plan(*parent_config(cfg, typed, module.USES, line)) for role, line in _lines(config, used).items()}
+    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in _lines(config, used).items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys():
         worlds.add((f"world={config.world.name}", config.world.members))
@@ -135,7 +141,7 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
         "inputs": _inputs(defined),
         "command": shlex.join([*COMMAND.split(), *typed]),
     }
-    return Plan(
+    known[key] = Plan(
         module=module,
         folder=folder,
         recipe=recipe,
@@ -147,6 +153,7 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
         # A stage that writes where the user said, or says so itself, must run each time.
         reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
     )
+    return known[key]
 
 
 def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], line: str) -> tuple[DictConfig, list[str]]:

@@ -139,13 +139,14 @@ def foresee(config: DictConfig) -> Sweep:
     words = list(config.hydra.overrides.task)
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parsed = OverridesParser.create().parse_overrides([*params, *words])
-    jobs = [_job(list(job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    known: dict[str, Plan] = {}
+    jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     return Sweep(config.sweep.name, config.sweep.show, jobs, int(config.hydra.launcher.get("n_jobs") or 1))
 
 
-def _job(words: list[str]) -> Job:
+def _job(words: list[str], known: dict[str, Plan]) -> Job:
     try:
-        return Job(words, plan(schema.compose(words), words))
+        return Job(words, plan(schema.compose(words), words, known))
     except ChexReasonError as error:
         return Job(words, None, str(error))
 

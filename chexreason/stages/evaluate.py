@@ -106,6 +106,11 @@ def execute(run: Run) -> dict[str, Any]:
     }
 
 
+def headline(metrics: dict[str, Any]) -> str:
+    """What came of it, in a line; the metrics follow."""
+    return f"{metrics['records']} studies, {metrics['unfinished']} completions cut at the token limit"
+
+
 def show(folder: Path) -> None:
     """Print the main numbers, as today's parser and metrics see them."""
     from chexreason.stages.metrics import line

@@ -157,12 +157,20 @@ def execute(run: Run) -> dict[str, Any]:
         "reward_trend": trend([entry["step"] for entry in steps], [entry["reward"] for entry in steps]),
         "entropy_first_tenth": _mean(steps[: max(1, len(steps) // 10)], "entropy"),
         "entropy_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "entropy"),
+        "failure_rate_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "failure_rate"),
         "clipped_share": _mean(history, "clip_ratio/region_mean"),
         "top_p_log_ratio": _mean(history, "sampling/top_p_log_ratio"),
         "best": chosen(run.folder),
         "collapsed": watch.collapsed(trainer.state),
         "digests": digests,
     }
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """What came of it, in a line: reward, failures, and whether it collapsed."""
+    first, last = metrics["reward_first_tenth"], metrics["reward_last_tenth"]
+    said = f"reward {first:.3f} -> {last:.3f}, failures {metrics['failure_rate_last_tenth']:.3f}, {metrics['steps']} steps"
+    return f"{said}; collapsed: {metrics['collapsed']}" if metrics["collapsed"] else said
 
 
 def read_studies(run: Run) -> list[dict[str, Any]]:

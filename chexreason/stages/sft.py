@@ -73,7 +73,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
-    from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
+    from chexreason.training.checkpoints import Checkpoints, last_checkpoint, mean_loss, train
     from chexreason.training.errors import explained
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
@@ -89,7 +89,7 @@ def execute(run: Run) -> dict[str, Any]:
     with tracked(run) as log, explained(run):
         trainer = SFTTrainer(
             model=model,
-            args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
+            args=arguments(run),
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
             processing_class=load_processor(run.model),
@@ -116,15 +116,23 @@ def execute(run: Run) -> dict[str, Any]:
     }
 
 
-def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTConfig:
+def headline(metrics: dict[str, Any]) -> str:
+    """What came of it, in a line."""
+    return f"validation loss {metrics['best_eval_loss']:.3f} at step {metrics['best_step']} of {metrics['steps']}"
+
+
+def arguments(run: Run) -> SFTConfig:
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
+    from chexreason.training.checkpoints import CHECKPOINTS
     from chexreason.training.trainer import device, passed_through
 
+    settings: Settings = run.settings
+
     return SFTConfig(
-        output_dir=str(output),
-        seed=seed,
+        output_dir=str(run.folder / CHECKPOINTS),
+        seed=run.seed,
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
@@ -134,7 +142,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str) -> SFTCon
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
         gradient_checkpointing=settings.gradient_checkpointing,
-        **device(dtype, settings.accumulation),
+        **device(run.model.dtype, settings.accumulation),
         max_length=None,  # cutting a sequence would cut image tokens
         logging_steps=settings.logging_steps,
         eval_strategy="epoch",

@@ -103,8 +103,13 @@ def execute(run: Run) -> dict[str, Any]:
         **rates(lessons, ledger),
     }
     write_json(run.folder / "card.json", card)
-    run.note(f"{len(kept)} traces kept, {len(aside)} set aside" + (f", {ledger.spent:.4f} spent" if teacher.at_most else ""))
     return card
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """What came of it, in a line."""
+    said = f"{metrics['traces']} traces kept, {sum(metrics['set_aside'].values())} set aside"
+    return f"{said}, {metrics['cost']:.4f} spent" if metrics["cost"] else said
 
 
 def rates(lessons: Sequence[Lesson], ledger: Ledger) -> dict[str, Any]:

@@ -21,4 +21,16 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     model, processor = build(request.param, TEXTS, vocabulary=600)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return Model(request.param, request.param, None, str(folder), "float32", "eager", 36, 36, None)
+    return Model(
+        name=request.param,
+        paper_name=None,
+        world="phantom",
+        family=request.param,
+        made_by=None,
+        weights=str(folder),
+        dtype="float32",
+        attention="eager",
+        min_visual_tokens=36,
+        max_visual_tokens=36,
+        image_size=None,
+    )

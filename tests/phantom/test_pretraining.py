@@ -12,9 +12,8 @@ from chexreason.labels import FINDINGS
 from chexreason.phantom.drawing import draw
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.styles import MIMIC
-from chexreason.run import plan_run
-from chexreason.runs.config import CONF, choices, compose
-from chexreason.runs.identity import path_digest
+from chexreason.runs.config import choices, compose, every, group
+from chexreason.runs.plan import plan
 
 pytest.importorskip("torch")
 from chexreason.phantom.pretraining import brief, draw_corpus, under_tokens  # noqa: E402
@@ -71,8 +70,9 @@ def test_a_corpus_repeats_and_says_of_shapes_nothing_that_they_show(kind: str) -
 
 def test_the_wording_of_the_prompts_that_it_has_read_defines_a_stand_in(tmp_path: Path) -> None:
     line = ["stage=standin", "model=phantom_gemma", f"runs={tmp_path}"]
-    inputs = plan_run(compose(line), line).order["inputs"]
-    assert len(inputs) == 11
-    assert all(inputs[path.name] == path_digest(path) for path in (CONF / "prompt").glob("*.yaml"))
+    settings = plan(compose(line), line).manifest["config"]["stage"]
+    read = group("stage", settings).inputs(None)["prompts"]
+    assert read == {prompt.name: prompt.version for prompt in every("prompt")}
+    assert len(set(read.values())) == 11
     with pytest.raises(ChexReasonError, match="prompt=reasoning_z: there is no such choice"):
         choices("prompt", ["only_label", "reasoning_z"])

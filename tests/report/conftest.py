@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexreason.answers import metrics
 from chexreason.labels import FINDINGS, NIH_SHARED, in_order
 from chexreason.runs.files import write_json, write_text
+from chexreason.runs.folders import SCHEMA
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>|bold|</b> {{ 7 * 7 }}'
+
+
+def model_of(name: str) -> dict[str, Any]:
+    return {"name": name, "paper_name": {"phantom_gemma": "MedGemma", "phantom_qwen": "Qwen2.5"}.get(name)}
 
 
 @dataclass
@@ -30,8 +34,9 @@ class Runs:
         self.made += 1
         name = f"{kind}-{self.made:08x}"
         manifest = {
-            "schema": 1,
+            "schema": SCHEMA,
             "name": name,
+            "outputs": {},
             "stage": kind,
             "status": status,
             "started": "2026-01-01T00:00:00+00:00",
@@ -58,7 +63,7 @@ class Runs:
         return name
 
     def sft(self, prompt: str, model: str = "phantom_gemma", steps: int = 60) -> str:
-        name = self.run("sft", model={"name": model}, prompt={"name": prompt})
+        name = self.run("sft", model=model_of(model), prompt={"name": prompt})
         rng = np.random.default_rng(len(prompt))
         entries = [
             {
@@ -71,8 +76,8 @@ class Runs:
         return self._log(name, [*entries, {"step": steps, "eval_loss": 0.4}])
 
     def grpo(self, reward: str, prompt: str = "free_reasoning", steps: int = 120, variant: str | None = None) -> str:
-        config = {"model": {"name": "phantom_gemma"}, "prompt": {"name": prompt}, "reward": {"name": reward}}
-        config["stage"] = {"variant": variant}
+        config = {"model": model_of("phantom_gemma"), "prompt": {"name": prompt}, "reward": {"name": reward}}
+        config["variant"] = {"name": "published", "title": variant}
         name = self.run("grpo", **config)
         rng = np.random.default_rng(len(reward))
         scale = 100 if reward == "nuanced" else 1
@@ -102,26 +107,20 @@ class Runs:
     ) -> str:
         name = dataset or f"phantom_{site}"
         labels = list(NIH_SHARED) if site == "nih" else list(FINDINGS)
-        parents = {role: run for role, run in (("dataset", phantom), ("adapter", adapter)) if run}
-        root = self.folder / phantom / site if phantom else self.folder / "images" / site
+        parents = {role: run for role, run in (("dataset", phantom), ("checkpoint", adapter)) if run}
+        root = Path(site) if phantom else self.folder / "images" / site
+        benchmark = {"chexpert": "chexpert", "nih": "nih", "mimic": "validation"}.get(site)
         run = self.run(
             "evaluate",
             parents,
-            stage={"checkpoint": checkpoint} | (stage or {}),
-            model={"name": model},
+            stage=stage or {},
+            checkpoint={"name": checkpoint},
+            model=model_of(model),
             prompt={"name": prompt},
-            dataset={"name": name, "root": str(root), "split": split},
+            dataset={"name": name, "root": str(root), "split": split, "benchmark": benchmark, "findings": labels},
             seed=seed,
         )
         rows = self._answers(labels, skill, failures, seed, note)
-        scored = metrics.summary(
-            [row["labels"] for row in rows],
-            [[row["predicted"] for row in rows]],
-            labels,
-            [row["patient"] for row in rows],
-            resamples=20,
-        )
-        write_json(self.folder / run / "metrics.json", scored)
         write_text(self.folder / run / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         return run
 

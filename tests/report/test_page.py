@@ -98,7 +98,8 @@ def test_credentialed_images_are_linked_unless_asked(runs, tmp_path):
         found = study.read(runs.folder.iterdir(), resamples=10)
         (result,) = found.results
         if name == "credentialed":
-            result.evaluations[0].manifest["parents"].pop("dataset", None)
+            made = result.evaluations[0].manifest
+            made["config"]["dataset"]["root"] = str(runs.folder / made["parents"].pop("dataset") / "chexpert")
         cases = gallery.cases(found, 5, 0, tmp_path, embed)
         assert all(case["image"].startswith("data:image/jpeg") == embedded for case in cases)
         assert all((case["link"] is None) == embedded for case in cases)
@@ -127,8 +128,8 @@ def test_a_curated_set_of_phantoms_is_phantom_and_its_images_are_found(runs):
     runs.evaluate("mimic", dataset="phantom_validation", phantom=curated)
     found = study.read(runs.folder.iterdir(), resamples=10)
     (evaluation,) = found.results[0].evaluations
-    evaluation.manifest["config"]["dataset"]["root"] = str(runs.folder / curated)
-    assert gallery.is_phantom(evaluation) and found.results[0].site == "mimic"
+    evaluation.manifest["config"]["dataset"]["root"] = "."
+    assert gallery.is_phantom(evaluation) and found.results[0].benchmark == "validation"
     assert gallery.image_root(evaluation) == runs.folder / phantom / "mimic"
     evaluation.manifest["parents"]["dataset"] = real
     assert not gallery.is_phantom(evaluation)

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from chexreason.answers import metrics
+from chexreason.answers import metrics, predictions
 from chexreason.labels import NIH_SHARED
 from chexreason.report import claims, figures, render, study, tables, transfer
 from chexreason.report.tables import Table, Value
-from chexreason.runs.files import read_json
 
 
 def read(runs, **settings):
@@ -23,7 +22,12 @@ def verdict_of(found, id_):
     return next(one for one in claims.check(found) if one.claim.id == id_).here
 
 
-def test_headline_holds_the_metrics_files_numbers(study_folder):
+def scored_by_itself(evaluation):
+    """The metrics that stage=metrics prints for an evaluation's predictions."""
+    return predictions.summary(predictions.read(evaluation.folder / "predictions.jsonl"), evaluation.labels, resamples=50)
+
+
+def test_headline_holds_what_stage_metrics_prints(study_folder):
     found = study.read(study_folder.iterdir(), resamples=50)
     table = tables.headline(found)
     for arm, row in zip(found.arms, table.rows, strict=True):
@@ -31,7 +35,7 @@ def test_headline_holds_the_metrics_files_numbers(study_folder):
             result = found.result(arm, dataset)
             assert (result is None) == (cell is None)
             if result:
-                scored = read_json(result.evaluations[0].folder / "metrics.json")
+                scored = scored_by_itself(result.evaluations[0])
                 assert cell.ours == pytest.approx(scored["macro"]["f1"])
                 assert cell.low <= cell.high
 
@@ -79,7 +83,7 @@ def test_runs_that_differ_only_in_settings_stay_apart_and_seeds_are_averaged(run
     older = next(one for one in found.results if one.arm.variant)
     assert older.arm.variant == f"run {first.rpartition('-')[2]}" and older.arm.variant in found.title(older.arm)
     assert [one.seed for one in latest.evaluations] == [0, 1]
-    both = [read_json(one.folder / "metrics.json")["macro"]["f1"] for one in latest.evaluations]
+    both = [scored_by_itself(one)["macro"]["f1"] for one in latest.evaluations]
     assert tables.headline(found).rows[0][1].ours == pytest.approx(sum(both) / 2)
 
 
@@ -91,7 +95,7 @@ def test_a_row_never_mixes_two_checkpoints_in_whatever_order_their_evaluations_f
     assert len(found.arms) == 2
     for arm in found.arms:
         row = [found.result(arm, dataset) for dataset in found.datasets]
-        adapters = [one.manifest["parents"]["adapter"] for result in row for one in result.evaluations]
+        adapters = [one.manifest["parents"]["checkpoint"] for result in row for one in result.evaluations]
         assert adapters == [second if arm.variant else first] * 2
 
 
@@ -106,7 +110,7 @@ def test_a_check_on_a_few_records_or_with_samples_never_takes_the_plain_name(run
 def test_images_to_train_on_are_no_test_set(runs):
     runs.evaluate("mimic", "sft", adapter=runs.sft("free_reasoning"), split="train")
     found = read(runs)
-    assert found.on("mimic") == [] and found.results[0].site == "phantom_mimic"
+    assert found.on("validation") == [] and found.results[0].benchmark == "phantom_mimic"
     assert not any(table.name == "table2" for table in tables.paper_tables(found))
 
 
@@ -125,7 +129,7 @@ def test_a_variant_beyond_the_paper_goes_by_its_name_and_no_claim_judges_it(runs
     found = read(runs)
     named = next(one for one in found.results if one.arm.variant)
     assert named.arm.variant == "two sites" and found.title(named.arm).endswith("two sites")
-    assert named.evaluations[0].manifest["parents"]["adapter"] == two_sites
+    assert named.evaluations[0].manifest["parents"]["checkpoint"] == two_sites
     judged = next(one for one in claims.check(found) if one.claim.id == "grpo_raises_chexpert")
     assert "two sites" not in judged.here.of and judged.here.verdict == claims.HOLDS
     column = tables.paper_tables(found)[0].columns.index(found.title(named.arm))

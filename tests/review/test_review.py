@@ -16,11 +16,11 @@ from chexreason.prompts import write_answer
 from chexreason.review.pack import sample
 from chexreason.review.summary import summary
 from chexreason.review.verdicts import read_filled
-from chexreason.run import plan_run
 from chexreason.runs.config import as_dict, compose
 from chexreason.runs.files import as_lines, read_json, read_lines, write_json, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import path_digest
+from chexreason.runs.plan import plan
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
 from tests.browser import CHROMIUM, Browser
@@ -314,5 +314,5 @@ def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
         for content in ("one", "two", "three"):
             write_text(files[0], content if stage == "sft" else "same")
             write_text(files[1], content)
-            folders.add(plan_run(compose(line), line).folder.name)
+            folders.add(plan(compose(line), line).folder.name)
         assert len(folders) == 3, stage

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from dataclasses import fields
 
 import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
-from chexreason.runs.config import CONF, as_dict, check, compose, described_by
+from chexreason.runs.config import CONF, GROUPS, as_dict, check, compose, described_by
+from chexreason.runs.plan import plan
 
 PYTHON = [sys.executable, "-m", "chexreason.run"]
 
@@ -24,14 +24,14 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("group", ["stage", "model", "prompt", "reward", "dataset", "teacher", "tracker", "world"])
+@pytest.mark.parametrize("group", [name for name in GROUPS if name != "sweep"])
 def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
     for choice in choices(group):
-        cfg = compose((f"{group}={choice}",))
-        check(cfg)
-        values = as_dict(cfg)[group]
-        # Run folders and parent lookup go by the choice's name; a stage's variants (grpo_two_sites) go by the stage's.
-        assert choice.startswith(values["name"]) if group == "stage" else values["name"] == choice
+        words = (f"{group}={choice}",) if group == "stage" else ("stage=curate", f"{group}={choice}")
+        plain = as_dict(compose(words))
+        check(plain)
+        values = plain[group]
+        assert values["name"] == choice, "run folders and parent lookup go by the choice's name"
         missing = {field.name for field in fields(described_by(group, values))} - values.keys()
         assert not missing, f"conf/{group}/{choice}.yaml leaves out {missing}: they could not be overridden"
 
@@ -39,7 +39,7 @@ def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
 @pytest.mark.parametrize("line", ["stage=sft", "stage=grpo", "stage=evaluate", "stage=standin"])
 @pytest.mark.parametrize("model", ["phantom_gemma", "phantom_qwen", "medgemma", "qwen", "untrained_medgemma", "untrained_qwen"])
 def test_stage_settings_fit_every_model(line: str, model: str) -> None:
-    check(compose((line, f"model={model}")))
+    check(as_dict(compose((line, f"model={model}"))))
 
 
 def test_clinical_settings_are_the_papers() -> None:
@@ -98,11 +98,15 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stage=evaluate", "stage.checkpoint=bas"], "'bas'.*Did you mean base"),
+        (["stage=evaluate", "checkpoint=bas"], "checkpoint=bas: there is no such choice. Did you mean base"),
+        (["seed=1"], "stage=NAME is wanted"),
+        (["stage=sft", "stage.learning_rate=-1"], "stage.learning_rate=-1.0: 0 at least"),
+        (["stage=sft", "stage.held_out=1.5"], "stage.held_out=1.5: a share is wanted"),
+        (["stage=grpo", "stage.collapse.window=0"], "stage.collapse.window=0: 1 at least"),
+        (["dataset.name=../..", "stage=curate"], "dataset.name='../..'"),
         (["=3"], "an override is key=value"),
         (["stage=metrics", "~stage.name"], "a choice keeps its name"),
         (["stage=report", "stage.show=table4"], "stage.show=table4: a list is wanted, such as stage.show=.table4.$"),
-        (["experiment=table4", "stage=sft"], "leave stage=... away"),
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),
@@ -114,12 +118,12 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
 )
 def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> None:
     with pytest.raises(ChexReasonError, match=message):
-        check(compose(tuple(words)))
+        plan(compose(tuple(words)), words)
 
 
 def test_top_level_types_are_checked() -> None:
     with pytest.raises(ChexReasonError, match="seed='many': a value of type int"):
-        check(compose(("seed=many",)))
+        check(as_dict(compose(("stage=sft", "seed=many"))))
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])
@@ -135,14 +139,11 @@ def test_help_and_composing_need_less_than_a_second_of_processor_time(arguments:
 
 def test_a_model_without_weights_says_what_to_do_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    started = time.monotonic()
     answer = run("stage=sft", "model=medgemma", "model.weights=google/medgemma-4b-it-absent")
-    assert answer.returncode == 1 and time.monotonic() - started < 20
+    assert answer.returncode == 1
     for needed in ("google/medgemma-4b-it-absent", "physionet.org", "credentialed", "model=phantom_gemma"):
         assert needed in answer.stderr
 
 
 def test_every_key_of_the_root_config_is_read() -> None:
-    root = set(as_dict(compose(())))
-    read_by_the_pipeline = {"experiment"}
-    assert root == {field.name for field in fields(config.Config)} | read_by_the_pipeline
+    assert set(as_dict(compose(("stage=sft",)))) == {field.name for field in fields(config.Config)}

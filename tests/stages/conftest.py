@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,12 @@ from chexreason.labels import FINDINGS
 from chexreason.prompts import messages, write_answer
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model, as_dict, build, compose, group, stage_module
+from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.execute import load
 from chexreason.runs.identity import path_digest
 
 STUDIES = 12
+loaded = load  # the run that a folder plans, as its stage is given it
 LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
 # Steps of a second and runs of a few seconds; what a test is about, it sets itself.
 QUICK = [
@@ -49,12 +52,24 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
-    instruction = as_dict(compose(("prompt=only_label",)))["prompt"]["instruction"]
+    instruction = as_dict(compose(("stage=sft", "prompt=only_label")))["prompt"]["instruction"]
     model, processor = standins.build(request.param, [instruction, *map(", ".join, LABELS)] * 20, vocabulary=400)
     learn_to_name_findings(model, processor, instruction)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return Model(request.param, request.param, None, str(folder), "float32", "sdpa", 16, 36, None)
+    return Model(
+        name=request.param,
+        paper_name=None,
+        world="phantom",
+        family=request.param,
+        made_by=None,
+        weights=str(folder),
+        dtype="float32",
+        attention="sdpa",
+        min_visual_tokens=16,
+        max_visual_tokens=36,
+        image_size=None,
+    )
 
 
 def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None:
@@ -63,11 +78,15 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
 
     model.train()
     turns = [messages(instruction, ", ".join(labels)) for labels in LABELS]
-    texts = [processor.apply_chat_template(turn, tokenize=False) for turn in turns]
-    images = [[Image.new("RGB", (64, 64), (60 * number,) * 3)] for number in range(len(texts))]
-    inputs = processor(images=images, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    images = [[Image.new("RGB", (64, 64), (60 * number,) * 3)] for number in range(len(turns))]
+
+    def tokens(texts: list[str]) -> Any:
+        return processor(images=images, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
+
+    inputs = tokens([processor.apply_chat_template(turn, tokenize=False) for turn in turns])
+    asked = tokens([processor.apply_chat_template(turn[:1], tokenize=False, add_generation_prompt=True) for turn in turns])
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
-    labels[labels == model.config.image_token_id] = -100
+    labels[:, : asked["input_ids"].shape[1]] = -100  # it learns to answer, and not to repeat what it is asked
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(60):
         model(**inputs, labels=labels).loss.backward()
@@ -109,46 +128,43 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def order(tiny: Model, data: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write what a process needs to execute a training run (run.json), and return the run's folder."""
+    """Plan a training run (manifest.json), and return its folder."""
     return lambda name, *overrides, **parents: write_order(tmp_path / "runs" / name, tiny, data, overrides, parents)
 
 
 @pytest.fixture(scope="session")
 def policy(tiny: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished SFT run: what GRPO starts from."""
-    folder = write_order(tmp_path_factory.mktemp("policy") / "runs" / "policy", tiny, data, [*SFT, "stage.epochs=1"], {})
+    folder = write_order(
+        tmp_path_factory.mktemp("policy") / "runs" / "policy",
+        tiny,
+        data,
+        [*SFT, "stage.epochs=1", "stage.learning_rate=1e-2"],
+        {},
+    )
     execute(folder)
     return folder
 
 
 def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str], parents: dict[str, Path]) -> Path:
     plain = as_dict(compose(tuple(overrides)))
-    groups = {"model": asdict(model)} | {name: plain[name] for name in ("prompt", "reward", "dataset")}
-    content = {
+    uses = sys.modules[type(group("stage", plain["stage"])).__module__].USES
+    groups = plain | {"model": asdict(model)}
+    stands_on = {"curated": data, "traces": data} if plain["stage"]["name"] in ("sft", "grpo") else {}
+    manifest = {
+        "schema": runs.SCHEMA,
         "name": folder.name,
-        "stage": plain["stage"],
-        "groups": {name: groups[name] for name in stage_module(plain["stage"]["name"]).USES},
+        "stage": plain["stage"]["name"],
+        "status": "planned",
+        "config": {"stage": plain["stage"], **{name: groups[name] for name in uses}, "seed": 0},
         "tracker": {"name": "none", "mode": "disabled", "project": "", "group": ""},
-        "seed": 0,
-        "parents": {role: str(path) for role, path in ({"traces": data, "curated": data} | parents).items()},
+        "experiment": "study",
+        "parents": {role: str(path) for role, path in (stands_on | parents).items()},
         "inputs": {},
         "command": "",
     }
-    files.write_json(folder / runs.ORDER, content)
+    files.write_json(folder / runs.MANIFEST, manifest)
     return folder
-
-
-def loaded(folder: Path) -> runs.Run:
-    """The run that folder/run.json describes."""
-    content = files.read_json(folder / runs.ORDER)
-    return runs.Run(
-        settings=build(stage_module(content["stage"]["name"]).Settings, content["stage"], "stage"),
-        folder=folder,
-        seed=content["seed"],
-        tracker=group("tracker", content["tracker"]),
-        parents={role: Path(path) for role, path in content["parents"].items()},
-        **{name: group(name, values) for name, values in content["groups"].items()},
-    )
 
 
 def execute(folder: Path) -> dict[str, Any]:

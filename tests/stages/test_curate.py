@@ -10,8 +10,8 @@ import pytest
 
 from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
-from chexreason.run import execute
 from chexreason.runs.config import compose
+from chexreason.runs.execute import execute
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 
@@ -95,7 +95,7 @@ def test_the_seed_decides_the_sets(tmp_path: Path) -> None:
 
 
 def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="did not finish"):
+    with pytest.raises(Exception, match="no study has a positive label"):
         curate(tmp_path, table_of(tmp_path, [[], []]), 1, 1, 1)
     error = next((tmp_path / "runs").glob("*/error.txt")).read_text()
     assert "no study has a positive label" in error

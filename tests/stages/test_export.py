@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chexreason.answers.predictions import PREDICTIONS
 from chexreason.models.generation import Generator
 from chexreason.models.loading import load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model, group
-from tests.stages.conftest import execute
+from chexreason.runs.config import Model
+from tests.stages.conftest import execute, loaded
 
 IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
 
 
 @pytest.mark.parametrize("merged", [True, False])
 def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: Path, tiny: Model, merged: bool) -> None:
-    folder = order("exported", "stage=export", "stage.checkpoint=sft", f"stage.merged={merged}", adapter=policy)
+    folder = order("exported", "stage=export", "checkpoint=sft", f"stage.merged={merged}", checkpoint=policy)
     execute(folder)
-    prompt = group("prompt", files.read_json(folder / runs.ORDER)["groups"]["prompt"])
+    prompt = loaded(folder).prompt
     answers = []
     for source in (tiny, replace(tiny, weights=str(folder / "export"))):
         processor = load_processor(source, padding_side="left")
@@ -42,8 +43,8 @@ def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: P
 def test_its_files_are_those_that_the_hub_and_vllm_look_for(
     order: Callable[..., Path], policy: Path, tiny: Model, tmp_path: Path
 ) -> None:
-    words = ["stage=export", "stage.checkpoint=sft", f"stage.output={tmp_path / 'out'}"]
-    execute(order("exported", *words, adapter=policy))
+    words = ["stage=export", "checkpoint=sft", f"stage.output={tmp_path / 'out'}"]
+    execute(order("exported", *words, checkpoint=policy))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"config.json", "generation_config.json", "model.safetensors", "README.md", "processor_config.json"} <= names
     assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= names
@@ -61,17 +62,16 @@ def test_its_files_are_those_that_the_hub_and_vllm_look_for(
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[..., Path], policy: Path, data: Path) -> None:
-    folder = order("exported", "stage=export", "stage.checkpoint=sft", adapter=policy)
+    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=policy)
     beside = policy.parent
     for name, stage, outputs in (("teach-1", "teach", {"card.json": "abc"}), ("curate-1", "curate", {"card.json": "def"})):
         parents = {"curated": "curate-1"} if stage == "teach" else {}
         files.write_json(beside / name / runs.MANIFEST, _complete(stage, parents, outputs=outputs))
-    metrics = {"macro": {"f1": 0.25}, "micro": {"f1": 0.5}, "failure_rate": 0.125, "records": 8}
+    rows = [{"id": str(number), "labels": ["Edema"], "predicted": ["Edema"] if number else None} for number in range(8)]
     for name, checkpoint in (("evaluate-1", "sft"), ("evaluate-2", "grpo")):
-        config = {"stage": {"checkpoint": checkpoint}, "dataset": {"name": f"site_of_{checkpoint}"}}
-        files.write_json(
-            beside / name / runs.MANIFEST, _complete("evaluate", {"adapter": "policy"}, metrics=metrics, config=config)
-        )
+        config = {"checkpoint": {"name": checkpoint}, "dataset": {"name": f"site_of_{checkpoint}", "findings": ["Edema"]}}
+        files.write_json(beside / name / runs.MANIFEST, _complete("evaluate", {"checkpoint": "policy"}, config=config))
+        files.write_text(beside / name / PREDICTIONS, files.as_lines(rows))
     manifest = runs.read_manifest(policy)
     assert manifest is not None
     files.write_json(policy / runs.MANIFEST, manifest | {"parents": {"traces": "teach-1"}})
@@ -79,8 +79,16 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     card = (folder / "export" / "README.md").read_text()
     assert card.startswith("---\nbase_model: gemma3\n") and "Research only" in card
     assert "`teach-1`: sha256 `abc`" in card and "`curate-1`: sha256 `def`" in card
-    assert "| site_of_sft | 8 | 0.250 | 0.500 | 0.125 |" in card and "site_of_grpo" not in card
+    assert "| site_of_sft | 8 | 0.933 [" in card and "| 0.933 | 0.125 |" in card and "site_of_grpo" not in card
 
 
 def _complete(stage: str, parents: dict[str, str], **more: object) -> dict[str, object]:
-    return {"stage": stage, "status": "complete", "finished": "2026", "parents": parents, "outputs": {}, **more}
+    return {
+        "schema": runs.SCHEMA,
+        "status": "complete",
+        "stage": stage,
+        "parents": parents,
+        "finished": "",
+        "outputs": {},
+        **more,
+    }

@@ -17,10 +17,9 @@ from chexreason.errors import ChexReasonError
 from chexreason.models.engines import require_engine
 from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
-from chexreason.runs.config import Model, as_dict, build, compose
+from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.folders import Run
 from chexreason.stages import grpo
-from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.rollouts import NucleusMass, RewardFunction, RolloutTrainer
 from chexreason.training.trainer import with_images
 from tests.stages.conftest import GRPO, execute, loaded, log
@@ -36,7 +35,7 @@ def trainer_of(run: Run) -> RolloutTrainer:
     trainer = RolloutTrainer(
         model=model,
         reward_funcs=[RewardFunction(run.reward, run.prompt.grammar, {}, processor.tokenizer.all_special_ids)],
-        args=grpo.arguments(run.settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype, IMAGE_TOKEN),
+        args=grpo.arguments(run, IMAGE_TOKEN),
         train_dataset=with_images(studies, read_image),
         processing_class=processor,
     )
@@ -79,7 +78,7 @@ def log_probabilities(model: Any, batch: dict[str, Any], temperature: float) -> 
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_the_loss_is_equation_2(order: Callable[..., Path], policy: Path, weighted: bool) -> None:
-    run = loaded(order("run", *GRPO, f"stage.kl_weighted={weighted}", policy=policy))
+    run = loaded(order("run", *GRPO, f"stage.trainer.use_bias_correction_kl={weighted}", policy=policy))
     trainer = trainer_of(run)
     batch = rollout(trainer)
     batch["advantages"] = torch.tensor([0.7, -0.7, 0.4, -0.4])  # whatever the rewards were, both signs can be clipped
@@ -191,7 +190,10 @@ def test_no_prompt_is_cut(run: Run, tiny: Model) -> None:
 def test_a_run_reuses_its_rollouts_and_proves_what_it_trained(
     order: Callable[..., Path], policy: Path, data: Path, tiny: Model
 ) -> None:
-    folder = order("proved", *GRPO, "stage.max_steps=4", "stage.learning_rate=5e-2", policy=policy, validation=data)
+    # Long completions lose half a point: rewards that are all alike would teach nothing, and nothing would be clipped.
+    spread = ["reward.min_tokens=8", "reward.length_penalty=0.5", "stage.temperature=2.0"]
+    words = [*GRPO, *spread, "stage.max_steps=4", "stage.learning_rate=5e-2"]
+    folder = order("proved", *words, policy=policy, validation=data)
     metrics = execute(folder)
     lines = log(folder)
     clipped = {line["step"]: line["clip_ratio/region_mean"] for line in lines if "kl" in line}
@@ -227,26 +229,31 @@ def test_studies_of_several_sites_are_learnt_from_together(order: Callable[..., 
     assert {study["root"] for study in studies} == {str(data)}
 
 
+def clinical(*words: str) -> Run:
+    """A clinical run as its stage is given it, on the CPU."""
+    plain = as_dict(compose(("stage=grpo", "model=medgemma", "model.dtype=float32", *words)))
+    groups = {name: group(name, plain[name]) for name in grpo.USES}
+    return Run(settings=group("stage", plain["stage"]), folder=Path("nowhere"), **groups)
+
+
 def test_the_clinical_settings_are_the_papers() -> None:
     """Section 3.2.2."""
-    found = build(grpo.Settings, as_dict(compose(("stage=grpo", "model=medgemma")))["stage"], "stage")
+    found = group("stage", as_dict(compose(("stage=grpo", "model=medgemma")))["stage"])
     assert (found.completions, found.temperature, found.top_p) == (4, 0.8, 0.95)
     assert (found.beta, found.clip_low, found.clip_high, found.steps_per_rollout) == (0.15, 0.15, 0.22, 2)
-    arguments = grpo.arguments(found, Path("nowhere"), 0, "float32", IMAGE_TOKEN)
+    arguments = grpo.arguments(clinical(), IMAGE_TOKEN)
     assert (arguments.loss_type, arguments.scale_rewards, arguments.importance_sampling_level) == ("dr_grpo", "none", "token")
     assert (arguments.epsilon, arguments.epsilon_high, arguments.num_iterations) == (0.15, 0.22, 2)
     assert arguments.save_steps == 26, "a checkpoint never parts the steps on one rollout"
 
 
 def test_rollouts_by_another_engine_are_corrected_token_by_token_and_never_write_image_tokens() -> None:
-    values = as_dict(compose(("stage=grpo", "model=medgemma", "stage.engine=vllm")))["stage"]
-    settings = build(grpo.Settings, values | {"batch_size": 4}, "stage")
-    arguments = grpo.arguments(settings, Path("nowhere"), 0, "float32", IMAGE_TOKEN)
+    arguments = grpo.arguments(clinical("engine=vllm"), IMAGE_TOKEN)
     assert arguments.use_vllm and arguments.vllm_importance_sampling_correction
     assert arguments.vllm_importance_sampling_mode == "token_truncate"
     assert arguments.generation_kwargs == {"logit_bias": {IMAGE_TOKEN: -100.0}}
     with pytest.raises(ChexReasonError, match="there is no such engine"):
-        require_engine("stage.engine", "vlm")
+        require_engine("vlm")
 
 
 def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..., Path]) -> None:
@@ -258,4 +265,4 @@ def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")
 def test_an_engine_that_is_not_installed_says_how_to_get_it() -> None:
     with pytest.raises(ChexReasonError, match=r"pip install 'chexreason\[vllm\]'"):
-        require_engine("stage.engine", "vllm")
+        require_engine("vllm")

@@ -97,7 +97,7 @@ def test_bad_lines_are_named(tmp_path, change, message):
 def test_other_errors_say_what_to_do(tmp_path):
     source = lines(tmp_path / "in.jsonl", LINES)
     with pytest.raises(ChexReasonError, match="stage.input"):
-        score(tmp_path)
+        Settings("metrics").require()
     with pytest.raises(ChexReasonError, match="Did you mean Edema"):
         score(tmp_path, input=source, labels=["Edemma"])
     with pytest.raises(ChexReasonError, match="1 ids are in one file only, e.g. '3'"):

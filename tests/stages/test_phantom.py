@@ -12,8 +12,8 @@ from chexreason.data.records import label_sets
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
-from chexreason.run import execute
 from chexreason.runs.config import compose
+from chexreason.runs.execute import execute
 from chexreason.runs.folders import read_manifest
 from chexreason.runs.identity import path_digest
 

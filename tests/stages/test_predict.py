@@ -13,6 +13,7 @@ from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion
 from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.explain import quoted
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
 from chexreason.stages import predict
@@ -43,10 +44,11 @@ def test_where_no_sample_can_be_read_the_failure_is_named() -> None:
 
 
 def run(folder: Path, model: Model, given: Path, samples: int = 1) -> Run:
-    plain = as_dict(compose(("stage=predict", "model=phantom_gemma", f"stage.input={given}", f"stage.samples={samples}")))
-    settings = predict.Settings(**plain["stage"] | {"max_completion_tokens": 6})
+    plain = as_dict(compose(("stage=predict", f"stage.input={quoted(str(given))}", f"stage.samples={samples}")))
+    settings = group("stage", plain["stage"] | {"max_completion_tokens": 6})
     folder.mkdir(parents=True)
-    return Run(settings=settings, folder=folder, model=model, prompt=group("prompt", plain["prompt"]))
+    groups = {name: group(name, plain[name]) for name in ("prompt", "checkpoint", "engine")}
+    return Run(settings=settings, folder=folder, model=model, **groups)
 
 
 def test_a_folder_is_answered_and_what_cannot_be_read_is_said(

@@ -26,8 +26,9 @@ def score(folder: Path, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in target.read_text().splitlines()]
 
 
-def test_the_contracts_command_scores_by_the_papers_threshold_whatever_the_model(tmp_path: Path) -> None:
-    long, short = score(tmp_path, "reward=hard")
+def test_a_completion_is_scored_by_the_threshold_that_training_at_its_scale_has(tmp_path: Path) -> None:
+    assert [line["reward"] for line in score(tmp_path, "reward=hard")] == [1.0, 1.0], "a stand-in's are short: 20 tokens"
+    long, short = score(tmp_path, "reward=hard", "scale=paper")
     assert long == {
         "id": "a",
         "valid": True,

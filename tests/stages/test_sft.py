@@ -13,7 +13,8 @@ from chexreason.data.images import read_image
 from chexreason.models.loading import add_lora, image_token_id, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model, as_dict, build, compose
+from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.folders import Run
 from chexreason.stages import sft
 from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.trainer import with_images
@@ -21,7 +22,7 @@ from tests.stages.conftest import SFT, execute, loaded, log
 
 
 def settings(*overrides: str) -> sft.Settings:
-    return build(sft.Settings, as_dict(compose(("stage=sft", *overrides)))["stage"], "stage")
+    return group("stage", as_dict(compose(("stage=sft", *overrides)))["stage"])
 
 
 def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Callable[..., Path]) -> None:
@@ -32,7 +33,7 @@ def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Calla
     processor = load_processor(tiny)
     trainer = SFTTrainer(
         model=add_lora(load_model(tiny), 0, 4, 8, 0.0),
-        args=sft.arguments(run.settings, run.folder / CHECKPOINTS, 0, "float32"),
+        args=sft.arguments(run),
         train_dataset=with_images(examples, read_image),
         eval_dataset=with_images(examples[:2], read_image),
         processing_class=processor,
@@ -50,14 +51,14 @@ def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Calla
 
 def test_no_example_is_cut(order: Callable[..., Path]) -> None:
     run = loaded(order("whole", *SFT))
-    assert sft.arguments(run.settings, run.folder, 0, "float32").max_length is None
+    assert sft.arguments(run).max_length is None
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_early_stopping_keeps_the_best_checkpoint(order: Callable[..., Path], tiny: Model) -> None:
     from chexreason.models.loading import adapter_digest, load_adapter
 
-    wild = ["stage.learning_rate=1", "stage.schedule=constant"]  # sooner or later an epoch is worse than the one before
+    wild = ["stage.learning_rate=20", "stage.schedule=constant"]  # sooner or later an epoch is worse than the one before
     folder = order("patient", *SFT, *wild, "stage.epochs=20", "stage.patience=1", "stage.save_steps=null")
     metrics = execute(folder)
     losses = {line["step"]: line["eval_loss"] for line in log(folder) if "eval_loss" in line}
@@ -104,11 +105,12 @@ def test_the_clinical_settings_are_the_papers() -> None:
     assert (found.learning_rate, found.schedule, found.warmup) == (5e-5, "cosine", 0.05)
     assert (found.weight_decay, found.clip_norm) == (0.01, 5.0)
     assert (found.batch_size, found.accumulation, found.gradient_checkpointing) == (1, 8, True)
-    models = {name: as_dict(compose((f"model={name}",)))["model"] for name in ("medgemma", "qwen")}
+    models = {name: as_dict(compose(("stage=sft", f"model={name}")))["model"] for name in ("medgemma", "qwen")}
     assert all(model["dtype"] == "bfloat16" for model in models.values())
     assert (models["medgemma"]["min_visual_tokens"], models["medgemma"]["max_visual_tokens"]) == (256, 256)
     assert (models["qwen"]["min_visual_tokens"], models["qwen"]["max_visual_tokens"]) == (256, 512)
-    arguments = sft.arguments(found, Path("nowhere"), 0, "float32")
+    model = group("model", models["medgemma"] | {"dtype": "float32"})
+    arguments = sft.arguments(Run(settings=found, folder=Path("nowhere"), model=model))
     assert (arguments.optim, arguments.load_best_model_at_end) == (
         "adamw_torch_fused",
         True,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from chexreason.labels import FINDINGS
-from chexreason.runs.config import as_dict, build, compose, described_by, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import write_json
 from chexreason.runs.identity import path_digest
 
@@ -69,7 +69,7 @@ def prompt(name: str = "free_reasoning") -> Any:
 def stage(**changed: Any) -> Any:
     """The teach stage's settings."""
     values = as_dict(compose(("stage=teach",)))["stage"] | changed
-    return build(described_by("stage", values), values, "stage")
+    return group("stage", values)
 
 
 Make = Callable[..., Any]

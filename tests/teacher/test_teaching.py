@@ -17,10 +17,10 @@ from zlib import crc32
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.run import plan_run
 from chexreason.runs.config import compose
 from chexreason.runs.files import read_json, write_json
-from chexreason.runs.folders import MANIFEST, ORDER, Run
+from chexreason.runs.folders import MANIFEST, SCHEMA, Run
+from chexreason.runs.plan import plan
 from chexreason.stages import teach
 from chexreason.teacher import lessons
 from chexreason.teacher.ledger import Ledger
@@ -144,17 +144,18 @@ def test_the_pace_is_kept(curated: Path, key: str) -> None:
 
 def order(folder: Path, curated: Path, url: str) -> None:
     values = {"_target_": "chexreason.teacher.openai.OpenAI"} | settings("openai", url)
-    groups = {"prompt": vars(prompt()), "teacher": values, "dataset": {"_target_": "chexreason.data.sites.curated.Curated"}}
-    plain = {"name": "teach", "parents": {}, "attempts": 3, "budget": 1.0}
+    plain = {"_target_": "chexreason.stages.teach.Settings", "name": "teach", "parents": {}, "attempts": 3, "budget": 1.0}
     plain["gates"] = {"least_words": 4, "most_words": 500, "repeated_words": 20}
-    asked = {
+    manifest = {
+        "schema": SCHEMA,
         "name": folder.name,
-        "stage": plain,
-        "groups": groups,
+        "stage": "teach",
+        "status": "planned",
+        "config": {"stage": plain, "prompt": vars(prompt()), "teacher": values, "seed": 0},
         "tracker": {"name": "none", "mode": "disabled", "project": "", "group": ""},
+        "experiment": "study",
     }
-    asked |= {"seed": 0, "parents": {"curated": str(curated)}, "inputs": {}, "command": ""}
-    write_json(folder / ORDER, asked)
+    write_json(folder / MANIFEST, manifest | {"parents": {"curated": str(curated)}, "inputs": {}, "command": ""})
 
 
 def test_after_a_kill_nothing_that_came_is_paid_for_again_and_the_key_is_nowhere(curated: Path, key: str) -> None:
@@ -198,7 +199,7 @@ def test_a_refusal_leaves_no_key_in_the_run_folder(curated: Path, key: str) -> N
         done = subprocess.run(
             [sys.executable, "-m", "chexreason.stages", str(folder)], capture_output=True, text=True, timeout=60
         )
-    assert done.returncode == 1 and "HTTP 403" in done.stderr and "refused for key" in done.stderr
+    assert done.returncode == 1 and "HTTP 403" in (folder / "error.txt").read_text()
     written = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert key not in written + done.stderr + done.stdout
 
@@ -209,11 +210,11 @@ def test_what_a_reply_costs_and_how_fast_it_comes_does_not_make_another_run(tmp_
             "stage=teach",
             "teacher=gemini",
             "~stage.parents.curated",
-            "dataset.made_by=null",
+            "mixed_worlds=true",
             f"runs={tmp_path}",
             *words,
         ]
-        return plan_run(compose(line), line).folder.name
+        return plan(compose(line), line).folder.name
 
     same = folder()
     assert same == folder("stage.budget=99", "teacher.concurrency=2", "teacher.requests_per_minute=5", "teacher.output_price=7")
