@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chexreason.models.generation import Completion, Generator, Sampling, answers
+from chexreason.models.generation import Completion, Generator, Sampling, completions
 from chexreason.models.loading import image_token_id, load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
@@ -71,18 +71,18 @@ def read(file: Path) -> Image.Image:
 
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_skipped() -> None:
     small = Memory(room=2)
-    written = list(answers(small, "labels", [Path(f"{number}.png") for number in range(10)], read, 8))
-    assert [int(completion.text.split()[0]) for completion, _ in written] == list(range(10))
+    written = list(completions(small, [Path(f"{number}.png") for number in range(10)], read, 8))
+    assert [int(completion.text.split()[0]) for completion in written] == list(range(10))
     assert small.tried == [8, 4, 2, 2, 2, 2, 2]
 
 
 def test_one_image_that_does_not_fit_is_an_error_and_no_endless_loop() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        list(answers(Memory(room=0), "labels", [Path("1.png"), Path("2.png")], read, 2))
+        list(completions(Memory(room=0), [Path("1.png"), Path("2.png")], read, 2))
 
 
 def test_a_run_that_goes_on_at_a_batch_draws_what_it_would_have_drawn() -> None:
     files = [Path(f"{number}.png") for number in range(6)]
-    whole = [completion.text for completion, _ in answers(Memory(9), "labels", files, read, 2)]
-    rest = [completion.text for completion, _ in answers(Memory(9), "labels", files[4:], read, 2, first_draw=4)]
+    whole = [completion.text for completion in completions(Memory(9), files, read, 2)]
+    rest = [completion.text for completion in completions(Memory(9), files[4:], read, 2, first_draw=4)]
     assert whole[4:] == rest

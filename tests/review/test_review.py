@@ -51,7 +51,14 @@ def taught(curated: Path) -> Path:
     config = {"prompt": prompt, "teacher": {"name": "phantom"}, "stage": {"gates": gates}}
     write_json(
         folder / "manifest.json",
-        {"stage": "teach", "status": "complete", "finished": "1", "config": config, "parents": {"curated": curated.name}},
+        {
+            "schema": 2,
+            "stage": "teach",
+            "status": "complete",
+            "finished": "1",
+            "config": config,
+            "parents": {"curated": curated.name},
+        },
     )
     return folder
 
@@ -65,7 +72,7 @@ def review(taught: Path, name: str = "review-1", **settings: Any) -> Path:
     values = {"name": "review", "parents": {}, "sample": 8, "image_side": 64, "data_use_agreement": None, "filled": []}
     run = Run(Settings(**(values | settings)), taught.parent / name, parents={"traces": taught})
     execute(run)
-    write_json(run.folder / "manifest.json", {"stage": "review", "status": "complete", "finished": name})
+    write_json(run.folder / "manifest.json", {"schema": 2, "stage": "review", "status": "complete", "finished": name})
     return run.folder
 
 
@@ -172,7 +179,7 @@ def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
     pack = read_json(made / PACK)
     other = made.parent / "review-9"
     write_json(other / PACK, pack | {"prompt_version": "other", "digest": ""})
-    write_json(other / "manifest.json", {"stage": "review", "status": "complete", "finished": "9"})
+    write_json(other / "manifest.json", {"schema": 2, "stage": "review", "status": "complete", "finished": "9"})
     from chexreason.review.pack import from_json
 
     packs = {one.digest: one for one in (from_json(pack), from_json(read_json(other / PACK)))}

@@ -34,7 +34,7 @@ WORDS = [
     "stage.batch_size=2",
     "stage.max_completion_tokens=16",
 ]
-SAMPLED = ["stage.sampling.repeats=3", "stage.sampling.temperature=4"]
+SAMPLED = ["stage.sampling.repeats=3", "stage.sampling.temperature=1.5"]
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
 from chexreason.runs.folders import Run
 from chexreason.stages import inspect
-
-from .layouts import chexpert, write_image
+from tests.data.layouts import chexpert, write_image
 
 FRONTAL = "study1/view1_frontal.jpg"
 

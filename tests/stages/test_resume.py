@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.training.checkpoints import WHOLE
 from tests.stages.conftest import GRPO, SFT, execute, log
@@ -86,7 +87,7 @@ def test_a_run_that_was_over_when_it_was_killed_trains_no_further(order: Callabl
     assert (expected["best_step"], expected["steps"]) == (2, 6), "two epochs of patience, then the end"
     # Killed after its last checkpoint and before its result: early stopping must not be asked again.
     shutil.rmtree(folder / "adapter")
-    (folder / runs.MANIFEST).unlink()
+    files.write_json(folder / runs.MANIFEST, files.read_json(folder / runs.MANIFEST) | {"status": "running"})
     assert execute(folder) == expected
     # Killed within that checkpoint: one epoch of patience has been spent already.
     (folder / "checkpoints" / f"checkpoint-{expected['steps']}" / WHOLE).unlink()

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from chexreason.answers.parser import parse_strict
-from chexreason.runs.config import as_dict, build, compose
-from chexreason.stages.grpo import Settings
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.training.collapse import LOGGED, Limits, beyond, repetition, signs
 from chexreason.training.selection import CollapseWatch
 
-SETTINGS = build(Settings, as_dict(compose(("stage=grpo", "model=medgemma")))["stage"], "stage")
+SETTINGS = group("stage", as_dict(compose(("stage=grpo", "model=medgemma")))["stage"])
 HEALTHY = {
     "reward": 0.5,
     "entropy": 0.4,

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs.config import as_dict, build, compose, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.folders import Run
-from chexreason.stages import grpo, sft
 from chexreason.training.errors import explained
 
 OUT = "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 79.15 GiB. If reserved but ..."
@@ -20,7 +19,7 @@ OUT = "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacit
 
 def run(stage: str, folder: Path, *overrides: str) -> Run:
     plain = as_dict(compose((f"stage={stage}", "model=qwen", *overrides)))
-    settings: Any = build({"sft": sft.Settings, "grpo": grpo.Settings}[stage], plain["stage"], "stage")
+    settings: Any = group("stage", plain["stage"])
     return Run(settings=settings, folder=folder, model=group("model", plain["model"]))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chexreason.training.selection import BEST, MACRO_F1, BestAdapter, CollapseWatch, chosen
-from tests.models.test_collapse import HEALTHY, SETTINGS
+from tests.training.test_collapse import HEALTHY, SETTINGS
 
 
 def save(model: Any, folder: Path) -> None:
