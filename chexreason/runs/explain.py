@@ -40,7 +40,7 @@ def suggestion(word: str, valid: set[str]) -> str:
 
 def quoted(value: str) -> str:
     """A text as Hydra's override grammar takes it for one value, whatever characters are in it."""
-    if re.fullmatch(r"[\w./~:@+-]+", value) and not re.fullmatch(r"[\d.eE+-]+|true|false|null", value):
+    if re.fullmatch(r"[\w./~:@+-]+", value, re.ASCII) and not re.fullmatch(r"[\d.eE+-]+|true|false|null", value):
         return value
     escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
     escaped = re.sub(r"(\\+)\Z", lambda found: 2 * found.group(1), escaped)

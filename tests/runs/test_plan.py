@@ -1,0 +1,183 @@
+"""What defines a run and what does not, and what a plan says before anything is made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import files, folders
+from chexreason.runs.config import compose
+from chexreason.runs.execute import execute
+from chexreason.runs.plan import Plan, plan
+
+EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
+
+
+def planned(runs: Path, *words: str) -> Plan:
+    line = [*words, f"runs={runs}"]
+    return plan(compose(line), line)
+
+
+def name(runs: Path, *words: str) -> str:
+    return planned(runs, *words).folder.name
+
+
+def weights(folder: Path, text: str) -> str:
+    files.write_text(folder / "config.json", "{}")
+    files.write_text(folder / "model.safetensors", text)
+    return f"model.weights={folder}"
+
+
+def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
+    base = name(tmp_path, *EVALUATE)
+    for word in ("source=phantom_nih", "reward=nuanced", "variant=two_sites", "teacher=openai", "tracker=none"):
+        assert name(tmp_path, *EVALUATE, word) == base, word
+    for word in (
+        "prompt=reasoning_a",
+        "dataset=phantom_nih",
+        "model=phantom_qwen",
+        "seed=1",
+        "stage.limit=3",
+        "checkpoint=sft",
+    ):
+        assert name(tmp_path, *EVALUATE, word) != base, word
+
+
+def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=grpo"]
+    recipes = {name(tmp_path, *line, word) for word in ("seed=0", "source=phantom_nih", "reward=nuanced", "variant=two_sites")}
+    assert len(recipes) == 4
+    assert name(tmp_path, *line) != name(tmp_path, *EVALUATE, "checkpoint=grpo_best")
+
+
+def test_weights_count_by_their_content_wherever_they_lie(tmp_path: Path) -> None:
+    line = ["stage=predict", "model=medgemma", f"stage.input={Path(__file__)}"]
+    first = name(tmp_path, *line, weights(tmp_path / "a", "one"))
+    assert name(tmp_path, *line, weights(tmp_path / "elsewhere", "one")) == first
+    assert name(tmp_path, *line, weights(tmp_path / "a", "two")) != first
+
+
+def test_circumstances_do_not_make_another_run(tmp_path: Path) -> None:
+    line = ["stage=sft", "make_missing=true"]
+    same = name(tmp_path, *line)
+    for word in ("stage.logging_steps=1", "stage.save_steps=7", "stage.gradient_checkpointing=true", "model.paper_name=X"):
+        assert name(tmp_path, *line, word) == same, word
+    assert name(tmp_path, *line, "+stage.trainer.optim=sgd") != same and name(tmp_path, *line, "stage.lora.rank=4") != same
+
+
+def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the_run_that_curates(tmp_path: Path) -> None:
+    sft = planned(tmp_path, "stage=sft", "prompt=reasoning_a", "dataset.missing=skip", "seed=3")
+    teach = sft.parents["traces"]
+    curate = teach.parents["curated"]
+    assert teach.manifest["config"]["prompt"]["name"] == "reasoning_a" and teach.manifest["config"]["seed"] == 3
+    assert curate.manifest["config"]["dataset"]["missing"] == "skip"
+    # What an evaluation says of its dataset is not said of the one that training drew from.
+    line = [*EVALUATE, "dataset=phantom_mimic", "dataset.split=validate", "checkpoint=sft"]
+    evaluated = planned(tmp_path, *line).parents["checkpoint"].parents["traces"].parents["curated"]
+    assert evaluated.manifest["config"]["dataset"]["split"] == "train"
+
+
+def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "chexreason.run",
+        *EVALUATE,
+        "checkpoint=grpo",
+        "dry_run=true",
+        f"runs={tmp_path / 'runs'}",
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert said[0] == f"folder:   {tmp_path / 'runs' / name(tmp_path, *EVALUATE, 'checkpoint=grpo')}"
+    assert said[1] == "complete: no"
+    missing = [line.removeprefix("missing:  ").split("-")[0] for line in said if line.startswith("missing:")]
+    assert sorted(missing) == ["curate", "grpo", "phantom", "sft", "standin", "teach"]
+    assert not (tmp_path / "runs").exists()
+
+
+LINES = [{"id": "a", "labels": ["Edema"], "predicted": ["Edema"]}]
+
+
+def metrics(runs: Path, file: Path, *words: str) -> list[str]:
+    return ["stage=metrics", f"stage.input={file}", f"runs={runs}", "tracker=none", *words]
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    return files.write_text(tmp_path / "answers.jsonl", files.as_lines(LINES))
+
+
+def test_a_run_whose_parent_holds_something_else_now_is_made_again(tmp_path: Path) -> None:
+    """The parent's outputs as the manifest names them, not its recipe alone, are what a run stands on."""
+    line = ["stage=curate", f"runs={tmp_path}", "stage.sizes={sft: 8, rl: 4, validation: 4}", "make_missing=true"]
+    small = ["stage.mimic_studies=40", "stage.mimic_laterals=2", "stage.chexpert_train=2", "stage.chexpert_valid=2"]
+    small += ["stage.chexpert_test=2", "stage.nih_images=4"]
+    line.append(f"dataset.made_by='stage=phantom seed=0 {' '.join(small)}'")
+    folder = execute(compose(line), line)
+    assert planned(tmp_path, *line).is_complete
+    parent = tmp_path / files.read_json(folder / folders.MANIFEST)["parents"]["dataset"]
+    manifest = files.read_json(parent / folders.MANIFEST)
+    files.write_json(parent / folders.MANIFEST, manifest | {"outputs": manifest["outputs"] | {"signs.jsonl": "other"}})
+    assert not planned(tmp_path, *line).is_complete
+
+
+def test_what_fails_before_it_works_leaves_no_folder_and_says_why_in_its_last_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chexreason.run", *metrics(tmp_path / "runs", tmp_path / "nowhere.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "nowhere.jsonl: there is no such file" in done.stderr.strip().splitlines()[-1]
+    assert not list((tmp_path / "runs").glob("metrics-*"))
+
+
+def test_runs_of_another_version_are_recognised_and_named(tmp_path: Path, answers: Path) -> None:
+    folder = execute(compose(metrics(tmp_path, answers)), metrics(tmp_path, answers))
+    old = files.read_json(folder / folders.MANIFEST) | {"schema": 1}
+    files.write_json(folder / folders.MANIFEST, old)
+    assert folders.is_of_another_version(folder) and not folders.is_complete(folder)
+    from chexreason.report import study
+
+    assert "another version" in study.read([folder]).problems[0]
+
+
+def test_a_read_only_runs_folder_can_be_read(tmp_path: Path, answers: Path) -> None:
+    line = metrics(tmp_path / "runs", answers)
+    folder = execute(compose(line), line)
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    for path in (tmp_path / "runs", folder):
+        path.chmod(0o500)
+    try:
+        assert execute(compose(line), line) == folder
+    finally:
+        for path in (tmp_path / "runs", folder):
+            path.chmod(0o700)
+
+
+@pytest.mark.parametrize("odd", ["with blank", "a,b", "it's", 'say "x"', "k=v", "{x}", "#1", "übung", "a'b\\", "$x"])
+def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
+    from chexreason.runs import sweep
+    from chexreason.runs.explain import quoted
+
+    runs = tmp_path / odd
+    cfg = compose(["stage=curate", f"runs={quoted(str(runs))}"])
+    assert cfg.runs == str(runs)
+    folder = runs / "sft-1"
+    manifest: dict[str, Any] = {"schema": folders.SCHEMA, "name": "sft-1", "stage": "sft", "status": "complete", "outputs": {}}
+    config = {"model": {"name": "m", "paper_name": None}, "prompt": {"name": "p"}, "stage": {}, "seed": 0}
+    manifest |= {"config": config, "parents": {}, "finished": "2026", "command": "", "wall_seconds": 1, "device": "CPU"}
+    files.write_json(folder / folders.MANIFEST, manifest | {"peak_memory_bytes": {"main": 1}})
+    files.write_text(folder / "log.jsonl", files.as_lines([{"step": 1, "loss": 1.0, "mean_token_accuracy": 0.5}]))
+    sweep.report(cfg, [folder], ["figure1"])
+    (made,) = runs.glob("report-*")
+    assert json.loads((made / folders.MANIFEST).read_text())["status"] == "complete"
+
+
+def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match="dataset.name="):
+        planned(tmp_path, "stage=curate", "dataset.name=../..")

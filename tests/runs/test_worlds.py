@@ -1,0 +1,144 @@
+"""A world is one choice: what belongs together is composed together, and a mixture is refused by name."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs.config import choice_names, compose
+from chexreason.runs.plan import plan
+
+
+def chosen(*words: str) -> tuple[str, ...]:
+    cfg = compose(words)
+    return tuple(cfg[group].name for group in ("world", "model", "dataset", "teacher", "scale"))
+
+
+def test_a_model_brings_its_world() -> None:
+    assert chosen("stage=sft", "model=medgemma") == ("clinical", "medgemma", "mimic", "gemini", "paper")
+    assert chosen("stage=sft") == ("phantom", "phantom_gemma", "phantom_mimic", "phantom", "small")
+    assert chosen("stage=grpo", "model=untrained_qwen") == (
+        "phantom",
+        "untrained_qwen",
+        "phantom_mimic",
+        "phantom",
+        "footprint",
+    )
+
+
+@pytest.mark.parametrize("words", itertools.permutations(["stage=teach", "model=medgemma", "teacher.concurrency=4"]))
+def test_typed_keys_refine_the_worlds_choice_in_any_order(words: tuple[str, ...]) -> None:
+    cfg = compose(words)
+    assert (cfg.teacher.name, cfg.teacher.concurrency, cfg.dataset.name) == ("gemini", 4, "mimic")
+
+
+@pytest.mark.parametrize("words", itertools.permutations(["model=medgemma", "teacher=openai", "dataset=chexpert"]))
+def test_a_typed_choice_beats_the_worlds(words: tuple[str, ...]) -> None:
+    assert chosen("stage=teach", *words) == ("clinical", "medgemma", "chexpert", "openai", "paper")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stage=sft", "world=clinical"],
+        ["stage=sft", "world=phantom", "model=medgemma"],
+        ["stage=sft", "model=medgemma", "source=phantom_mimic"],
+        ["stage=sft", "model=medgemma", "teacher=phantom"],
+        ["stage=evaluate", "dataset=chexpert"],
+        ["stage=evaluate", "model=medgemma", "dataset=phantom_nih"],
+        ["stage=teach", "teacher=gemini"],
+    ],
+)
+def test_a_mixture_is_refused_by_name_unless_it_is_meant(words: list[str], tmp_path: Path) -> None:
+    line = [*words, f"runs={tmp_path}"]
+    with pytest.raises(ChexReasonError, match=r"worlds are mixed: .*\(clinical\) with .*\(phantom\).*(?s:.*)mixed_worlds=true"):
+        plan(compose(line), line)
+    plan(compose([*line, "mixed_worlds=true"]), line)
+
+
+def test_data_alone_is_of_no_world(tmp_path: Path) -> None:
+    for stage in ("curate", "inspect"):
+        line = [f"stage={stage}", "dataset=chexpert", f"runs={tmp_path}"]
+        plan(compose(line), line)
+
+
+SCALES = {  # by scale: what the stages and rewards are composed with
+    "small": {"grpo": ("max_steps", 120), "sft": ("epochs", 0.4), "evaluate": ("max_completion_tokens", 256)},
+    "paper": {"grpo": ("max_steps", -1), "sft": ("epochs", 6), "evaluate": ("max_completion_tokens", 1024)},
+    "footprint": {"grpo": ("max_steps", 8), "sft": ("epochs", 0.04), "evaluate": ("max_completion_tokens", 1024)},
+}
+MIN_TOKENS = {"small": 20, "paper": 250, "footprint": 250}
+MODELS = {"small": "phantom_qwen", "paper": "medgemma", "footprint": "untrained_medgemma"}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("variant", choice_names("variant"))
+def test_every_stage_variant_reward_and_scale_composes_to_its_values(scale: str, variant: str) -> None:
+    for stage, reward in itertools.product(("grpo", "sft", "evaluate", "score", "predict"), ("hard", "balanced", "nuanced")):
+        cfg = compose([f"stage={stage}", f"model={MODELS[scale]}", f"reward={reward}", f"variant={variant}"])
+        assert cfg.scale.name == scale
+        if reward != "nuanced":
+            assert cfg.reward.min_tokens == MIN_TOKENS[scale], (stage, reward)
+        if stage in SCALES[scale] and not (stage == "grpo" and variant.endswith("stabilised")):
+            key, value = SCALES[scale][stage]
+            assert cfg.stage[key] == value, (stage, variant)
+        if stage == "grpo":
+            assert ("curated_chexpert" in cfg.stage.parents) == (variant == "two_sites")
+            assert cfg.stage.selection.patience == (2 if variant == "other_site_stops" else None)
+            assert (cfg.stage.beta == 0.0) == (variant == "unstabilised")
+            stops = [value for value in cfg.stage.collapse.stop.values() if value is not None]
+            assert bool(stops) == (scale != "footprint"), "nothing stops an untrained model"
+
+
+def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() -> None:
+    """Their defaults are optional, so a wrong name would never fail by itself."""
+    from chexreason.runs.config import CONF
+
+    known = {"sized": choice_names("scale"), "varied": choice_names("variant")}
+    for group, folders in known.items():
+        for path in (CONF / group).glob("*/*.yaml"):
+            assert path.parent.name in folders, path
+            assert path.stem in choice_names("stage") + (choice_names("reward") if group == "sized" else []), path
+
+
+@pytest.mark.parametrize("world", ["phantom", "clinical"])
+@pytest.mark.parametrize("experiment", choice_names("experiment"))
+def test_every_job_of_every_experiment_plans(
+    experiment: str, world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if experiment == "footprint" and world == "clinical":
+        pytest.skip("untrained models are of the phantom world")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    words = [f"experiment={experiment}", f"world={world}", f"runs={tmp_path / 'runs'}", "dry_run=true"]
+    command = [sys.executable, "-m", "chexreason.run", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and f"[{experiment}]" in done.stderr, done.stderr
+    assert "worlds are mixed" not in done.stderr and "there is no such" not in done.stderr, done.stderr
+    assert not (tmp_path / "runs").exists(), "to plan is not to make"
+    if world == "clinical":
+        assert "phantom" not in done.stderr.split("cannot run")[0]
+
+
+def test_the_clinical_path_imports_nothing_of_the_phantom_package(tmp_path: Path) -> None:
+    """Neither planning a clinical run nor importing what its stages import."""
+    code = """
+import sys
+from pathlib import Path
+import chexreason.runs.execute, chexreason.runs.sweep
+for stage in ("curate", "evaluate", "export", "grpo", "inspect", "metrics", "predict", "prompts", "report", "review", "score",
+              "sft", "teach"):
+    __import__(f"chexreason.stages.{stage}")
+root = Path(chexreason.runs.execute.__file__).parents[1]
+for package in ("answers", "data", "data/sites", "models", "review", "report", "rewards", "runs", "teacher", "training"):
+    for path in sorted((root / package).glob("[a-z]*.py")):
+        __import__(".".join(["chexreason", *package.split("/"), path.stem]))
+found = sorted(name for name in sys.modules if name.startswith("chexreason.phantom"))
+sys.exit(f"imported: {found}" if found else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
