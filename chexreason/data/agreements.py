@@ -42,8 +42,8 @@ def curated_agreement(folder: Path) -> str | None:
         raise ChexReasonError(
             f"dataset={dataset.get('name')}, which {folder.name} was curated from, was not drawn by a phantom run and names no "
             "data-use agreement, so it may not be passed on.\n"
-            f"  Name it in the dataset's YAML (agreement: NAME, or agreement: {UNRESTRICTED} where anyone may have the data)\n"
-            "  and curate again: stage=curate force=true"
+            f"  Name it in the dataset's YAML (agreement: NAME, or agreement: {UNRESTRICTED} where anyone may have the data),\n"
+            f"  then curate again: stage=curate dataset={dataset.get('name')} force=true"
         )
     return None if stated == UNRESTRICTED else str(stated)
 
