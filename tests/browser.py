@@ -18,6 +18,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --remote-debugging-port=0"
 
 
+NAMED = {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27}  # keys that write nothing, and their Windows codes
+
+
 class Browser:
     """One page; `folder` holds the profile and what is downloaded. Use it as a context."""
 
@@ -78,11 +81,25 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, *keys: str) -> None:
-        """Keys as a keyboard sends them."""
+        """Keys as a keyboard sends them, to whatever has the focus."""
         for key in keys:
-            text = {"text": key} if len(key) == 1 else {}
-            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-            self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+            text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
+            code = {"windowsVirtualKeyCode": NAMED[key]} if key in NAMED else {}
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
+
+    def type(self, text: str) -> None:
+        """Text key by key, as a person types it: where no field has the focus, each key is a command of the page."""
+        self.press(*text)
+
+    def click(self, selector: str) -> None:
+        """The mouse's button on the first element that `selector` finds."""
+        box = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center' }});"
+            " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        for event in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=event, x=box[0], y=box[1], button="left", clickCount=1)
 
     def write(self, text: str) -> None:
         """Text into the field that has the focus."""

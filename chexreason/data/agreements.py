@@ -1,26 +1,57 @@
 """Whose rules data is under, and when it may leave this machine.
 
-A dataset's `agreement` names its data-use agreement, null for data that anyone may have; a curated set inherits its site's.
+A dataset's `agreement` names its data-use agreement, or says `unrestricted` where anyone may have the data. Where it says
+nothing, the data stays here, unless a stage=phantom run drew it. A curated set is under what the record of its curate run
+says: the manifest, with the dataset's config as it was. What stands in card.json is for people and decides nothing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs.files import read_json
+from chexreason.runs.folders import read_manifest
+
+UNRESTRICTED = "unrestricted"
 
 
 def curated_agreement(folder: Path) -> str | None:
-    """The agreement that the studies of the curate run in `folder` are under.
+    """The agreement that the studies of the curate run in `folder` are under; None where anyone may have them.
 
     Raises:
-        ChexReasonError: its card does not say: it was made by an older version.
+        ChexReasonError: neither the run's record nor those of the runs it stands on say.
     """
-    card = read_json(folder / "card.json")
-    if "agreement" not in card:
-        raise ChexReasonError(f"{folder}/card.json names no data-use agreement: curate again with force=true")
-    return card["agreement"]
+    manifest = read_manifest(folder) or {}
+    dataset = manifest.get("config", {}).get("dataset")
+    if dataset is None:
+        raise ChexReasonError(
+            f"{folder} has no manifest that says which data it was curated from, so it may not be passed on.\n"
+            "  make it again: stage=curate force=true"
+        )
+    made_by = manifest.get("parents", {}).get("dataset")
+    if made_by:
+        maker = folder.parent / made_by
+        made = read_manifest(maker) or {}
+        if made.get("stage") == "curate":  # a set of its own again
+            return curated_agreement(maker)
+        if made.get("stage") == "phantom" and made["status"] == "complete" and _lies_in(maker, dataset):
+            return None
+    stated = dataset.get("agreement")
+    if not stated:
+        raise ChexReasonError(
+            f"dataset={dataset.get('name')}, which {folder.name} was curated from, was not drawn by a phantom run and names no "
+            "data-use agreement, so it may not be passed on.\n"
+            f"  Name it in the dataset's YAML (agreement: NAME, or agreement: {UNRESTRICTED} where anyone may have the data),\n"
+            f"  then curate again: stage=curate dataset={dataset.get('name')} force=true"
+        )
+    return None if stated == UNRESTRICTED else str(stated)
+
+
+def _lies_in(maker: Path, dataset: dict[str, Any]) -> bool:
+    """Whether the dataset's images and tables are inside the run that is said to have made them, links followed."""
+    places = [maker / dataset["root"], *(Path(dataset[key]) for key in ("table", "lists") if dataset.get(key))]
+    return all(place.resolve().is_relative_to(maker.resolve()) for place in places)
 
 
 def refuse_unacknowledged(agreement: str | None, acknowledged: str | None, key: str, doing: str) -> None:

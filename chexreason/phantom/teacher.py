@@ -29,9 +29,9 @@ class PhantomTeacher:
     name: str
     world: str = field(metadata=CIRCUMSTANCE)
     concurrency: int = field(metadata=CIRCUMSTANCE)
-    hosted: bool = field(metadata=CIRCUMSTANCE)
 
-    # Nothing to wait for, to pay or to agree to.
+    # Nobody to reach, nothing to wait for, to pay or to agree to.
+    address: ClassVar[None] = None
     requests_per_minute: ClassVar[None] = None
     retries: ClassVar[int] = 0
     at_most: ClassVar[float] = 0.0

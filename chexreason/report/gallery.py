@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from chexreason.answers.predictions import Prediction
+from chexreason.data.agreements import UNRESTRICTED, curated_agreement
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
 from chexreason.report.study import Evaluation, Result, Study
 from chexreason.runs.files import read_json
-from chexreason.runs.folders import ancestors
+from chexreason.runs.folders import ancestors, read_manifest
 
 LONGEST = 6000  # characters of one completion that the page shows
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -52,10 +53,14 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 
 def is_free(evaluation: Evaluation) -> bool:
-    """Whether anyone may have the images: their dataset names no data-use agreement, or they are phantoms."""
-    card = dataset_folder(evaluation) / "card.json"
-    said = read_json(card) if card.is_file() else evaluation.dataset
-    return said["agreement"] is None if "agreement" in said else is_phantom(evaluation)
+    """Whether anyone may have the images: drawn ones, and those whose dataset says so. What says nothing is not free."""
+    maker = evaluation.manifest["parents"].get("dataset")
+    if maker and (read_manifest(evaluation.folder.parent / maker) or {}).get("stage") == "curate":
+        try:
+            return curated_agreement(evaluation.folder.parent / maker) is None
+        except ChexReasonError:
+            return False
+    return is_phantom(evaluation) or evaluation.dataset.get("agreement") == UNRESTRICTED
 
 
 def is_phantom(evaluation: Evaluation) -> bool:

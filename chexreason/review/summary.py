@@ -11,14 +11,15 @@ from chexreason.review.verdicts import VERDICTS, Judgement
 
 
 def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Rates over judgements (one reader's word on one case each).
+    """Rates over judgements (one reader's word on one case each); those without a verdict count by their marks alone.
 
     "agreement" is the share of a case's findings that readers saw among those that they marked seen or not seen; "accepted"
     comes with its 95 % Wilson interval.
     """
     versions = sorted({(one.pack.prompt, one.pack.prompt_version) for one in judgements})
     return {
-        "judgements": len(judgements),
+        "judgements": sum(bool(one.verdict) for one in judgements),
+        "undecided": sum(not one.verdict for one in judgements),
         "cases": len({(one.pack.digest, one.case.id) for one in judgements}),
         "readers": sorted({one.reader for one in judgements}),
         "all": _rates(judgements),
@@ -41,7 +42,7 @@ def _rates(judgements: Sequence[Judgement], finding: str | None = None) -> dict[
     """Verdicts and marks; with `finding`, the marks of that finding only."""
     from scipy.stats import binomtest
 
-    number = len(judgements)
+    number = sum(bool(one.verdict) for one in judgements)
     verdicts = {verdict: sum(one.verdict == verdict for one in judgements) for verdict in VERDICTS}
     marks = [mark for one in judgements for label, mark in one.marks.items() if finding in (None, label)]
     decided = marks.count("seen") + marks.count("not_seen")
@@ -61,7 +62,7 @@ def _between(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     from sklearn.metrics import cohen_kappa_score
 
     said: dict[str, dict[tuple[str, str], str]] = {}
-    for one in judgements:
+    for one in filter(lambda one: one.verdict, judgements):
         said.setdefault(one.reader, {})[one.pack.digest, one.case.id] = one.verdict
     pairs = []
     for first, second in combinations(sorted(said), 2):
@@ -78,10 +79,17 @@ def _between(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
 def markdown(found: dict[str, Any], refused: Iterable[str]) -> str:
     """The summary for people."""
     readers = ", ".join(_plain(name) for name in found["readers"])
-    parts = ["# What the reviewers found", f"{found['judgements']} judgements of {found['cases']} cases by {readers}."]
+    undecided = f" In {found['undecided']} more there is no verdict yet: their marks count." if found["undecided"] else ""
+    parts = [
+        "# What the reviewers found",
+        f"{found['judgements']} judgements of {found['cases']} cases by {readers}.{undecided}",
+    ]
     parts.append(_table("all", {"all": found["all"]}))
     parts += ["## By prompt version", _table("prompt, version", found["by_prompt_version"])]
-    parts += ["## By label", _table("label", {k: v for k, v in found["by_label"].items() if v["judgements"] or v["missed"]})]
+    parts += [
+        "## By label",
+        _table("label", {k: v for k, v in found["by_label"].items() if v["judgements"] or v["marked"] or v["missed"]}),
+    ]
     if found["between_readers"]:
         parts.append("## Between readers")
         parts.append("| readers | cases | same verdict | kappa |\n| :-- | --: | --: | --: |")

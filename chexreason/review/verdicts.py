@@ -22,7 +22,10 @@ MARKS = ("seen", "not_seen", "unsure")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one reader said of one case. `verdict` is what holds: an edit that a gate refuses is a rejection."""
+    """What one reader said of one case. `verdict` is what holds: an edit that a gate refuses is a rejection.
+
+    A reader may have marked findings and not yet decided: then `verdict` is "", and the marks count.
+    """
 
     pack: Pack
     case: Case
@@ -48,7 +51,7 @@ class Trace:
 
 
 def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
-    """The judgements in a saved page; cases without a verdict are left out.
+    """The judgements in a saved page; cases of which nothing was said are left out.
 
     Args:
         packs: the packs at hand, by their digest.
@@ -95,7 +98,9 @@ def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Ju
         raise ChexReasonError(f"{where}: {missed!r} is no list of findings that the case does not have")
     if not isinstance(comment, str) or not isinstance(text, str):
         raise ChexReasonError(f"{where}: comment and text must be texts")
-    if not verdict:
+    if verdict == "edit" and not text.strip():
+        raise ChexReasonError(f"{where}: an edit without text; write it on the page, or choose another verdict, and save again")
+    if not (verdict or marks or missed or comment.strip()):
         return None
     completion, reason = case.completion, ""
     if verdict == "edit":
@@ -109,9 +114,12 @@ def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Ju
 
 
 def together(judgements: Sequence[Judgement]) -> list[Trace]:
-    """One decision for each trace: rejected where any reader rejects it, else edited (the last one's words), else accepted."""
+    """One decision for each trace: rejected where any reader rejects it, else edited (the last one's words), else accepted.
+
+    Traces that nobody has decided on are left out.
+    """
     by_trace: dict[tuple[str, str], list[Judgement]] = {}
-    for one in judgements:
+    for one in filter(lambda one: one.verdict, judgements):
         by_trace.setdefault((one.case.path, one.case.completion), []).append(one)
     decided = []
     for (path, completion), said in by_trace.items():

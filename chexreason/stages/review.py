@@ -50,6 +50,9 @@ def show(folder: Path) -> None:
     """Say what to do next, of a review made now or before."""
     if (folder / VERDICTS).is_file():
         print((folder / REPORT).read_text(encoding="utf-8"))
+        if not (folder / VERDICTS).stat().st_size:
+            print("no case has a verdict yet: there is nothing to honour", flush=True)
+            return
         print(f"honour it: python -m chexreason.run stage=sft stage.reviewed={folder / VERDICTS}", flush=True)
     else:
         print(f"to fill: {folder / PAGE}\nthen: python -m chexreason.run stage=review 'stage.filled=[FILE]'", flush=True)
@@ -88,7 +91,7 @@ def read_back(run: Run) -> dict[str, Any]:
     packs = _packs(run.folder.parent)
     judgements = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
     if not judgements:
-        raise ChexReasonError(f"{', '.join(run.settings.filled)}: no case has a verdict yet")
+        raise ChexReasonError(f"{', '.join(run.settings.filled)}: nothing is filled in: no case has a verdict or a mark yet")
     found = summary.summary(judgements)
     refused = [f"{one.reader}, case {one.case.id}: {one.reason}" for one in judgements if one.reason]
     for line in refused:

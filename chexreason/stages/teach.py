@@ -2,7 +2,8 @@
 
 A trace is kept when it passes every gate (chexreason/teacher/gates.py); otherwise it is written again, and after the last
 attempt set aside with the reason. What a teacher wrote is in journal.jsonl before anything else happens to it: a run that
-was stopped goes on from there and pays for nothing twice.
+was stopped goes on from there and pays for nothing twice. A prompt that asks for labels alone needs no teacher: its traces
+are written here.
 """
 
 from __future__ import annotations
@@ -46,22 +47,20 @@ def execute(run: Run) -> dict[str, Any]:
     """Have every study taught; leaves traces.jsonl, set_aside.jsonl and card.json."""
     from tqdm import tqdm
 
-    from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+    from chexreason.answers.parser import grammar_named
     from chexreason.data.curated import curated_studies
+    from chexreason.teacher.guard import refuse_to_send
     from chexreason.teacher.ledger import Ledger
-    from chexreason.teacher.lessons import Classroom
+    from chexreason.teacher.lessons import Classroom, shown
+    from chexreason.teacher.local import FromLabels
     from chexreason.teacher.reply import Study
     from chexreason.teacher.traces import SCHEMA
 
-    settings, teacher = run.settings, run.teacher
-    if teacher.hosted:
-        refuse_unacknowledged(
-            curated_agreement(run.parents["curated"]),
-            teacher.data_use_agreement,
-            "teacher.data_use_agreement",
-            f"teacher={teacher.name} would send them to a service (teacher.hosted=false says that it is your own)",
-        )
-    studies, root = curated_studies(run.parents["curated"], "sft")
+    settings, curated = run.settings, run.parents["curated"]
+    reasons = grammar_named(run.prompt.grammar).think is not None
+    teacher = run.teacher if reasons else FromLabels()
+    studies, root = curated_studies(curated, "sft")
+    refuse_to_send(teacher, curated, studies, root)
     asked = [Study(study["path"], study["patient"], tuple(study["labels"])) for study in studies]
     ledger = Ledger(run.folder / "journal.jsonl", settings.budget)
     if ledger.requests and teacher.at_most:
@@ -90,13 +89,18 @@ def execute(run: Run) -> dict[str, Any]:
             aside.append(trace | {"reason": str(lesson.refusals[-1])})
     write_text(run.folder / "set_aside.jsonl", as_lines(aside))
     if not kept:
-        raise ChexReasonError(f"no trace passed: {dict(Counter(trace['reason'] for trace in aside))}")
+        raise ChexReasonError(
+            f"no trace of teacher={teacher.name} passed, and {ledger.spent:.4f} is spent: "
+            f"{dict(Counter(trace['reason'] for trace in aside))}. One of them:{shown(aside[0]['completion'] or '(no text)')}\n"
+            f"  All are in {run.folder / 'set_aside.jsonl'}. Mend the teacher, then begin anew: force=true"
+        )
     write_text(run.folder / "traces.jsonl", as_lines(kept))
     card = {
         "root": str(root),
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
         "teacher": teacher.name,
+        "written": "by the teacher" if reasons else "here, from the labels: the prompt asks for no reasoning, nobody was asked",
         "traces": len(kept),
         "set_aside": dict(Counter(lesson.refusals[-1].gate for lesson in lessons if not lesson.passed)),
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
@@ -18,9 +18,11 @@ from chexreason.teacher.service import Service
 class Gemini(Service):
     """`model` is one of the Gemini API's; the tokens that it thinks with are counted and paid as written."""
 
+    HOME: ClassVar[str] = "https://generativelanguage.googleapis.com"
+
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request. See `Teacher.write` for what it raises."""
-        client, kinds = _client(self.key(), self.base_url, self.timeout), _library()[1]
+        client, kinds = _client(self.key(), self.address, self.timeout), _library()[1]
         asked = compose(study, prompt, root, self.image_side, seed, attempt)
         try:
             answer = client.models.generate_content(
@@ -33,16 +35,22 @@ class Gemini(Service):
                     seed=asked.seed,
                 ),
             )
-            usage = answer.usage_metadata
-            if usage is None or usage.prompt_token_count is None:
-                return self.reply(answer.text, None, None)
-            written = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
-            return self.reply(answer.text, usage.prompt_token_count, written)
+            return self._read(answer)
         except Exception as error:
             raised = self._meaning(error)
         if raised is None:
             return self.reply(None, None, None)
         raise raised  # outside the handler: a client's exception may hold the key
+
+    def _read(self, answer: Any) -> Reply:
+        usage = answer.usage_metadata
+        content = answer.candidates[0].content if answer.candidates else None  # none where it refused
+        parts = (content.parts if content else None) or []
+        text, thoughts = ("".join(part.text or "" for part in parts if bool(part.thought) is kind) for kind in (False, True))
+        if usage is None or usage.prompt_token_count is None:
+            return self.reply(text, None, None, thoughts)
+        written = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+        return self.reply(text, usage.prompt_token_count, written, thoughts)
 
     def _meaning(self, error: Exception) -> Exception | None:
         from google.genai import errors
@@ -63,7 +71,13 @@ def _library() -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=4)
-def _client(key: str | None, base_url: str | None, timeout: float) -> Any:
+def _client(key: str | None, address: str, timeout: float) -> Any:
     genai, types = _library()
-    options = types.HttpOptions(base_url=base_url, timeout=round(1000 * timeout))  # milliseconds
+    from chexreason.teacher.connection import client
+
+    options = types.HttpOptions(
+        base_url=address,
+        timeout=round(1000 * timeout),  # milliseconds
+        httpx_client=client(address, timeout),
+    )
     return genai.Client(api_key=key or "none", vertexai=False, http_options=options)

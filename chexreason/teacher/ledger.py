@@ -81,7 +81,7 @@ class Ledger:
         """Write down what became of a request; `counts` is false where the teacher did not reply at all."""
         with self._changed:
             row = {"request": number, "path": path, "counts": counts, "text": reply.text, "input_tokens": reply.input_tokens}
-            row |= {"output_tokens": reply.output_tokens, "cost": reply.cost}
+            row |= {"output_tokens": reply.output_tokens, "cost": reply.cost, "thoughts": reply.thoughts}
             self._write(row, durable=self._open[number] > 0)
             self._settle(number, path, reply, counts)
             self._changed.notify_all()
@@ -112,4 +112,4 @@ class Ledger:
 
 
 def _reply(row: dict[str, Any]) -> Reply:
-    return Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"])
+    return Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"], row.get("thoughts"))

@@ -14,9 +14,12 @@ from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
 from chexreason.teacher.gates import Refusal
 from chexreason.teacher.ledger import Ledger
+from chexreason.teacher.reading import completion
 from chexreason.teacher.reply import Reply, Study, Teacher, Unanswered
 
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
+ALIKE = 36  # replies in a row that fail alike: then it is the teacher that fails, and not its luck
+SHOWN = 600  # characters that a message shows of a reply
 LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
 LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
 
@@ -33,6 +36,28 @@ class Lesson:
     def passed(self) -> bool:
         """Whether the last attempt was good."""
         return len(self.refusals) < self.attempts
+
+
+class Alike:
+    """Counts the replies in a row that failed in the same way, and what they cost."""
+
+    def __init__(self) -> None:
+        self.kind, self.count, self.cost = "", 0, 0.0
+        self.lock = threading.Lock()
+
+    def failed(self, kind: str, cost: float) -> tuple[int, float]:
+        """One more of this kind: how many there are in a row, and their cost."""
+        with self.lock:
+            if kind != self.kind:
+                self.kind, self.count, self.cost = kind, 0, 0.0
+            self.count += 1
+            self.cost += cost
+            return self.count, self.cost
+
+    def passed(self) -> None:
+        """One that did not fail: the row ends."""
+        with self.lock:
+            self.kind, self.count, self.cost = "", 0, 0.0
 
 
 class Pace:
@@ -56,9 +81,22 @@ class Pace:
             self.next = max(self.next, time.monotonic() + seconds)
 
 
+def as_it_came(reply: Reply) -> str:
+    """A reply for people to look at: its text, and the thinking that came apart from it."""
+    apart = f"(thinking, apart from the answer:) {reply.thoughts}" if reply.thoughts else ""
+    return "\n".join(filter(None, (apart, reply.text or "(no text)")))
+
+
+def shown(reply: str) -> str:
+    """The beginning of `reply` for a message, on lines of its own, with nothing in it that a terminal would obey."""
+    lines = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in reply[:SHOWN]).strip().splitlines()
+    more = ["..."] if len(reply) > SHOWN else []
+    return "".join(f"\n    | {line}" for line in [*lines, *more] if line.strip())
+
+
 @dataclass
 class Classroom:
-    """All that the threads share."""
+    """All that the threads share. `gate` judges the completion that a reply is read as."""
 
     teacher: Teacher
     prompt: Prompt
@@ -72,6 +110,7 @@ class Classroom:
     def __post_init__(self) -> None:
         self.pace = Pace(self.teacher.requests_per_minute, self.stopped)
         self.unanswered = 0  # requests in a row
+        self.alike = Alike()
         self.failure: BaseException | None = None  # the first, which stops the others
 
     def teach(self, studies: Sequence[Study], each: Callable[[], None]) -> list[Lesson]:
@@ -104,12 +143,17 @@ class Classroom:
     def _lesson(self, study: Study) -> Lesson:
         earlier, refusals = iter(self.ledger.replies(study.path)), []
         for attempt in range(1, self.attempts + 1):
-            reply = next(earlier, None) or self.ask(study, attempt)
-            refusal = self.gate(reply.text, study.labels)
+            before = next(earlier, None)
+            reply = before or self.ask(study, attempt)
+            written = completion(reply, self.prompt.grammar)
+            refusal = self.gate(written, study.labels)
             if refusal is None:
+                self.alike.passed()
                 break
             refusals.append(refusal)
-        return Lesson(reply.text, attempt, tuple(refusals))
+            if before is None:  # what an earlier process was told says nothing about the teacher of today
+                self._unless_alike(refusal.gate, str(refusal), as_it_came(reply), reply.cost)
+        return Lesson(written, attempt, tuple(refusals))
 
     def ask(self, study: Study, attempt: int) -> Reply:
         """One attempt; a reply without text where the service gave none to all its retries."""
@@ -121,7 +165,10 @@ class Classroom:
                 self._unless_stopped()  # while it waited for room in the budget
                 reply = self.teacher.write(study, self.prompt, self.root, self.seed, attempt)
             except Unanswered as reason:
-                self.ledger.close(number, study.path, Reply(None, cost=self.teacher.at_most * reason.billed), counts=False)
+                last, cost = reason, self.teacher.at_most * reason.billed
+                self.ledger.close(number, study.path, Reply(None, cost=cost), counts=False)
+                if reason.said:
+                    self._unless_alike(str(reason), str(reason), reason.said, cost)
                 self._pause(reason, retry)
             except BaseException:
                 self.ledger.close(number, study.path, Reply(None), counts=False)
@@ -134,9 +181,21 @@ class Classroom:
         if self.unanswered >= GIVE_UP:
             raise ChexReasonError(
                 f"teacher={self.teacher.name} does not answer: {GIVE_UP} requests in a row got nothing, the last of them to "
-                f"{self.teacher.retries + 1} tries.\n  Every reply so far is kept: the same command goes on from there."
+                f"{self.teacher.retries + 1} tries ({last}).{shown(last.said)}\n"
+                "  Every reply so far is kept: the same command goes on from there."
             )
         return Reply(None)
+
+    def _unless_alike(self, kind: str, what: str, reply: str, cost: float) -> None:
+        """Note that a reply failed; too many in a row that fail alike end the run."""
+        count, spent = self.alike.failed(kind, cost)
+        if count >= ALIKE:
+            raise ChexReasonError(
+                f"teacher={self.teacher.name}: the last {count} replies all failed alike and cost {spent:.4f} (in all "
+                f"{self.ledger.spent:.4f} is spent). One of them, {what}:{shown(reply)}\n"
+                "  Every reply is kept and counts as an attempt at its study.\n"
+                "  Mend the teacher; the same command then goes on from there (with force=true it begins anew)."
+            )
 
     def _unless_stopped(self) -> None:
         if self.stopped.is_set():

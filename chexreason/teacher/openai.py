@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
@@ -19,9 +19,11 @@ from chexreason.teacher.service import Service, transport
 class OpenAI(Service):
     """`model` is a name that the server at `base_url` knows; None there is OpenAI's own."""
 
+    HOME: ClassVar[str] = "https://api.openai.com/v1"
+
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request. See `Teacher.write` for what it raises."""
-        client = _client(self.key(), self.base_url, self.timeout)
+        client = _client(self.key(), self.address, self.timeout)
         asked = compose(study, prompt, root, self.image_side, seed, attempt)
         image = f"data:image/jpeg;base64,{base64.b64encode(asked.image).decode()}"
         warmth = {} if self.temperature is None else {"temperature": self.temperature}
@@ -50,8 +52,8 @@ class OpenAI(Service):
         usage = getattr(answer, "usage", None)
         read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         choices = getattr(answer, "choices", None)
-        text = choices[0].message.content if choices else None
-        return self.reply(text if isinstance(text, str) else None, read, written)
+        text, thoughts = _said(choices[0].message) if choices else ("", "")
+        return self.reply(text, read, written, thoughts)
 
     def _meaning(self, error: Exception) -> Exception | None:
         import openai
@@ -59,14 +61,38 @@ class OpenAI(Service):
         if isinstance(error, openai.APIStatusError):
             return self.refusal(error.status_code, error.message, error.response.headers)
         if isinstance(error, openai.APIConnectionError):  # and APITimeoutError, which is one
-            return transport(error.__cause__ or TimeoutError()) or transport(ConnectionError())
+            return self.own(error) or transport(error.__cause__ or TimeoutError()) or transport(ConnectionError())
         return self.meaning(error)
 
 
+def _said(message: Any) -> tuple[str, str]:
+    """A message's text and its thinking, which servers put into a field of its own or into parts of its own."""
+    content = message.content
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    text: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        kind = str(part.get("type"))
+        (text if kind in ("text", "output_text") else thoughts).append(_plain(part.get("text") or part.get(kind)))
+    thoughts += [_plain(getattr(message, name, None)) for name in ("reasoning_content", "reasoning")]
+    return "".join(text), next(filter(None, thoughts), "")
+
+
+def _plain(value: Any) -> str:
+    """The text of a part, which may be a list of parts again."""
+    if isinstance(value, list):
+        return "".join(_plain(one.get("text")) for one in value)
+    return value if isinstance(value, str) else ""
+
+
 @lru_cache(maxsize=4)
-def _client(key: str | None, base_url: str | None, timeout: float) -> Any:
+def _client(key: str | None, address: str, timeout: float) -> Any:
     try:
         import openai
     except ImportError:
         raise ChexReasonError("teacher=openai needs OpenAI's client: pip install 'chexreason[openai]'") from None
-    return openai.OpenAI(api_key=key or "none", base_url=base_url, timeout=timeout, max_retries=0)
+    from chexreason.teacher.connection import client
+
+    return openai.OpenAI(
+        api_key=key or "none", base_url=address, timeout=timeout, max_retries=0, http_client=client(address, timeout)
+    )

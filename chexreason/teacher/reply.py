@@ -26,23 +26,25 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0  # in the currency of the teacher's prices
+    thoughts: str | None = None  # reasoning that came apart from the text
 
 
 class Unanswered(Exception):
     """A request that got no reply and may be made again; the message says why."""
 
-    def __init__(self, reason: str, wait: float = 0.0, billed: bool = False):
+    def __init__(self, reason: str, wait: float = 0.0, billed: bool = False, said: str = ""):
         super().__init__(reason)
         self.wait = wait  # seconds that the server asked to be left alone
         self.billed = billed  # the server may have worked on it all the same
+        self.said = said  # the beginning of what came in a reply's place
 
 
 class Teacher(Protocol):
     """Anything that can write a trace."""
 
     name: str
-    hosted: bool  # sends images and labels to another program, wherever that runs
-    data_use_agreement: str | None  # the one under which the user says that this may be done
+    address: str | None  # URL of the service; None: it writes here, and sends nothing
+    data_use_agreement: str | None  # the one under which the user says that images and labels may be sent there
     concurrency: int  # studies that may be asked about at once
     requests_per_minute: float | None
     retries: int  # of a request that got no reply

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from chexreason.errors import ChexReasonError
@@ -33,7 +34,6 @@ class Service:
     # What a reply says follows from the model and its settings; the rest is how it is got, and may change before a run goes on.
     name: str
     world: str = field(metadata=CIRCUMSTANCE)
-    hosted: bool = field(metadata=CIRCUMSTANCE)
     data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)
     model: str
     base_url: str | None = field(metadata=CIRCUMSTANCE)
@@ -49,16 +49,25 @@ class Service:
     output_price: float = field(metadata=CIRCUMSTANCE)
     input_tokens: int = field(metadata=CIRCUMSTANCE)
 
+    HOME: ClassVar[str]  # the service's own address, where `base_url` is null
+
     def __post_init__(self) -> None:
         if self.key_from is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key_from):
             raise ChexReasonError(  # what stands there may be a key: it is not repeated
                 "teacher.key_from: the NAME of an environment variable is wanted (GEMINI_API_KEY), never the key itself"
             )
-        parts = urlsplit(self.base_url or "")
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ChexReasonError("teacher.base_url: an address is wanted, such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
             raise ChexReasonError(f"teacher.base_url (of {parts.hostname}): no user, password or query may stand in it")
         if self.concurrency < 1 or (self.requests_per_minute is not None and self.requests_per_minute <= 0):
             raise ChexReasonError("teacher.concurrency and teacher.requests_per_minute: a number above zero is wanted")
+
+    @property
+    def address(self) -> str:
+        """Where requests go: what the clients read from the environment (OPENAI_BASE_URL and the like) does not count."""
+        return self.base_url or self.HOME
 
     @property
     def at_most(self) -> float:
@@ -82,12 +91,14 @@ class Service:
             )
         return key
 
-    def reply(self, text: str | None, input_tokens: int | None, output_tokens: int | None) -> Reply:
+    def reply(
+        self, text: str | None, input_tokens: int | None, output_tokens: int | None, thoughts: str | None = None
+    ) -> Reply:
         """A reply and its price; without a count of tokens it is taken to have cost the most that it can."""
-        text = self.without_key(text) if text and text.strip() else None
+        text, thoughts = (self.without_key(one) if one and one.strip() else None for one in (text, thoughts))
         if input_tokens is None or output_tokens is None:
-            return Reply(text, cost=self.at_most)
-        return Reply(text, input_tokens, output_tokens, self._cost(input_tokens, output_tokens))
+            return Reply(text, cost=self.at_most, thoughts=thoughts)
+        return Reply(text, input_tokens, output_tokens, self._cost(input_tokens, output_tokens), thoughts)
 
     def refusal(self, status: int, said: str, headers: Mapping[str, str]) -> Unanswered | ChexReasonError:
         """What an HTTP status other than success means: ask again later, or never."""
@@ -100,10 +111,22 @@ class Service:
 
     def meaning(self, error: Exception) -> Exception | None:
         """What to raise for a client's exception that is no HTTP status; None for a reply that cannot be read as one."""
+        ours = self.own(error)
+        if ours:
+            return ours
         if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):  # not JSON, or not the protocol's form
             return None
         said = self.without_key(str(error))[:300]
         return transport(error) or ChexReasonError(f"teacher={self.name}: {type(error).__name__}: {said}")
+
+    def own(self, error: Exception) -> Exception | None:
+        """What chexreason/teacher/connection.py raised, which a client may have wrapped, or None."""
+        for ours in (error, error.__cause__):
+            if isinstance(ours, ChexReasonError):
+                return ours
+            if isinstance(ours, Unanswered):
+                return Unanswered(str(ours), ours.wait, ours.billed, self.without_key(ours.said))
+        return None
 
     def without_key(self, text: str) -> str:
         """`text` less the key, should the service have repeated it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from chexreason.runs.plan import plan
 from chexreason.stages.review import PACK, PAGE, REPORT, VERDICTS, Settings, execute, show
 from chexreason.stages.sft import read_traces
 from tests.browser import CHROMIUM, Browser
-from tests.teacher.conftest import STUDIES
+from tests.teacher.conftest import STUDIES, state_agreement
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>bold</b> {{ 7 * 7 }}'
 AGREEMENT = "PhysioNet Credentialed Health Data Use Agreement 1.5.0"
@@ -110,7 +111,7 @@ def test_the_page_is_self_contained_escaped_and_names_nobody(taught: Path, capsy
 
 
 def test_credentialed_films_go_into_a_pack_only_where_their_agreement_is_acknowledged(taught: Path, curated: Path) -> None:
-    write_json(curated / "card.json", read_json(curated / "card.json") | {"agreement": AGREEMENT})
+    state_agreement(curated, AGREEMENT)
     with pytest.raises(ChexReasonError, match="stage.data_use_agreement"):
         review(taught)
     assert not (taught.parent / "review-1" / PAGE).exists()
@@ -212,10 +213,11 @@ def test_a_file_that_does_not_belong_is_refused(changed: dict[str, Any], message
     ("said", "message"),
     [
         ({"verdict": "maybe"}, "the verdict is 'maybe'"),
+        ({"verdict": "edit", "text": " \n"}, "case .*: an edit without text"),
         ({"verdict": "accept", "marks": {"No Finding": "seen"}}, "marks"),
         ({"verdict": "accept", "missed": ["Flu"]}, "no list of findings"),
         ({"verdict": "accept", "comment": 3}, "must be texts"),
-        ({}, "no case has a verdict yet"),
+        ({}, "no case has a verdict or a mark yet"),
     ],
 )
 def test_a_wrong_verdict_names_its_case(said: dict[str, Any], message: str, taught: Path) -> None:
@@ -323,3 +325,126 @@ def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
             write_text(files[1], content)
             folders.add(plan(compose(line), line).folder.name)
         assert len(folders) == 3, stage
+
+
+def test_marks_without_a_verdict_count_and_decide_nothing(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = review(taught)
+    cases = read_json(made / PACK)["cases"]
+    (first, second), missed = (case["labels"] for case in cases[:2]), next(f for f in FINDINGS if f not in cases[1]["labels"])
+    said = {0: {"marks": {first[0]: "not_seen"}}, 1: {"marks": {second[0]: "seen"}, "missed": [missed]}, 2: {"comment": " "}}
+    read = review(taught, "review-2", filled=[fill(made, said | {3: {"verdict": "accept"}})])
+    found = read_json(read / "review.json")
+    assert (found["judgements"], found["undecided"], found["all"]["accepted"]) == (1, 2, 1.0)
+    assert found["all"]["marked"] == 2 and found["all"]["agreement"] == 0.5 and found["by_label"][missed]["missed"] == 1
+    assert "In 2 more there is no verdict yet" in (read / REPORT).read_text()
+    assert [row["path"] for row in read_lines(read / VERDICTS)] == [cases[3]["path"]]
+    read = review(taught, "review-3", filled=[fill(made, said, "Dr B")])
+    show(read)
+    assert "nothing to honour" in capsys.readouterr().out and read_json(read / "review.json")["all"]["marked"] == 2
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page is filled in a browser where there is one")
+class TestAPersonAtTheKeyboard:
+    """Key by key: what is typed ends up where the reader means it to, or is refused there and then."""
+
+    NAME, TEXTS = (
+        "document.getElementById('reader').value",
+        "[...document.querySelectorAll('.edited textarea')].map((t) => t.value)",
+    )
+
+    @pytest.fixture
+    def made(self, taught: Path) -> Path:
+        return review(taught)
+
+    @pytest.fixture
+    def browser(self, made: Path, tmp_path: Path) -> Iterator[Browser]:
+        with Browser(tmp_path / "browser") as browser:
+            browser.view(1280, 900)
+            browser.open((made / PAGE).as_uri())
+            yield browser
+
+    @pytest.mark.parametrize("left_by", ["Escape", "Enter"])
+    def test_no_key_ends_up_in_the_name_once_its_field_was_left(self, left_by: str, browser: Browser) -> None:
+        browser.press("j", "a", "s")  # which asks for the name
+        browser.type("Dr Ada")
+        browser.press(left_by)  # Enter saves
+        assert browser.run(STATE)["case"] == 0, "back where the reader was"
+        browser.press("j", "e")
+        browser.type(" The base is dense; see the right side.")
+        browser.press("Escape", "n", "r", "c")
+        browser.type("not seen: a rib")
+        browser.press("Escape", "s")
+        assert browser.run(self.NAME) == "Dr Ada" and browser.run(STATE)["judged"] == "3 of 8 judged"
+        assert browser.run(self.TEXTS)[1].endswith(" The base is dense; see the right side.")
+        said = read_json(browser.downloaded("review-free_reasoning-dr-ada.json"))
+        assert said["reader"] == "Dr Ada"
+
+    def test_escape_leaves_every_field(self, browser: Browser) -> None:
+        for field in ("#reader", "#only-open", ".comment"):
+            browser.click(field)
+            browser.press("Escape")
+            assert browser.run("document.activeElement.matches('body, .case')"), field
+        browser.click("#reader")
+        browser.press("Escape")
+        browser.type("jkz")
+        assert browser.run(self.NAME) == "" and browser.run("document.getElementById('enlarged').open")
+        browser.press("Escape")
+        assert not browser.run("document.getElementById('enlarged').open")
+
+    def test_an_edit_without_text_is_refused_at_once_and_not_saved(self, made: Path, browser: Browser) -> None:
+        lack = "document.querySelector('.lack').checkVisibility()"
+        browser.click("#reader")
+        browser.type("Dr B")
+        browser.press("Escape", "j", "e")
+        assert not browser.run(lack) and browser.run(STATE)["judged"] == "1 of 8 judged"
+        browser.run("document.activeElement.select()")
+        browser.press("Backspace", " ", "Enter")
+        assert browser.run(lack) and browser.run(STATE)["judged"] == "0 of 8 judged"
+        assert browser.run("document.querySelector('.state').textContent") == "an edit without text"
+        browser.press("Escape", "s")
+        assert "not saved: case 1" in browser.run(STATE)["status"] and browser.run(STATE)["field"] == "TEXTAREA"
+        assert not list(browser.downloads.iterdir())
+        browser.reload()
+        assert browser.run(lack) and browser.run(self.TEXTS)[0].strip() == "", "the draft does not hide it"
+        browser.click(".edited textarea")
+        browser.type("In my own words: dense.")
+        assert not browser.run(lack) and browser.run(STATE)["judged"] == "1 of 8 judged"
+        browser.press("Escape", "s")
+        saved = read_json(browser.downloaded("review-free_reasoning-dr-b.json"))
+        assert saved["verdicts"][read_json(made / PACK)["cases"][0]["id"]]["text"].strip() == "In my own words: dense."
+
+    def test_an_emptied_edit_chosen_anew_starts_from_the_teachers_text(self, browser: Browser) -> None:
+        browser.press("j", "e")
+        whole = browser.run(self.TEXTS)[0]
+        browser.run("document.activeElement.select()")
+        browser.press("Backspace", "Escape", "a", "e")
+        assert browser.run(self.TEXTS)[0] == whole
+
+    def test_blanks_are_no_name(self, browser: Browser) -> None:
+        browser.click("#reader")
+        browser.type("  ")
+        browser.press("Enter")
+        assert not list(browser.downloads.iterdir()) and "saved" not in browser.run(STATE)["status"]
+
+    def test_marks_without_a_verdict_are_kept_when_saved_opened_and_read_back(
+        self, taught: Path, made: Path, browser: Browser
+    ) -> None:
+        case = read_json(made / PACK)["cases"][0]
+        browser.click(".mark input[value=not_seen]")
+        browser.click("#reader")
+        browser.type("Dr C")
+        browser.press("Enter")
+        saved = browser.downloaded("review-free_reasoning-dr-c.json")
+        browser.run("localStorage.clear()")
+        browser.reload()
+        assert not browser.run("document.querySelector('.mark input[value=not_seen]').checked")
+        browser.call("DOM.enable")
+        document = browser.call("DOM.getDocument")["root"]["nodeId"]
+        field = browser.call("DOM.querySelector", nodeId=document, selector="#open")["nodeId"]
+        browser.call("DOM.setFileInputFiles", files=[str(saved)], nodeId=field)
+        browser.run("new Promise((done) => setTimeout(done, 300))")
+        assert browser.run("document.querySelector('.mark input[value=not_seen]').checked")
+        read = review(taught, "review-2", filled=[str(saved)])
+        found = read_json(read / "review.json")
+        assert (found["judgements"], found["undecided"]) == (0, 1)
+        assert found["by_label"][case["labels"][0]]["agreement"] == 0.0

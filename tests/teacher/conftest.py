@@ -23,6 +23,16 @@ CURRENT: dict[str, dict[str, Any]] = {
 }
 
 
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine's environment says of proxies is no part of a test."""
+    for name in (*PROXIES, "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def curated(tmp_path: Path) -> Path:
     """The folder of a curate run with twelve studies of one or two findings, each with an image of its own."""
@@ -39,7 +49,15 @@ def curated(tmp_path: Path) -> Path:
     digests = [f"{path.name},{path_digest(path)}" for path in images.iterdir()]
     (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
     write_json(folder / "card.json", {"site": "test", "root": str(images), "agreement": None})
+    state_agreement(folder, "unrestricted")
     return folder
+
+
+def state_agreement(curated: Path, *agreement: str | None, parent: str | None = None, **dataset: Any) -> None:
+    """The record of that run: its dataset's `agreement` key with this value, or no such key."""
+    config = {"name": "test", "root": str(curated.parent / "images"), **dict(zip(("agreement",), agreement, strict=False))}
+    manifest = {"schema": 2, "stage": "curate", "status": "complete", "config": {"dataset": config | dataset}}
+    write_json(curated / "manifest.json", manifest | {"parents": {"dataset": parent} if parent else {}})
 
 
 @pytest.fixture

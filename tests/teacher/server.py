@@ -19,12 +19,17 @@ READ, WRITTEN = 1000, 200  # tokens that every good reply is billed for
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply: after `delay` seconds `status` and `headers` with `body` (text as it is, or JSON); None: a good answer."""
+    """One reply: after `delay` seconds `status` and `headers` with `body` (text as it is, or JSON); None: a good answer.
+
+    With `endless`, a reply whose body is these bytes again and again, `pause` seconds between them, for as long as one listens.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     delay: float = 0.0
+    endless: bytes = b""
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Server:
     def __init__(self, *turns: Turn, write: Callable[[Asked], str] = answer, delay: float = 0.0):
         self.turns, self.write, self.delay = list(turns), write, delay
         self.asked: list[Asked] = []
+        self.sent = 0  # bytes of endless replies
         self.lock, self.at_once, self.most_at_once = threading.Lock(), 0, 0
         outer = self
 
@@ -87,6 +93,11 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http.server_address[1]}"
 
+    @property
+    def elsewhere(self) -> str:
+        """The same server at an address that is not a loopback one, as a hosted teacher would be."""
+        return f"http://0.0.0.0:{self.http.server_address[1]}"
+
     def __enter__(self) -> Server:
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
@@ -104,6 +115,9 @@ class Server:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         time.sleep(turn.delay)
+        if turn.endless:
+            self.never_end(handler, turn)
+            return
         body = turn.body
         if body is None:
             body = self.good(asked) if turn.status == 200 else error(turn.status, asked)
@@ -119,6 +133,20 @@ class Server:
             handler.wfile.write(content)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the client did not want to wait
+
+    def never_end(self, handler: BaseHTTPRequestHandler, turn: Turn) -> None:
+        handler.close_connection = True
+        try:
+            handler.send_response(turn.status)
+            for name, value in turn.headers.items():
+                handler.send_header(name, value)
+            handler.end_headers()
+            while True:
+                handler.wfile.write(turn.endless)
+                self.sent += len(turn.endless)
+                time.sleep(turn.pause)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def good(self, asked: Asked) -> dict[str, Any]:
         text = self.write(asked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -223,34 +222,88 @@ def test_what_a_reply_costs_and_how_fast_it_comes_does_not_make_another_run(tmp_
     )
 
 
-class TestDataUse:
-    """Credentialed images and labels leave only where their agreement is acknowledged by name."""
+class TestFailingAlike:
+    """A teacher whose replies all fail in the same way is stopped after three dozens of them."""
 
-    AGREEMENT = "PhysioNet Credentialed Health Data Use Agreement 1.5.0"
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lessons, "ALIKE", 7)
 
-    @pytest.fixture
-    def credentialed(self, curated: Path) -> Path:
-        write_json(curated / "card.json", read_json(curated / "card.json") | {"agreement": self.AGREEMENT})
-        return curated
+    def test_it_is_stopped_shown_and_its_cost_told(self, curated: Path, key: str) -> None:
+        def write(asked: Asked) -> str:
+            return answer(asked).replace("<think>", f"{key} \x1b[31mI cannot <think>")
 
-    @pytest.mark.parametrize("said", [None, "yes", "PhysioNet Credentialed Health Data Use Agreement 1.4.0"])
-    def test_a_service_on_this_very_machine_gets_nothing_unasked(self, said: str | None, credentialed: Path, key: str) -> None:
-        with Server() as server, pytest.raises(ChexReasonError, match=re.escape(self.AGREEMENT)) as caught:
-            run(credentialed, server.url, data_use_agreement=said)
-        assert not server.asked and "teacher.data_use_agreement=" in str(caught.value)
+        with Server(write=write) as server:
+            with pytest.raises(ChexReasonError, match="the last 7 replies all failed alike and cost 0.0210") as caught:
+                run(curated, server.url, concurrency=2)
+            assert 7 <= len(server.asked) <= 8, "no more than were under way"
+        told = str(caught.value)
+        assert "grammar: text outside the blocks" in told and "| [key] ?[31mI cannot <think>I see a sign of" in told
+        assert "\x1b" not in told and "goes on from there" in told.splitlines()[-1]
 
-    def test_acknowledged_or_ones_own_it_may(self, credentialed: Path, key: str) -> None:
+    def test_once_it_is_mended_the_run_goes_on_and_nothing_is_paid_twice(self, curated: Path, key: str) -> None:
+        with Server(write=lambda asked: "no") as server, pytest.raises(ChexReasonError, match="failed alike"):
+            run(curated, server.url, concurrency=1)
+        asked = len(server.asked)
         with Server() as server:
-            assert run(credentialed, server.url, "a", data_use_agreement=self.AGREEMENT)["traces"] == STUDIES
-            assert run(credentialed, server.url, "b", hosted=False)["traces"] == STUDIES
+            card = run(curated, server.url, concurrency=1)
+        assert asked == 7 and card["requests"] == asked + len(server.asked), "three studies' attempts were used up, in part"
+        assert card["traces"] == STUDIES - 2 and card["set_aside"] == {"grammar": 2}
+        assert card["cost"] == pytest.approx(PRICE * card["requests"])
 
-    def test_a_set_that_does_not_say_is_not_sent(self, curated: Path, key: str) -> None:
-        card = read_json(curated / "card.json")
-        card.pop("agreement")
-        write_json(curated / "card.json", card)
-        with Server() as server, pytest.raises(ChexReasonError, match="names no data-use agreement"):
+    def test_a_teacher_that_fails_now_and_then_or_in_many_ways_goes_on(self, curated: Path, key: str) -> None:
+        tries: Counter[str] = Counter()
+
+        def write(asked: Asked) -> str:
+            tries[asked.image] += 1
+            return ["no", answer(asked).replace("I see", "As told, I see"), answer(asked)][tries[asked.image] - 1]
+
+        with Server(write=write) as server:
+            assert run(curated, server.url, concurrency=1)["traces"] == STUDIES
+
+    def test_web_pages_instead_of_replies_stop_it_too(self, curated: Path, key: str) -> None:
+        pages = [Turn(headers={"Content-Type": "text/html"}, body="<html>502 Bad Gateway</html>")] * 99
+        with Server(*pages) as server, pytest.raises(ChexReasonError, match="the last 7 replies all failed alike") as caught:
+            run(curated, server.url, concurrency=1, retries=9)
+        assert len(server.asked) == 7 and "| <html>502 Bad Gateway</html>" in str(caught.value)
+        with Server() as server:
+            assert run(curated, server.url)["traces"] == STUDIES, "a page is no attempt: no study was lost"
+
+    def test_one_page_costs_a_retry_and_no_study(self, curated: Path, key: str) -> None:
+        with Server(Turn(body="<html>wait</html>")) as server:
+            card = run(curated, server.url, concurrency=1)
+        assert card["traces"] == card["attempts"] == STUDIES
+        assert card["cost"] == pytest.approx(PRICE * STUDIES + AT_MOST), "what it cost is not known"
+
+    def test_too_few_to_be_stopped_are_shown_at_the_end(self, curated: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lessons, "ALIKE", 99)
+        with Server(write=lambda asked: "Sorry.") as server, pytest.raises(ChexReasonError, match="no trace of") as caught:
             run(curated, server.url)
+        told = str(caught.value)
+        assert "| Sorry." in told and f"{3 * STUDIES * PRICE:.4f} is spent" in told and "force=true" in told.splitlines()[-1]
+
+
+def test_what_was_kept_is_what_was_read_and_what_came_is_in_the_journal(curated: Path, key: str) -> None:
+    with Server(write=lambda asked: f"```xml\n{answer(asked).replace('</solution>', '.</solution>')}\n```") as server:
+        card = run(curated, server.url)
+    assert card["traces"] == card["requests"] == STUDIES
+    for trace in traces(curated):
+        assert trace["completion"].startswith("<think>I see") and trace["completion"].endswith("</solution>")
+        assert "." not in trace["completion"].partition("<solution>")[2]
+    assert (curated.parent / "run" / "journal.jsonl").read_text().count("```xml") == STUDIES
+
+
+def test_nobody_is_asked_for_labels_alone(curated: Path) -> None:
+    with Server() as server:  # a key is not set, and need not be
+        folder = curated.parent / "labels"
+        hired = teacher("openai", server.elsewhere)
+        (curated / "manifest.json").unlink()  # nor an agreement
+        asked = Run(stage(budget=0.0), folder, prompt=prompt("only_label"), teacher=hired, parents={"curated": curated})
+        card = teach.execute(asked)
         assert not server.asked
+    assert card["traces"] == STUDIES and card["cost"] == 0.0 and card["teacher"] == "labels" and "here" in card["written"]
+    for trace in traces(curated, "labels"):
+        assert trace["completion"] == ", ".join(trace["labels"]) and trace["teacher"] == "labels"
 
 
 class TestLedger:

@@ -7,6 +7,7 @@ const MARKS = { seen: "yes", not_seen: "no", unsure: "unsure" };
 const DRAFT = "chexreason-review-" + pack.pack;
 let review = { schema: pack.schema, pack: pack.pack, reader: "", verdicts: {} };
 let unsaved = false;
+let last = null; // the case that had the focus last: where a reader goes back to from the bar above
 const cards = new Map();
 
 function element(tag, properties = {}, ...children) {
@@ -36,8 +37,14 @@ function say(text, bad = false) {
   byId("status").className = bad ? "bad" : "";
 }
 
+// An edit without text is no verdict: there is nothing to learn from it.
+function lacksText(id) {
+  const said = review.verdicts[id];
+  return said?.verdict === "edit" && !said.text.trim();
+}
+
 function judged(id) {
-  return Boolean(review.verdicts[id]?.verdict);
+  return Boolean(review.verdicts[id]?.verdict) && !lacksText(id);
 }
 
 function progress() {
@@ -91,20 +98,27 @@ function card(one, number) {
   const image = element("img", { src: one.image, alt: "Chest radiograph of case " + number, loading: "lazy" });
   const zoom = element("button", { type: "button", title: "Enlarge (z)" }, image);
   zoom.addEventListener("click", () => enlarge(image));
-  const text = area("Edited reasoning of case " + number, 9, known.text || one.thoughts, (value) => { given(one.id).text = value; });
-  const edited = element("div", { className: "edited" }, element("h3", { textContent: "Your version" }), text);
+  const written = known.verdict === "edit" ? known.text : known.text || one.thoughts;
+  const text = area("Edited reasoning of case " + number, 9, written, (value) => { given(one.id).text = value; show(given(one.id).verdict); });
+  const lack = element("p", { className: "lack", id: "lack-" + one.id, textContent: "An edit needs text: write your version, or choose another verdict." });
+  lack.setAttribute("role", "alert");
+  text.setAttribute("aria-describedby", lack.id);
+  const edited = element("div", { className: "edited" }, element("h3", { textContent: "Your version" }), text, lack);
   const comment = area("Comment on case " + number, 2, known.comment, (value) => { given(one.id).comment = value; });
   comment.classList.add("comment");
   const made = element("article", { className: "case", tabIndex: -1 });
   made.setAttribute("aria-label", "Case " + number);
   const show = (verdict) => {
-    made.className = "case " + verdict;
-    state.textContent = verdict ? VERDICTS[verdict].toLowerCase() + "ed" : "open";
+    const bare = lacksText(one.id);
+    made.className = "case " + (bare ? "" : verdict);
+    state.textContent = bare ? "an edit without text" : verdict ? VERDICTS[verdict].toLowerCase() + "ed" : "open";
     edited.hidden = verdict !== "edit";
+    lack.hidden = !bare;
+    text.setAttribute("aria-invalid", bare);
   };
   const pick = (verdict) => {
     given(one.id).verdict = verdict;
-    if (verdict === "edit" && !given(one.id).text) given(one.id).text = one.thoughts;
+    if (verdict === "edit" && !given(one.id).text.trim()) given(one.id).text = text.value = one.thoughts;
     show(verdict);
     changed();
     if (verdict === "edit") text.focus();
@@ -165,7 +179,15 @@ function take(values, from) {
 }
 
 function save() {
+  const bare = pack.cases.find((one) => lacksText(one.id));
+  if (bare) {
+    say("not saved: case " + (pack.cases.indexOf(bare) + 1) + " is an edit without text", true);
+    cards.get(bare.id).hidden = false;
+    cards.get(bare.id).querySelector(".edited textarea").focus();
+    return;
+  }
   review.reader = byId("reader").value.trim();
+  byId("reader").value = review.reader; // blanks are no name
   if (!byId("bar").reportValidity()) return;
   const file = new Blob([JSON.stringify({ ...review, saved: new Date().toISOString() }, null, 1)], { type: "application/json" });
   const name = "review-" + pack.prompt + "-" + (review.reader.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "reader") + ".json";
@@ -174,6 +196,14 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   unsaved = false;
   say("saved as " + name);
+  leave();
+}
+
+// Out of a field, so that the next key is a key again and no letter in it; back to the case that one was at, if it still shows.
+function leave() {
+  const here = document.activeElement.closest(".case") || (last?.isConnected && !last.hidden ? last : null);
+  document.activeElement.blur();
+  here?.focus();
 }
 
 function step(by, open) {
@@ -187,11 +217,8 @@ function step(by, open) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || byId("enlarged").open) return;
-  if (event.key === "Escape") {
-    (document.activeElement.closest(".case") || document.body).focus();
-    return;
-  }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || byId("enlarged").open) return;
+  if (event.key === "Escape") return leave();
   if (event.target.matches("textarea, input:not([type=radio]):not([type=checkbox])")) return;
   const here = document.activeElement.closest?.(".case");
   const verdict = { a: "accept", e: "edit", r: "reject" }[event.key];
@@ -204,6 +231,7 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+document.addEventListener("focusin", (event) => { last = event.target.closest(".case") || last; });
 byId("enlarged").addEventListener("click", () => byId("enlarged").close());
 byId("bar").addEventListener("submit", (event) => { event.preventDefault(); save(); });
 byId("reader").addEventListener("input", () => { review.reader = byId("reader").value; changed(); });

@@ -1,0 +1,97 @@
+"""The HTTP client of both hosted teachers: it reaches one address and no other, and holds no reply without end.
+
+The official clients would follow a redirect, films and key included, take whatever proxy the environment names, and read a
+reply to its end. Both accept an HTTP client from outside: this one. It decides before a byte is sent.
+"""
+
+from __future__ import annotations
+
+import time
+
+import httpx2
+
+from chexreason.errors import ChexReasonError
+from chexreason.teacher.address import place, proxy_on_the_way
+from chexreason.teacher.reply import Unanswered
+
+LARGEST = 4 * 2**20  # bytes of one reply, unpacked: some hundred times the longest trace
+SHOWN = 600  # characters that a message shows of what came
+
+
+def client(address: str, timeout: float) -> httpx2.Client:
+    """A client for the teacher at `address`; `timeout` in seconds, for each step and for the reply's body as a whole.
+
+    Raises:
+        ChexReasonError: the environment names a proxy of a kind that cannot be used.
+    """
+    certificates = httpx2.create_ssl_context(trust_env=True)  # SSL_CERT_FILE and SSL_CERT_DIR still count
+    proxy = proxy_on_the_way(address)
+    try:
+        inner = httpx2.HTTPTransport(verify=certificates, proxy=proxy, trust_env=False)
+    except (ImportError, ValueError, httpx2.InvalidURL):
+        raise ChexReasonError(
+            f"the environment puts a proxy before {place(address)} that cannot be used: {place(proxy or '')}.\n"
+            f"  Go there without it:  export NO_PROXY={place(address).rpartition('/')[2]}"
+        ) from None
+    return httpx2.Client(transport=_OneAddress(inner, address, timeout), timeout=timeout, trust_env=False)
+
+
+class _OneAddress(httpx2.BaseTransport):
+    """Sends to `address` alone, refuses redirects, and reads replies up to a size and a time."""
+
+    def __init__(self, inner: httpx2.BaseTransport, address: str, timeout: float):
+        self.inner, self.address, self.timeout = inner, httpx2.URL(address), timeout
+        self._here = place(address)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """One request and its whole reply.
+
+        Raises:
+            ChexReasonError: it would go elsewhere, or the server sends us elsewhere.
+            Unanswered: what came is a web page, or longer than any reply.
+        """
+        here = (self.address.scheme, self.address.host, self.address.port)
+        if (request.url.scheme, request.url.host, request.url.port) != here:
+            raise ChexReasonError(f"a request for the teacher at {self._here} was to go to {place(str(request.url))}")
+        reply = self.inner.handle_request(request)
+        try:
+            if 300 <= reply.status_code < 400:
+                raise ChexReasonError(self._redirected(reply))
+            content = self._read(reply)
+        finally:
+            reply.close()
+        if reply.status_code == 200 and _is_page(reply, content):
+            said = content.decode("utf-8", "replace")[:SHOWN]
+            raise Unanswered("a web page came instead of a reply", billed=True, said=said)
+        # The content is unpacked by now.
+        packed = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(name, value) for name, value in reply.headers.multi_items() if name not in packed]
+        return httpx2.Response(reply.status_code, headers=headers, content=content, extensions=reply.extensions)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _read(self, reply: httpx2.Response) -> bytes:
+        content, until = bytearray(), time.monotonic() + self.timeout
+        for chunk in reply.iter_bytes():
+            content += chunk
+            if len(content) > LARGEST:
+                said = content[:SHOWN].decode("utf-8", "replace")
+                raise Unanswered(f"a reply of more than {LARGEST >> 20} MiB", billed=True, said=said)
+            if time.monotonic() > until:
+                raise httpx2.ReadTimeout(f"a reply that is not over after {self.timeout:g} s")
+        return bytes(content)
+
+    def _redirected(self, reply: httpx2.Response) -> str:
+        try:
+            to = place(str(self.address.join(reply.headers.get("location", ""))))
+        except (ValueError, httpx2.InvalidURL):
+            to = "an address that cannot be read"
+        return (
+            f"the teacher at {self._here} answered HTTP {reply.status_code}, a redirect to {to}: neither films nor key were "
+            "sent there.\n  If that is where it lives and you may send them there: teacher.base_url=ADDRESS"
+        )
+
+
+def _is_page(reply: httpx2.Response, content: bytes) -> bool:
+    return reply.headers.get("content-type", "").startswith("text/html") or content.lstrip()[:1] == b"<"

@@ -1,0 +1,49 @@
+"""What must hold before a film leaves this machine for a teacher."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+from chexreason.errors import ChexReasonError
+from chexreason.teacher.address import is_loopback, place, proxy_on_the_way
+from chexreason.teacher.reply import Teacher
+
+
+def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, Any]], root: Path) -> None:
+    """Pass silently where `teacher` may be sent these studies of the curate run in `curated`, whose images lie under `root`.
+
+    Raises:
+        ChexReasonError: their agreement is not acknowledged, a proxy would see them, or they are not what was curated.
+    """
+    if teacher.address is None or is_loopback(teacher.address):
+        return
+    there = place(teacher.address)
+    agreement = curated_agreement(curated)
+    doing = f"teacher={teacher.name} would send them to {there}"
+    refuse_unacknowledged(agreement, teacher.data_use_agreement, "teacher.data_use_agreement", doing)
+    proxy = proxy_on_the_way(teacher.address)
+    if agreement is not None and proxy:
+        raise ChexReasonError(
+            f"these images and labels are under the {agreement}, and the environment puts a proxy on their way to {there}: "
+            f"{place(proxy)} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY).\n"
+            f"  Go there without it:  export NO_PROXY={there.rpartition('/')[2]}"
+        )
+    _refuse_other_images(studies, root)
+
+
+def _refuse_other_images(studies: Sequence[dict[str, Any]], root: Path) -> None:
+    """The agreement is that of the images which were curated: others in their place are not sent under its name."""
+    from chexreason.data.paths import image_file
+
+    for study in studies:
+        with image_file(root, study["path"]).open("rb") as image:
+            found = hashlib.file_digest(image, "sha256").hexdigest()
+        if found != study["sha256"]:
+            raise ChexReasonError(
+                f"{root}, {study['path']}: not the image that was curated, so nobody knows which agreement it is under; "
+                "nothing was sent.\n  Put the image back, or curate again with force=true."
+            )

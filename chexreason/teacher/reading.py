@@ -1,0 +1,88 @@
+"""From a teacher's reply to a completion: harmless differences in form are put right before the gates judge it.
+
+Harmless is what changes neither the reasoning nor the labels: a code fence around the whole answer, a full stop after the
+labels, and reasoning that a server's parser or the model itself set apart (a field of its own, thought parts, other tags).
+"""
+
+from __future__ import annotations
+
+import re
+
+from chexreason.answers.parser import Grammar, grammar_named, parse_strict
+from chexreason.teacher.reply import Reply
+
+# What teachers set their thinking between. The first tag of a pair may stand in a server's chat template and not in the reply.
+THINKING = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("<unused94>thought", "<unused95>"),  # MedGemma
+)
+_STOP = re.compile(r"[.。](?=\s*(?:,|\n|$))")
+
+
+def completion(reply: Reply, grammar: str) -> str | None:
+    """What `reply` says in the words of `grammar`; as it came where that is well-formed, or where nothing harmless is wrong."""
+    if reply.text is None:
+        return None
+    rule, text = grammar_named(grammar), _unfenced(reply.text)
+    if rule.think is None or rule.solution is None or _is_sound(text, grammar):
+        return text
+    blocks, answer = _thinking(text)
+    if rule.think[0] not in answer:  # else what was thought before was no more than a plan
+        thoughts = blocks[-1] if blocks else (reply.thoughts or "").strip()
+        answer = _with_reasoning(thoughts, answer, rule)
+    answer = _without_full_stops(answer, rule)
+    return answer if _is_sound(answer, grammar) else text
+
+
+def _is_sound(text: str, grammar: str) -> bool:
+    read = parse_strict(text, grammar)
+    return read.failure is None and not read.extraneous and not read.unknown
+
+
+def _unfenced(text: str) -> str:
+    """`text` without the code fence around the whole of it."""
+    whole = text.strip()
+    if not (whole.startswith("```") and whole.endswith("```") and whole.count("```") == 2):
+        return text
+    language, _, rest = whole[3:-3].partition("\n")
+    return rest.strip() if re.fullmatch(r"[\w+-]*\s*", language) else whole[3:-3].strip()
+
+
+def _thinking(text: str) -> tuple[list[str], str]:
+    """The blocks of thinking that `text` begins with, and what follows them."""
+    blocks: list[str] = []
+    rest = text.strip()
+    while True:
+        for first, last in THINKING:
+            inside, closed, after = rest.partition(last)
+            if closed and (inside.startswith(first) or (not blocks and first not in inside)):
+                blocks.append(inside.removeprefix(first).strip())
+                rest = after.lstrip()
+                break
+        else:
+            return blocks, rest
+
+
+def _with_reasoning(thoughts: str, answer: str, rule: Grammar) -> str:
+    """`answer`, which has a solution and no reasoning, with these thoughts before it."""
+    assert rule.think and rule.solution
+    (opened, closed), begin = rule.think, rule.solution[0]
+    before, found, rest = answer.partition(begin)
+    if not thoughts or not found or before.strip(" \n{,"):
+        return answer
+    if closed == begin:
+        return f"{opened} {thoughts}, {begin}{rest}"
+    return f"{opened}{thoughts}{closed}\n{begin}{rest}"
+
+
+def _without_full_stops(text: str, rule: Grammar) -> str:
+    """`text` without full stops after its labels and after its last block."""
+    assert rule.solution
+    begin, end = rule.solution
+    before, found, rest = text.partition(begin)
+    labels, ended, after = rest.partition(end)
+    if not (found and ended):
+        return text
+    return before + begin + _STOP.sub("", labels) + end + ("" if after.strip() == "." else after)
