@@ -5,22 +5,7 @@ A dataset's `agreement` names its data-use agreement, null for data that anyone 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from chexreason.errors import ChexReasonError
-from chexreason.runs.files import read_json
-
-
-def curated_agreement(folder: Path) -> str | None:
-    """The agreement that the studies of the curate run in `folder` are under.
-
-    Raises:
-        ChexReasonError: its card does not say: it was made by an older version.
-    """
-    card = read_json(folder / "card.json")
-    if "agreement" not in card:
-        raise ChexReasonError(f"{folder}/card.json names no data-use agreement: curate again with force=true")
-    return card["agreement"]
 
 
 def refuse_unacknowledged(agreement: str | None, acknowledged: str | None, key: str, doing: str) -> None:

@@ -24,6 +24,7 @@ _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
 # Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
 TABLES = ("*.csv", "*.csv.gz", "*.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
+ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run
 
 
 def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str) -> Path:
@@ -57,6 +58,26 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     there = [file for file in files if file.is_file()]
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in there]
     return {"tables": dict(zip(names, content_digests(there, store), strict=True))}
+
+
+def write_root(folder: Path, root: Path) -> None:
+    """Leave in the run's `folder` where its images lie: relative to it where another run beside it made them, else absolute."""
+    from chexreason.runs.files import write_text
+
+    beside = root.absolute().is_relative_to(folder.absolute().parent)
+    write_text(folder / ROOT, os.path.relpath(root, folder) if beside else str(root.absolute()))
+
+
+def read_root(folder: Path) -> Path:
+    """The folder that the image paths of the run in `folder` are relative to.
+
+    Raises:
+        ChexReasonError: the run does not say.
+    """
+    file = folder / ROOT
+    if not file.is_file():
+        raise ChexReasonError(f"{folder} has no {ROOT}, which says where its images lie: make that run again, with force=true")
+    return Path(os.path.normpath(folder.absolute() / file.read_text(encoding="utf-8").strip()))
 
 
 def unsafe(names: pd.Series) -> pd.Series:

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from chexreason.answers.predictions import Prediction
+from chexreason.data import curated
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs.files import read_json
 from chexreason.runs.folders import ancestors
 
 LONGEST = 6000  # characters of one completion that the page shows
@@ -53,9 +53,10 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 def is_free(evaluation: Evaluation) -> bool:
     """Whether anyone may have the images: their dataset names no data-use agreement, or they are phantoms."""
-    card = dataset_folder(evaluation) / "card.json"
-    said = read_json(card) if card.is_file() else evaluation.dataset
-    return said["agreement"] is None if "agreement" in said else is_phantom(evaluation)
+    root = dataset_folder(evaluation)
+    if curated.is_curated(root):
+        return curated.origin(root).agreement is None
+    return evaluation.dataset["agreement"] is None if "agreement" in evaluation.dataset else is_phantom(evaluation)
 
 
 def is_phantom(evaluation: Evaluation) -> bool:
@@ -76,8 +77,7 @@ def dataset_folder(evaluation: Evaluation) -> Path:
 def image_root(evaluation: Evaluation) -> Path:
     """The folder that the predictions' paths are relative to: the dataset's, or that of the set it was curated from."""
     root = dataset_folder(evaluation)
-    card = root / "card.json"
-    return Path(read_json(card).get("root") or root) if card.is_file() else root
+    return (curated.origin(root).root if curated.is_curated(root) else None) or root
 
 
 def _sample(results: Sequence[Result], count: int, seed: int) -> list[Prediction]:

@@ -1,8 +1,7 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
-Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), uncertain.json (findings that their
-labels neither affirm nor deny), card.json, card.md, prevalence.png and, where there are images, digests.csv: the content
-digest of every image chosen.
+Writes curated.csv (every image with its set, content digest and label states), sft.csv, rl.csv and validation.csv (path,
+patient, view, the 14 labels as 0/1), card.json, card.md and prevalence.png.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, path_digest
+from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +64,8 @@ CARD = "card.md"
 
 def execute(run: Run) -> dict[str, Any]:
     """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
-    from chexreason.data import card, integrity, records
+    from chexreason.data import card, curated, integrity, paths, records
+    from chexreason.data.curated import Origin
     from chexreason.data.curation import Balance
 
     wanted: Settings = run.settings
@@ -88,19 +88,14 @@ def execute(run: Run) -> dict[str, Any]:
     if missed and wanted.strict:
         raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
 
-    vouched = integrity.manifest(replace(pool, records=_together(sets)), run.folder.parent)
-    integrity.refuse_test_data(vouched, run.folder.parent)
-    write_sets(run.folder, sets)
-    if table.images:
-        records.write_csv(run.folder / "digests.csv", vouched[["path", "sha256"]])
+    for name, part in sets.items():
+        vouched = integrity.manifest(replace(pool, records=part), run.folder.parent)
+        integrity.refuse_test_data(vouched, run.folder.parent)
+        sets[name] = part.assign(sha256=vouched["sha256"])
+    origin = Origin(table.site, run.dataset.agreement, table.findings, table.root if table.images else None)
     page = {
-        "schema": 1,
-        "site": table.site,
         "dataset": run.dataset.name,
-        "agreement": run.dataset.agreement,
-        "findings": list(table.findings),
-        "root": str(table.root) if table.images else None,
-        "table": getattr(run.dataset, "table", None),
+        "table": Path(run.dataset.table).name if run.dataset.table else None,
         "seed": run.seed,
         "sizes": {name: len(part) for name, part in sets.items()},
         "balance": asdict(balance),
@@ -109,13 +104,14 @@ def execute(run: Run) -> dict[str, Any]:
         "excluded": pool.excluded | ({"chosen, but the image cannot be read": unread} if unread else {}),
         "noted": pool.noted,
         "shortfalls": missed,
-        "digests": {file.name: path_digest(file) for file in sorted(run.folder.glob("*.csv"))},
     }
-    files.write_json(run.folder / "card.json", page)
-    files.write_text(run.folder / CARD, card.markdown(page))
+    curated.write(run.folder, sets, origin, page)
+    files.write_text(run.folder / CARD, card.markdown({"site": origin.site, **page}))
     card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **page["sets"]}, balance.floor)
     if wanted.output:
         runs.deliver(run.folder, Path(wanted.output))
+        if origin.root:
+            paths.write_root(Path(wanted.output), origin.root)
     return {
         "sizes": page["sizes"],
         "candidates": len(pool.records),
@@ -175,29 +171,6 @@ def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, p
     if len(sets["validation"]) < sizes.validation:
         missed.append(f"validation: {len(sets['validation'])} of {sizes.validation} images: the other sets take the rest")
     return missed
-
-
-def write_sets(folder: Path, sets: dict[str, pd.DataFrame]) -> None:
-    """Each set as a CSV of 0 and 1, and uncertain.json: by image, the findings that these zeros do not deny."""
-    import pandas as pd
-
-    from chexreason.data import curated, records
-    from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN
-
-    for name, part in sets.items():
-        binary = (part[list(FINDINGS)] == POSITIVE).astype(int)
-        records.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
-    whole = _together(sets)
-    doubted = (whole[list(FINDINGS)] == UNCERTAIN).to_numpy()
-    names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
-    doubts = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
-    files.write_json(folder / curated.UNCERTAIN, doubts)
-
-
-def _together(sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(sets, ignore_index=True)
 
 
 def _decoded(pool: StudyTable, rows: NDArray[np.intp], missing: str) -> pd.DataFrame:

@@ -46,8 +46,9 @@ def execute(run: Run) -> dict[str, Any]:
     """Have every study taught; leaves traces.jsonl, set_aside.jsonl and card.json."""
     from tqdm import tqdm
 
-    from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
-    from chexreason.data.curated import curated_studies
+    from chexreason.data.agreements import refuse_unacknowledged
+    from chexreason.data.curated import curated_studies, origin
+    from chexreason.data.paths import write_root
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Classroom
     from chexreason.teacher.reply import Study
@@ -56,7 +57,7 @@ def execute(run: Run) -> dict[str, Any]:
     settings, teacher = run.settings, run.teacher
     if teacher.hosted:
         refuse_unacknowledged(
-            curated_agreement(run.parents["curated"]),
+            origin(run.parents["curated"]).agreement,
             teacher.data_use_agreement,
             "teacher.data_use_agreement",
             f"teacher={teacher.name} would send them to a service (teacher.hosted=false says that it is your own)",
@@ -93,7 +94,6 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError(f"no trace passed: {dict(Counter(trace['reason'] for trace in aside))}")
     write_text(run.folder / "traces.jsonl", as_lines(kept))
     card = {
-        "root": str(root),
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
         "teacher": teacher.name,
@@ -102,6 +102,7 @@ def execute(run: Run) -> dict[str, Any]:
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),
         **rates(lessons, ledger),
     }
+    write_root(run.folder, root)
     write_json(run.folder / "card.json", card)
     return card
 

@@ -36,6 +36,10 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv", dtype={"patient": str})
 
 
+def states(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "curated.csv")
+
+
 @pytest.mark.skipif(real_table() is None, reason="torchxrayvision, which carries the real table, is not installed")
 def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_percent(tmp_path: Path) -> None:
     folder = curate(tmp_path, real_table(), 2000, 1000, 500, "seed=5")
@@ -51,9 +55,9 @@ def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_per
     # Positive labels only: what the sets call positive is what the real table calls 1, and nothing else.
     truth = pd.read_csv(real_table()).set_index("Path").loc[sets["sft"]["path"], list(FINDINGS)]
     assert ((truth == 1.0).astype(int).to_numpy() == sets["sft"][list(FINDINGS)].to_numpy()).all()
-    doubts = json.loads((folder / "uncertain.json").read_text())
-    unsure = {path: [finding for finding in FINDINGS if row[finding] == -1.0] for path, row in truth.iterrows()}
-    assert {path: doubts.get(path, []) for path in unsure} == unsure and any(unsure.values())
+    # The one table keeps all four states of each label.
+    states = pd.read_csv(folder / "curated.csv").set_index("path").loc[sets["sft"]["path"], list(FINDINGS)]
+    assert states.equals(truth) and (states == -1.0).any(axis=None)
     card = json.loads((folder / "card.json").read_text())
     assert card["shortfalls"] == [] and card["sizes"]["sft"] == 2000 and card["findings"] == list(FINDINGS)
 
@@ -107,6 +111,6 @@ def test_the_policy_for_uncertain_labels_reaches_the_sets(tmp_path: Path) -> Non
     unsure.loc[unsure["Edema"] == 1.0, "Fracture"] = -1.0
     unsure.to_csv(table, index=False)
     negative = curate(tmp_path / "n", table, 4, 0, 0)
-    assert read(negative, "sft")["Fracture"].sum() == 0 and "Fracture" in (negative / "uncertain.json").read_text()
+    assert read(negative, "sft")["Fracture"].sum() == 0 and states(negative)["Fracture"].eq(-1).sum() == 2
     positive = curate(tmp_path / "p", table, 4, 0, 0, "dataset.uncertain=positive")
-    assert read(positive, "sft")["Fracture"].sum() == 2 and "Fracture" not in (positive / "uncertain.json").read_text()
+    assert read(positive, "sft")["Fracture"].sum() == 2 and states(positive)["Fracture"].eq(-1).sum() == 0
