@@ -6,6 +6,7 @@ ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315) for its names; the paper's sec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 FINDINGS: tuple[str, ...] = (
@@ -25,6 +26,7 @@ FINDINGS: tuple[str, ...] = (
     "Support Devices",
 )
 NO_FINDING, SUPPORT_DEVICES = FINDINGS[0], FINDINGS[-1]  # of the 14, the two that are no pathologies
+PATHOLOGIES = FINDINGS[1:-1]
 
 # The label states as CheXpert and MIMIC-CXR-JPG write them in their tables; the fourth, unmentioned, is a blank (NaN).
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
@@ -69,6 +71,17 @@ NIH_SHARED: tuple[str, ...] = (
     "Pneumonia",
     "Pneumothorax",
 )
+
+
+def consistent(findings: Iterable[str]) -> bool:
+    """Whether a set of positive findings keeps the policy of No Finding, which prompts, curation and test sets share.
+
+    No Finding may stand beside Support Devices and beside nothing else (CheXpert's labeller gives it so), and it is the answer
+    where nothing but a device is present. A set without it therefore names a pathology: an empty one, or a device alone, comes
+    of a study whose abnormality is uncertain or none of the 14, and teaches nothing that the prompts ask for.
+    """
+    found = set(findings)
+    return (NO_FINDING in found) != bool(found & set(PATHOLOGIES))
 
 
 def in_order(findings: set[str] | list[str] | tuple[str, ...]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import paths
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
+from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,22 +190,23 @@ def of_split(table: StudyTable, split: str) -> StudyTable:
     return replace(table, records=table.records[rows].reset_index(drop=True))
 
 
-def with_consistency(table: StudyTable) -> StudyTable:
-    """Note the records whose `No Finding` contradicts another label.
+def under_policy(table: StudyTable) -> StudyTable:
+    """The table in which No Finding stands beside no pathology (`labels.consistent`), with a note of what was odd.
 
-    CheXpert's labeller gives No Finding where none of the 12 pathologies is positive or uncertain; devices may be in.
+    As CheXpert's labeller does, No Finding is given only where none of the 12 pathologies is positive or uncertain: where a
+    table says otherwise, the pathology is believed and No Finding becomes negative.
     """
-    import pandas as pd
-
-    positive = table.records[list(FINDINGS)] == POSITIVE
-    others = [finding for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT_DEVICES)]
-    unsure = pd.Series((table.records[others] == UNCERTAIN).any(axis=1))
-    alone = positive[NO_FINDING]
-    return table.noting(
-        No_Finding_beside_a_positive_finding=(alone & positive[others].any(axis=1)).sum(),
-        No_Finding_beside_an_uncertain_finding=(alone & unsure).sum(),
-        No_Finding_beside_Support_Devices=(alone & positive[SUPPORT_DEVICES]).sum(),
-        no_label_at_all=table.records[list(FINDINGS)].isna().all(axis=1).sum(),
+    states = table.records[list(FINDINGS)]
+    normal, device = states[NO_FINDING] == POSITIVE, states[SUPPORT_DEVICES] == POSITIVE
+    positive = (states[list(PATHOLOGIES)] == POSITIVE).any(axis=1)
+    unsure = (states[list(PATHOLOGIES)] == UNCERTAIN).any(axis=1)
+    believed = states[NO_FINDING].mask((normal | (states[NO_FINDING] == UNCERTAIN)) & (positive | unsure), NEGATIVE)
+    return replace(table, records=table.records.assign(**{NO_FINDING: believed})).noting(
+        No_Finding_beside_a_positive_finding=(normal & positive).sum(),
+        No_Finding_beside_an_uncertain_finding=(normal & unsure & ~positive).sum(),
+        No_Finding_beside_Support_Devices=(normal & device & ~positive & ~unsure).sum(),
+        Support_Devices_alone_without_No_Finding=(device & ~positive & ~normal).sum(),
+        no_label_at_all=states.isna().all(axis=1).sum(),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, at_least, one_of, share
+from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.folders import Run
@@ -45,7 +45,6 @@ class Settings:
     floor: float
     ceiling: float
     penalty: float
-    no_finding: str
     strict: bool
     output: str | None = field(metadata=CIRCUMSTANCE)
 
@@ -54,7 +53,6 @@ class Settings:
         share(floor=self.floor, ceiling=self.ceiling)
         at_least(self.floor, ceiling=self.ceiling)
         at_least(0, penalty=self.penalty)
-        one_of(("alone", "with_devices"), no_finding=self.no_finding)
 
 
 USES = ("dataset",)
@@ -72,9 +70,10 @@ def execute(run: Run) -> dict[str, Any]:
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
-    pool = candidates(table, wanted.no_finding, run.seed)
+    pool = candidates(table, run.seed)
     if pool.records.empty:
-        raise ChexReasonError(f"{table.site}: no study has a positive label among {len(table.records)} records read")
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in pool.excluded.items())
+        raise ChexReasonError(f"{table.site}: no study has a positive label to teach. Left out: {reasons or 'none'}")
 
     clock = time.perf_counter()
     rows = choose(pool.records, wanted.sizes, balance, run.seed)
@@ -126,19 +125,26 @@ def show(folder: Path) -> None:
     print((folder / CARD).read_text(encoding="utf-8"))
 
 
-def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
-    """The records that a model can be taught from: something positive, no contradiction, one image per study."""
-    from chexreason.data import card
-    from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
-
-    table = table.without(~card.positives(table.records).any(axis=1), "no positive label")
-    others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT_DEVICES or no_finding == "alone")]
-    normal = table.records[NO_FINDING] == POSITIVE
-    table = table.without(normal & (table.records[others] == POSITIVE).any(axis=1), "No Finding beside another finding")
+def candidates(table: StudyTable, seed: int) -> StudyTable:
+    """The records that a model can be taught from: an answer that the prompts allow, and one image per study."""
+    table = teachable(table)
     # Which image stands for a study of several is a seeded draw, not the order of the table.
     shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
     further = (shuffled.duplicated() & shuffled.notna()).sort_index()
     return table.without(further, "further image of the same study")
+
+
+def teachable(table: StudyTable) -> StudyTable:
+    """The records whose positive labels keep the policy of No Finding (`labels.consistent`); the others are counted.
+
+    A loader has seen to it that No Finding stands beside no pathology, so that what is left out here has nothing to teach.
+    """
+    from chexreason.labels import FINDINGS, NO_FINDING, PATHOLOGIES, POSITIVE
+
+    positive = table.records[list(FINDINGS)] == POSITIVE
+    table = table.without(~positive.any(axis=1), "no positive label")
+    positive = table.records[[NO_FINDING, *PATHOLOGIES]] == POSITIVE
+    return table.without(~positive.any(axis=1), "Support Devices alone: what else there is, is uncertain or none of the 14")
 
 
 def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> dict[str, NDArray[np.intp]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from chexreason.labels import FINDINGS
+from chexreason.labels import FINDINGS, consistent
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
@@ -40,6 +41,10 @@ def states(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "curated.csv")
 
 
+def named(row: Iterable[int]) -> list[str]:
+    return [finding for finding, mark in zip(FINDINGS, row, strict=True) if mark == 1]
+
+
 @pytest.mark.skipif(real_table() is None, reason="torchxrayvision, which carries the real table, is not installed")
 def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_percent(tmp_path: Path) -> None:
     folder = curate(tmp_path, real_table(), 2000, 1000, 500, "seed=5")
@@ -50,6 +55,10 @@ def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_per
     assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
     for name in ("sft", "rl"):
         assert sets[name][list(FINDINGS)].mean().min() >= 0.05
+    # No target contradicts the prompts: No Finding stands beside devices alone, and wherever nothing else is there.
+    for rows in sets.values():
+        assert all(consistent(named(row)) for row in rows[list(FINDINGS)].to_numpy())
+        assert (rows["No Finding"] & rows["Support Devices"]).any()
     assert set(sets["sft"]["view"]) <= {"AP", "PA"}
     assert sets["sft"][list(FINDINGS)].isin([0, 1]).all(axis=None)
     # Positive labels only: what the sets call positive is what the real table calls 1, and nothing else.
@@ -103,6 +112,22 @@ def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None
         curate(tmp_path, table_of(tmp_path, [[], []]), 1, 1, 1)
     error = next((tmp_path / "runs").glob("*/error.txt")).read_text()
     assert "no study has a positive label" in error
+
+
+def test_no_target_contradicts_the_prompts_whatever_the_table_says(tmp_path: Path) -> None:
+    sets = [["No Finding"], ["No Finding", "Support Devices"], ["No Finding", "Edema"], ["Support Devices"], ["Fracture"]]
+    table = table_of(tmp_path, sets + [["No Finding"]] + [[]])
+    unsure = pd.read_csv(table)
+    unsure.loc[5, "Pneumonia"] = -1.0
+    unsure.to_csv(table, index=False)
+    negative = curate(tmp_path / "n", table, 9, 0, 0)
+    rows = read(negative, "sft").sort_values("patient")[list(FINDINGS)].to_numpy()
+    assert [named(row) for row in rows] == [["No Finding"], ["No Finding", "Support Devices"], ["Edema"], ["Fracture"]]
+    card = json.loads((negative / "card.json").read_text())
+    assert sorted(card["excluded"].values()) == [1, 2] and "Support Devices alone" in (negative / "card.md").read_text()
+    assert card["noted"]["No Finding beside a positive finding"] == 1
+    positive = read(curate(tmp_path / "p", table, 9, 0, 0, "dataset.uncertain=positive"), "sft")
+    assert len(positive) == 5 and all(consistent(named(row)) for row in positive[list(FINDINGS)].to_numpy())
 
 
 def test_the_policy_for_uncertain_labels_reaches_the_sets(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.data import paths, records
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, POSITIVE
+from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Chexpert:
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
-    all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records with all 14 labels zero
+    all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records of zeros alone, a device aside
     site: str = "CheXpert"
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
@@ -74,18 +74,21 @@ class Chexpert:
         problems = sum((found for _, found in parts), ()) + more
         table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
         split = "all" if self.table else self.split
-        return records.with_consistency(self._all_zero(records.choose(table, split, self.views)))
+        return records.under_policy(self._all_zero(records.choose(table, split, self.views)))
 
     def _all_zero(self, table: StudyTable) -> StudyTable:
-        zero = (table.records[list(FINDINGS)] == NEGATIVE).all(axis=1)
+        """Records that deny every pathology and No Finding too, with a device or without: no answer fits them."""
+        zero = (table.records[[NO_FINDING, *PATHOLOGIES]] == NEGATIVE).all(axis=1)
         if self.all_zero == "drop":
-            return table.without(zero, "all 14 labels are zero")
+            device = table.records[SUPPORT_DEVICES] == POSITIVE
+            dropped = table.without(zero & ~device, "all 14 labels are zero")
+            return dropped.without((zero & device)[~zero | device].to_numpy(), "all labels but Support Devices are zero")
         if self.all_zero == "relabel":
             table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
         if self.all_zero != "keep":
             raise ChexReasonError(f"dataset.all_zero={self.all_zero!r}: one of keep, drop, relabel is wanted")
-        return table.noting(all_14_labels_are_zero=zero.sum())
+        return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
 
 
 def _find(root: Path, split: str, needed: bool) -> Path | None:

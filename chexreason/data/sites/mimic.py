@@ -64,7 +64,7 @@ class Mimic:
         else:
             instead = "stage=curate dataset=phantom_mimic"
             table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", instead))
-        return records.with_consistency(records.choose(table, self.split, self.views))
+        return records.under_policy(records.choose(table, self.split, self.views))
 
     def _joined(self, root: Path) -> StudyTable:
         """Metadata (one row per image) joined to splits (per image) and labels (per study)."""

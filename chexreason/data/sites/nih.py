@@ -6,7 +6,7 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,13 @@ class Nih:
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
-        return records.checked(self._noted(self._drawn(self.read())), self.missing)
+        return records.checked(self._noted(self._drawn(self._chosen())), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the table; image files are not looked at yet."""
+        return self._noted(self._chosen())
+
+    def _chosen(self) -> StudyTable:
         for finding in self.findings:
             if finding not in LABELLED:
                 raise ChexReasonError(f"dataset.findings: NIH does not label {finding!r}; it has {', '.join(LABELLED)}")
@@ -72,7 +75,7 @@ class Nih:
         problems = _label(frame, names)
         arranged, more = records.arrange(frame)
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
-        return self._noted(self._inside(records.choose(table, self.split, self.views)))
+        return self._inside(records.choose(table, self.split, self.views))
 
     def _lists(self, root: Path) -> dict[str, str] | None:
         """Image name -> official split; None where the lists are not there."""
@@ -93,8 +96,7 @@ class Nih:
         return table.without(self._outside(table), reason) if self.outside == "drop" else table
 
     def _noted(self, table: StudyTable) -> StudyTable:
-        facts = replace(table, noted={}).noting(all_its_findings_lie_outside_those_scored=self._outside(table).sum())
-        return records.with_consistency(facts)
+        return records.under_policy(table.noting(all_its_findings_lie_outside_those_scored=self._outside(table).sum()))
 
     def _outside(self, table: StudyTable) -> pd.Series:
         """Images with nothing scored: NIH names something for every image, so their findings lie elsewhere."""
