@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import paths, records
+from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order
@@ -46,10 +46,10 @@ def write(folder: Path, sets: dict[str, pd.DataFrame], origin: Origin, more: dic
     import pandas as pd
 
     whole = pd.concat([part.assign(set=name) for name, part in sets.items()], ignore_index=True)
-    records.write_csv(folder / TABLE, whole[list(COLUMNS)])
+    tables.write_csv(folder / TABLE, whole[list(COLUMNS)])
     for name, part in sets.items():
         binary = (part[list(FINDINGS)] == POSITIVE).astype(int)
-        records.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
+        tables.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
     if origin.root is not None:
         paths.write_root(folder, origin.root)
     facts = {"site": origin.site, "agreement": origin.agreement, "findings": list(origin.findings)}
@@ -91,7 +91,7 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     table = Curated(root=str(folder), split=split).load()
     if not table.images:
         raise ChexReasonError(f"{folder.name} was curated from a label table alone: to teach or train, curate with images")
-    listed = records.read_table(folder / TABLE, COLUMNS, ("path", "sha256"))
+    listed, _ = tables.read_table(folder / TABLE, COLUMNS)
     digests = listed.set_index("path")["sha256"]
     states = table.records[list(FINDINGS)]
     positive, unsure = (_named(states == state) for state in (POSITIVE, UNCERTAIN))
@@ -149,9 +149,8 @@ class Curated:
         source = origin(folder)
         needed = ("path", "patient", "view", *FINDINGS)
         path = Path(self.table) if self.table else folder / TABLE
-        text = ("set", "path", "patient", "study", "sex")
-        frame = records.read_table(path, needed if self.table else COLUMNS, text)
-        problems = records.label_values(frame, path.name)
+        frame, problems = tables.read_table(path, needed if self.table else COLUMNS)
+        problems += tables.label_values(frame, path.name)
         frame["split"] = self.split if self.table else frame["set"]
         optional = {name: None for name in ("study", "sex", "age") if name not in frame.columns}
         arranged, more = records.arrange(frame.assign(**optional, table=path.name))

@@ -92,7 +92,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
     `name.parquet#7` stands for row 7 of an exported table.
     """
     top = root.resolve()
-    known = {"": True}
+    known = {"": True, "/": False}
 
     def inside(folder: str) -> bool:
         if folder not in known:
@@ -107,7 +107,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
         try:
             link = stat.S_ISLNK(os.lstat(full).st_mode)
             reached = os.path.isfile(full) if link else True
-        except OSError:
+        except (OSError, ValueError):
             reached, link = False, False
         if not inside(os.path.dirname(file)) or (link and not Path(full).resolve().is_relative_to(top)):
             yield position, UNSAFE, f"{path} leads out of {root} through a symbolic link"
@@ -122,6 +122,6 @@ def image_file(root: Path, path: str) -> Path:
         ChexReasonError: the path leads out of `root`.
     """
     full = root / path
-    if os.path.isabs(path) or not full.resolve().is_relative_to(root.resolve()):
+    if "\0" in path or os.path.isabs(path) or not full.resolve().is_relative_to(root.resolve()):
         raise ChexReasonError(f"{path!r} leads out of the dataset root {root}; correct the table that names it")
     return full

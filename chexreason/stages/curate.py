@@ -70,6 +70,7 @@ def execute(run: Run) -> dict[str, Any]:
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
+    refuse_test_split(table)
     pool = candidates(table, run.seed)
     if pool.records.empty:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in pool.excluded.items())
@@ -125,6 +126,16 @@ def show(folder: Path) -> None:
     print((folder / CARD).read_text(encoding="utf-8"))
 
 
+def refuse_test_split(table: StudyTable) -> None:
+    """Raises ChexReasonError where some of the records are of their site's official test split."""
+    count = int((table.records["split"] == "test").sum())
+    if count:
+        raise ChexReasonError(
+            f"{count:,} of {len(table.records):,} images are of the test split of {table.site}, which no model may train on: "
+            "curate from another, such as dataset.split=train (NIH: train_val)"
+        )
+
+
 def candidates(table: StudyTable, seed: int) -> StudyTable:
     """The records that a model can be taught from: an answer that the prompts allow, and one image per study."""
     table = teachable(table)
@@ -158,8 +169,9 @@ def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> 
 
     from chexreason.data.card import positives
     from chexreason.data.curation import select
+    from chexreason.data.integrity import patient_keys
 
-    labels, patients = positives(records), pd.factorize(records["patient"])[0]
+    labels, patients = positives(records), pd.factorize(patient_keys(records["patient"]))[0]
     spare = max(0, min(sizes.validation, len(labels) - sizes.sft - sizes.rl))
     draw = np.random.default_rng([seed, 1]).permutation(len(labels))[:spare]
     free = np.flatnonzero(~np.isin(patients, patients[draw]))

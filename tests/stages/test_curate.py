@@ -13,6 +13,7 @@ from chexreason.labels import FINDINGS, consistent
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
+from tests.data.layouts import write_image
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 
@@ -96,6 +97,30 @@ def test_what_cannot_be_met_is_said_by_label(tmp_path: Path) -> None:
     assert "validation: 12 of 30 images" in text and "sft: Pneumonia is in 0 studies, 2 wanted; 0 candidates" in text
     assert card["excluded"]["no positive label"] == 7
     assert len(read(folder, "validation")) == 12
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_test_split_is_no_source_of_training_data(alone: bool, tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 5)
+    words = [f"dataset.table={table}"] if alone else ["dataset.table=null", f"dataset.root={tmp_path}", "dataset.split=test"]
+    table.write_text(table.read_text().replace("/train/", "/test/"))
+    if not alone:
+        table.rename(tmp_path / "test.csv")
+        for number in range(5):
+            write_image(tmp_path / f"test/patient{number:05d}/study1/view1_frontal.jpg", number)
+    with pytest.raises(Exception, match="did not finish"):
+        curate(tmp_path, table, 2, 1, 1, *words)
+    assert "5 of 5 images are of the test split of CheXpert" in next((tmp_path / "runs").glob("*/error.txt")).read_text()
+
+
+def test_a_patient_in_two_spellings_is_in_one_set(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 20)
+    lines = table.read_text().splitlines()
+    again = [line.replace("patient000", "patient") for line in lines[1:]]
+    table.write_text("\n".join(lines + [line.replace("/study1/", "/study2/") for line in again]) + "\n")
+    folder = curate(tmp_path, table, 10, 10, 0)
+    patients = [{int(name[7:]) for name in read(folder, name)["patient"]} for name in ("sft", "rl")]
+    assert len(read(folder, "sft")) == 10 and not patients[0] & patients[1]
 
 
 def test_the_seed_decides_the_sets(tmp_path: Path) -> None:
