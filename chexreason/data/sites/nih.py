@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records, tables
-from chexreason.data.records import ILLEGAL, TWICE, Problem, StudyTable
+from chexreason.data.records import TWICE, Problem, StudyTable
+from chexreason.data.sites.named import inside, label, labelled, noted
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED, POSITIVE, check_findings, nearest
+from chexreason.labels import NIH_NAMES, NIH_SHARED, check_findings
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
-EMPTY = "Finding Labels is empty, or a name in it; NIH writes No Finding where there is none"
-LABELLED = tuple(f for f in FINDINGS if any(name.finding == f for name in NIH_NAMES.values()))
+LABELLED = labelled(NIH_NAMES)
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Nih:
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
-        return records.checked(self._noted(self._drawn(self._chosen())), self.missing)
+        return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the table; image files are not looked at yet."""
-        return self._noted(self._chosen())
+        return records.under_policy(noted(self._chosen()))
 
     def _chosen(self) -> StudyTable:
         check_findings(self.findings, LABELLED, "those that NIH labels")
@@ -74,10 +74,10 @@ class Nih:
             frame, problems = _published(path, None if self.table else root, splits)
             problems += twice
         names = frame.pop("names")
-        problems += _label(frame, names)
+        problems += label(frame, names, NIH_NAMES, "NIH")
         arranged, more = records.arrange(frame)
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
-        return self._inside(records.choose(table, self.split, self.views))
+        return inside(records.choose(table, self.split, self.views), self.outside)
 
     def _lists(self, root: Path) -> tuple[dict[str, str] | None, tuple[Problem, ...]]:
         """Image name -> official split, with the images that are in both; None where the lists are not there."""
@@ -90,20 +90,6 @@ class Nih:
                 "they come with the images; dataset.lists=FOLDER says where they are, dataset.split=all takes all"
             )
         return _splits(folder)
-
-    def _inside(self, table: StudyTable) -> StudyTable:
-        if self.outside not in ("keep", "drop"):
-            raise ChexReasonError(f"dataset.outside={self.outside!r}: one of keep, drop is wanted")
-        reason = "all its findings lie outside those scored"
-        return table.without(self._outside(table), reason) if self.outside == "drop" else table
-
-    def _noted(self, table: StudyTable) -> StudyTable:
-        return records.under_policy(table.noting(all_its_findings_lie_outside_those_scored=self._outside(table).sum()))
-
-    def _outside(self, table: StudyTable) -> pd.Series:
-        """Images with nothing scored: NIH names something for every image, so their findings lie elsewhere."""
-        scored = [finding for finding in FINDINGS if finding in self.findings]
-        return (table.records[scored] != POSITIVE).all(axis=1)
 
     def _drawn(self, table: StudyTable) -> StudyTable:
         """A seeded draw that depends neither on the order of the table's rows nor on the images' folders."""
@@ -215,24 +201,3 @@ def _named(cell: list[Any] | None, known: list[str] | None, path: Path) -> list[
     if known is None:
         raise ChexReasonError(f"{path}: labels are numbers and the file does not say their names")
     return [known[int(number)] for number in cell]
-
-
-def _label(frame: pd.DataFrame, names: pd.Series) -> tuple[Problem, ...]:
-    """Fill the 14 label columns, in place, by NIH_NAMES: what NIH labels is 1 or 0, the rest NaN."""
-    import numpy as np
-
-    column = {finding: index for index, finding in enumerate(FINDINGS)}
-    labelled = np.array([finding in LABELLED for finding in FINDINGS])
-    values = np.where(labelled, np.zeros((len(frame), len(FINDINGS))), np.nan)
-    problems = []
-    for position, given in enumerate(names):
-        for name in given:
-            known = NIH_NAMES.get(name.strip())
-            if known is None:
-                place = (str(frame["table"].iloc[position]), int(frame["row"].iloc[position]))
-                what = f"{tables.shown(name)!r} is not one of NIH's names.{nearest(name, NIH_NAMES)}" if name.strip() else EMPTY
-                problems.append(Problem(*place, ILLEGAL, what))
-            elif known.finding:
-                values[position, column[known.finding]] = POSITIVE
-    frame[list(FINDINGS)] = values
-    return tuple(problems)
