@@ -6,7 +6,11 @@ ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315) for its names; the paper's sec
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from chexreason.errors import ChexReasonError
 
 FINDINGS: tuple[str, ...] = (
     "No Finding",
@@ -25,6 +29,7 @@ FINDINGS: tuple[str, ...] = (
     "Support Devices",
 )
 NO_FINDING, SUPPORT_DEVICES = FINDINGS[0], FINDINGS[-1]  # of the 14, the two that are no pathologies
+PATHOLOGIES = FINDINGS[1:-1]
 
 # The label states as CheXpert and MIMIC-CXR-JPG write them in their tables; the fourth, unmentioned, is a blank (NaN).
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
@@ -69,6 +74,41 @@ NIH_SHARED: tuple[str, ...] = (
     "Pneumonia",
     "Pneumothorax",
 )
+
+
+def consistent(findings: Iterable[str]) -> bool:
+    """Whether a set of positive findings keeps the policy of No Finding, which prompts, curation and test sets share.
+
+    No Finding may stand beside Support Devices and beside nothing else (CheXpert's labeller gives it so), and it is the answer
+    where nothing but a device is present. A set without it therefore names a pathology: an empty one, or a device alone, comes
+    of a study whose abnormality is uncertain or none of the 14, and teaches nothing that the prompts ask for.
+    """
+    found = set(findings)
+    return (NO_FINDING in found) != bool(found & set(PATHOLOGIES))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence `Did you mean ...?`, after a blank, for a name that is not among those known; empty where none is near."""
+    plain = {one.casefold().replace("_", " "): one for one in known}
+    near = difflib.get_close_matches(name.casefold().replace("_", " ").strip(), plain, n=1, cutoff=0.5)
+    return f" Did you mean {plain[near[0]]!r}?" if near else ""
+
+
+def check_findings(names: Sequence[str], known: Sequence[str] = FINDINGS, whose: str = "the 14 findings") -> None:
+    """Pass silently where each of dataset.findings is a finding that is known, named once.
+
+    Raises:
+        ChexReasonError: names the first that is not, and the nearest that is.
+    """
+    for name in names:
+        if name not in known:
+            raise ChexReasonError(
+                f"dataset.findings: {name!r} is not one of {whose}.{nearest(name, known)} They are: {', '.join(known)}"
+            )
+        if list(names).count(name) > 1:
+            raise ChexReasonError(f"dataset.findings: {name!r} is named twice; name each finding once")
+    if not names:
+        raise ChexReasonError(f"dataset.findings is empty: name at least one of {', '.join(known)}")
 
 
 def in_order(findings: set[str] | list[str] | tuple[str, ...]) -> list[str]:

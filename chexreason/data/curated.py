@@ -1,17 +1,85 @@
-"""The studies of a curate run, as the training stages take them."""
+"""Curated sets: the one table that stage=curate leaves, written, read and loaded here.
+
+`curated.csv` has one row per image with its set, its digest and the 14 findings in CheXpert's four states (1, 0, -1, blank).
+card.json says, among what is for people, where the studies come from; where their images lie is the machine's affair and stands
+in a file of its own, so that the same sets have the same bytes wherever the data is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chexreason.data.records import label_sets
-from chexreason.data.sites.curated import Curated
+from chexreason.data import paths, records, tables
+from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS
-from chexreason.runs.files import read_json
+from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order
+from chexreason.runs.files import read_json, write_json
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
-UNCERTAIN = "uncertain.json"  # path -> findings, for the images that have any
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE, CARD = "curated.csv", "card.json"
+SETS = ("sft", "rl", "validation")
+COLUMNS = ("set", "path", "patient", "study", "view", "sex", "age", "sha256", *FINDINGS)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where curated studies come from."""
+
+    site: str
+    agreement: str | None  # the data-use agreement that they are under; None: anyone may have them
+    findings: tuple[str, ...]  # those that the site labels, and that an answer can be scored by
+    root: Path | None  # the folder that their paths are relative to; None: curated from a label table alone
+
+
+def write(folder: Path, sets: dict[str, pd.DataFrame], origin: Origin, more: dict[str, Any]) -> None:
+    """Write the sets as one table, and as the CSVs of 0 and 1 that people take along, with their card.
+
+    Args:
+        sets: records of each of SETS, with a column sha256 (the digest of each image's content, "" where there is none).
+        more: what else the card says.
+    """
+    import pandas as pd
+
+    whole = pd.concat([part.assign(set=name) for name, part in sets.items()], ignore_index=True)
+    tables.write_csv(folder / TABLE, whole[list(COLUMNS)])
+    for name, part in sets.items():
+        binary = (part[list(FINDINGS)] == POSITIVE).astype(int)
+        tables.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
+    if origin.root is not None:
+        paths.write_root(folder, origin.root)
+    facts = {"site": origin.site, "agreement": origin.agreement, "findings": list(origin.findings)}
+    write_json(folder / CARD, {"schema": 2, **facts, "images": origin.root is not None, **more})
+
+
+def is_curated(folder: Path) -> bool:
+    """Whether a curate run left its sets in `folder`."""
+    return (folder / TABLE).is_file() and (folder / CARD).is_file()
+
+
+def origin(folder: Path) -> Origin:
+    """Where the studies of the curate run in `folder` come from.
+
+    Raises:
+        ChexReasonError: it is no such folder, or one that an older version left.
+    """
+    if not is_curated(folder):
+        raise ChexReasonError(
+            f"{folder} lacks {TABLE} or {CARD}: it is no folder of a complete stage=curate run of this version; curate again"
+        )
+    try:
+        card = read_json(folder / CARD)
+    except ValueError as error:
+        raise ChexReasonError(f"{folder / CARD} is damaged ({error}): curate again with force=true") from None
+    for key, what in (("site", "site"), ("agreement", "data-use agreement"), ("findings", "findings"), ("images", "images")):
+        if key not in card:
+            raise ChexReasonError(f"{folder / CARD} names no {what} (an older version wrote it?): curate again with force=true")
+    root = paths.read_root(folder) if card["images"] else None
+    return Origin(card["site"], card["agreement"], tuple(in_order(card["findings"])), root)
 
 
 def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Path]:
@@ -20,13 +88,13 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     Each is {"site", "patient", "path", "sha256", "labels", "uncertain"}: the digest of the image's content when it was
     curated, its positive findings in CheXpert's order, and those that its site's labeller was not sure of.
     """
-    import pandas as pd
-
     table = Curated(root=str(folder), split=split).load()
     if not table.images:
         raise ChexReasonError(f"{folder.name} was curated from a label table alone: to teach or train, curate with images")
-    digests = pd.read_csv(folder / "digests.csv", dtype=str).set_index("path")["sha256"]
-    doubts = read_json(folder / UNCERTAIN) if (folder / UNCERTAIN).is_file() else {}
+    listed, _ = tables.read_table(folder / TABLE, COLUMNS)
+    digests = listed.set_index("path")["sha256"]
+    states = table.records[list(FINDINGS)]
+    positive, unsure = (_named(states == state) for state in (POSITIVE, UNCERTAIN))
     studies = [
         {
             "site": table.site,
@@ -34,13 +102,64 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
             "path": path,
             "sha256": digests[path],
             "labels": labels,
-            "uncertain": doubts.get(path, []),
+            "uncertain": doubts,
         }
-        for path, patient, labels in zip(table.records["path"], table.records["patient"], label_sets(table), strict=True)
+        for patient, path, labels, doubts in zip(table.records["patient"], table.records["path"], positive, unsure, strict=True)
     ]
     return studies, table.root
 
 
-def scored_findings(folder: Path) -> list[str]:
-    """The findings that the site of a curate run labels, and that an answer can be scored by."""
-    return read_json(folder / "card.json").get("findings", list(FINDINGS))
+def _named(marked: pd.DataFrame) -> list[list[str]]:
+    return [[finding for finding, mark in zip(FINDINGS, row, strict=True) if mark] for row in marked.to_numpy()]
+
+
+@dataclass(frozen=True)
+class Curated:
+    """One set of a curate run as a dataset; `root` is that run's folder."""
+
+    name: str = "validation"
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    root: str = field(metadata=CONTENT, default=".")
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # another CSV with path, patient, view and the findings
+    split: str = "validation"  # sft | rl | validation | all
+    views: list[str] = field(default_factory=lambda: ["AP", "PA", "frontal"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # negative | positive | ignore
+    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+
+    @property
+    def agreement(self) -> str | None:
+        """The data-use agreement of the site that the set was drawn from."""
+        return origin(Path(self.root)).agreement
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
+
+    def load(self) -> StudyTable:
+        """The set's records, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The set's records; image files are not looked at yet."""
+        instead = "stage=curate dataset=phantom_mimic"
+        folder = paths.require_folder(self.root, "curated set", "it is a stage=curate run's folder", None, instead)
+        source = origin(folder)
+        needed = ("path", "patient", "view", *FINDINGS)
+        path = Path(self.table) if self.table else folder / TABLE
+        frame, problems = tables.read_table(path, needed if self.table else COLUMNS)
+        problems += tables.label_values(frame, path.name)
+        frame["split"] = self.split if self.table else frame["set"]
+        optional = {name: None for name in ("study", "sex", "age") if name not in frame.columns}
+        arranged, more = records.arrange(frame.assign(**optional, table=path.name))
+        table = StudyTable(
+            site=source.site,
+            root=source.root or folder,
+            findings=tuple(self.findings),
+            records=arranged,
+            problems=problems + more,
+            images=source.root is not None,
+        )
+        return records.choose(table, "all" if self.table else self.split, self.views)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import cache, paths, records
+from chexreason.data import cache, paths, tables
 from chexreason.errors import ChexReasonError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chexreason.data.records import StudyTable
 
 FOLDER, STUDIES = "test-sets", "studies.csv"
+LISTED = ("site", "patient", "path", "sha256")
 
 
 def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
             "Put the images back, or curate anew (force=true) and go on from there"
         )
     refuse_test_data(seen, folder.parent)
-    records.write_csv(folder / STUDIES, seen)
+    tables.write_csv(folder / STUDIES, seen)
 
 
 def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd.DataFrame:
@@ -63,12 +64,42 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     Registering it again is harmless; another draw of a test set does not set the one before free.
     """
     import pandas as pd
+    from filelock import FileLock
 
     path = runs / FOLDER / f"{name}.csv"
     listed = manifest(table, runs)
-    if path.is_file():
-        listed = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False), listed.astype("str")], ignore_index=True)
-    return records.write_csv(path, listed.drop_duplicates())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):  # two that register at once would lose one's list
+        if path.is_file():
+            listed = pd.concat([_registered(path), listed.astype("str")], ignore_index=True)
+        return tables.write_csv(path, listed.drop_duplicates())
+
+
+def _registered(path: Path) -> pd.DataFrame:
+    """A registered test set's list; a damaged one would protect only what is left of it."""
+    import pandas as pd
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
+    if not text.endswith("\n") or sorted(lines[0].split(",") if lines else ()) != sorted(LISTED):
+        raise ChexReasonError(
+            f"{path} is cut short or no list of a test set: delete it, then inspect or score that test set again"
+        )
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def patient_keys(patients: pd.Series) -> pd.Series:
+    """What a site's patients are compared by: "Patient 00017", "patient00017", "17" and "17.0" are one patient."""
+    plain = patients.astype("str").str.replace(r"\s+", "", regex=True).str.casefold()
+    return plain.str.extract(r"^[a-z_-]*?0*([0-9]+)(?:\.0*)?$")[0].fillna(plain)
+
+
+def _people(listed: pd.DataFrame) -> pd.MultiIndex:
+    """Who a row is of, however site and patient are spelt."""
+    import pandas as pd
+
+    site = listed["site"].astype("str").str.replace(r"\s+", "", regex=True).str.casefold()
+    return pd.MultiIndex.from_arrays([site, patient_keys(listed["patient"])])
 
 
 def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
@@ -81,14 +112,12 @@ def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
     Raises:
         ChexReasonError: names the test set, the image and the patient.
     """
-    import pandas as pd
-
     images = set(training["sha256"]) - {""}
-    patients = pd.MultiIndex.from_frame(training[["site", "patient"]].astype("str"))
+    patients = _people(training)
     for path in sorted((runs / FOLDER).glob("*.csv")):
-        test = pd.read_csv(path, dtype=str, keep_default_na=False)
+        test = _registered(path)
         same_image = test["sha256"].isin(images)
-        same_patient = pd.MultiIndex.from_frame(test[["site", "patient"]]).isin(patients)
+        same_patient = _people(test).isin(patients)
         shared = test[same_image | same_patient]
         if shared.empty:
             continue

@@ -24,6 +24,7 @@ _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
 # Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
 TABLES = ("*.csv", "*.csv.gz", "*.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
+ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run
 
 
 def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str) -> Path:
@@ -59,6 +60,26 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     return {"tables": dict(zip(names, content_digests(there, store), strict=True))}
 
 
+def write_root(folder: Path, root: Path) -> None:
+    """Leave in the run's `folder` where its images lie: relative to it where another run beside it made them, else absolute."""
+    from chexreason.runs.files import write_text
+
+    beside = root.absolute().is_relative_to(folder.absolute().parent)
+    write_text(folder / ROOT, os.path.relpath(root, folder) if beside else str(root.absolute()))
+
+
+def read_root(folder: Path) -> Path:
+    """The folder that the image paths of the run in `folder` are relative to.
+
+    Raises:
+        ChexReasonError: the run does not say.
+    """
+    file = folder / ROOT
+    if not file.is_file():
+        raise ChexReasonError(f"{folder} has no {ROOT}, which says where its images lie: make that run again, with force=true")
+    return Path(os.path.normpath(folder.absolute() / file.read_text(encoding="utf-8").strip()))
+
+
 def unsafe(names: pd.Series) -> pd.Series:
     """Which texts cannot be a relative path or an identifier: absolute, climbing, control characters, formulas."""
     return names.isna() | names.astype("str").str.contains(_UNSAFE, regex=True) | (names == "")
@@ -71,7 +92,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
     `name.parquet#7` stands for row 7 of an exported table.
     """
     top = root.resolve()
-    known = {"": True}
+    known = {"": True, "/": False}
 
     def inside(folder: str) -> bool:
         if folder not in known:
@@ -86,7 +107,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
         try:
             link = stat.S_ISLNK(os.lstat(full).st_mode)
             reached = os.path.isfile(full) if link else True
-        except OSError:
+        except (OSError, ValueError):
             reached, link = False, False
         if not inside(os.path.dirname(file)) or (link and not Path(full).resolve().is_relative_to(top)):
             yield position, UNSAFE, f"{path} leads out of {root} through a symbolic link"
@@ -101,6 +122,6 @@ def image_file(root: Path, path: str) -> Path:
         ChexReasonError: the path leads out of `root`.
     """
     full = root / path
-    if os.path.isabs(path) or not full.resolve().is_relative_to(root.resolve()):
+    if "\0" in path or os.path.isabs(path) or not full.resolve().is_relative_to(root.resolve()):
         raise ChexReasonError(f"{path!r} leads out of the dataset root {root}; correct the table that names it")
     return full

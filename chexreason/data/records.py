@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import paths
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
+from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES, UNCERTAIN, check_findings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FRONTAL = ("AP", "PA")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
-ILLEGAL, DUPLICATE, TWO_SPLITS = "illegal label", "duplicate image", "patient in two splits"
+ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
+TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
 POLICIES = ("negative", "positive", "ignore")
@@ -30,7 +31,7 @@ POLICIES = ("negative", "positive", "ignore")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a dataset: `row` is the line in `table`, whose header is line 1."""
+    """One thing that is wrong in a dataset: `row` is the line in `table`, whose header is line 1; 0: none in particular."""
 
     table: str
     row: int
@@ -57,13 +58,7 @@ class StudyTable:
     images: bool = True  # False: a label table alone, no image files to look for
 
     def __post_init__(self) -> None:
-        import difflib
-
-        for name in self.findings:
-            if name not in FINDINGS:
-                near = difflib.get_close_matches(name.title(), FINDINGS, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ChexReasonError(f"dataset.findings: {name!r} is not one of the 14 findings.{hint}")
+        check_findings(self.findings)
 
     def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:
         """The table less the marked rows, which are counted under `reason`."""
@@ -113,53 +108,17 @@ def _sets(table: StudyTable, positive: bool, uncertain: bool) -> list[list[str]]
     return [[scored[column] for column in row.nonzero()[0]] for row in marked]
 
 
-def read_table(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV (plain or gzipped) with a `row` column added; columns in `text` stay text.
-
-    Raises:
-        ChexReasonError: the file is missing, is no CSV, or lacks a required column.
-    """
-    import difflib
-
-    import pandas as pd
-
-    if not path.is_file():
-        raise ChexReasonError(f"there is no table {path}; see the dataset's published layout")
-    try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), low_memory=False)
-    except (ValueError, OSError, EOFError, UnicodeError) as error:
-        raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
-    frame.columns = [str(name).strip() for name in frame.columns]
-    for name in required:
-        if name not in frame.columns:
-            near = difflib.get_close_matches(name, frame.columns, n=1)
-            hint = f"; {near[0]!r} is nearest" if near else ""
-            raise ChexReasonError(f"{path}: there is no column {name!r}{hint}. Columns: {', '.join(frame.columns)}")
-    return frame.assign(row=range(2, len(frame) + 2))
-
-
-def label_values(frame: pd.DataFrame, table: str, legal: Sequence[float] = (1.0, 0.0, -1.0)) -> tuple[Problem, ...]:
-    """Make the 14 label columns of `frame` floats, in place; the problems are the cells that hold no label state."""
-    import pandas as pd
-
-    problems = []
-    for finding in FINDINGS:
-        raw = frame[finding]
-        values = pd.to_numeric(raw, errors="coerce")
-        wrong = raw.notna() & ~values.isin(legal)
-        for row, value in zip(frame.loc[wrong, "row"], raw[wrong], strict=True):
-            problems.append(Problem(table, int(row), ILLEGAL, f"{finding} is {value!r}; 1, 0, -1 or blank is wanted"))
-        frame[finding] = values.where(~wrong).astype(float)
-    return tuple(problems)
-
-
 def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     problems = []
     for column in ("path", "patient"):
+        cells = frame[column].fillna("").astype("str").tolist()
         for position in paths.unsafe(frame[column]).to_numpy().nonzero()[0]:
-            problems.append(_at(frame, position, paths.UNSAFE, f"{column} {frame.at[position, column]!r} is refused"))
+            cell = cells[position]
+            problems.append(
+                _at(frame, position, paths.UNSAFE, f"{column} {cell[:200]!r} is refused" if cell else f"no {column}")
+            )
     for position in frame["path"].duplicated().to_numpy().nonzero()[0]:
         problems.append(_at(frame, position, DUPLICATE, f"{frame.at[position, 'path']} is listed twice"))
     return frame, tuple(problems)
@@ -174,6 +133,14 @@ def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:
     """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded."""
     table = of_split(table, split)
     wanted = set(views) | ({UNKNOWN_FRONTAL} if set(views) & set(FRONTAL) else set())
+    meant = table.records["view"].astype("str").str.strip().str.upper().isin(wanted) & ~table.records["view"].isin(wanted)
+    odd = tuple(
+        _at(
+            table.records, position, "illegal view", f"{table.records['view'][position]!r}; one of {', '.join(views)} is meant?"
+        )
+        for position in meant.to_numpy().nonzero()[0]
+    )
+    table = replace(table, problems=table.problems + odd)
     for view in sorted(set(table.records["view"].fillna("unknown")) - wanted):
         table = table.without(table.records["view"].fillna("unknown") == view, f"view {view}")
     return table
@@ -181,7 +148,7 @@ def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:
 
 def of_split(table: StudyTable, split: str) -> StudyTable:
     """The records of one split; the rest of the site is no exclusion, so it is not counted."""
-    if split == "all":
+    if split == "all" or table.records.empty:
         return table
     have = sorted(set(table.records["split"].dropna()))
     if split not in have:
@@ -190,22 +157,23 @@ def of_split(table: StudyTable, split: str) -> StudyTable:
     return replace(table, records=table.records[rows].reset_index(drop=True))
 
 
-def with_consistency(table: StudyTable) -> StudyTable:
-    """Note the records whose `No Finding` contradicts another label.
+def under_policy(table: StudyTable) -> StudyTable:
+    """The table in which No Finding stands beside no pathology (`labels.consistent`), with a note of what was odd.
 
-    CheXpert's labeller gives No Finding where none of the 12 pathologies is positive or uncertain; devices may be in.
+    As CheXpert's labeller does, No Finding is given only where none of the 12 pathologies is positive or uncertain: where a
+    table says otherwise, the pathology is believed and No Finding becomes negative.
     """
-    import pandas as pd
-
-    positive = table.records[list(FINDINGS)] == POSITIVE
-    others = [finding for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT_DEVICES)]
-    unsure = pd.Series((table.records[others] == UNCERTAIN).any(axis=1))
-    alone = positive[NO_FINDING]
-    return table.noting(
-        No_Finding_beside_a_positive_finding=(alone & positive[others].any(axis=1)).sum(),
-        No_Finding_beside_an_uncertain_finding=(alone & unsure).sum(),
-        No_Finding_beside_Support_Devices=(alone & positive[SUPPORT_DEVICES]).sum(),
-        no_label_at_all=table.records[list(FINDINGS)].isna().all(axis=1).sum(),
+    states = table.records[list(FINDINGS)]
+    normal, device = states[NO_FINDING] == POSITIVE, states[SUPPORT_DEVICES] == POSITIVE
+    positive = (states[list(PATHOLOGIES)] == POSITIVE).any(axis=1)
+    unsure = (states[list(PATHOLOGIES)] == UNCERTAIN).any(axis=1)
+    believed = states[NO_FINDING].mask((normal | (states[NO_FINDING] == UNCERTAIN)) & (positive | unsure), NEGATIVE)
+    return replace(table, records=table.records.assign(**{NO_FINDING: believed})).noting(
+        No_Finding_beside_a_positive_finding=(normal & positive).sum(),
+        No_Finding_beside_an_uncertain_finding=(normal & unsure & ~positive).sum(),
+        No_Finding_beside_Support_Devices=(normal & device & ~positive & ~unsure).sum(),
+        Support_Devices_alone_without_No_Finding=(device & ~positive & ~normal).sum(),
+        no_label_at_all=states.isna().all(axis=1).sum(),
     )
 
 
@@ -213,8 +181,9 @@ def with_images(table: StudyTable) -> StudyTable:
     """The table with a problem for each image file that is missing or lies outside the root."""
     if not table.images:
         return table
-    found = paths.image_problems(table.root, table.records["path"])
-    places = list(zip(table.records["table"], table.records["row"].tolist(), strict=True))
+    safe = table.records[~paths.unsafe(table.records["path"])]  # the others are problems already, and no file's name
+    found = paths.image_problems(table.root, safe["path"])
+    places = list(zip(safe["table"], safe["row"].tolist(), strict=True))
     problems = tuple(Problem(*places[position], kind, detail) for position, kind, detail in found)
     return replace(table, problems=table.problems + problems)
 
@@ -264,20 +233,17 @@ def _settled(table: StudyTable, missing: str) -> StudyTable:
         places = {(problem.table, problem.row) for problem in table.problems if problem.kind == kind}
         table = table.without(pd.MultiIndex.from_frame(table.records[["table", "row"]]).isin(places), reason)
     if table.records.empty:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in table.excluded.items())
-        raise ChexReasonError(f"{table.site} ({table.root}): no record is left. Left out: {reasons or 'none'}")
+        raise ChexReasonError(f"{table.site} ({table.root}): {nothing_left(table)}")
     return replace(table, problems=())
+
+
+def nothing_left(table: StudyTable) -> str:
+    """Why a table without records has none."""
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in table.excluded.items())
+    return f"no record is left. Left out: {reasons or 'none; the tables have no rows'}"
 
 
 def describe(problem: Problem) -> str:
     """A problem as one line."""
-    place = ", ".join(part for part in (problem.table, f"row {problem.row}") if part)
-    return f"{place}: {problem.kind}: {problem.detail}"
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> Path:
-    """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
-    from chexreason.runs.files import write_text
-
-    safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(paths.FORMULA) else cell)
-    return write_text(path, safe.to_csv(index=False, lineterminator="\n"))
+    place = ", ".join(part for part in (problem.table, problem.row and f"row {problem.row}") if part)
+    return ": ".join(part for part in (place, problem.kind, problem.detail) if part)

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from chexreason.answers.predictions import Prediction
+from chexreason.data import curated
 from chexreason.data.agreements import UNRESTRICTED, curated_agreement
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs.files import read_json
 from chexreason.runs.folders import ancestors, read_manifest
 
 LONGEST = 6000  # characters of one completion that the page shows
@@ -81,8 +81,7 @@ def dataset_folder(evaluation: Evaluation) -> Path:
 def image_root(evaluation: Evaluation) -> Path:
     """The folder that the predictions' paths are relative to: the dataset's, or that of the set it was curated from."""
     root = dataset_folder(evaluation)
-    card = root / "card.json"
-    return Path(read_json(card).get("root") or root) if card.is_file() else root
+    return (curated.origin(root).root if curated.is_curated(root) else None) or root
 
 
 def _sample(results: Sequence[Result], count: int, seed: int) -> list[Prediction]:

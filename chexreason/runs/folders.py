@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, ".lock", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
+SCAFFOLD = {MANIFEST, ".lock", "root.path", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
 
 
 @dataclass(frozen=True)

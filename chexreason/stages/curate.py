@@ -1,8 +1,7 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
-Writes sft.csv, rl.csv and validation.csv (path, patient, view, the 14 labels as 0/1), uncertain.json (findings that their
-labels neither affirm nor deny), card.json, card.md, prevalence.png and, where there are images, digests.csv: the content
-digest of every image chosen.
+Writes curated.csv (every image with its set, content digest and label states), sft.csv, rl.csv and validation.csv (path,
+patient, view, the 14 labels as 0/1), card.json, card.md and prevalence.png.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, at_least, one_of, share
+from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, path_digest
+from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +45,6 @@ class Settings:
     floor: float
     ceiling: float
     penalty: float
-    no_finding: str
     strict: bool
     output: str | None = field(metadata=CIRCUMSTANCE)
 
@@ -55,7 +53,6 @@ class Settings:
         share(floor=self.floor, ceiling=self.ceiling)
         at_least(self.floor, ceiling=self.ceiling)
         at_least(0, penalty=self.penalty)
-        one_of(("alone", "with_devices"), no_finding=self.no_finding)
 
 
 USES = ("dataset",)
@@ -65,16 +62,19 @@ CARD = "card.md"
 
 def execute(run: Run) -> dict[str, Any]:
     """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
-    from chexreason.data import card, integrity, records
+    from chexreason.data import card, curated, integrity, paths, records
+    from chexreason.data.curated import Origin
     from chexreason.data.curation import Balance
 
     wanted: Settings = run.settings
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
     table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
-    pool = candidates(table, wanted.no_finding, run.seed)
+    refuse_test_split(table)
+    pool = candidates(table, run.seed)
     if pool.records.empty:
-        raise ChexReasonError(f"{table.site}: no study has a positive label among {len(table.records)} records read")
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in pool.excluded.items())
+        raise ChexReasonError(f"{table.site}: no study has a positive label to teach. Left out: {reasons or 'none'}")
 
     clock = time.perf_counter()
     rows = choose(pool.records, wanted.sizes, balance, run.seed)
@@ -88,19 +88,14 @@ def execute(run: Run) -> dict[str, Any]:
     if missed and wanted.strict:
         raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
 
-    vouched = integrity.manifest(replace(pool, records=_together(sets)), run.folder.parent)
-    integrity.refuse_test_data(vouched, run.folder.parent)
-    write_sets(run.folder, sets)
-    if table.images:
-        records.write_csv(run.folder / "digests.csv", vouched[["path", "sha256"]])
+    for name, part in sets.items():
+        vouched = integrity.manifest(replace(pool, records=part), run.folder.parent)
+        integrity.refuse_test_data(vouched, run.folder.parent)
+        sets[name] = part.assign(sha256=vouched["sha256"])
+    origin = Origin(table.site, run.dataset.agreement, table.findings, table.root if table.images else None)
     page = {
-        "schema": 1,
-        "site": table.site,
         "dataset": run.dataset.name,
-        "agreement": run.dataset.agreement,
-        "findings": list(table.findings),
-        "root": str(table.root) if table.images else None,
-        "table": getattr(run.dataset, "table", None),
+        "table": Path(run.dataset.table).name if run.dataset.table else None,
         "seed": run.seed,
         "sizes": {name: len(part) for name, part in sets.items()},
         "balance": asdict(balance),
@@ -109,13 +104,14 @@ def execute(run: Run) -> dict[str, Any]:
         "excluded": pool.excluded | ({"chosen, but the image cannot be read": unread} if unread else {}),
         "noted": pool.noted,
         "shortfalls": missed,
-        "digests": {file.name: path_digest(file) for file in sorted(run.folder.glob("*.csv"))},
     }
-    files.write_json(run.folder / "card.json", page)
-    files.write_text(run.folder / CARD, card.markdown(page))
+    curated.write(run.folder, sets, origin, page)
+    files.write_text(run.folder / CARD, card.markdown({"site": origin.site, **page}))
     card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **page["sets"]}, balance.floor)
     if wanted.output:
         runs.deliver(run.folder, Path(wanted.output))
+        if origin.root:
+            paths.write_root(Path(wanted.output), origin.root)
     return {
         "sizes": page["sizes"],
         "candidates": len(pool.records),
@@ -130,19 +126,36 @@ def show(folder: Path) -> None:
     print((folder / CARD).read_text(encoding="utf-8"))
 
 
-def candidates(table: StudyTable, no_finding: str, seed: int) -> StudyTable:
-    """The records that a model can be taught from: something positive, no contradiction, one image per study."""
-    from chexreason.data import card
-    from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
+def refuse_test_split(table: StudyTable) -> None:
+    """Raises ChexReasonError where some of the records are of their site's official test split."""
+    count = int((table.records["split"] == "test").sum())
+    if count:
+        raise ChexReasonError(
+            f"{count:,} of {len(table.records):,} images are of the test split of {table.site}, which no model may train on: "
+            "curate from another, such as dataset.split=train (NIH: train_val)"
+        )
 
-    table = table.without(~card.positives(table.records).any(axis=1), "no positive label")
-    others = [f for f in FINDINGS if f != NO_FINDING and (f != SUPPORT_DEVICES or no_finding == "alone")]
-    normal = table.records[NO_FINDING] == POSITIVE
-    table = table.without(normal & (table.records[others] == POSITIVE).any(axis=1), "No Finding beside another finding")
+
+def candidates(table: StudyTable, seed: int) -> StudyTable:
+    """The records that a model can be taught from: an answer that the prompts allow, and one image per study."""
+    table = teachable(table)
     # Which image stands for a study of several is a seeded draw, not the order of the table.
     shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
     further = (shuffled.duplicated() & shuffled.notna()).sort_index()
     return table.without(further, "further image of the same study")
+
+
+def teachable(table: StudyTable) -> StudyTable:
+    """The records whose positive labels keep the policy of No Finding (`labels.consistent`); the others are counted.
+
+    A loader has seen to it that No Finding stands beside no pathology, so that what is left out here has nothing to teach.
+    """
+    from chexreason.labels import FINDINGS, NO_FINDING, PATHOLOGIES, POSITIVE
+
+    positive = table.records[list(FINDINGS)] == POSITIVE
+    table = table.without(~positive.any(axis=1), "no positive label")
+    positive = table.records[[NO_FINDING, *PATHOLOGIES]] == POSITIVE
+    return table.without(~positive.any(axis=1), "Support Devices alone: what else there is, is uncertain or none of the 14")
 
 
 def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> dict[str, NDArray[np.intp]]:
@@ -156,8 +169,9 @@ def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> 
 
     from chexreason.data.card import positives
     from chexreason.data.curation import select
+    from chexreason.data.integrity import patient_keys
 
-    labels, patients = positives(records), pd.factorize(records["patient"])[0]
+    labels, patients = positives(records), pd.factorize(patient_keys(records["patient"]))[0]
     spare = max(0, min(sizes.validation, len(labels) - sizes.sft - sizes.rl))
     draw = np.random.default_rng([seed, 1]).permutation(len(labels))[:spare]
     free = np.flatnonzero(~np.isin(patients, patients[draw]))
@@ -175,29 +189,6 @@ def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, p
     if len(sets["validation"]) < sizes.validation:
         missed.append(f"validation: {len(sets['validation'])} of {sizes.validation} images: the other sets take the rest")
     return missed
-
-
-def write_sets(folder: Path, sets: dict[str, pd.DataFrame]) -> None:
-    """Each set as a CSV of 0 and 1, and uncertain.json: by image, the findings that these zeros do not deny."""
-    import pandas as pd
-
-    from chexreason.data import curated, records
-    from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN
-
-    for name, part in sets.items():
-        binary = (part[list(FINDINGS)] == POSITIVE).astype(int)
-        records.write_csv(folder / f"{name}.csv", pd.concat([part[["path", "patient", "view"]], binary], axis=1))
-    whole = _together(sets)
-    doubted = (whole[list(FINDINGS)] == UNCERTAIN).to_numpy()
-    names = [[finding for finding, doubt in zip(FINDINGS, row, strict=True) if doubt] for row in doubted]
-    doubts = {path: some for path, some in zip(whole["path"], names, strict=True) if some}
-    files.write_json(folder / curated.UNCERTAIN, doubts)
-
-
-def _together(sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(sets, ignore_index=True)
 
 
 def _decoded(pool: StudyTable, rows: NDArray[np.intp], missing: str) -> pd.DataFrame:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from chexreason.data.records import Problem, StudyTable
 
-TWICE = "same image in two splits"
 SHOWN = 100  # problems in the page; problems.csv has them all
 
 
@@ -52,7 +51,7 @@ def reusable(_: Settings) -> bool:
 
 def execute(run: Run) -> dict[str, Any]:
     """Check everything, write the report, then fail if anything is wrong."""
-    from chexreason.data import card, integrity, records
+    from chexreason.data import card, integrity, records, tables
 
     run.note(f"reading the tables of {run.dataset.name}")
     table = records.with_images(replace(run.dataset, split="all").read())
@@ -62,7 +61,9 @@ def execute(run: Run) -> dict[str, Any]:
         unreadable, digests = read_all(table, run.settings.workers)
         problems += unreadable
     problems += patients_in_two_splits(table.records) + images_in_two_splits(table.records, digests)
-    problems.sort(key=lambda problem: (problem.table, problem.row))
+    if table.records.empty:
+        problems.append(records.Problem("", 0, records.nothing_left(table), ""))
+    problems.sort(key=lambda problem: (problem.row == 0, problem.table, problem.row))
 
     summary = {
         "schema": 1,
@@ -76,7 +77,7 @@ def execute(run: Run) -> dict[str, Any]:
         "noted": table.noted,
     }
     files.write_json(run.folder / "summary.json", summary)
-    records.write_csv(run.folder / "problems.csv", as_frame(problems))
+    tables.write_csv(run.folder / "problems.csv", as_frame(problems))
     text = page(summary, problems)
     files.write_text(run.folder / "report.md", text)
     if run.settings.output:
@@ -84,7 +85,8 @@ def execute(run: Run) -> dict[str, Any]:
     print(text)
     if problems:
         where = Path(run.settings.output or run.folder) / "report.md"
-        raise ChexReasonError(f"{run.dataset.name}: {len(problems)} problems; see {where}")
+        first = records.describe(problems[0]) + (f"; {problems[-1].kind}" if table.records.empty and problems[1:] else "")
+        raise ChexReasonError(f"{run.dataset.name}: {len(problems)} problems; see {where}. The first: {first}")
     if run.dataset.split == "test":
         run.note(f"registered {integrity.register(run.dataset.load(), run.dataset.name, run.folder.parent)}")
     return {"records": len(table.records), "images_read": len(digests), "problems": 0}
@@ -130,20 +132,21 @@ def look(file: str) -> tuple[str, str]:
 
 def patients_in_two_splits(records: pd.DataFrame) -> list[Problem]:
     """One problem for each patient with records in more than one split, at the first row of the second split."""
+    from chexreason.data.integrity import patient_keys
     from chexreason.data.records import TWO_SPLITS, Problem
 
-    first = records.dropna(subset="split").drop_duplicates(["patient", "split"])
-    again = first[first.duplicated("patient")]
-    others = first.drop_duplicates("patient").set_index("patient")["split"]
+    first = records.dropna(subset="split").assign(key=patient_keys(records["patient"])).drop_duplicates(["key", "split"])
+    again = first[first.duplicated("key")]
+    others = first.drop_duplicates("key").set_index("key")["split"]
     return [
-        Problem(str(row.table), int(row.row), TWO_SPLITS, f"patient {row.patient}: {row.split} and {others[row.patient]}")
+        Problem(str(row.table), int(row.row), TWO_SPLITS, f"patient {row.patient}: {row.split} and {others[row.key]}")
         for row in again.itertuples()
     ]
 
 
 def images_in_two_splits(records: pd.DataFrame, digests: dict[str, str]) -> list[Problem]:
     """One problem for each image whose content is already in another split, under whatever name."""
-    from chexreason.data.records import Problem
+    from chexreason.data.records import TWICE, Problem
 
     known = records.assign(sha256=records["path"].map(digests)).dropna(subset=["sha256", "split"])
     first = known.drop_duplicates("sha256").set_index("sha256")

@@ -61,6 +61,7 @@ def show(folder: Path) -> None:
 def make(run: Run) -> dict[str, Any]:
     """Sample the traces and lay them out."""
     from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+    from chexreason.data.paths import read_root
     from chexreason.review import pack
     from chexreason.teacher.traces import read_traces
 
@@ -78,9 +79,8 @@ def make(run: Run) -> dict[str, Any]:
     cases = pack.sample(read_traces(folder / "traces.jsonl"), settings.sample, run.seed)
     teacher, gates = taught["config"]["teacher"]["name"], taught["config"]["stage"]["gates"]
     made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)
-    root = Path(read_json(folder / "card.json")["root"])
     write_json(run.folder / PACK, made.as_json())
-    write_text(run.folder / PAGE, pack.html(made, root, settings.image_side, agreement))
+    write_text(run.folder / PAGE, pack.html(made, read_root(folder), settings.image_side, agreement))
     return {"cases": len(cases), "pack": made.digest, "labels": {name: n for name, n in _counts(made).items() if n}}
 
 

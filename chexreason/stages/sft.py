@@ -7,11 +7,9 @@ loss over held-out patients; the best checkpoint's adapter is the result.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, above, at_least, share
-from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -164,13 +162,14 @@ def read_traces(run: Run) -> list[dict[str, Any]]:
         ChexReasonError: one of them is of an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
+    from chexreason.data.paths import read_root
     from chexreason.review.verdicts import honoured
     from chexreason.teacher.traces import read_traces as read
 
     traces = []
     for folder in run.every("traces"):
-        accepted, root = read(folder / "traces.jsonl"), Path(read_json(folder / "card.json")["root"])
-        traces += [trace | {"root": str(root)} for trace in accepted]
+        root = str(read_root(folder))
+        traces += [trace | {"root": root} for trace in read(folder / "traces.jsonl")]
     if run.settings.reviewed:
         traces = honoured(traces, run.settings.reviewed)
     integrity.vouch_for_training(traces, run.folder)

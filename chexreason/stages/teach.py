@@ -49,6 +49,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     from chexreason.answers.parser import grammar_named
     from chexreason.data.curated import curated_studies
+    from chexreason.data.paths import write_root
     from chexreason.teacher.guard import refuse_to_send
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Classroom, shown
@@ -96,7 +97,6 @@ def execute(run: Run) -> dict[str, Any]:
         )
     write_text(run.folder / "traces.jsonl", as_lines(kept))
     card = {
-        "root": str(root),
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
         "teacher": teacher.name,
@@ -106,6 +106,7 @@ def execute(run: Run) -> dict[str, Any]:
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),
         **rates(lessons, ledger),
     }
+    write_root(run.folder, root)
     write_json(run.folder / "card.json", card)
     return card
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.answers.metrics import answers as scored
 from chexreason.answers.metrics import scores
 from chexreason.answers.parser import parse
-from chexreason.data.curated import curated_studies, scored_findings
+from chexreason.data.curated import curated_studies, origin
 from chexreason.models.generation import Generator, completions
 from chexreason.training.selection import MACRO_F1
 
@@ -32,7 +32,7 @@ def validator(
     """A function that scores a model on the validation set of the curate run in `folder`, over the findings of its site."""
     studies, root = curated_studies(folder, "validation")
     studies = studies[:limit]
-    findings = scored_findings(folder)
+    findings = list(origin(folder).findings)
     files = [root / study["path"] for study in studies]
 
     def validate(model: Any) -> dict[str, float]:

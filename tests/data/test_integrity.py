@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from chexreason.data import integrity
@@ -66,3 +68,27 @@ def test_another_draw_of_a_test_set_does_not_set_the_one_before_free(tmp_path: P
     assert len(listed.read_text().splitlines()) == 3, "a head and two images"
     with pytest.raises(ChexReasonError, match="patient patient1"):
         integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("spelt", ["Patient 1", "patient00001", "1", "1.0", " PATIENT1 "])
+def test_a_patient_is_the_same_however_spelt(spelt: str, tmp_path: Path) -> None:
+    integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
+    listed = pd.DataFrame([{"site": "chexpert ", "patient": spelt, "path": "x.jpg", "sha256": ""}])
+    with pytest.raises(ChexReasonError, match="patient patient1"):
+        integrity.refuse_test_data(listed, tmp_path)
+    integrity.refuse_test_data(listed.assign(patient="patient10"), tmp_path)
+
+
+@pytest.mark.parametrize("keep", [-5, 60, 0])
+def test_a_register_that_was_cut_short_is_noticed(keep: int, tmp_path: Path) -> None:
+    path = integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
+    path.write_text(path.read_text()[:keep])
+    with pytest.raises(ChexReasonError, match=r"held_out.csv is cut short.*delete it"):
+        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
+
+
+def test_two_that_register_at_once_lose_nothing(tmp_path: Path) -> None:
+    sites = [site(tmp_path / str(number), "test", f"patient{number}").load() for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        paths = list(pool.map(lambda table: integrity.register(table, "held_out", tmp_path), sites))
+    assert len(paths[0].read_text().splitlines()) == 1 + len(sites)

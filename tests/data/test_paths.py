@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexreason.data import paths, records
+from chexreason.data import paths, tables
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
@@ -82,12 +82,12 @@ def test_no_exported_cell_is_a_formula(cells: list[str]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        path = records.write_csv(Path(folder) / "x.csv", pd.DataFrame({"text": cells, "n": range(len(cells))}))
+        path = tables.write_csv(Path(folder) / "x.csv", pd.DataFrame({"text": cells, "n": range(len(cells))}))
         with path.open(newline="", encoding="utf-8") as stream:
             read = [row["text"] for row in csv.DictReader(stream)]
     assert not any(cell.startswith(paths.FORMULA) for cell in read)
 
 
 def test_numbers_stay_numbers_in_an_export(tmp_path: Path) -> None:
-    path = records.write_csv(tmp_path / "x.csv", pd.DataFrame({FINDINGS[0]: [-1.0, 1.0]}))
+    path = tables.write_csv(tmp_path / "x.csv", pd.DataFrame({FINDINGS[0]: [-1.0, 1.0]}))
     assert path.read_text() == "No Finding\n-1.0\n1.0\n"

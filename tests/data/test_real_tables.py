@@ -11,7 +11,8 @@ import pytest
 from chexreason.data.records import StudyTable, label_sets
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.nih import Nih
-from chexreason.labels import FINDINGS
+from chexreason.labels import FINDINGS, consistent
+from chexreason.stages.curate import teachable
 
 SPEC = importlib.util.find_spec("torchxrayvision")
 pytestmark = pytest.mark.skipif(SPEC is None, reason="torchxrayvision, which carries the tables, is not installed")
@@ -48,6 +49,16 @@ def test_chexpert_label_states_are_those_of_the_table(chexpert: StudyTable) -> N
     assert (raw[list(FINDINGS)].isna().to_numpy() == chexpert.records[list(FINDINGS)].isna().to_numpy()).all()
     assert not (chexpert.records["No Finding"] == 0).any()  # 1.0 or blank, never 0
     assert sum(map(len, label_sets(chexpert))) == int((raw[list(FINDINGS)] == 1.0).sum().sum())
+
+
+def test_every_no_finding_is_taught_and_what_no_answer_fits_is_left_out(chexpert: StudyTable) -> None:
+    normal = chexpert.records["No Finding"] == 1.0
+    assert normal.sum() == 16_970 and (normal & (chexpert.records["Support Devices"] == 1.0)).sum() == 7_420
+    taught = teachable(chexpert)
+    assert (taught.records["No Finding"] == 1.0).sum() == 16_970
+    assert all(consistent(labels) for labels in label_sets(taught))
+    left_out = {reason.partition(":")[0]: count for reason, count in taught.excluded.items() if "view" not in reason}
+    assert left_out == {"no positive label": 7_764, "Support Devices alone": 5_278}
 
 
 def test_no_finding_never_stands_beside_a_pathology(chexpert: StudyTable) -> None:

@@ -141,18 +141,23 @@ def test_all_zero_records_are_kept_dropped_or_relabelled(tmp_path: Path) -> None
     rows = [
         ("patient1/study1/view1_frontal.jpg", "AP", dict.fromkeys(FINDINGS, 0.0)),
         ("patient2/study1/view1_frontal.jpg", "AP", dict.fromkeys(FINDINGS, 0.0) | {"Edema": 1.0}),
+        ("patient3/study1/view1_frontal.jpg", "AP", dict.fromkeys(FINDINGS, 0.0) | {"Support Devices": 1.0}),
     ]
     root = str(chexpert(tmp_path / "c", "valid", rows))
-    assert label_sets(Chexpert(root=root, split="valid").load()) == [[], ["Edema"]]
-    assert label_sets(Chexpert(root=root, split="valid", all_zero="relabel").load()) == [["No Finding"], ["Edema"]]
+    kept = Chexpert(root=root, split="valid").load()
+    assert label_sets(kept) == [[], ["Edema"], ["Support Devices"]]
+    assert kept.noted == {"all 14 labels are zero": 1, "Support Devices alone without No Finding": 1}
+    relabelled = label_sets(Chexpert(root=root, split="valid", all_zero="relabel").load())
+    assert relabelled == [["No Finding"], ["Edema"], ["No Finding", "Support Devices"]]
     dropped = Chexpert(root=root, split="valid", all_zero="drop").load()
-    assert label_sets(dropped) == [["Edema"]] and dropped.excluded["all 14 labels are zero"] == 1
+    assert label_sets(dropped) == [["Edema"]]
+    assert dropped.excluded == {"all 14 labels are zero": 1, "all labels but Support Devices are zero": 1}
 
 
 def test_a_contradicting_no_finding_is_noted(tmp_path: Path) -> None:
     rows = [("patient1/study1/view1_frontal.jpg", "AP", {"No Finding": 1.0, "Edema": 1.0})]
     table = Chexpert(root=str(chexpert(tmp_path / "c", "train", rows)), split="train").load()
-    assert table.noted == {"No Finding beside a positive finding": 1}
+    assert table.noted == {"No Finding beside a positive finding": 1} and label_sets(table) == [["Edema"]]
 
 
 NIH = [

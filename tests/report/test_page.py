@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from chexreason.data.curated import COLUMNS, Origin, write
 from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
 from chexreason.report import build, gallery, study
 from chexreason.report.tables import Table
 from chexreason.runs.files import read_json
@@ -107,24 +110,24 @@ def test_credentialed_images_are_linked_unless_asked(runs, tmp_path):
             assert all((tmp_path / case["link"]).resolve().is_file() for case in cases)
 
 
-@pytest.mark.parametrize(("agreement", "free"), [(None, True), ("Data Use Agreement 1.5.0", False)])
+@pytest.mark.parametrize(("agreement", "free"), [("unrestricted", True), (None, False), ("Data Use Agreement 1.5.0", False)])
 def test_the_datasets_agreement_decides_whether_its_images_are_free(runs, agreement, free):
     runs.evaluate("chexpert")
     (evaluation,) = study.read(runs.folder.iterdir(), resamples=10).results[0].evaluations
     assert not gallery.is_free(evaluation), "nobody says that they are"
     evaluation.manifest["config"]["dataset"]["agreement"] = agreement
     assert gallery.is_free(evaluation) == free
-    curated = runs.run("curate")
-    (runs.folder / curated / "card.json").write_text(json.dumps({"root": "x", "agreement": agreement}))
-    evaluation.manifest["config"]["dataset"] = {"name": "validation", "root": str(runs.folder / curated)}
-    assert gallery.is_free(evaluation) == free
+    evaluation.manifest["config"]["dataset"]["agreement"] = "unrestricted"
+    evaluation.manifest["parents"]["dataset"] = runs.run("curate", dataset={"name": "x", "root": "x", "agreement": agreement})
+    assert gallery.is_free(evaluation) == free, "a curated set is under its site's"
 
 
 def test_a_curated_set_of_phantoms_is_phantom_and_its_images_are_found(runs):
     phantom = runs.phantom(("mimic",))
     curated = runs.run("curate", {"dataset": phantom})
     real = runs.run("curate")
-    (runs.folder / curated / "card.json").write_text(json.dumps({"root": str(runs.folder / phantom / "mimic")}))
+    no_films = pd.DataFrame(columns=[*COLUMNS])
+    write(runs.folder / curated, {"validation": no_films}, Origin("x", None, FINDINGS, runs.folder / phantom / "mimic"), {})
     runs.evaluate("mimic", dataset="phantom_validation", phantom=curated)
     found = study.read(runs.folder.iterdir(), resamples=10)
     (evaluation,) = found.results[0].evaluations

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chexreason.data.paths import write_root
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
@@ -46,7 +47,7 @@ def taught(curated: Path) -> Path:
         trace["sha256"] = path_digest(curated.parent / "images" / f"{number}.png")
         traces.append(trace | {"completion": write_answer("tags", thoughts(number), labels), "num_attempts": 1})
     write_text(folder / "traces.jsonl", as_lines(traces))
-    write_json(folder / "card.json", {"root": str(curated.parent / "images")})
+    write_root(folder, curated.parent / "images")
     prompt = as_dict(compose(("prompt=free_reasoning",)))["prompt"]
     gates = {"least_words": 4, "most_words": 100, "repeated_words": 12}
     config = {"prompt": prompt, "teacher": {"name": "phantom"}, "stage": {"gates": gates}}

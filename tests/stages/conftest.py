@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chexreason.data import curated
 from chexreason.labels import FINDINGS
 from chexreason.prompts import messages, write_answer
 from chexreason.runs import files
@@ -97,6 +98,7 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that is a teach run and a curate run at once."""
+    import pandas as pd
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("data")
@@ -114,15 +116,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for study in studies
     ]
     (folder / "traces.jsonl").write_text("".join(json.dumps(trace) + "\n" for trace in traces))
-    rows = [
-        ",".join([study["path"], study["patient"], "PA", *("1" if name in study["labels"] else "0" for name in FINDINGS)])
+    rows = pd.DataFrame(
+        {
+            "path": study["path"],
+            "patient": study["patient"],
+            "study": None,
+            "view": "PA",
+            "sex": None,
+            "age": None,
+            "sha256": path_digest(folder / study["path"]),
+            **{name: float(name in study["labels"]) for name in FINDINGS},
+        }
         for study in studies
-    ]
-    for name, part in (("sft", rows[:4]), ("rl", rows[4:10]), ("validation", rows[8:])):
-        (folder / f"{name}.csv").write_text("\n".join([",".join(["path", "patient", "view", *FINDINGS]), *part]) + "\n")
-    digests = [f"{study['path']},{path_digest(folder / study['path'])}" for study in studies]
-    (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
-    files.write_json(folder / "card.json", {"site": "here", "root": str(folder)})
+    )
+    sets = {"sft": rows[:4], "rl": rows[4:10], "validation": rows[10:]}
+    curated.write(folder, sets, curated.Origin("here", None, FINDINGS, folder), {})
     return folder
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from chexreason.labels import FINDINGS
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, consistent
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
+from tests.data.layouts import write_image
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 
@@ -36,6 +39,14 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv", dtype={"patient": str})
 
 
+def states(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "curated.csv")
+
+
+def named(row: Iterable[int]) -> list[str]:
+    return [finding for finding, mark in zip(FINDINGS, row, strict=True) if mark == 1]
+
+
 @pytest.mark.skipif(real_table() is None, reason="torchxrayvision, which carries the real table, is not installed")
 def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_percent(tmp_path: Path) -> None:
     folder = curate(tmp_path, real_table(), 2000, 1000, 500, "seed=5")
@@ -46,14 +57,18 @@ def test_the_real_table_gives_patient_disjoint_sets_with_every_label_in_five_per
     assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
     for name in ("sft", "rl"):
         assert sets[name][list(FINDINGS)].mean().min() >= 0.05
+    # No target contradicts the prompts: No Finding stands beside devices alone, and wherever nothing else is there.
+    for rows in sets.values():
+        assert all(consistent(named(row)) for row in rows[list(FINDINGS)].to_numpy())
+        assert (rows["No Finding"] & rows["Support Devices"]).any()
     assert set(sets["sft"]["view"]) <= {"AP", "PA"}
     assert sets["sft"][list(FINDINGS)].isin([0, 1]).all(axis=None)
     # Positive labels only: what the sets call positive is what the real table calls 1, and nothing else.
     truth = pd.read_csv(real_table()).set_index("Path").loc[sets["sft"]["path"], list(FINDINGS)]
     assert ((truth == 1.0).astype(int).to_numpy() == sets["sft"][list(FINDINGS)].to_numpy()).all()
-    doubts = json.loads((folder / "uncertain.json").read_text())
-    unsure = {path: [finding for finding in FINDINGS if row[finding] == -1.0] for path, row in truth.iterrows()}
-    assert {path: doubts.get(path, []) for path in unsure} == unsure and any(unsure.values())
+    # The one table keeps all four states of each label.
+    states = pd.read_csv(folder / "curated.csv").set_index("path").loc[sets["sft"]["path"], list(FINDINGS)]
+    assert states.equals(truth) and (states == -1.0).any(axis=None)
     card = json.loads((folder / "card.json").read_text())
     assert card["shortfalls"] == [] and card["sizes"]["sft"] == 2000 and card["findings"] == list(FINDINGS)
 
@@ -85,6 +100,29 @@ def test_what_cannot_be_met_is_said_by_label(tmp_path: Path) -> None:
     assert len(read(folder, "validation")) == 12
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_test_split_is_no_source_of_training_data(alone: bool, tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 5)
+    words = [f"dataset.table={table}"] if alone else ["dataset.table=null", f"dataset.root={tmp_path}", "dataset.split=test"]
+    table.write_text(table.read_text().replace("/train/", "/test/"))
+    if not alone:
+        table.rename(tmp_path / "test.csv")
+        for number in range(5):
+            write_image(tmp_path / f"test/patient{number:05d}/study1/view1_frontal.jpg", number)
+    with pytest.raises(ChexReasonError, match="5 of 5 images are of the test split of CheXpert.*dataset.split=train"):
+        curate(tmp_path, table, 2, 1, 1, *words)
+
+
+def test_a_patient_in_two_spellings_is_in_one_set(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 20)
+    lines = table.read_text().splitlines()
+    again = [line.replace("patient000", "patient") for line in lines[1:]]
+    table.write_text("\n".join(lines + [line.replace("/study1/", "/study2/") for line in again]) + "\n")
+    folder = curate(tmp_path, table, 10, 10, 0)
+    patients = [{int(name[7:]) for name in read(folder, name)["patient"]} for name in ("sft", "rl")]
+    assert len(read(folder, "sft")) == 10 and not patients[0] & patients[1]
+
+
 def test_the_seed_decides_the_sets(tmp_path: Path) -> None:
     table = table_of(tmp_path, [[FINDINGS[1 + number % 13]] for number in range(300)])
     sets = [
@@ -101,12 +139,28 @@ def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None
     assert "no study has a positive label" in error
 
 
+def test_no_target_contradicts_the_prompts_whatever_the_table_says(tmp_path: Path) -> None:
+    sets = [["No Finding"], ["No Finding", "Support Devices"], ["No Finding", "Edema"], ["Support Devices"], ["Fracture"]]
+    table = table_of(tmp_path, sets + [["No Finding"]] + [[]])
+    unsure = pd.read_csv(table)
+    unsure.loc[5, "Pneumonia"] = -1.0
+    unsure.to_csv(table, index=False)
+    negative = curate(tmp_path / "n", table, 9, 0, 0)
+    rows = read(negative, "sft").sort_values("patient")[list(FINDINGS)].to_numpy()
+    assert [named(row) for row in rows] == [["No Finding"], ["No Finding", "Support Devices"], ["Edema"], ["Fracture"]]
+    card = json.loads((negative / "card.json").read_text())
+    assert sorted(card["excluded"].values()) == [1, 2] and "Support Devices alone" in (negative / "card.md").read_text()
+    assert card["noted"]["No Finding beside a positive finding"] == 1
+    positive = read(curate(tmp_path / "p", table, 9, 0, 0, "dataset.uncertain=positive"), "sft")
+    assert len(positive) == 5 and all(consistent(named(row)) for row in positive[list(FINDINGS)].to_numpy())
+
+
 def test_the_policy_for_uncertain_labels_reaches_the_sets(tmp_path: Path) -> None:
     table = table_of(tmp_path, [["Edema"], ["Edema"], ["Pneumonia"], ["Pneumonia"]])
     unsure = pd.read_csv(table)
     unsure.loc[unsure["Edema"] == 1.0, "Fracture"] = -1.0
     unsure.to_csv(table, index=False)
     negative = curate(tmp_path / "n", table, 4, 0, 0)
-    assert read(negative, "sft")["Fracture"].sum() == 0 and "Fracture" in (negative / "uncertain.json").read_text()
+    assert read(negative, "sft")["Fracture"].sum() == 0 and states(negative)["Fracture"].eq(-1).sum() == 2
     positive = curate(tmp_path / "p", table, 4, 0, 0, "dataset.uncertain=positive")
-    assert read(positive, "sft")["Fracture"].sum() == 2 and "Fracture" not in (positive / "uncertain.json").read_text()
+    assert read(positive, "sft")["Fracture"].sum() == 2 and states(positive)["Fracture"].eq(-1).sum() == 0

@@ -32,6 +32,23 @@ def test_a_sound_dataset_passes_and_its_test_split_is_registered(tmp_path: Path)
     assert "no problem found" in (tmp_path / "out/report.md").read_text()
 
 
+def test_nothing_left_to_read_fails_and_says_why(tmp_path: Path) -> None:
+    chexpert(tmp_path / "c", "train", [(f"patient1/{FRONTAL}", "", {})])
+    with pytest.raises(ChexReasonError, match="no record is left. Left out: view lateral: 1"):
+        inspect.execute(run(tmp_path))
+    assert "no record is left" in (tmp_path / "out/report.md").read_text()
+    (tmp_path / "c/train.csv").write_text((tmp_path / "c/train.csv").read_text().splitlines()[0] + "\n")
+    with pytest.raises(ChexReasonError, match="the tables have no rows"):
+        inspect.execute(run(tmp_path))
+
+
+def test_a_patient_spelt_in_two_ways_is_found_in_two_splits(tmp_path: Path) -> None:
+    chexpert(tmp_path / "c", "train", [(f"patient00001/{FRONTAL}", "AP", {})])
+    chexpert(tmp_path / "c", "valid", [(f"patient1/{FRONTAL}", "AP", {})])
+    with pytest.raises(ChexReasonError, match="patient in two splits: patient patient1: valid and train"):
+        inspect.execute(run(tmp_path))
+
+
 def test_every_problem_is_listed_with_its_row(tmp_path: Path) -> None:
     root = tmp_path / "c"
     patients = [f"patient{n}/{FRONTAL}" for n in range(5)]

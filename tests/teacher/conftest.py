@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from chexreason.data.curated import Origin, write
 from chexreason.labels import FINDINGS
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import write_json
@@ -39,16 +41,14 @@ def curated(tmp_path: Path) -> Path:
     folder, images = tmp_path / "curate-1", tmp_path / "images"
     images.mkdir()
     folder.mkdir()
-    rows = [",".join(["path", "patient", "view", *FINDINGS])]
+    rows = []
     for number in range(STUDIES):
         picture = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
         Image.fromarray(picture).save(images / f"{number}.png")
-        labels = {FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13]}
-        rows.append(",".join([f"{number}.png", f"patient{number}", "AP", *(str(int(name in labels)) for name in FINDINGS)]))
-    (folder / "sft.csv").write_text("\n".join(rows) + "\n")
-    digests = [f"{path.name},{path_digest(path)}" for path in images.iterdir()]
-    (folder / "digests.csv").write_text("\n".join(["path,sha256", *digests]) + "\n")
-    write_json(folder / "card.json", {"site": "test", "root": str(images), "agreement": None})
+        states = {name: float(name in (FINDINGS[1 + number], FINDINGS[1 + (number * 5) % 13])) for name in FINDINGS}
+        facts = {"path": f"{number}.png", "patient": f"patient{number}", "study": None, "view": "AP", "sex": None, "age": None}
+        rows.append({**facts, "sha256": path_digest(images / f"{number}.png"), **states})
+    write(folder, {"sft": pd.DataFrame(rows)}, Origin("test", None, FINDINGS, images), {})
     state_agreement(folder, "unrestricted")
     return folder
 

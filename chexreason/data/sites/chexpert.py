@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import paths, records
+from chexreason.data import paths, records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, POSITIVE
+from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ TABLES = {
     "valid": ("valid.csv",),
     "test": ("test_labels.csv", "test.csv", "groundtruth.csv", "test/test_labels.csv", "test/groundtruth.csv"),
 }
+BATCHES = "CheXpert-v1.0*batch *"  # the folders that the download comes in
 ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
 
 
@@ -44,7 +45,7 @@ class Chexpert:
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
-    all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records with all 14 labels zero
+    all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records of zeros alone, a device aside
     site: str = "CheXpert"
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Chexpert:
         import pandas as pd
 
         if self.table:
-            parts = [_read(Path(self.table), self.split)]
+            parts = [_read(Path(self.table), None)]
             root = Path(self.table).absolute().parent
         else:
             root = paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", "stage=inspect dataset=phantom_chexpert")
@@ -70,43 +71,60 @@ class Chexpert:
                 raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
         frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
         if not self.table:
-            frame["path"] = frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True)
+            frame["path"] = _in_batches(frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True), root)
         problems = sum((found for _, found in parts), ()) + more
         table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
         split = "all" if self.table else self.split
-        return records.with_consistency(self._all_zero(records.choose(table, split, self.views)))
+        return records.under_policy(self._all_zero(records.choose(table, split, self.views)))
 
     def _all_zero(self, table: StudyTable) -> StudyTable:
-        zero = (table.records[list(FINDINGS)] == NEGATIVE).all(axis=1)
+        """Records that deny every pathology and No Finding too, with a device or without: no answer fits them."""
+        zero = (table.records[[NO_FINDING, *PATHOLOGIES]] == NEGATIVE).all(axis=1)
         if self.all_zero == "drop":
-            return table.without(zero, "all 14 labels are zero")
+            device = table.records[SUPPORT_DEVICES] == POSITIVE
+            dropped = table.without(zero & ~device, "all 14 labels are zero")
+            return dropped.without((zero & device)[~zero | device].to_numpy(), "all labels but Support Devices are zero")
         if self.all_zero == "relabel":
             table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
         if self.all_zero != "keep":
             raise ChexReasonError(f"dataset.all_zero={self.all_zero!r}: one of keep, drop, relabel is wanted")
-        return table.noting(all_14_labels_are_zero=zero.sum())
+        return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
 
 
 def _find(root: Path, split: str, needed: bool) -> Path | None:
     if split not in TABLES:
         raise ChexReasonError(f"dataset.split={split}: one of {', '.join(TABLES)}, all is wanted")
     for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
-        if (root / name).is_file():
-            return root / name
+        for place in (root, *sorted(root.glob(BATCHES))):
+            if (place / name).is_file():
+                return place / name
     if needed:
         raise ChexReasonError(f"{root} has none of {', '.join(TABLES[split])}: the {split} set's labels are missing")
     return None
 
 
-def _read(path: Path, split: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """One label table in the common columns, with the cells that hold no label state."""
-    frame = records.read_table(path, FINDINGS)
-    problems = records.label_values(frame, path.name)
+def _in_batches(path: pd.Series, root: Path) -> pd.Series:
+    """Paths as the archives unpack: batch 1 holds valid/, the others their patients without train/; as they are elsewhere."""
+    places = [place for pattern in ("patient*", "*/patient*") for place in root.glob(f"{BATCHES}/{pattern}")]
+    folders = {place.name: place.parent.relative_to(root).as_posix() for place in places}
+    if (root / "train").is_dir() or not folders:
+        return path
+    parts = path.str.extract(r"^[^/]+/(?P<inner>(?P<patient>patient[^/]+)/.*)$")
+    folder = parts["patient"].map(folders).astype("str")
+    return path.mask(folder.notna(), folder + "/" + parts["inner"])
+
+
+def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """One label table in the common columns, with its problems; `split` None: that which each path names."""
+    frame, problems = tables.read_table(path, FINDINGS)
+    problems += tables.label_values(frame, path.name)
     if "Path" not in frame.columns:
         if "Study" not in frame.columns:
-            raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {', '.join(frame.columns)}")
+            raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {tables.listed(frame.columns)}")
         frame = _images_of_studies(frame, path.parent)
+    import pandas as pd
+
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
     if "AP/PA" in frame.columns:
@@ -114,15 +132,15 @@ def _read(path: Path, split: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
     else:
         view = frontal.map({True: UNKNOWN_FRONTAL, False: "lateral"})
-    study = name.str.extract(r"(patient[^/]+/study[^/]+)/")[0]
+    named = name.str.extract(r"(?:(?P<split>train|valid|test)/)?(?P<patient>patient[^/]+)/(?:(?P<study>study[^/]+)/)?")
     columns = {
         "path": frame["Path"],
-        "patient": name.str.extract(r"(patient[^/]+)/")[0],
-        "study": study,
+        "patient": named["patient"],
+        "study": named["patient"] + "/" + named["study"],
         "view": view,
         "sex": frame.get("Sex"),
-        "age": frame.get("Age"),
-        "split": split,
+        "age": pd.to_numeric(frame["Age"], errors="coerce") if "Age" in frame.columns else None,
+        "split": split or named["split"],
         "table": path.name,
     }
     return frame.assign(**columns), problems

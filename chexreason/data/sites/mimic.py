@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import paths, records
+from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
@@ -64,17 +64,19 @@ class Mimic:
         else:
             instead = "stage=curate dataset=phantom_mimic"
             table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", instead))
-        return records.with_consistency(records.choose(table, self.split, self.views))
+        return records.under_policy(records.choose(table, self.split, self.views))
 
     def _joined(self, root: Path) -> StudyTable:
         """Metadata (one row per image) joined to splits (per image) and labels (per study)."""
         keys = ("dicom_id", "subject_id", "study_id")
         metadata = _find(root, "mimic-cxr-2.*-metadata.csv*")
-        images = records.read_table(metadata, (*keys, "ViewPosition"), keys)
-        splits = records.read_table(_find(root, "mimic-cxr-2.*-split.csv*"), ("dicom_id", "split"), keys)
+        images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
+        problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
+        splits, found = _splits(_find(root, "mimic-cxr-2.*-split.csv*"))
         path = _find(root, LABELS[self.labels])
-        labels, problems = _labels(path)
-        frame = images.merge(splits[["dicom_id", "split"]].drop_duplicates("dicom_id"), on="dicom_id", how="left")
+        labels, more = _labels(path)
+        problems += found + more
+        frame = images.merge(splits, on="dicom_id", how="left")
         frame = frame.merge(labels[["study_id", *FINDINGS]], on="study_id", how="left", indicator="labelled")
         subject, study = frame["subject_id"].fillna(""), frame["study_id"].fillna("")
         columns = {
@@ -94,9 +96,8 @@ class Mimic:
 
     def _alone(self, path: Path) -> StudyTable:
         """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""
-        text = ("dicom_id", "subject_id", "study_id", "path", "patient", "study")
-        frame = records.read_table(path, FINDINGS, text)
-        problems = records.label_values(frame, path.name)
+        frame, problems = tables.read_table(path, FINDINGS)
+        problems += tables.label_values(frame, path.name)
         given = {new: frame[old] for new, old in _ALONE.items() if old in frame.columns and new not in frame.columns}
         frame = frame.assign(table=path.name, **given)
         for column in ("path", "patient"):
@@ -113,14 +114,28 @@ class Mimic:
 _ALONE = {"path": "dicom_id", "patient": "subject_id", "study": "study_id", "view": "ViewPosition"}
 
 
+def _splits(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
+    """dicom_id and split of each image; an image in two splits is a problem, its first split is taken."""
+    frame, problems = tables.read_table(path, ("dicom_id", "split"))
+    first = frame.drop_duplicates("dicom_id")
+    again = frame.merge(first[["dicom_id", "split", "row"]], on="dicom_id", suffixes=("", "_first"))
+    again = again[again["split"] != again["split_first"]]
+    problems += tuple(
+        records.Problem(
+            path.name, int(row.row), records.TWICE, f"{row.dicom_id}: {row.split}, and {row.split_first} in row {row.row_first}"
+        )
+        for row in again.itertuples()
+    )
+    return first[["dicom_id", "split"]], problems
+
+
 def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     """The study labels; the radiologist's table has no subject_id and calls Lung Opacity "Airspace Opacity"."""
-    frame = records.read_table(path, ("study_id",), ("study_id", "subject_id"))
+    frame, problems = tables.read_table(path, ("study_id",))
     frame = frame.rename(columns={"Airspace Opacity": "Lung Opacity"})
-    for finding in FINDINGS:
-        if finding not in frame.columns:
-            raise ChexReasonError(f"{path}: there is no column {finding!r}. Columns: {', '.join(frame.columns)}")
-    problems = records.label_values(frame, path.name)
+    tables.require(path, frame.columns, FINDINGS)
+    problems += tables.plain_numbers(frame, ("study_id",), path.name)
+    problems += tables.label_values(frame, path.name)
     twice = frame["study_id"].duplicated()
     problems += tuple(
         records.Problem(path.name, int(row), records.DUPLICATE, f"study {study} is labelled twice")
@@ -130,7 +145,7 @@ def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
 
 
 def _find(root: Path, pattern: str) -> Path:
-    found = sorted(path for path in root.glob(pattern) if path.name.endswith((".csv", ".csv.gz")))
+    found = sorted((path for path in root.glob(pattern) if path.name.endswith((".csv", ".csv.gz"))), key=tables.version)
     if not found:
         raise ChexReasonError(f"{root} has no table {pattern}; it comes with MIMIC-CXR-JPG ({ACCESS})")
-    return found[-1]  # the newest version by name
+    return found[-1]  # the newest version

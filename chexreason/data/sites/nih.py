@@ -6,14 +6,15 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import paths, records
-from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.data import paths, records, tables
+from chexreason.data.records import TWICE, Problem, StudyTable
+from chexreason.data.sites.named import inside, label, labelled, noted
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NIH_NAMES, NIH_SHARED, POSITIVE
+from chexreason.labels import NIH_NAMES, NIH_SHARED, check_findings
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
-LABELLED = tuple(f for f in FINDINGS if any(name.finding == f for name in NIH_NAMES.values()))
+LABELLED = labelled(NIH_NAMES)
 
 
 @dataclass(frozen=True)
@@ -52,54 +53,43 @@ class Nih:
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
-        return records.checked(self._noted(self._drawn(self.read())), self.missing)
+        return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the table; image files are not looked at yet."""
-        for finding in self.findings:
-            if finding not in LABELLED:
-                raise ChexReasonError(f"dataset.findings: NIH does not label {finding!r}; it has {', '.join(LABELLED)}")
+        return records.under_policy(noted(self._chosen()))
+
+    def _chosen(self) -> StudyTable:
+        check_findings(self.findings, LABELLED, "those that NIH labels")
         if self.table:
             root, path = Path(self.table).absolute().parent, Path(self.table)
         else:
             root = paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", "stage=inspect dataset=phantom_nih")
             path = _find(root)
+        problems: tuple[Problem, ...] = ()
         if path.suffix == ".parquet":
             frame = _export(root)
         else:
-            frame = _published(path, None if self.table else root, self._lists(root))
+            splits, twice = self._lists(root)
+            frame, problems = _published(path, None if self.table else root, splits)
+            problems += twice
         names = frame.pop("names")
-        problems = _label(frame, names)
+        problems += label(frame, names, NIH_NAMES, "NIH")
         arranged, more = records.arrange(frame)
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
-        return self._noted(self._inside(records.choose(table, self.split, self.views)))
+        return inside(records.choose(table, self.split, self.views), self.outside)
 
-    def _lists(self, root: Path) -> dict[str, str] | None:
-        """Image name -> official split; None where the lists are not there."""
+    def _lists(self, root: Path) -> tuple[dict[str, str] | None, tuple[Problem, ...]]:
+        """Image name -> official split, with the images that are in both; None where the lists are not there."""
         folder = Path(self.lists) if self.lists else root
         if not all((folder / name).is_file() for name in LISTS.values()):
             if self.split == "all":
-                return None
+                return None, ()
             raise ChexReasonError(
                 f"{folder} lacks {' or '.join(LISTS.values())}, which say what dataset.split={self.split} is: "
                 "they come with the images; dataset.lists=FOLDER says where they are, dataset.split=all takes all"
             )
-        return {name: split for split, file in LISTS.items() for name in (folder / file).read_text().split()}
-
-    def _inside(self, table: StudyTable) -> StudyTable:
-        if self.outside not in ("keep", "drop"):
-            raise ChexReasonError(f"dataset.outside={self.outside!r}: one of keep, drop is wanted")
-        reason = "all its findings lie outside those scored"
-        return table.without(self._outside(table), reason) if self.outside == "drop" else table
-
-    def _noted(self, table: StudyTable) -> StudyTable:
-        facts = replace(table, noted={}).noting(all_its_findings_lie_outside_those_scored=self._outside(table).sum())
-        return records.with_consistency(facts)
-
-    def _outside(self, table: StudyTable) -> pd.Series:
-        """Images with nothing scored: NIH names something for every image, so their findings lie elsewhere."""
-        scored = [finding for finding in FINDINGS if finding in self.findings]
-        return (table.records[scored] != POSITIVE).all(axis=1)
+        return _splits(folder)
 
     def _drawn(self, table: StudyTable) -> StudyTable:
         """A seeded draw that depends neither on the order of the table's rows nor on the images' folders."""
@@ -117,22 +107,37 @@ class Nih:
         return table.without(~drawn, f"not drawn (draw {self.draw}, seed {self.draw_seed})")
 
 
+def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
+    """Image name -> official split; some copies of the lists name the images with their folders."""
+    splits: dict[str, str] = {}
+    problems = []
+    for split, file in LISTS.items():
+        for row, line in enumerate((folder / file).read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+            name = line.strip().replace("\\", "/").rpartition("/")[2]
+            if name and splits.setdefault(name, split) != split:
+                problems.append(Problem(file, row, TWICE, f"{tables.shown(name)} is in {LISTS[splits[name]]} too"))
+    return splits, tuple(problems)
+
+
 def _find(root: Path) -> Path:
-    places = ["Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz", "*.parquet", "data/*.parquet"]
-    found = [path for pattern in places for path in sorted(root.glob(pattern))]
-    if not found:
+    """The newest version of the official table or, where there is none, the first file of the export."""
+    versions = [path for path in root.glob("Data_Entry_2017*") if path.name.endswith((".csv", ".csv.gz"))]
+    if versions:
+        return max(versions, key=tables.version)
+    exported = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
+    if not exported:
         raise ChexReasonError(f"{root} has neither Data_Entry_2017*.csv nor a parquet export; get it: {ACCESS}")
-    return found[0]
+    return exported[0]
 
 
-def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -> pd.DataFrame:
+def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """The official table; some copies spell the columns differently, and older ages read "058Y"."""
-    frame = records.read_table(path, ("Image Index", "Finding Labels", "Patient ID"), ("Patient ID", "Patient Age"))
+    frame, problems = tables.read_table(path, ("Image Index", "Finding Labels", "Patient ID"))
     name = frame["Image Index"].astype("str")
     where = _image_folders(images) if images else {}
     sex = "Patient Gender" if "Patient Gender" in frame.columns else "Patient Sex"
     follow_up = frame.get("Follow-up #")
-    return frame.assign(
+    arranged = frame.assign(
         path=[where.get(image, f"images/{image}" if images else image) for image in name],
         patient=frame["Patient ID"],
         study=name if follow_up is None else frame["Patient ID"] + "/" + follow_up.astype("str"),
@@ -141,8 +146,9 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
         age=frame["Patient Age"].str.extract(r"(\d+)")[0].astype(float) if "Patient Age" in frame.columns else None,
         split=name.map(splits) if splits else None,
         table=path.name,
-        names=frame["Finding Labels"].astype("str").str.split("|"),
+        names=frame["Finding Labels"].fillna("").str.split("|"),
     )
+    return arranged, problems
 
 
 def _image_folders(root: Path) -> dict[str, str]:
@@ -195,23 +201,3 @@ def _named(cell: list[Any] | None, known: list[str] | None, path: Path) -> list[
     if known is None:
         raise ChexReasonError(f"{path}: labels are numbers and the file does not say their names")
     return [known[int(number)] for number in cell]
-
-
-def _label(frame: pd.DataFrame, names: pd.Series) -> tuple[Problem, ...]:
-    """Fill the 14 label columns, in place, by NIH_NAMES: what NIH labels is 1 or 0, the rest NaN."""
-    import numpy as np
-
-    column = {finding: index for index, finding in enumerate(FINDINGS)}
-    labelled = np.array([finding in LABELLED for finding in FINDINGS])
-    values = np.where(labelled, np.zeros((len(frame), len(FINDINGS))), np.nan)
-    problems = []
-    for position, given in enumerate(names):
-        for name in given:
-            known = NIH_NAMES.get(name.strip())
-            if known is None:
-                place = (str(frame["table"].iloc[position]), int(frame["row"].iloc[position]))
-                problems.append(Problem(*place, ILLEGAL, f"{name!r} is not one of NIH's names"))
-            elif known.finding:
-                values[position, column[known.finding]] = POSITIVE
-    frame[list(FINDINGS)] = values
-    return tuple(problems)

@@ -1,0 +1,116 @@
+"""PadChest (Bustos et al. 2020, arXiv:1901.07441) as published: one table of 160,861 images, and images in numbered folders.
+
+Labels are lists of PadChest's own names, 39,053 rows by physicians and the others by a network that read the reports
+(MethodLabel). There is no official split: a dataset of it is what dataset.split says, a test set by default.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason.data import paths, records, tables
+from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.errors import ChexReasonError
+from chexreason.labels import check_findings
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACCESS = "ask for it at https://bimcv.cipf.es/bimcv-projects/padchest/"
+TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv*"
+NEEDED = ("ImageID", "ImageDir", "PatientID", "StudyID", "Projection", "MethodLabel", "Labels")
+LABELLERS = {"physician": ("Physician",), "network": ("RNN_model",), "both": ("Physician", "RNN_model")}
+VIEWS = {"AP_horizontal": "AP", "L": "lateral"}  # AP_horizontal: taken lying down
+
+
+@dataclass(frozen=True)
+class Padchest:
+    """A PadChest folder, or its label table alone."""
+
+    name: str = "padchest"
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
+    root: str = field(metadata=CONTENT, default="data/padchest")
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # the label table alone: no image is looked for
+    split: str = "test"  # what its images are used as, since none is official: test | train
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # PadChest marks no uncertainty
+    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("padchest"))))
+    labeller: str = "physician"  # physician | network | both
+    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+    site: str = "PadChest"
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
+
+    def load(self) -> StudyTable:
+        """The records, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records with the problems of the table; image files are not looked at yet."""
+        import numpy as np
+
+        check_findings(self.findings, labelled(names_of("padchest")), "those that PadChest labels")
+        if self.labeller not in LABELLERS:
+            raise ChexReasonError(f"dataset.labeller={self.labeller!r}: one of {', '.join(LABELLERS)} is wanted")
+        if self.table:
+            path, root = Path(self.table), Path(self.table).absolute().parent
+        else:
+            root = paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", "stage=inspect dataset=phantom_nih")
+            found = [one for one in root.glob(TABLE) if one.name.endswith((".csv", ".csv.gz"))]
+            if not found:
+                raise ChexReasonError(f"{root} has no table {TABLE}; it comes with PadChest ({ACCESS})")
+            path = max(found, key=tables.version)
+        frame, problems = tables.read_table(path, NEEDED)
+        names, unread = _names(frame, path.name)
+        frame = _common(frame, path.name, None if self.split == "all" else self.split)
+        problems += unread + label(frame, names, names_of("padchest"), self.site)
+        arranged, more = records.arrange(frame)
+        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        kept = frame["MethodLabel"].isin(LABELLERS[self.labeller]).to_numpy()
+        unfit = np.array([not given or "exclude" in given for given in names], dtype=bool)
+        table = table.without(~kept, f"not labelled by {self.labeller}")
+        table = table.without(unfit[kept], "without labels, or labelled exclude")
+        return records.under_policy(noted(inside(records.choose(table, self.split, self.views), self.outside)))
+
+
+def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Problem, ...]]:
+    """The names in each row's list, which is written as Python's; none where there is no list."""
+    names, problems = [], []
+    for row, cell in zip(frame["row"], frame["Labels"].fillna("[]"), strict=True):
+        try:
+            given = ast.literal_eval(cell)
+            names.append([name.strip() for name in given if name.strip()])
+        except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
+            names.append([])
+            problems.append(Problem(table, int(row), ILLEGAL, f"Labels is {tables.shown(cell)}; a list of names is wanted"))
+    return names, tuple(problems)
+
+
+def _common(frame: pd.DataFrame, table: str, split: str | None) -> pd.DataFrame:
+    """The common columns; age from the years of birth and of the study."""
+    import pandas as pd
+
+    born = pd.to_numeric(frame.get("PatientBirth"), errors="coerce") if "PatientBirth" in frame.columns else None
+    year = frame["StudyDate_DICOM"].str[:4] if "StudyDate_DICOM" in frame.columns else None
+    age = None if born is None or year is None else pd.to_numeric(year, errors="coerce") - born
+    return frame.assign(
+        path=frame["ImageDir"] + "/" + frame["ImageID"],
+        patient=frame["PatientID"],
+        study=frame["StudyID"],
+        view=frame["Projection"].replace(VIEWS),
+        sex=frame.get("PatientSex_DICOM"),
+        age=age,
+        split=split,
+        table=table,
+    )

@@ -1,0 +1,161 @@
+"""VinDr-CXR (Nguyen et al. 2022, Scientific Data 9:429): PhysioNet's release, or the competition's copy of its training set.
+
+Three radiologists read each training film. PhysioNet's annotations/image_labels_{train,test}.csv have a column for each of
+their 28 names (the test set's: one consensus row a film); the competition's train.csv has a row for each box, and 15 names.
+Films are {train,test}/IMAGE.dicom. Nobody says which films are of one patient: each counts as a patient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chexreason.data import paths, records, tables
+from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.errors import ChexReasonError
+from chexreason.labels import check_findings, nearest
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACCESS = "credentialed PhysioNet access, https://physionet.org/content/vindr-cxr/"
+TABLES = {
+    "train": ("annotations/image_labels_train.csv", "image_labels_train.csv", "train.csv"),
+    "test": ("annotations/image_labels_test.csv", "image_labels_test.csv"),
+}
+SUFFIXES = (".dicom", ".dcm", ".png", ".jpg")
+ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
+
+
+@dataclass(frozen=True)
+class Vindr:
+    """A VinDr-CXR folder, or a label table of it alone."""
+
+    name: str = "vindr"
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
+    root: str = field(metadata=CONTENT, default="data/vindr-cxr")
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # a label table alone: no image is looked for
+    split: str = "test"  # train | test | all
+    views: list[str] = field(default_factory=lambda: ["PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # VinDr marks no uncertainty
+    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("vindr"))))
+    votes: int = 2  # readers, of three, who must name a finding; a consensus row is one for all
+    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+    site: str = "VinDr-CXR"
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
+
+    def load(self) -> StudyTable:
+        """The records of `split`, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of its tables; image files are not looked at yet."""
+        import pandas as pd
+
+        check_findings(self.findings, labelled(names_of("vindr")), "those that VinDr-CXR labels")
+        if not 1 <= self.votes <= 3:
+            raise ChexReasonError(f"dataset.votes={self.votes}: a number of readers is wanted, 1 to 3")
+        if self.table:
+            root = Path(self.table).absolute().parent
+            found: list[tuple[Path, str | None]] = [(Path(self.table), None)]
+        else:
+            root = paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", "stage=inspect dataset=phantom_nih")
+            splits = list(TABLES) if self.split == "all" else [self.split]
+            found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
+        parts = [self._part(path, split, root) for path, split in found]
+        if not parts:
+            raise ChexReasonError(f"{root} has no label table of VinDr-CXR ({', '.join(sum(TABLES.values(), ()))}): {ACCESS}")
+        frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
+        problems = sum((given for _, given in parts), ()) + more
+        table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
+        chosen = records.choose(table, "all" if self.table else self.split, self.views)
+        return records.under_policy(noted(inside(chosen, self.outside)))
+
+    def _part(self, path: Path, split: str | None, root: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+        """One label table, a row for each film: a finding is there where `votes` of its readers name it."""
+        frame, problems = tables.read_table(path, ("image_id",))
+        boxes = "class_name" in frame.columns
+        lacking = [finding for finding in self.findings if boxes and finding in ABSENT_FROM_BOXES]
+        if lacking:
+            unlabelled = ", ".join(lacking)
+            raise ChexReasonError(
+                f"{path.name} has no {unlabelled}: leave them out of dataset.findings, or take PhysioNet's tables"
+            )
+        said, more = _boxes(frame, path) if boxes else _columns(frame, path)
+        said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
+        once = said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"])
+        readers = frame.assign(rad_id=_readers(frame)).groupby("image_id")["rad_id"].nunique()
+        count = once.groupby(["image_id", "becomes"]).size().reset_index(name="count")
+        enough = count[count["count"] >= count["image_id"].map(readers).clip(upper=self.votes)]
+        agreed = enough.groupby("image_id")["becomes"].agg(list)
+        films = frame.drop_duplicates("image_id").reset_index(drop=True)
+        image = films["image_id"]
+        suffix = next((s for s in SUFFIXES if len(films) and (root / str(split) / f"{image[0]}{s}").is_file()), SUFFIXES[0])
+        facts = {"patient": image, "study": image, "view": "PA", "sex": None, "age": None, "split": split, "table": path.name}
+        films = films[["row"]].assign(path=f"{split}/" + image + suffix if split else image, **facts)
+        own = {one.finding: one for one in names_of("vindr").values() if one.finding}
+        label(films, [agreed.get(name, []) for name in image], own, self.site)
+        if boxes:
+            films[list(ABSENT_FROM_BOXES)] = float("nan")
+        return films, problems + more
+
+
+def _find(root: Path, split: str, needed: bool) -> Path | None:
+    if split not in TABLES:
+        raise ChexReasonError(f"dataset.split={split}: one of {', '.join(TABLES)}, all is wanted")
+    for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
+        if (root / name).is_file():
+            return root / name
+    if needed:
+        raise ChexReasonError(f"{root} has none of {', '.join(TABLES[split])}: the {split} set's labels are missing ({ACCESS})")
+    return None
+
+
+def _readers(frame: pd.DataFrame) -> pd.Series | str:
+    return frame["rad_id"].fillna("") if "rad_id" in frame.columns else "consensus"
+
+
+def _boxes(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """image_id, rad_id and name of each box in the competition's table."""
+    name = frame["class_name"].fillna("").str.strip()
+    wrong = ~name.isin(list(names_of("vindr")))
+    said = [
+        Problem(
+            path.name, int(row), ILLEGAL, f"{tables.shown(one)!r} is not one of VinDr's names.{nearest(one, names_of('vindr'))}"
+        )
+        for row, one in zip(frame.loc[wrong, "row"], name[wrong], strict=True)
+    ]
+    return frame[["image_id"]].assign(rad_id=_readers(frame), name=name), tuple(said)
+
+
+def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """image_id, rad_id and name of each 1 in PhysioNet's tables."""
+    import pandas as pd
+
+    names = [column for column in frame.columns if column in names_of("vindr")]
+    needed = [name for name, one in names_of("vindr").items() if one.exact]
+    tables.require(path, frame.columns, needed)
+    values = frame[names].apply(pd.to_numeric, errors="coerce")
+    cells = frame[names].where(~values.isin((0.0, 1.0))).stack()
+    blank = values.isna() & frame[names].isna()
+    problems = [
+        Problem(path.name, int(frame["row"][row]), ILLEGAL, f"{name} is {tables.shown(cell)}; 1 or 0 is wanted")
+        for (row, name), cell in cells.dropna().items()
+    ]
+    problems += [
+        Problem(path.name, int(frame["row"][row]), ILLEGAL, "a label is blank; 1 or 0 is wanted")
+        for row in blank.any(axis=1).to_numpy().nonzero()[0]
+    ]
+    marked = frame[["image_id"]].assign(rad_id=_readers(frame)).join(values)
+    said = marked.melt(["image_id", "rad_id"], names, "name", "marked")
+    return said[said["marked"] == 1].drop(columns="marked"), tuple(problems)

@@ -1,0 +1,153 @@
+"""Label tables as people have them: every cell as text, and a row that cannot be trusted is a problem with its line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.data import paths
+from chexreason.data.records import ILLEGAL, Problem
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has a fortieth of it
+FIELDS = "wrong number of fields"
+BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+
+
+def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """A CSV, plain or gzipped: cells as text (NaN where blank), with a column `row`, the line that each row ends on.
+
+    The problems are the rows with more or fewer fields than the header, which are left out: nobody can say what they mean.
+
+    Raises:
+        ChexReasonError: the file is missing, is no CSV, lacks a required column or has one twice.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise ChexReasonError(f"there is no table {path}; see the dataset's published layout")
+    try:
+        text = _text(path)
+        reader = csv.reader(io.StringIO(text))
+        header = [name.strip() for name in next(reader, [])]
+        rows = [(reader.line_num, len(cells)) for cells in reader if cells]
+        require(path, header, required)
+        odd = {line: fields for line, fields in rows if fields != len(header)}
+        # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
+        names = {place: name for place, name in enumerate(header) if header.index(name) == place}
+        frame = pd.read_csv(
+            io.StringIO(_without(text, odd) if odd else text),
+            header=0,
+            names=list(range(len(header))),
+            usecols=list(names),
+            dtype="str",
+            na_values=BLANK,
+            keep_default_na=False,
+        ).rename(columns=names)
+        frame["row"] = [line for line, _ in rows if line not in odd]
+    except (csv.Error, ValueError, OSError, EOFError, zlib.error) as error:
+        raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
+    width = f"where the header has {len(header)}"
+    return frame, tuple(Problem(path.name, line, FIELDS, f"{fields} fields, {width}") for line, fields in odd.items())
+
+
+def _without(text: str, lines: Container[int]) -> str:
+    """The table less the rows that end on `lines`."""
+    kept = io.StringIO()
+    reader = csv.reader(io.StringIO(text))
+    csv.writer(kept).writerows(cells for cells in reader if reader.line_num not in lines)
+    return kept.getvalue()
+
+
+def require(path: Path, columns: Iterable[str], required: Iterable[str]) -> None:
+    """Pass silently where each required column is there, once.
+
+    Raises:
+        ChexReasonError: names the first that is not, the nearest to it, and the columns that there are.
+    """
+    have = list(columns)
+    for name in required:
+        if name not in have:
+            raise ChexReasonError(f"{path}: there is no column {name!r}.{nearest(name, have)} Columns: {listed(have)}")
+        if have.count(name) > 1:
+            raise ChexReasonError(f"{path}: there are {have.count(name)} columns {name!r}; leave one of them")
+
+
+def _text(path: Path) -> str:
+    """The table's text, a byte-order mark taken off; no more of it than any published table has."""
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        text = stream.read(MOST_CHARACTERS + 1)
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"it holds more than {MOST_CHARACTERS:,} characters")
+    return text
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names for a message, the first few of very many, each cut to a readable length."""
+    more = f" ... and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(shown(name) for name in names[:most]) + more
+
+
+def shown(cell: object, most: int = 60) -> str:
+    """A cell for a message: one line of printable characters, cut where it is long."""
+    text = repr(str(cell))[1:-1]
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def label_values(frame: pd.DataFrame, table: str) -> tuple[Problem, ...]:
+    """Make the 14 label columns of `frame` floats, in place; the problems are the cells that hold no label state."""
+    import pandas as pd
+
+    problems = []
+    for finding in FINDINGS:
+        raw = frame[finding]
+        values = pd.to_numeric(raw, errors="coerce")
+        wrong = raw.notna() & ~values.isin((1.0, 0.0, -1.0))
+        for row, value in zip(frame.loc[wrong, "row"], raw[wrong], strict=True):
+            problems.append(Problem(table, int(row), ILLEGAL, f"{finding} is {shown(value)}; 1, 0, -1 or blank is wanted"))
+        frame[finding] = values.where(~wrong).astype(float)
+    return tuple(problems)
+
+
+def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tuple[Problem, ...]:
+    """A problem for each cell that is no plain number: tables whose ids differ in form find nothing in each other."""
+    problems = []
+    for column in columns:
+        cells = frame[column].fillna("")
+        wrong = ~cells.str.fullmatch(r"[0-9]+")
+        for row, cell in zip(frame.loc[wrong, "row"], cells[wrong], strict=True):
+            meant = re.fullmatch(r"\s*[A-Za-z]?0*([0-9]+)(?:\.0*)?\s*", cell)
+            hint = f", such as {meant[1]}" if meant else ""
+            detail = f"{column} is {shown(cell) or 'blank'}; a plain number is wanted{hint}"
+            problems.append(Problem(table, int(row), "illegal id", detail))
+    return tuple(problems)
+
+
+def version(path: Path) -> tuple[list[int], str]:
+    """A key that sorts versions of one table by the numbers in their names, the newest last."""
+    return [int(number) for number in re.findall(r"\d+", path.name)], path.name
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
+    from chexreason.runs.files import write_text
+
+    def safely(cell: object) -> object:
+        if not isinstance(cell, str):
+            return cell
+        line = cell.replace("\r", " ")  # which would begin a row of its own: pandas does not quote it
+        return f"'{line}" if cell.startswith(paths.FORMULA) else line
+
+    safe = frame.map(safely)
+    return write_text(path, safe.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,182 @@
+"""Tables as people have them: what cannot be trusted is a problem with its row, and no message is longer than a screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chexreason.data import tables
+from chexreason.data.records import StudyTable, describe, label_sets, with_images
+from chexreason.data.sites.chexpert import Chexpert
+from chexreason.data.sites.mimic import Mimic
+from chexreason.data.sites.nih import Nih
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
+
+from .layouts import HEADER, chexpert, mimic, nih, states, write_image, write_rows
+
+FRONTAL = "patient1/study1/view1_frontal.jpg"
+
+
+def problems(table: StudyTable) -> list[str]:
+    return [describe(problem) for problem in with_images(table).problems]
+
+
+def test_rows_with_too_few_or_too_many_fields_are_named_by_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('\ufeffa,b ,c\n1,"x\ny",3\n\n1,2\n1,2,3,4\nNA,,07\n', encoding="utf-8")
+    frame, found = tables.read_table(path, ("a", "b"))
+    assert frame["c"].tolist() == ["3", "07"] and frame["row"].tolist() == [3, 7]
+    assert frame["a"].isna().tolist() == [False, True] and frame["b"].tolist()[0] == "x\ny"
+    assert [describe(problem) for problem in found] == [
+        "t.csv, row 5: wrong number of fields: 2 fields, where the header has 3",
+        "t.csv, row 6: wrong number of fields: 4 fields, where the header has 3",
+    ]
+
+
+def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Support Devices": 1.0})])
+    text = (root / "train.csv").read_text()
+    (root / "train.csv").write_text(text[:-5])
+    assert problems(Chexpert(root=str(root)).read()) == [
+        "train.csv, row 2: wrong number of fields: 18 fields, where the header has 19"
+    ]
+    with pytest.raises(ChexReasonError, match="wrong number of fields"):
+        Chexpert(root=str(root), missing="skip").load()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no column 'Path'"),
+        (b"\x1f\x8b broken", "cannot be read as a CSV table"),
+        (b"Path\n\xff\xfe\n", "cannot be read as a CSV table"),
+        (b"Path,Path\n1,2\n", "2 columns 'Path'"),
+        (b"path\n1\n", "Did you mean 'path'"),
+        (("Path" + "x" * 140_000).encode(), "cannot be read as a CSV table"),
+        (",".join(f"column{number}" for number in range(100_000)).encode(), "99,980 more"),
+    ],
+)
+def test_what_is_no_table_is_said_in_a_line(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / ("t.csv.gz" if content[:1] == b"\x1f" else "t.csv")
+    path.write_bytes(content)
+    with pytest.raises(ChexReasonError, match=said) as caught:
+        tables.read_table(path, ("Path",))
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "a\0b", "", "x" * 300_0, "a\r\nb"])
+def test_hostile_paths_are_problems_with_their_row(path: str, tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {})])
+    row = ('"' + path + '"', "M", 1, "Frontal", "AP", *states({}))
+    write_rows(root / "train.csv", HEADER, [(f"train/{FRONTAL}", "M", 1, "Frontal", "AP", *states({})), row])
+    found = problems(Chexpert(root=str(root)).read())
+    assert found and all(line.startswith(("train.csv, row 3: ", "train.csv, row 4: ")) for line in found)
+    with pytest.raises(ChexReasonError, match="train.csv, row [34]"):
+        Chexpert(root=str(root)).load()
+
+
+def test_a_label_that_is_none_is_shown_short(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": "yes" * 1000})])
+    (line,) = problems(Chexpert(root=str(root)).read())
+    assert line.startswith("train.csv, row 2: illegal label: Edema is yesyes") and len(line) < 160
+
+
+IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "51000000", "AP", "train")]
+
+
+@pytest.mark.parametrize("spelt", ["s50414267", "50414267.0", " 50414267"])
+def test_a_study_id_in_another_form_is_a_problem_with_its_row(spelt: str, tmp_path: Path) -> None:
+    root = mimic(tmp_path, IMAGES, {"50414267": {}, "51000000": {}})
+    path = root / "mimic-cxr-2.0.0-chexpert.csv.gz"
+    write_rows(path, ("subject_id", "study_id", *FINDINGS), [("10000032", spelt, *states({"Edema": 1.0}))])
+    found = problems(Mimic(root=str(root)).read())
+    assert found == [f"{path.name}, row 2: illegal id: study_id is {spelt}; a plain number is wanted, such as 50414267"]
+
+
+def test_an_image_in_two_mimic_splits_is_a_problem_with_both_rows(tmp_path: Path) -> None:
+    root = mimic(tmp_path, [*IMAGES, ("d1", "10000032", "50414267", "PA", "test")], {"50414267": {}, "51000000": {}})
+    assert "split.csv.gz, row 4: same image in two splits: d1: test, and train in row 2" in " ".join(
+        problems(Mimic(root=str(root)).read())
+    )
+
+
+def test_a_view_that_is_almost_one_wanted_is_a_problem(tmp_path: Path) -> None:
+    root = mimic(tmp_path, [("d1", "10", "50", "PA ", "train"), ("d2", "11", "51", "", "train")], {"50": {}, "51": {}})
+    table = Mimic(root=str(root)).read()
+    assert problems(table) == ["mimic-cxr-2.0.0-metadata.csv.gz, row 2: illegal view: 'PA '; one of AP, PA is meant?"]
+    assert table.records.empty and table.excluded == {"view PA ": 1, "view unknown": 1}
+
+
+NIH = [("1_000.png", "Edema", 1, "PA", "test"), ("2_000.png", "No Finding", 2, "PA", "train_val")]
+
+
+@pytest.mark.parametrize("label", ["", "Edema||Mass"])
+def test_an_empty_nih_label_is_a_problem_with_its_row(label: str, tmp_path: Path) -> None:
+    root = nih(tmp_path, [("1_000.png", label, 1, "PA", "test")])
+    assert problems(Nih(root=str(root)).read())[0].startswith("Data_Entry_2017_v2020.csv, row 2: illegal label: Finding Labels")
+
+
+def test_an_unknown_nih_label_comes_with_the_nearest(tmp_path: Path) -> None:
+    root = nih(tmp_path, [("1_000.png", "pleural thickening", 1, "PA", "test")])
+    assert "Did you mean 'Pleural_Thickening'?" in problems(Nih(root=str(root)).read())[0]
+
+
+def test_nih_lists_may_name_folders_and_an_image_in_both_is_a_problem(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    (root / "test_list.txt").write_text("images_001/images/1_000.png\r\n")
+    assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
+    (root / "test_list.txt").write_text("images\\1_000.png\n\n2_000.png\n")
+    assert problems(Nih(root=str(root)).read()) == [
+        "test_list.txt, row 3: same image in two splits: 2_000.png is in train_val_list.txt too"
+    ]
+
+
+def test_of_two_versions_of_a_table_the_newest_is_read(tmp_path: Path) -> None:
+    root = nih(tmp_path / "nih", NIH)
+    old = (root / "Data_Entry_2017_v2020.csv").read_text().replace("Edema", "Mass")
+    (root / "Data_Entry_2017.csv").write_text(old)
+    assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
+    root = mimic(tmp_path / "m", IMAGES, {"50414267": {"Edema": 1.0}, "51000000": {}})
+    (root / "mimic-cxr-2.0.0-chexpert.csv.gz").rename(root / "mimic-cxr-2.10.0-chexpert.csv.gz")
+    write_rows(root / "mimic-cxr-2.9.0-chexpert.csv", ("study_id", *FINDINGS), [])
+    assert label_sets(Mimic(root=str(root)).load()) == [["Edema"], []]
+
+
+def test_chexpert_is_found_in_the_folders_that_it_is_downloaded_in(tmp_path: Path) -> None:
+    rows = [(f"patient0000{number}/study1/view1_frontal.jpg", "AP", {"Edema": 1.0}) for number in (1, 2)]
+    root = chexpert(tmp_path, "train", rows)
+    chexpert(root, "valid", [("patient64541/study1/view1_frontal.jpg", "PA", {})])
+    places = ["CheXpert-v1.0 batch 2 (train 1)", "CheXpert-v1.0 batch 3 (train 2)", "CheXpert-v1.0 batch 1 (validate & csv)"]
+    for place, old in zip(places, ["train/patient00001", "train/patient00002", "valid"], strict=True):
+        (root / place).mkdir()
+        (root / old).rename(root / place / Path(old).name)
+    (root / "train").rmdir()
+    for table in ("train.csv", "valid.csv"):
+        (root / table).rename(root / places[2] / table)
+    assert list(Chexpert(root=str(root), split="all").load().records["path"]) == [
+        f"{places[0]}/patient00001/study1/view1_frontal.jpg",
+        f"{places[1]}/patient00002/study1/view1_frontal.jpg",
+        f"{places[2]}/valid/patient64541/study1/view1_frontal.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (["edema"], "Did you mean 'Edema'"),
+        (["Effusion"], "Did you mean 'Pleural Effusion'"),
+        (["Edema", "Edema"], "named twice"),
+        ([], "is empty"),
+    ],
+)
+def test_names_of_findings_are_checked_and_the_nearest_is_offered(findings: list[str], said: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "unused.jpg")
+    root = chexpert(tmp_path / "c", "train", [(FRONTAL, "AP", {})])
+    with pytest.raises(ChexReasonError, match=said):
+        Chexpert(root=str(root), findings=findings).load()
+    with pytest.raises(ChexReasonError, match=f"{said}"):
+        Nih(root=str(nih(tmp_path / "n", NIH)), findings=findings).load()
+    with pytest.raises(ChexReasonError, match="'Fracture' is not one of those that NIH labels"):
+        Nih(root=str(tmp_path / "n"), findings=["Fracture"]).load()
