@@ -16,7 +16,7 @@ from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
 from chexreason.stages import predict
-from tests.data.test_images import film, needs_films
+from tests.data.test_dicom import film, needs_films
 
 
 def pair(text: str) -> tuple[Completion, object]:
