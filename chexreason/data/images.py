@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ImageError, check_size, one_line, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, ImageError, check_size, one_line, rgb, stretched, white
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,12 +85,15 @@ def decode(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ImageError(f"{name}: the file is empty")
     try:
-        return decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
+        picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
     except ImageError:
         raise
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
         why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
+    if all(low == high for low, high in picture.getextrema()):
+        raise ImageError(f"{name}: {ALIKE}; there is no information in this film")
+    return picture
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:

@@ -46,6 +46,16 @@ def test_a_truncated_file_is_refused_by_name(suffix: str, tmp_path: Path) -> Non
         read_image(path)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "RGB", "RGBA", "P"])
+def test_a_picture_that_shows_nothing_is_refused_by_name(mode: str, tmp_path: Path) -> None:
+    Image.new(mode, (40, 30), (9, 9, 200) if mode == "RGB" else None).save(tmp_path / "flat.png")
+    with pytest.raises(ImageError, match="flat.png: all its pixels are alike; there is no information"):
+        read_image(tmp_path / "flat.png")
+    Image.new("L", (40, 30), 77).save(tmp_path / "flat.jpg")
+    with pytest.raises(ImageError, match="flat.jpg: all its pixels are alike"):
+        read_image(tmp_path / "flat.jpg")
+
+
 def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "x.gif")
     (tmp_path / "empty.jpg").touch()
