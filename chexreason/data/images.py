@@ -86,8 +86,8 @@ def decode(content: bytes, name: str) -> Image.Image:
         raise ImageError(f"{name}: the file is empty")
     try:
         picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
-    except ImageError:
-        raise
+    except ImageError as error:  # it may quote tags of any length
+        raise ImageError(f"{name}: {one_line(str(error).removeprefix(f'{name}: '))}") from None
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
         why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None

@@ -103,6 +103,7 @@ def rgb(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if pixels.ndim == 3 else pixels).convert("RGB")
 
 
-def one_line(error: object) -> str:
-    """What a decoder said, short enough for a line of ours."""
-    return " ".join(str(error).split())[:300]
+def one_line(said: object) -> str:
+    """What a decoder or a tag says, short enough for a line of ours and without what would steer a terminal."""
+    text = " ".join(str(said)[:1000].split())[:300]
+    return "".join(char if char.isprintable() else "?" for char in text)
