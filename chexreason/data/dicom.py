@@ -52,8 +52,9 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
     pixels, photometric = _decoded(data, name)
     if photometric == "PALETTE COLOR":
         pixels = coloured(pixels, data, name)
+    elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
+        raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
     if pixels.ndim == 3:
-        refuse_flat(pixels, name, ALIKE)
         return rgb(stretched(pixels, 0, white(pixels)))
     return _grey(pixels, data, name)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ALIKE, ImageError, check_size, one_line, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, ImageError, check_size, nothing_in, one_line, rgb, stretched, white
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,8 +91,9 @@ def decode(content: bytes, name: str) -> Image.Image:
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
         why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
-    if all(low == high for low, high in picture.getextrema()):
-        raise ImageError(f"{name}: {ALIKE}; there is no information in this film")
+    extrema: Any = picture.getextrema()  # of each channel
+    if all(low == high for low, high in extrema):
+        raise nothing_in(name, ALIKE)
     return picture
 
 

@@ -44,7 +44,7 @@ def refuse_flat(values: np.ndarray, name: str, why: str) -> None:
     """Refuse a film that shows nothing.
 
     Args:
-        values: pixels of any shape; of colours, each channel (the last axis) may be flat by itself.
+        values: grey values, of any shape.
         why: what to say, after the file's name.
 
     Raises:
@@ -52,12 +52,13 @@ def refuse_flat(values: np.ndarray, name: str, why: str) -> None:
     """
     import numpy as np
 
-    if values.size:
-        axes = (0, 1) if values.ndim == 3 else None
-        low, high = values.min(axis=axes), values.max(axis=axes)
-        if np.isfinite([low, high]).all() and (low < high).any():
-            return
-    raise ImageError(f"{name}: {why}; there is no information in this film")
+    if not values.size or not np.isfinite([values.min(), values.max()]).all() or values.min() == values.max():
+        raise nothing_in(name, why)
+
+
+def nothing_in(name: str, why: str) -> ImageError:
+    """The error for a film that shows nothing."""
+    return ImageError(f"{name}: {why}; there is no information in this film")
 
 
 def extent(values: np.ndarray) -> tuple[float, float]:
