@@ -1,16 +1,20 @@
 """Two small stores that spare repeated work: content digests of files, and radiographs already decoded and resized.
 
-Both are keyed by content, may be used by several runs at once, and can be deleted at any time.
+Both are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
+them is made again; where they cannot be written, the work is done anew each time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import closing
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +24,33 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DIGESTS, IMAGES = ".digests.sqlite", ".images"
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+SEAL = 32  # bytes
+ABANDONED = 3600  # seconds that nobody takes to write a file
 
 
 def content_digests(files: Iterable[Path], store: Path) -> list[str]:
     """SHA-256 of each image file's content (of the cell, for `name.parquet#row`).
 
-    `store` remembers them by path, size and time of change, so that a second look costs one `stat` per file.
+    `store` remembers them by path, size and times of change, so that a second look costs one `stat` per file.
 
     Raises:
         ImageError: a file is not there.
     """
+    files = list(files)
+    try:
+        return _remembered(files, store)
+    except (sqlite3.OperationalError, OSError):  # a folder that is read-only, a full disk, another process that does not let go
+        return [hashlib.sha256(image_bytes(file)).hexdigest() for file in files]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in DAMAGED:
+            raise
+    for damaged in (store.with_name(f"{store.name}-journal"), store):
+        damaged.unlink(missing_ok=True)
+    return _remembered(files, store)
+
+
+def _remembered(files: Iterable[Path], store: Path) -> list[str]:
     store.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(store, timeout=60)) as database, database:
         database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
@@ -48,12 +69,14 @@ def _digest(file: Path, database: sqlite3.Connection) -> str:
     return sha256
 
 
-def _state(file: Path) -> tuple[int, int]:
+def _state(file: Path) -> tuple[int, str]:
+    """The file's size, and when its content and its entry in the folder changed; the latter no program can set back."""
     try:
-        status = os.stat(str(file).partition("#")[0])
-    except OSError as error:
-        raise ImageError(f"{file}: {error.strerror}") from None
-    return status.st_size, status.st_mtime_ns
+        table, _, row = str(file).partition(".parquet#")
+        status = os.stat(f"{table}.parquet" if row else file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:
@@ -64,36 +87,40 @@ def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:
 class ImageCache:
     """Radiographs with their longer side at most `size` pixels, decoded once per content.
 
-    Each lies in a memory-mapped .npy file (grey where the picture is grey) named by the digest of its encoded content,
-    appears by atomic rename, and is dropped, least recently used first, when the store outgrows `limit_bytes`.
+    Each lies in a .npy file (grey where the picture is grey) that is named by the digest of its encoded content and ends
+    with a checksum; appears by atomic rename; and is dropped, least recently used first, when the store outgrows
+    `limit_bytes`.
     """
 
     def __init__(self, folder: Path, size: int, limit_bytes: int = 20 * 2**30) -> None:
         self.folder, self.size, self.limit_bytes = folder / str(size), size, limit_bytes
-        self._known: dict[tuple[Path, int, int], Path] = {}
+        self._known: dict[tuple[Path, int, str], Path] = {}
         self._written = 0
 
     def read(self, path: Path) -> Image.Image:
         """The image at `path` as RGB, its longer side at most `size`; raises ImageError as `read_image` does."""
         state = (path, *_state(path))
-        if state not in self._known:
-            content = image_bytes(path)
-            digest = hashlib.sha256(content).hexdigest()
-            self._known[state] = self.folder / digest[:2] / f"{digest}.npy"
-            if not self._known[state].exists():
-                return self._store(self._known[state], content, str(path))
-        return self._load(self._known[state]) or self._store(self._known[state], image_bytes(path), str(path))
+        if state in self._known and (image := self._load(self._known[state])):
+            return image
+        content = image_bytes(path)
+        digest = hashlib.sha256(content).hexdigest()
+        file = self._known[state] = self.folder / digest[:2] / f"{digest}.npy"
+        return self._load(file) or self._store(file, content, str(path))
 
     def _load(self, file: Path) -> Image.Image | None:
+        """The picture in `file`; None where there is none, or not the one that was put there."""
         import numpy as np
         from PIL import Image
 
         try:
-            pixels = np.load(file, mmap_mode="r")
-            os.utime(file)  # the order in which files are dropped
-        except (OSError, ValueError):
+            content = file.read_bytes()
+        except OSError:
             return None
-        return Image.fromarray(np.asarray(pixels)).convert("RGB")
+        if content[-SEAL:] != _seal(file, content[:-SEAL]):
+            return None
+        with suppress(OSError):
+            os.utime(file)  # the order in which files are dropped
+        return Image.fromarray(np.load(io.BytesIO(content))).convert("RGB")
 
     def _store(self, file: Path, content: bytes, name: str) -> Image.Image:
         import numpy as np
@@ -102,10 +129,12 @@ class ImageCache:
         pixels = np.asarray(image)
         if (pixels == pixels[..., :1]).all():
             pixels = np.ascontiguousarray(pixels[..., 0])
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as partial:
-            np.save(partial, pixels)
-        os.replace(partial.name, file)
+        stream = io.BytesIO()
+        np.save(stream, pixels)
+        try:
+            _replace(file, stream.getvalue())
+        except OSError as error:
+            warnings.warn(f"{self.folder}: {error.strerror}; images are decoded anew each time", stacklevel=2)
         self._written += pixels.nbytes
         if self._written > self.limit_bytes // 20:
             self._shrink()
@@ -118,12 +147,39 @@ class ImageCache:
         self._written = 0
         try:
             with FileLock(self.folder / ".lock", timeout=0):
-                files = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in self.folder.rglob("*.npy"))
+                files = sorted(_stored(self.folder))
                 total = sum(size for _, size, _ in files)
                 for _, size, file in files if total > self.limit_bytes else ():
                     file.unlink(missing_ok=True)
                     total -= size
                     if total <= self.limit_bytes * 9 // 10:
                         break
-        except Timeout:
-            pass  # another process is at it
+        except (Timeout, OSError):
+            pass  # another process is at it, or the folder is read-only
+
+
+def _seal(file: Path, body: bytes) -> bytes:
+    """A checksum that also knows the entry's name, and with it the image that the picture was made of."""
+    return hashlib.sha256(file.stem.encode() + body).digest()
+
+
+def _replace(file: Path, body: bytes) -> None:
+    """Write the entry by atomic rename; leaves nothing behind where that fails."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False)  # noqa: SIM115
+    try:
+        with partial:
+            partial.write(body + _seal(file, body))
+        os.replace(partial.name, file)
+    except OSError:
+        os.unlink(partial.name)
+        raise
+
+
+def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
+    """(time of last use, size, file) of all entries, and of what a killed process left half written."""
+    for file in folder.rglob("*.*"):
+        with suppress(OSError):  # another process has renamed it
+            status = file.stat()
+            if file.suffix == ".npy" or (file.suffix == ".partial" and status.st_mtime < time.time() - ABANDONED):
+                yield status.st_mtime_ns, status.st_size, file

@@ -1,75 +1,100 @@
 """One way to read a radiograph: JPEG or PNG of any bit depth, or DICOM, into an 8-bit RGB picture.
 
-Grey values are never windowed beyond what a DICOM file itself asks for, and the aspect is never touched. What cannot be
-read whole is refused: a model must not be trained or scored on half an image.
+Content decides what a file is, never its name. Grey values are never windowed beyond what a DICOM file itself asks for,
+and the aspect is never touched. What cannot be read whole, or shows nothing, is refused: a model must not be trained or
+scored on half an image.
 """
 
 from __future__ import annotations
 
 import io
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.data.dicom import decode_dicom, is_dicom
+from chexreason.data.pixels import ALIKE, ImageError, check_size, nothing_in, one_line, rgb, stretched, white
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# Detector pixels: the largest films are near 4,300 x 3,600. Anything far above is a mistake or a decompression bomb.
-MAX_PIXELS = 64_000_000
+__all__ = ["ImageError", "decode", "fit", "image_bytes", "looks_like_image", "read_image"]
+
 MAX_BYTES = 512 * 2**20
-_GREY_DEPTHS = (8, 10, 12, 14, 16)
-
-
-class ImageError(ChexReasonError):
-    """An image file that cannot be read whole; the message names the file."""
-
-
-RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities that a chest film may come under
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # EXIF
 
 
 def image_bytes(path: Path) -> bytes:
     """The encoded image: a file's content, or the cell that `name.parquet#row` names.
 
     Raises:
-        ImageError: it is not there, or larger than MAX_BYTES.
+        ImageError: it is not there, no regular file (a pipe would never end), or larger than MAX_BYTES.
     """
     file, _, row = str(path).partition(".parquet#")
     if row:
         return _parquet_cell(Path(f"{file}.parquet"), row)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"{path}: more than {MAX_BYTES} bytes; refused")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from None
+        with _opened(path) as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MAX_BYTES:
+        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes; refused")
+    return content
+
+
+def looks_like_image(path: Path) -> bool:
+    """Whether the file begins as a JPEG, a PNG or a DICOM file does; True also where that cannot be seen, to be told why."""
+    try:
+        with _opened(path) as stream:
+            head = stream.read(132)
+    except ImageError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return head.startswith((JPEG, PNG)) or is_dicom(head)
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    """A regular file of at most MAX_BYTES, opened; looked at first, since merely opening a pipe waits for its other end."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ImageError(f"{path}: a folder, pipe, socket or device; an image file is wanted")
+    if state.st_size > MAX_BYTES:
+        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes; refused")
+    return path.open("rb")
 
 
 def read_image(path: Path) -> Image.Image:
     """The image at `path` as an RGB picture of its own size.
 
-    DICOM: modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). 16-bit grey is
-    scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds its largest value.
+    DICOM: palette, modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). Deep grey and
+    colours are scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds the film's largest value.
 
     Raises:
-        ImageError: missing, truncated, not an image, several frames, or more than MAX_PIXELS; names the file.
+        ImageError: missing, truncated, not an image, several frames, no information, or no film's size; names the file.
     """
     return decode(image_bytes(path), str(path))
 
 
 def decode(content: bytes, name: str) -> Image.Image:
     """An encoded image's content as an RGB picture; `name` is for the error message."""
+    if not content:
+        raise ImageError(f"{name}: the file is empty")
     try:
-        if content[128:132] == b"DICM":
-            return _decode_dicom(content, name)
-        return _decode_picture(content, name)
-    except ImageError:
-        raise
+        picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
+    except ImageError as error:  # it may quote tags of any length
+        raise ImageError(f"{name}: {one_line(str(error).removeprefix(f'{name}: '))}") from None
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
-        why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else error
+        why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
+    extrema: Any = picture.getextrema()  # of each channel
+    if all(low == high for low, high in extrema):
+        raise nothing_in(name, ALIKE)
+    return picture
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -84,66 +109,53 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def _decode_picture(content: bytes, name: str) -> Image.Image:
+    import numpy as np
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
-        _check_size(file.size, name)
-        image = ImageOps.exif_transpose(file)  # as a viewer turns it
-        if image.mode.startswith("I") or image.mode == "F":
-            import numpy as np
-
-            return _grey_picture(np.asarray(image))
-        return image.convert("RGB")
-
-
-def _decode_dicom(content: bytes, name: str) -> Image.Image:
-    import numpy as np
-    import pydicom
-    from PIL import Image
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space
-
-    data = pydicom.dcmread(io.BytesIO(content))
-    if data.get("Modality", "CR") not in RADIOGRAPHS:
-        raise ImageError(f"{name}: its modality is {data.Modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
-    _check_size((int(data.Columns), int(data.Rows)), name)
-    if int(data.get("NumberOfFrames", 1) or 1) > 1:
-        raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
-    pixels = data.pixel_array
-    if int(data.SamplesPerPixel) == 3:
-        if data.PhotometricInterpretation != "RGB":
-            pixels = convert_color_space(pixels, data.PhotometricInterpretation, "RGB")
-        return Image.fromarray(_scaled(pixels, 2**data.BitsStored - 1))
-    grey = apply_voi_lut(apply_modality_lut(pixels, data), data).astype(np.float32)
-    low, high = float(grey.min()), float(grey.max())
-    grey = (grey - low) * (255.0 / max(high - low, 1e-6))
-    if data.PhotometricInterpretation == "MONOCHROME1":
-        grey = 255.0 - grey
-    return _rgb(grey)
+        check_size(*file.size, name)
+        file.load()
+        deep = _deep_colours(content) if content.startswith(PNG) else None
+        if file.mode.startswith("I") or file.mode == "F":
+            deep = np.asarray(file)
+        if deep is None:
+            picture = file.convert("RGB")
+        else:
+            picture = rgb(stretched(deep, 0, white(deep)))
+            picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
+    return ImageOps.exif_transpose(picture)  # as a viewer turns it
 
 
-def _grey_picture(pixels: np.ndarray) -> Image.Image:
-    largest = float(pixels.max())
-    depth = next((bits for bits in _GREY_DEPTHS if largest < 2**bits), 16)
-    return _rgb(_scaled(pixels, 2**depth - 1))
+def _deep_colours(content: bytes) -> np.ndarray | None:
+    """A PNG's colours, or its grey beside an alpha channel, where they have 16 bits; None where they have not.
 
+    Pillow keeps the upper eight of such bits. Its decoder gives the lower ones as well, when asked for them as if they
+    were a picture of their own: little-endian instead of big-endian. The alpha channel is not part of a film.
 
-def _scaled(pixels: np.ndarray, top: int) -> np.ndarray:
-    import numpy as np
-
-    return (np.clip(pixels.astype(np.float32), 0, top) * (255.0 / top)).round().astype(np.uint8)
-
-
-def _rgb(grey: np.ndarray) -> Image.Image:
+    Returns:
+        uint16 of (rows, columns) or (rows, columns, 3).
+    """
     import numpy as np
     from PIL import Image
 
-    return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    width, height, depth, kind = (int.from_bytes(content[a:b], "big") for a, b in ((16, 20), (20, 24), (24, 25), (25, 26)))
+    if depth != 16 or kind not in (2, 4, 6):
+        return None
+    data, at = [], len(PNG)
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        if content[at + 4 : at + 8] == b"IDAT":
+            data.append(content[at + 8 : at + 8 + length])
+        at += 12 + length
 
+    def channels(mode: str, raw: str) -> np.ndarray:
+        return np.asarray(Image.frombytes(mode, (width, height), b"".join(data), "zip", raw, content[28])).astype(np.uint16)
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width} x {height} pixels are more than {MAX_PIXELS}; refused")
+    if kind == 4:  # grey and alpha: four bytes a pixel, as RGBA has
+        both = channels("RGBA", "RGBA")
+        return both[..., 0] << 8 | both[..., 1]
+    mode = "RGB" if kind == 2 else "RGBA"
+    return (channels(mode, f"{mode};16B") << 8 | channels(mode, f"{mode};16L"))[..., :3]
 
 
 def _parquet_cell(path: Path, row: str) -> bytes:
@@ -151,7 +163,10 @@ def _parquet_cell(path: Path, row: str) -> bytes:
         number = int(row)
         for group, (start, count) in enumerate(_row_groups(path)):
             if start <= number < start + count:
-                return _read_group(path, group)[number - start].as_py()["bytes"]
+                cell = _read_group(path, group)[number - start].as_py()["bytes"]
+                if not isinstance(cell, bytes) or len(cell) > MAX_BYTES:
+                    raise ValueError(f"the cell holds no image of at most {MAX_BYTES:,} bytes")
+                return cell
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(f"{path}#{row}: {error}") from None
     raise ImageError(f"{path}#{row}: there is no such row")
@@ -161,6 +176,8 @@ def _parquet_cell(path: Path, row: str) -> bytes:
 def _row_groups(path: Path) -> list[tuple[int, int]]:
     import pyarrow.parquet as parquet
 
+    if not path.is_file():
+        raise ValueError("there is no such file")
     metadata = parquet.read_metadata(path)
     counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     return [(sum(counts[:group]), count) for group, count in enumerate(counts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 WARNING = "Research use only: not a medical device, no output is a diagnosis."
 PICTURE = 1024  # pixels of the drawn image's longer side
-SUFFIXES = {".jpg", ".jpeg", ".png", ".dcm", ".dicom", ""}  # DICOM files often have no suffix
+NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # who calls a file so is told why it was not read
+NAME = 50  # characters of an image's name that its picture's name takes over: file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,19 @@ def execute(run: Run) -> dict[str, Any]:
     refused: dict[str, str] = {}
     files, passed_over = image_files(settings.input)
     if passed_over:
-        run.note(
-            "passed over, by their names no images: " + ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
-        )
+        run.note(f"passed over, by their content no images: {counted(passed_over)}")
     for file in files:
         try:
             read(file)
             readable.append(file)
         except ImageError as error:
-            refused[str(file)] = str(error)
-            run.note(f"left out: {error}")
+            refused[storable(file)] = storable(error)
+            run.note(f"left out: {printable(str(error))}")
     if not readable:
-        raise ChexReasonError(f"stage.input={settings.input}: not one of {len(refused)} files is a readable image")
+        raise ChexReasonError(
+            f"stage.input={printable(str(settings.input))}: not one of {len(refused)} files is a readable image; the first: "
+            f"{printable(next(iter(refused.values())))}"
+        )
     results = [describe(file, answered) for file, answered in zip(readable, answer(run, readable, read), strict=True)]
     page = {
         "notice": notice(run),
@@ -84,13 +87,13 @@ def execute(run: Run) -> dict[str, Any]:
         "prompt": run.prompt.name,
         "images": results,
         "left_out": refused,
-        "passed_over": passed_over,
+        "passed_over": {storable(kind): count for kind, count in passed_over.items()},
     }
     write_json(run.folder / "answers.json", page)
     write_text(run.folder / "answers.txt", as_text(page))
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
-        title = f"{file.name}: {run.model.name}, {run.checkpoint.name}"
-        draw(run.folder / f"{number:04d}-{file.stem}.png", fit(read_image(file), PICTURE), result, title)
+        title = f"{printable(file.name)}: {run.model.name}, {run.checkpoint.name}"
+        draw(run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png", fit(read_image(file), PICTURE), result, title)
     if settings.output:
         deliver(run.folder, Path(settings.output))
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
@@ -109,21 +112,49 @@ def show(folder: Path) -> None:
 
 
 def image_files(given: str | None) -> tuple[list[Path], dict[str, int]]:
-    """The image itself, or every file of a folder and its folders that may be one, in the order of their names; and how many
-    files are none by the ending of their names. Hidden files, such as a desktop leaves, are not looked at.
+    """The image itself, or every image of a folder and its folders, in the order of their names; and how many other files
+    there are, by the ending of their names. A file's content says what it is (DICOM files are often called by their UID);
+    one that is only called an image is listed too, so that it is said what is wrong with it. Hidden files, such as a
+    desktop leaves, are not looked at.
+
+    Raises:
+        ChexReasonError: nothing is named, it is not there, or a folder holds no image.
     """
+    from chexreason.data.images import looks_like_image
+
     if not given:
         raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
     path = Path(given)
-    if path.is_file():
-        return [path], {}
+    if not path.exists():
+        raise ChexReasonError(f"stage.input={printable(given)}: there is no such file or folder")
     if not path.is_dir():
-        raise ChexReasonError(f"stage.input={given}: there is no such file or folder")
-    inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    found = [file for file in inside if file.suffix.lower() in SUFFIXES]
+        return [path], {}
+    inside = sorted(file for file in path.rglob("*") if not file.is_dir() and not file.name.startswith("."))
+    found = [file for file in inside if file.suffix.lower() in NAMED or looks_like_image(file)]
     if not found:
-        raise ChexReasonError(f"stage.input={given}: no JPEG, PNG or DICOM file in this folder")
-    return found, dict(Counter(file.suffix.lower() for file in inside if file not in set(found)))
+        raise ChexReasonError(f"stage.input={printable(given)}: no JPEG, PNG or DICOM file in this folder")
+    others = sorted(set(inside) - set(found))
+    return found, dict(Counter(file.suffix.lower() or "without suffix" for file in others))
+
+
+def counted(kinds: dict[str, int]) -> str:
+    return printable(", ".join(f"{count} {kind}" for kind, count in kinds.items()))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what would steer a terminal (escape sequences, reversed writing) or is no character
+    written as its code.
+    """
+    steering = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, ... and line separators
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in steering and char != "\t" else char
+        for char in text
+    )
+
+
+def storable(name: object) -> str:
+    """A file's name, or a message with one, for JSON: bytes of the name that are no UTF-8 become visible."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, Any]]]:
@@ -153,7 +184,7 @@ def describe(file: Path, answered: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
     same = [pair for pair in answered if not pair[1].failure and list(pair[1].labels) == labels]
     completion, shown = (same or list(answered))[0]
     return {
-        "file": str(file),
+        "file": storable(file),
         "labels": labels,
         "failure": shown.failure if not labels else None,
         "agreement": {label: counts[label] / len(answered) for label in in_order(list(counts))},
@@ -171,8 +202,8 @@ def as_text(page: dict[str, Any]) -> str:
     if page["left_out"]:
         lines += ["", "left out:", *(f"  {reason}" for reason in page["left_out"].values())]
     if page["passed_over"]:
-        lines += ["", "passed over: " + ", ".join(f"{count} {kind}" for kind, count in page["passed_over"].items())]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"passed over: {counted(page['passed_over'])}"]
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def finding(one: dict[str, Any]) -> str:
@@ -202,7 +233,8 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> Non
     left.imshow(image.convert("L"), cmap="gray")
     left.set_axis_off()
     right.set_axis_off()
-    body = [line for part in one["reasoning"].strip().splitlines() for line in textwrap.wrap(part, 62) or [""]]
+    parts = map(printable, one["reasoning"].strip().splitlines())
+    body = [line for part in parts for line in textwrap.wrap(part, 62) or [""]]
     if len(body) > 26:
         body = [*body[:26], "... (the rest is in answers.json)"]
     answer = [*textwrap.wrap(finding(one), 62), *textwrap.wrap(minority(one), 62)]

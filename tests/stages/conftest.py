@@ -104,7 +104,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     studies = [{"path": f"{number}.png", "patient": f"p{number}", "labels": LABELS[number % 4]} for number in range(STUDIES)]
     for number, study in enumerate(studies):
-        Image.new("L", (64, 64), 20 * number).save(folder / study["path"])
+        ramp = Image.linear_gradient("L").resize((64, 64))
+        ramp.point([(grey + 20 * number) % 256 for grey in range(256)]).save(folder / study["path"])
     traces = [
         {
             "schema": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from chexreason.runs.explain import quoted
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
 from chexreason.stages import predict
-from tests.data.test_images import film, needs_films
+from tests.data.encodings import FILM, dicom
+from tests.data.test_dicom import film, needs_films
 
 
 def pair(text: str) -> tuple[Completion, object]:
@@ -59,13 +61,20 @@ def test_a_folder_is_answered_and_what_cannot_be_read_is_said(
     pixels = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
     Image.fromarray(pixels).save(films / "a.png")
     (films / "b.jpg").write_bytes(b"no image")
+    Image.fromarray(pixels[:8]).resize((8, 5520)).save(films / "strip.png")  # 690 times as long as wide
+    Image.fromarray(pixels[:1].repeat(2, 1)[:, :90]).save(films / "thin.png")  # 90 times: the processor has to bear it
+    os.mkfifo(films / "pipe.dcm")
+    Image.fromarray(pixels[::-1]).save(films / "scan.IMA", "PNG")
     (films / ".DS_Store").write_bytes(b"what a desktop leaves")
     for name in ("notes.txt", "report.txt"):
         (films / name).write_text("no image either")
     done = predict.execute(run(tmp_path / "runs" / "predict", tiny, films, samples=3))
-    assert (done["images"], done["left_out"]) == (1, 1)
+    assert (done["images"], done["left_out"]) == (3, 3)
     page = read_json(tmp_path / "runs" / "predict" / "answers.json")
-    assert "Research use only" in page["notice"] and list(page["left_out"]) == [str(films / "b.jpg")]
+    assert "Research use only" in page["notice"]
+    assert [Path(one["file"]).name for one in page["images"]] == ["a.png", "scan.IMA", "thin.png"]
+    assert list(page["left_out"]) == [str(films / name) for name in ("b.jpg", "pipe.dcm", "strip.png")]
+    assert "8 x 5520 pixels are a strip" in page["left_out"][str(films / "strip.png")]
     assert page["passed_over"] == {".txt": 2}
     predict.show(tmp_path / "runs" / "predict")
     shown = capsys.readouterr().out
@@ -84,9 +93,53 @@ def test_the_real_chest_film_is_read_and_shown(tiny: Model, tmp_path: Path) -> N
     assert drawn[:, : drawn.shape[1] // 2].std() > 30, "the film, and not a blank"
 
 
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_names_of_files_steer_neither_the_terminal_nor_the_run(
+    tiny: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "film.png")
+    hostile = [b"\x1b]0;title\x07.png", b"\xff\xfe not utf-8.png", "\u202egnp.exe".encode(), b"two\nlines", b"n" * 250]
+    for name in hostile:
+        shutil.copy(tmp_path / "film.png", os.fsencode(films) + b"/" + name)
+    for name in (b"\x1b[2J.dcm", b"notes.\x1b[1m"):
+        Path(os.fsdecode(os.fsencode(films) + b"/" + name)).write_text("no image")
+    done = predict.execute(run(tmp_path / "runs" / "predict", tiny, films))
+    predict.show(tmp_path / "runs" / "predict")
+    assert (done["images"], done["left_out"]) == (len(hostile), 1)
+    printed = "".join(capsys.readouterr())
+    assert not set(printed) & set("\x1b\x07\u202e") and r"\x1b]0;title\x07.png" in printed and r"two\nlines" in printed
+    assert len(list((tmp_path / "runs" / "predict").glob("*.png"))) == len(hostile)
+
+
+def test_what_a_model_writes_does_not_steer_the_terminal() -> None:
+    one = predict.describe(Path("film.png"), [pair("<think>\x1b[31mred\n\tand more</think><solution>Edema</solution>")])
+    page = {"notice": "n", "model": "m", "checkpoint": "base", "prompt": "p", "left_out": {}, "passed_over": {}}
+    shown = predict.as_text(page | {"images": [one]})
+    assert r"  \x1b[31mred" in shown.splitlines() and "  \tand more" in shown.splitlines()
+
+
+def test_a_folder_is_listed_by_content(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "deep" / "1.2.840.113619.2", "PNG")
+    (tmp_path / "film").write_bytes(dicom(FILM))
+    (tmp_path / "README").write_text("no image, but longer than what a preamble has before it says DICM " * 4)
+    found, passed_over = predict.image_files(str(tmp_path))
+    assert found == [tmp_path / "deep" / "1.2.840.113619.2", tmp_path / "film"] and passed_over == {"without suffix": 1}
+    (tmp_path / "film").unlink()
+    shutil.rmtree(tmp_path / "deep")
+    with pytest.raises(ChexReasonError, match="no JPEG, PNG or DICOM file"):
+        predict.image_files(str(tmp_path))
+
+
 def test_nothing_readable_is_an_error(tiny: Model, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"no image")
-    with pytest.raises(ChexReasonError, match="not one of 1 files"):
-        predict.execute(run(tmp_path / "runs" / "predict", tiny, tmp_path / "b.png"))
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("b.png", "cannot be read as JPEG, PNG or DICOM"), ("pipe", "a folder, pipe, socket or device")):
+        with pytest.raises(ChexReasonError, match=f"not one of 1 files is a readable image; the first: .*{name}: {why}"):
+            predict.execute(run(tmp_path / "runs" / name, tiny, tmp_path / name))
     with pytest.raises(ChexReasonError, match="no such file"):
         predict.image_files(str(tmp_path / "nowhere"))

@@ -1,0 +1,216 @@
+"""From a DICOM file to the picture that a viewer shows (PS3.3 C.7.6.3, C.11; PS3.4 N.2).
+
+The order is that of the standard, with pydicom's tools: decode (with the one colour conversion that there is), palette,
+modality LUT or rescale, VOI LUT or window, the range of the film without its padding, inversion of MONOCHROME1 last.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from chexreason.data.codestream import check_stream
+from chexreason.data.lookup import PALETTE, coloured, looked_up
+from chexreason.data.pixels import ALIKE, ImageError, check_size, extent, one_line, refuse_flat, rgb, stretched, white
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from pydicom import Dataset
+
+RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities that a chest film may come under
+# Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
+MAX_INFLATED = 256 * 2**20
+WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
+RLE = "1.2.840.10008.1.2.5"
+OVERLAY = 0x60000102  # Overlay Bit Position
+# What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
+WANTED = (
+    "Modality NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated "
+    "BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope "
+    "RescaleIntercept VOILUTSequence WindowCenter WindowWidth VOILUTFunction PixelData"
+).split()
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (132 at least) is DICOM, with its preamble or without."""
+    little = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"  # group 2 or 8, where data sets begin
+    big = head[:3] == b"\0\x08\0" and head[4:6].isupper()
+    return head[128:132] == b"DICM" or little or big
+
+
+def decode_dicom(content: bytes, name: str) -> Image.Image:
+    """A DICOM file's content as an RGB picture of its own size.
+
+    Raises:
+        ImageError: no radiograph, several frames, a size that is no film's, no information, no codec; names the file.
+        Exception: what pydicom and its codecs raise on damaged files.
+    """
+    data = _read(content, name)
+    _check(data, name)
+    pixels, photometric = _decoded(data, name)
+    if photometric == "PALETTE COLOR":
+        pixels = coloured(pixels, data, name)
+    elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
+        raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
+    if pixels.ndim == 3:
+        return rgb(stretched(pixels, 0, white(pixels)))
+    return _grey(pixels, data, name)
+
+
+def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
+    """MONOCHROME pixels as they come out of the decoder, shown as the file asks."""
+    import numpy as np
+    from pydicom.pixels import apply_rescale, apply_windowing
+
+    padding = _padding(pixels, data)
+    pixels = _stored_bits(pixels, padding, data, name)
+    padding |= _padding(pixels, data)
+    film = ~padding if padding.any() else np.s_[...]
+    refuse_flat(pixels[film], name, ALIKE)
+    if data.get("ModalityLUTSequence"):
+        values = looked_up(pixels, data.ModalityLUTSequence[0], data, name)
+    else:
+        values = apply_rescale(pixels, data)
+    refuse_flat(values[film], name, f"its modality transform (rescale slope {data.get('RescaleSlope')}) makes all pixels alike")
+    if data.get("VOILUTSequence"):
+        values = looked_up(values, data.VOILUTSequence[0], data, name)
+    elif _has_window(data):
+        values = apply_windowing(values, data)
+    window = f"{data.get('WindowCenter')}, width {data.get('WindowWidth')}"
+    refuse_flat(values[film], name, f"its VOI LUT or window (centre {window}) makes all pixels alike")
+    grey = stretched(values, *extent(values[film]))
+    if data.PhotometricInterpretation == "MONOCHROME1":
+        grey = 255 - grey
+    grey[padding] = 0
+    return rgb(grey)
+
+
+def _read(content: bytes, name: str) -> Dataset:
+    """The wanted part of the data set, with or without preamble and file meta information."""
+    import pydicom
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    wanted: list[Any] = [*WANTED, *PALETTE, OVERLAY]
+    data = pydicom.dcmread(io.BytesIO(_inflated(content, name)), force=True, specific_tags=wanted)
+    if not data.file_meta.get("TransferSyntaxUID"):
+        if "PixelData" in data and data["PixelData"].is_undefined_length:
+            raise ImageError(
+                f"{name}: it names no transfer syntax (0002,0010), without which its compressed pixels cannot be read"
+            )
+        implicit, little = data.original_encoding
+        native = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else native
+    return data
+
+
+def _inflated(content: bytes, name: str) -> bytes:
+    """A file of the deflated transfer syntax written plainly; any other as it is. Stops inflating at MAX_INFLATED."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filereader import read_dataset
+    from pydicom.filewriter import write_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+    start = 132 if content[128:132] == b"DICM" else 0
+    head = content[start : start + 2**12]
+    if DeflatedExplicitVRLittleEndian.encode() not in head:
+        return content
+    stream = io.BytesIO(head)  # file meta information is explicit and little endian
+    meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return content
+    unpacker, packed, parts = zlib.decompressobj(-zlib.MAX_WBITS), content[start + stream.tell() :], [b""]
+    while packed and sum(map(len, parts)) <= MAX_INFLATED:
+        parts.append(unpacker.decompress(packed, 2**20))
+        packed = unpacker.unconsumed_tail
+    if packed:
+        raise ImageError(f"{name}: inflates to more than {MAX_INFLATED:,} bytes; refused")
+    parts.append(unpacker.flush())
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    written = DicomBytesIO(b"\0" * 128 + b"DICM")
+    written.seek(132)
+    write_file_meta_info(written, meta, enforce_standard=False)
+    return b"".join([written.getvalue(), *parts])
+
+
+def _check(data: Dataset, name: str) -> None:
+    """Refuse what is no single radiograph, from the tags alone."""
+    modality = data.get("Modality") or "CR"
+    if modality not in RADIOGRAPHS:
+        raise ImageError(f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
+    missing = [tag for tag in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored") if data.get(tag) is None]
+    missing += [] if "PixelData" in data else ["PixelData"]
+    if missing:
+        raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
+    check_size(int(data.Columns), int(data.Rows), name)
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
+
+
+def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
+    """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import get_decoder
+
+    syntax = data.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise ImageError(f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here") from None
+    codec = f"; a codec for {syntax.name} comes with pip install 'chexreason[dicom]'"
+    if not decoder.is_available:
+        raise ImageError(f"{name}: it cannot be read yet{codec}")
+    if syntax.is_encapsulated and syntax != RLE:
+        frame = get_frame(data.PixelData, 0, number_of_frames=1)
+        check_stream(frame, (int(data.Columns), int(data.Rows), int(data.SamplesPerPixel)), name)
+    try:
+        options = {} if syntax.is_encapsulated and syntax != RLE else {"correct_unused_bits": False}  # see _stored_bits
+        pixels, properties = decoder.as_array(data, index=0, **options)  # type: ignore[arg-type]
+    except RuntimeError as error:  # every codec that is installed failed
+        lacking = syntax != RLE and not {"pylibjpeg", "pyjpegls"} & set(decoder.available_plugins)
+        raise ImageError(f"{name}: {one_line(error)}{codec if lacking else ''}") from None
+    return pixels, str(properties["photometric_interpretation"])
+
+
+def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
+    """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended."""
+    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
+    syntax = data.file_meta.TransferSyntaxUID
+    codec = syntax.is_encapsulated and syntax != RLE  # JPEG and its kin know no unused bits
+    if codec or pixels.dtype.kind == "f" or allocated == stored or allocated != 8 * pixels.dtype.itemsize:
+        return pixels
+    high = int(data.get("HighBit", stored - 1))
+    if not stored - 1 <= high < allocated:
+        raise ImageError(f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other")
+    overlay = OVERLAY in data and int(data[OVERLAY].value or 0) > 0  # drawn into the bits that are left over
+    plain = high == stored - 1 and pixels.dtype.kind == "u" and not overlay
+    if plain and ((pixels >> stored > 0) & ~padding).sum() > WRONG_BITS * pixels.size:
+        raise ImageError(f"{name}: its pixels are larger than the {stored} bits hold that it says are stored")
+    return (pixels << (allocated - 1 - high)) >> (allocated - stored)
+
+
+def _padding(pixels: np.ndarray, data: Dataset) -> np.ndarray:
+    """Where the film is only padded (PS3.3 C.7.5.1.1.2): one value, or a range of them."""
+    import numpy as np
+
+    if data.get("PixelPaddingValue") is None:
+        return np.zeros(pixels.shape, bool)
+    ends = [int(data.PixelPaddingValue), int(data.get("PixelPaddingRangeLimit", data.PixelPaddingValue))]
+    if pixels.dtype.kind == "i":  # the same word, whether the tag was written signed or not
+        ends = [end - 2**16 if end >= 2**15 and pixels.dtype.itemsize == 2 else end for end in ends]
+    elif pixels.dtype.kind == "u":
+        ends = [end % 2 ** (8 * pixels.dtype.itemsize) if end < 0 else end for end in ends]
+    return (pixels >= min(ends)) & (pixels <= max(ends))
+
+
+def _has_window(data: Dataset) -> bool:
+    """Whether there is a window. Who has none to give leaves it out, leaves it empty, or writes a width of 0."""
+    from pydicom.multival import MultiValue
+
+    centre, width = (
+        value[0] if isinstance(value, MultiValue) and value else value
+        for value in (data.get("WindowCenter"), data.get("WindowWidth"))
+    )
+    return isinstance(centre, float) and isinstance(width, float) and width > 0

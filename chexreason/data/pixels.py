@@ -1,0 +1,110 @@
+"""From numbers to a picture: what sizes are films, which grey is white, and when there is nothing to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chexreason.errors import ChexReasonError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+# Detector pixels: the largest films are near 4,300 x 3,600. Anything far above is a mistake or a decompression bomb.
+MAX_PIXELS = 64_000_000
+# Longer side to shorter side. No film comes near it, and image processors refuse strips (Qwen's from 200 on).
+MAX_ASPECT = 100
+DEPTHS = (8, 10, 12, 14, 16)  # bits of usual detectors
+TAIL = 0.02  # share of the pixels that a burnt-in marker may cover
+ALIKE = "all its pixels are alike"
+SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
+
+
+class ImageError(ChexReasonError):
+    """An image file that cannot be read whole; the message names the file."""
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuse sizes that are no film's, before any pixel is decoded.
+
+    Raises:
+        ImageError: no pixels, more than MAX_PIXELS, or longer than MAX_ASPECT times its width (or wider).
+    """
+    if min(width, height) < 1:
+        raise ImageError(f"{name}: {width} x {height} pixels; there is no picture in it")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name}: {width} x {height} pixels are more than {MAX_PIXELS:,}; refused")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are a strip, no film: one side is over {MAX_ASPECT} times the other"
+        )
+
+
+def refuse_flat(values: np.ndarray, name: str, why: str) -> None:
+    """Refuse a film that shows nothing.
+
+    Args:
+        values: grey values, of any shape.
+        why: what to say, after the file's name.
+
+    Raises:
+        ImageError: all values are one, there are none, or some are no finite numbers.
+    """
+    import numpy as np
+
+    if not values.size or not np.isfinite([values.min(), values.max()]).all() or values.min() == values.max():
+        raise nothing_in(name, why)
+
+
+def nothing_in(name: str, why: str) -> ImageError:
+    """The error for a film that shows nothing."""
+    return ImageError(f"{name}: {why}; there is no information in this film")
+
+
+def extent(values: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest value that belong to the film.
+
+    Those are the extremes of all values, unless a few (a lead marker or text burnt in at full white, an unnamed border)
+    lie so far out that the film itself would be left with less than half of the greys: then they are not counted.
+    """
+    import numpy as np
+
+    low, high = float(values.min()), float(values.max())
+    some = values.reshape(-1)[:: max(1, values.size // SAMPLE)]
+    below, above = (float(value) for value in np.quantile(some, (TAIL, 1 - TAIL)))
+    span = above - below
+    if span > 0 and high > above + span:
+        high = float(values.max(where=values <= above + span, initial=low))
+    if span > 0 and low < below - span:
+        low = float(values.min(where=values >= below - span, initial=high))
+    return low, high
+
+
+def white(values: np.ndarray) -> int:
+    """The value that is white in unsigned integers of unknown depth: that of the smallest usual depth that holds the film."""
+    _, high = extent(values)
+    return 2 ** next((bits for bits in DEPTHS if high < 2**bits), 8 * values.dtype.itemsize) - 1
+
+
+def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """Values from `black` to `white` as uint8 from 0 to 255; what lies beyond is clipped."""
+    import numpy as np
+
+    grey = np.clip(values.astype(np.float32), black, white)
+    grey -= black
+    grey *= 255.0 / (white - black)
+    return grey.round().astype(np.uint8)
+
+
+def rgb(pixels: np.ndarray) -> Image.Image:
+    """uint8 of (rows, columns), or (rows, columns, channels) of which the first three count, as an RGB picture."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if pixels.ndim == 3 else pixels).convert("RGB")
+
+
+def one_line(said: object) -> str:
+    """What a decoder or a tag says, short enough for a line of ours and without what would steer a terminal."""
+    text = " ".join(str(said)[:1000].split())[:300]
+    return "".join(char if char.isprintable() else "?" for char in text)

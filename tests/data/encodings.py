@@ -1,0 +1,226 @@
+"""One drawn film of 12 bits in many encodings, each of which is read as the same picture."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import convert_color_space
+
+ROWS, COLUMNS = 96, 80
+
+
+def drawn() -> np.ndarray:
+    """(ROWS, COLUMNS) from about 200 to 3,900: two dark lungs, a bright spine, ribs, a little noise."""
+    y, x = np.mgrid[0 : 1 : ROWS * 1j, 0 : 1 : COLUMNS * 1j]
+    lungs = sum(np.exp(-(((x - centre) / 0.14) ** 2) - ((y - 0.45) / 0.3) ** 2) for centre in (0.28, 0.72))
+    ribs = 0.08 * np.sin(40 * y + 6 * np.abs(x - 0.5)) * lungs
+    density = 0.62 - 0.5 * lungs + ribs + 0.3 * np.exp(-(((x - 0.5) / 0.06) ** 2)) + 0.05 * y
+    noise = np.random.default_rng(5).normal(0, 0.004, density.shape)
+    return (np.clip(density + noise, 0, 1) * 3700 + 200).astype(np.uint16)
+
+
+FILM = drawn()
+EIGHT = (FILM >> 4).astype(np.uint8)
+EDGE = np.zeros(FILM.shape, bool)  # where padded films hold no film
+EDGE[:, :12] = True
+MARKER = np.zeros(FILM.shape, bool)  # letters of lead
+MARKER[4:12, 66:74] = True
+
+
+def dicom(pixels: np.ndarray | bytes, syntax: str = uid.ExplicitVRLittleEndian, preamble: bool = True, **tags: Any) -> bytes:
+    """A DICOM file of one film. `pixels` are an array, stored as the syntax has it, or bytes that are stored as they are."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = uid.DigitalXRayImageStorageForPresentation
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
+    data.Modality, data.PhotometricInterpretation = "DX", "MONOCHROME2"
+    data.Rows, data.Columns, data.SamplesPerPixel = ROWS, COLUMNS, 1
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    if isinstance(pixels, np.ndarray):
+        data.BitsAllocated = 8 * pixels.dtype.itemsize
+        data.BitsStored = min(data.BitsStored, data.BitsAllocated)
+        data.HighBit = data.BitsStored - 1
+        data.PixelRepresentation = int(pixels.dtype.kind == "i")
+        data.SamplesPerPixel = 3 if pixels.ndim == 3 else 1
+        if pixels.ndim == 3:
+            data.PhotometricInterpretation, data.PlanarConfiguration = "RGB", 0
+        pixels = (pixels.byteswap() if syntax == uid.ExplicitVRBigEndian else pixels).tobytes()
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    data.PixelData = pixels
+    data["PixelData"].VR = "OB" if data.BitsAllocated == 8 else "OW"
+    data["PixelData"].is_undefined_length = data.file_meta.TransferSyntaxUID.is_compressed and syntax != DEFLATED
+    stream = io.BytesIO()
+    data.save_as(stream, enforce_file_format=preamble)
+    return stream.getvalue()
+
+
+DEFLATED = uid.DeflatedExplicitVRLittleEndian
+
+
+def compressed(pixels: np.ndarray, syntax: str, **tags: Any) -> bytes:
+    """By the codecs that pydicom knows."""
+    import pydicom
+
+    data = pydicom.dcmread(io.BytesIO(dicom(pixels, **tags)))
+    data.compress(syntax)
+    stream = io.BytesIO()
+    data.save_as(stream)
+    return stream.getvalue()
+
+
+def jpeg(image: Image.Image, photometric: str, **options: Any) -> bytes:
+    """JPEG baseline, in the colours that Pillow gives it."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=95, **options)
+    colours = {"SamplesPerPixel": 3, "PlanarConfiguration": 0} if image.mode != "L" else {}
+    tags = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": photometric, **colours}
+    return dicom(encapsulate([stream.getvalue()]), uid.JPEGBaseline8Bit, **tags)
+
+
+def table(entries: np.ndarray, bits: int, first: int = 0, words: bool = True) -> Dataset:
+    """An item of a modality or VOI LUT sequence, an entry to a word or, for 8 bits, two."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries) % 2**16, first, bits])
+    item.add_new("LUTData", "OW", entries.astype("<u2" if words else np.uint8).tobytes())
+    return item
+
+
+def palette(entries: np.ndarray, bits: int) -> dict[str, Any]:
+    """The tags of a grey palette."""
+    data = entries.astype("<u2" if bits == 16 else np.uint8).tobytes()
+    tags: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [len(entries), 0, bits]
+        tags[f"{colour}PaletteColorLookupTableData"] = data
+    return tags
+
+
+def png(pixels: np.ndarray, significant: bytes = b"") -> bytes:
+    """A PNG of 16 bits: (rows, columns) or (rows, columns, 2, 3 or 4 channels). Rows are stored as differences."""
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    raw = np.frombuffer(pixels.astype(">u2").tobytes(), np.uint8).reshape(len(pixels), -1)
+    left = np.pad(raw, ((0, 0), (2 * channels, 0)))[:, : raw.shape[1]]
+    rows = np.pad(raw - left, ((0, 0), (1, 0)), constant_values=1)  # filter 1, "Sub": uint8 wraps as it should
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    data = zlib.compress(rows.tobytes())
+    parts = [(b"IHDR", head), (b"IDAT", data[:100]), (b"IDAT", data[100:]), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """The same in three channels."""
+    return np.repeat(image[..., None], 3, axis=-1)
+
+
+def ybr_422() -> bytes:
+    """Y1 Y2 B R of each pair of pixels."""
+    ybr = convert_color_space(grey(EIGHT), "RGB", "YBR_FULL").reshape(ROWS, COLUMNS // 2, 2, 3)
+    return np.stack([ybr[:, :, 0, 0], ybr[:, :, 1, 0], ybr[:, :, 0, 1], ybr[:, :, 0, 2]], axis=-1).tobytes()
+
+
+INDEX = np.arange(4096)
+YBR = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+SIGNED = FILM.astype(np.int16) - 2048
+ENCODINGS: dict[str, Callable[[], bytes]] = {
+    "explicit": lambda: dicom(FILM),
+    "implicit": lambda: dicom(FILM, uid.ImplicitVRLittleEndian),
+    "big-endian": lambda: dicom(FILM, uid.ExplicitVRBigEndian),
+    "big-endian of 8 bits": lambda: dicom(EIGHT, uid.ExplicitVRBigEndian),
+    "deflated": lambda: dicom(FILM, DEFLATED),
+    "no preamble": lambda: dicom(FILM)[132:],
+    "no file meta": lambda: dicom(FILM)[dicom(FILM).index(b"\x08\0\x16\0UI") :],
+    "no file meta, implicit": lambda: (
+        dicom(FILM, uid.ImplicitVRLittleEndian)[dicom(FILM, uid.ImplicitVRLittleEndian).index(b"\x08\0\x16\0") :]
+    ),
+    "MONOCHROME1": lambda: dicom(4095 - FILM, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"),
+    "MONOCHROME1 with a window": lambda: dicom(
+        4095 - FILM, PhotometricInterpretation="MONOCHROME1", WindowCenter=2048, WindowWidth=4096
+    ),
+    "signed": lambda: dicom(SIGNED),
+    "signed, not extended": lambda: dicom((SIGNED & 0x0FFF).astype(np.int16)),
+    "high bit 15": lambda: dicom(FILM << 4, HighBit=15),
+    "signed, high bit 15": lambda: dicom(SIGNED << 4, HighBit=15),
+    "overlay in the upper bits": lambda: dicom(FILM | (MARKER.astype(np.uint16) << 12)),
+    "rescaled": lambda: dicom(FILM, RescaleSlope=0.25, RescaleIntercept=-1000),
+    "rescaled downwards": lambda: dicom(4095 - FILM, RescaleSlope=-1, RescaleIntercept=4095),
+    "rescaled and windowed": lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=4000, WindowWidth=8200),
+    "window": lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096),
+    "several windows": lambda: dicom(FILM, WindowCenter=[2048, 100], WindowWidth=[4096, 10]),
+    "window LINEAR_EXACT": lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction="LINEAR_EXACT"),
+    "window SIGMOID": lambda: dicom(FILM, WindowCenter=2048, WindowWidth=9000, VOILUTFunction="SIGMOID"),
+    "window of width 0": lambda: dicom(FILM, WindowCenter=0, WindowWidth=0),
+    "empty window": lambda: dicom(FILM, WindowCenter=None, WindowWidth=None),
+    "VOI LUT of 8 bits": lambda: dicom(FILM, VOILUTSequence=[table(INDEX >> 4, 8)]),
+    "VOI LUT of 8 bits, packed": lambda: dicom(FILM, VOILUTSequence=[table(INDEX >> 4, 8, words=False)]),
+    "VOI LUT of 12 bits": lambda: dicom(FILM, VOILUTSequence=[table(INDEX, 12)]),
+    "VOI LUT from 150 on": lambda: dicom(FILM, VOILUTSequence=[table(INDEX[150:], 16, 150)]),
+    "VOI LUT of signed pixels": lambda: dicom(SIGNED, VOILUTSequence=[table(INDEX * 16, 16, 2**16 - 2048)]),
+    "VOI LUT of rescaled pixels": lambda: dicom(
+        FILM, RescaleSlope=1, RescaleIntercept=0, VOILUTSequence=[table(INDEX >> 4, 8)]
+    ),
+    "VOI LUT before a window": lambda: dicom(FILM, VOILUTSequence=[table(INDEX, 12)], WindowCenter=9, WindowWidth=9),
+    "modality LUT of 12 bits": lambda: dicom(4095 - FILM, ModalityLUTSequence=[table(4095 - INDEX, 12)]),
+    "modality LUT of 8 bits": lambda: dicom(FILM, ModalityLUTSequence=[table(INDEX >> 4, 8)]),
+    "marker of 65535": lambda: dicom(np.where(MARKER, 65535, FILM).astype(np.uint16), BitsStored=16, HighBit=15),
+    "marker beyond the stated bits": lambda: dicom(np.where(MARKER, 65535, FILM).astype(np.uint16)),
+    "padding of 65535": lambda: dicom(np.where(EDGE, 65535, FILM).astype(np.uint16), PixelPaddingValue=65535),
+    "padding of 65535 in 16 bits": lambda: dicom(
+        np.where(EDGE, 65535, FILM).astype(np.uint16), PixelPaddingValue=65535, BitsStored=16, HighBit=15
+    ),
+    "padding in a range": lambda: dicom(
+        np.where(EDGE, 60000 + FILM, FILM).astype(np.uint16),
+        **{"PixelPaddingValue": 60000, "PixelPaddingRangeLimit": 65535, "BitsStored": 16, "HighBit": 15},
+    ),
+    "padding of -2000, signed": lambda: dicom(
+        np.where(EDGE, -20000, SIGNED).astype(np.int16), PixelPaddingValue=-20000, BitsStored=16, HighBit=15
+    ),
+    "padding of MONOCHROME1": lambda: dicom(
+        np.where(EDGE, 0, 60000 - FILM).astype(np.uint16),
+        **{"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1", "BitsStored": 16, "HighBit": 15},
+    ),
+    "palette of 16 bits": lambda: dicom(EIGHT, **palette(np.arange(256) * 257, 16)),
+    "palette of 8 bits": lambda: dicom(EIGHT, **palette(np.arange(256), 8)),
+    "palette backwards": lambda: dicom(255 - EIGHT, **palette(255 - np.arange(256), 8)),
+    "palette of 8 bits, 12-bit indices": lambda: dicom(FILM, **palette(INDEX >> 4, 8)),
+    "RGB": lambda: dicom(grey(EIGHT)),
+    "RGB by planes": lambda: dicom(np.moveaxis(grey(EIGHT), -1, 0).tobytes(), **YBR | {"PlanarConfiguration": 1}
+                                   | {"PhotometricInterpretation": "RGB"}),
+    "RGB of 12 bits in 16": lambda: dicom(grey(FILM), BitsStored=16, HighBit=15),
+    "YBR_FULL": lambda: dicom(
+        convert_color_space(grey(EIGHT), "RGB", "YBR_FULL").tobytes(), PhotometricInterpretation="YBR_FULL", **YBR
+    ),
+    "YBR_FULL_422": lambda: dicom(ybr_422(), PhotometricInterpretation="YBR_FULL_422", **YBR),
+    "RLE": lambda: compressed(FILM, uid.RLELossless),
+    "RLE, high bit 15": lambda: compressed(FILM << 4, uid.RLELossless, HighBit=15),
+    "RLE in colour": lambda: compressed(grey(EIGHT), uid.RLELossless),
+    "JPEG 2000": lambda: compressed(FILM, uid.JPEG2000Lossless),
+    "JPEG 2000, signed": lambda: compressed(SIGNED, uid.JPEG2000Lossless),
+    "JPEG 2000 in colour": lambda: compressed(grey(EIGHT), uid.JPEG2000Lossless),
+    "JPEG-LS": lambda: compressed(FILM, uid.JPEGLSLossless),
+    "JPEG": lambda: jpeg(Image.fromarray(EIGHT), "MONOCHROME2"),
+    "JPEG in YBR_FULL_422": lambda: jpeg(Image.fromarray(grey(EIGHT)), "YBR_FULL_422", subsampling="4:2:2"),
+    "JPEG in YBR_FULL_422, said to be RGB": lambda: jpeg(Image.fromarray(grey(EIGHT)), "RGB"),
+    "JPEG in RGB": lambda: jpeg(Image.fromarray(grey(EIGHT)), "RGB", keep_rgb=True),
+    "PNG of 16 bits": lambda: png(FILM),
+    "PNG of 16 bits, all used": lambda: png(FILM << 4),
+    "PNG of 16 bits with alpha": lambda: png(np.stack([FILM, np.full_like(FILM, 65535)], axis=-1)),
+    "PNG of 16 bits in colour": lambda: png(grey(FILM)),
+    "PNG of 16 bits in colour with alpha": lambda: png(np.dstack([grey(FILM), np.full_like(FILM, 65535)])),
+    "PNG with a marker of 65535": lambda: png(np.where(MARKER, 65535, FILM)),
+    "PNG in colour with a marker": lambda: png(grey(np.where(MARKER, 65535, FILM))),
+}  # fmt: skip
