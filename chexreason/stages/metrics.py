@@ -55,12 +55,11 @@ def execute(run: Run) -> dict[str, Any]:
         labels,
         [one.patient for one in given],
         resamples=settings.resamples,
-        seed=run.seed,
         exclude_failures=settings.exclude_failures,
         ignored=[one.ignored for one in given],
     )
     if settings.against:
-        result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)
+        result["against"] = {"file": settings.against} | _against(given, labels, settings)
     for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
         write_json(Path(target), result)
     return result
@@ -76,7 +75,7 @@ def show(folder: Path) -> None:
         print(f"macro-F1 minus {result['against']['file']}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
-def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int) -> dict[str, Any]:
+def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings) -> dict[str, Any]:
     other = predictions.read(Path(str(settings.against)))
     matched = predictions.same_records(given, other)
     if matched is None:
@@ -100,7 +99,7 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
         if not both.any():
             raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
         first, second = ([one.select(both) for one in side] for side in (first, second))
-    return metrics.paired_difference(first, second, settings.resamples, seed)
+    return metrics.paired_difference(first, second, settings.resamples)
 
 
 def _known(label: str) -> str:
