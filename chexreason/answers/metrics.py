@@ -2,21 +2,26 @@
 
 Precision, recall and F1 (micro, macro, per label) are scikit-learn's with zero_division=0; they are computed here from
 counts, so that ten thousand bootstrap resamples are one matrix product. Paper: sections 4.1-4.4, Tables 1-6.
+How the intervals are made, and how often they hold the truth: docs/intervals.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+import zlib
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chexreason.answers import intervals
+from chexreason.answers.intervals import difference, interval
 from chexreason.errors import ChexReasonError
 
 RATES = ("precision", "recall", "f1")
-_CELLS = 8_000_000  # resampled weights held at once: 64 MB
+FEW_POSITIVES = 5  # a label with fewer (its "support" in a summary) has an interval that promises little
+MACRO_SHARE = 2 / 3  # of each pseudo-count, in macro averages: chosen by benches/coverage.py
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,13 @@ class Answers:
     truth: NDArray[np.bool_]  # (n, L)
     predicted: NDArray[np.bool_]  # (n, L); a failure's row is empty
     failed: NDArray[np.bool_]  # (n,)
-    patients: NDArray[np.int64]  # (n,) codes 0..patients-1
+    patients: NDArray[np.int64]  # (n,) a number for each patient, from 0
+    stream: int = 0  # which stream of random weights the patients get: it follows from who they are
 
     def select(self, records: NDArray[np.bool_]) -> Answers:
-        """The answers of some records (boolean mask of shape (n,)), patients renumbered."""
-        _, patients = np.unique(self.patients[records], return_inverse=True)
-        return Answers(self.labels, self.truth[records], self.predicted[records], self.failed[records], patients)
+        """The answers of some records (boolean mask of shape (n,)); each patient keeps number, stream and so weights."""
+        kept = {name: getattr(self, name)[records] for name in ("truth", "predicted", "failed", "patients")}
+        return replace(self, **kept)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def answers(
     """Arrays from sets of labels; `predicted` is None where parsing failed, `patients` None where each record is one's.
 
     `ignored` names, per record, the labels that are neither true nor false there (uncertain ones, by policy): nothing
-    that is predicted for them counts.
+    that is predicted for them counts. Patients are numbered in the order of their names, so that the order of the records
+    does not matter to their weights.
 
     Raises:
         ChexReasonError: no records, no labels, or sequences of unequal length.
@@ -81,12 +88,13 @@ def answers(
     counts = [len(truth), len(predicted), len(patients), len(ignored)]
     if len(set(counts)) > 1:
         raise ChexReasonError(f"one truth, prediction, patient (and ignored set) per record is wanted, not {counts}")
-    # Numbered in order of appearance: any hashable id will do, and no two sort orders can disagree.
-    codes: dict[Hashable, int] = {}
-    numbered = np.array([codes.setdefault(patient, len(codes)) for patient in patients])
+    codes = {patient: code for code, patient in enumerate(sorted(dict.fromkeys(patients), key=str))}
+    numbered = np.array([codes[patient] for patient in patients])
+    stream = zlib.crc32("\n".join(sorted(map(str, patients))).encode(errors="backslashreplace"))
     failed = np.array([chosen is None for chosen in predicted])
     counted = ~indicator(ignored, labels)
-    return Answers(tuple(labels), indicator(truth, labels) & counted, indicator(predicted, labels) & counted, failed, numbered)
+    true, named = indicator(truth, labels) & counted, indicator(predicted, labels) & counted
+    return Answers(tuple(labels), true, named, failed, numbered, stream)
 
 
 def scores(given: Answers) -> Scores:
@@ -94,24 +102,23 @@ def scores(given: Answers) -> Scores:
     return _from_sums(_per_record(given).sum(axis=0), len(given.labels))
 
 
-def resampled(given: Answers, resamples: int = 10_000, seed: int = 0) -> Scores:
-    """Metrics of bootstrap resamples of patients, each drawn with all of its records: leading axis (resamples,).
+def resampled(given: Sequence[Answers], resamples: int = 10_000, seed: int = 0) -> Scores:
+    """What the metrics may be in the population: draws of a Bayesian bootstrap over patients; leading axis (resamples,).
 
-    The same seed and the same patients in the same order give the same resamples, which is what pairs two runs.
-    A label that a resample happens to lack has F1 0 there, as in scikit-learn: rare labels' intervals reach downward.
+    `given` holds one or more repeats of answers to the same records; the draws are those of the mean over them. In each
+    draw every patient gets a random weight, the same for all of their records and in every run on the same records (and
+    the same seed), which is what pairs two runs. Random pseudo-counts stand for what a sample of this size may have
+    missed; they follow from the answers, so that two runs that answered alike get the same draws.
+
+    Source: Rubin (1981), The Bayesian Bootstrap; pseudo-counts of Gamma(1/2) make Jeffreys' interval of a plain share.
     """
-    count = int(given.patients.max()) + 1
-    sums = np.zeros((count, _per_record(given).shape[1]))
-    np.add.at(sums, given.patients, _per_record(given))
-    drawn = [weights @ sums for weights in _weights(count, resamples, seed)]
-    return _from_sums(np.concatenate(drawn), len(given.labels))
-
-
-def interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
-    """Percentile interval over the first axis: the result's last axis is (low, high)."""
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):  # a bound between infinite values is not a number, and nobody need be warned
-        return np.moveaxis(np.quantile(values, [tail, 1 - tail], axis=0), 0, -1)
+    patients = max(int(one.patients.max()) for one in given) + 1
+    tables = [_per_patient(one, patients) for one in given]
+    sums = intervals.weighted_sums(np.hstack(tables), resamples, [seed, given[0].stream])
+    answered = sorted(zlib.crc32(table[:, :-1].tobytes()) for table in tables)  # counts alone: Jaccard's sums are rounded
+    drawn = intervals.pseudo_counts((resamples, 3 * len(given[0].labels) + 5), [seed, given[0].stream, *answered])
+    parts = zip(np.split(sums, len(given), axis=1), tables, strict=True)
+    return mean([_with_pseudo_counts(part, table, drawn) for part, table in parts])
 
 
 def summary(
@@ -127,7 +134,7 @@ def summary(
     """Every metric with its 95 % interval over patients, as JSON-able values.
 
     `repeats` holds the predictions of each time that the records were answered, usually one: each metric is its mean over
-    them, its interval that of the mean, the same patients drawn for every repeat; what varies is under "repeats".
+    them, its interval that of the mean, each patient with one weight in all repeats; what varies is under "repeats".
 
     Failures count as empty predictions, or their records are left out (`exclude_failures`); the aggregates of both ways
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
@@ -139,17 +146,18 @@ def summary(
         raise ChexReasonError(f"all {len(truth)} records are failures: there is nothing to score without them")
     given = answered if exclude_failures else everything
     points = [scores(one) for one in given]
-    point, cloud = mean(points), mean([resampled(one, resamples, seed) for one in given])
-    bounds = Scores(*(interval(getattr(cloud, field.name)) for field in fields(Scores)))
+    point, cloud = mean(points), resampled(given, resamples, seed)
+    failure_rate = np.mean([one.failed.mean() for one in everything])
+    bounds = Scores(*(interval(getattr(cloud, field.name), getattr(point, field.name)) for field in fields(Scores)))
     if exclude_failures:
-        failing = mean([resampled(one, resamples, seed) for one in everything])
-        bounds = replace(bounds, failure_rate=interval(failing.failure_rate))
+        failing = resampled(everything, resamples, seed).failure_rate
+        bounds = replace(bounds, failure_rate=interval(failing, failure_rate))
     return {
         "labels": list(labels),
         "records": len(given[0].truth),
-        "patients": int(given[0].patients.max()) + 1,
+        "patients": len(np.unique(given[0].patients)),
         **_nested(point, labels, given[0].truth.sum(axis=0)),
-        "failure_rate": float(np.mean([one.failed.mean() for one in everything])),
+        "failure_rate": float(failure_rate),
         "cardinality": {
             "truth": float(np.mean([one.truth.sum(axis=1).mean() for one in given])),
             "predicted": float(np.mean([one.predicted.sum(axis=1).mean() for one in given])),
@@ -180,15 +188,14 @@ def paired_difference(
 ) -> dict[str, Any]:
     """`first` minus `second` on the same records in the same order: difference, 95 % interval and two-sided p.
 
-    Each side is the mean of one or more repeats, the same patients drawn for all of them.
-    p is the bootstrap's: twice the smaller share of resampled differences on either side of zero, at least 1/resamples.
+    Each side is the mean of one or more repeats, each patient with one weight in all of them.
     """
     one = first[0]
-    if any(other.labels != one.labels or not np.array_equal(other.patients, one.patients) for other in (*first, *second)):
-        raise ChexReasonError("a paired difference needs the same labels, records and patients in the same order")
+    for other in (*first, *second):
+        if (other.labels, other.stream) != (one.labels, one.stream) or not np.array_equal(other.patients, one.patients):
+            raise ChexReasonError("a paired difference needs the same labels, records and patients in the same order")
     point = mean([scores(side) for side in first]) - mean([scores(side) for side in second])
-    cloud = mean([resampled(side, resamples, seed) for side in first])
-    cloud = cloud - mean([resampled(side, resamples, seed) for side in second])
+    cloud = resampled(first, resamples, seed) - resampled(second, resamples, seed)
     result: dict[str, Any] = {"records": len(one.truth), "resamples": resamples}
     for name in ("micro", "macro"):
         rates, many = getattr(point, name), getattr(cloud, name)
@@ -202,44 +209,53 @@ def paired_difference(
     return result
 
 
-def difference(point: float, cloud: NDArray[np.float64]) -> dict[str, Any]:
-    """An observed difference with the interval and p of its resamples."""
-    side = min(float((cloud <= 0).mean()), float((cloud >= 0).mean()))
-    return {
-        "difference": float(point),
-        "interval": [float(bound) for bound in interval(cloud)],
-        "p": min(1.0, max(2 * side, 1 / len(cloud))),
-    }
-
-
 def _per_record(given: Answers) -> NDArray[np.float64]:
-    """Columns that sums of are all that the metrics need: TP, FP, FN (L each), records, failures, exact, Jaccard."""
+    """Columns that sums of are all that the metrics need.
+
+    TP, FP and FN of each label (3 L), of all labels together (3), records, failures, exact matches, Jaccard.
+    """
     both, either = given.truth & given.predicted, given.truth | given.predicted
     shared, union = both.sum(axis=1), either.sum(axis=1)
     jaccard = np.where(union == 0, 1.0, shared / np.maximum(union, 1))
     counts = [both, given.predicted & ~given.truth, given.truth & ~given.predicted]
     rest = [np.ones(len(shared)), given.failed, shared == union, jaccard]
-    return np.column_stack([*counts, *rest]).astype(np.float64)
+    return np.column_stack([*counts, *(count.sum(axis=1) for count in counts), *rest]).astype(np.float64)
 
 
-def _weights(patients: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each patient is drawn in each resample, in blocks of shape (some, patients)."""
-    rng = np.random.default_rng(seed)
-    block = max(1, _CELLS // patients)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = rng.integers(0, patients, size=(rows, patients))
-        drawn += patients * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * patients).reshape(rows, patients).astype(np.float64)
+def _per_patient(given: Answers, patients: int) -> NDArray[np.float64]:
+    """The sums of `_per_record` by patient, of shape (patients, C); a row of zeros for one whose records are left out."""
+    columns = _per_record(given)
+    sums = np.zeros((patients, columns.shape[1]))
+    np.add.at(sums, given.patients, columns)
+    return sums
+
+
+def _with_pseudo_counts(sums: NDArray[np.float64], table: NDArray[np.float64], drawn: NDArray[np.float64]) -> Scores:
+    """Metrics of weighted sums (resamples, C) of a table (patients, C), with `drawn` (resamples, C - 2) added to its counts.
+
+    Pseudo-counts pull every label the same way, which adds up in a macro average: there they count for less, and not at
+    all for a label that is never true or never named, whose rates are 0 by convention in the observed average too.
+    """
+    counts = table.shape[1] - 4
+    labels = counts // 3 - 1
+    worth = intervals.worth(table)
+    added = np.empty_like(sums)
+    added[:, :counts] = drawn[:, :counts] * worth[:counts]
+    # Two pseudo-records for the rates over records: one fails and matches, the other does neither.
+    added[:, counts] = drawn[:, counts:].sum(axis=1) * worth[counts]
+    added[:, counts + 1 :] = drawn[:, [counts]] * worth[counts]
+    tp, fp, fn = np.split(table[:, : 3 * labels].sum(axis=0), 3)
+    seen = ((tp + fp > 0) & (tp + fn > 0))[:, None]
+    share = _rates(*np.split((sums + MACRO_SHARE * added)[:, : 3 * labels], 3, axis=1))
+    return replace(_from_sums(sums + added, labels), macro=np.where(seen, share, 0.0).mean(axis=1))
 
 
 def _from_sums(sums: NDArray[np.float64], labels: int) -> Scores:
-    tp, fp, fn = (sums[..., i * labels : (i + 1) * labels] for i in range(3))
-    records, failures, exact, jaccard = np.moveaxis(sums[..., 3 * labels :], -1, 0)
-    per_label = _rates(tp, fp, fn)
+    per_label = _rates(*np.split(sums[..., : 3 * labels], 3, axis=-1))
+    tp, fp, fn, records, failures, exact, jaccard = np.moveaxis(sums[..., 3 * labels :], -1, 0)
     return Scores(
         per_label=per_label,
-        micro=_rates(tp.sum(axis=-1), fp.sum(axis=-1), fn.sum(axis=-1)),
+        micro=_rates(tp, fp, fn),
         macro=per_label.mean(axis=-2),
         failure_rate=failures / records,
         exact_match=exact / records,

@@ -51,7 +51,6 @@ def summary(
     predictions: Sequence[Prediction],
     labels: Sequence[str],
     resamples: int = 10_000,
-    seed: int = 0,
     exclude_failures: bool = False,
 ) -> dict[str, Any]:
     """Every metric of these predictions over `labels`, with its 95 % interval over patients (see metrics.summary)."""
@@ -61,7 +60,6 @@ def summary(
         labels,
         [one.patient for one in predictions],
         resamples=resamples,
-        seed=seed,
         exclude_failures=exclude_failures,
         ignored=[one.ignored for one in predictions],
     )

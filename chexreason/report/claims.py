@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chexreason.answers import metrics
+from chexreason.answers.intervals import difference
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Result, Study
@@ -127,7 +127,7 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
     scores = [study.scores(one, labels) for one in sides]
     effect = _effect(claim, np.array([float(take(point)) for point, _ in scores]))
     cloud = _effect(claim, np.stack([take(many) for _, many in scores]))
-    found = metrics.difference(float(effect), cloud)
+    found = difference(float(effect), cloud)
     low, high = found["interval"]
     return Verdict(
         verdict=verdict(claim, low, high),

@@ -6,7 +6,6 @@ that were run; its scores are the mean over seeds and repeats, and its interval 
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -262,15 +261,12 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
 
 @lru_cache(maxsize=512)
 def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[metrics.Scores, metrics.Scores]:
-    # One stream of resamples per test set: runs on the same records are paired, runs on other records independent.
-    stream = zlib.crc32(result.dataset.encode())
     given = [
         predictions.as_answers(one.predictions, labels, repeat)
         for one in result.evaluations
         for repeat in range(len(predictions.repeats(one.predictions)))
     ]
-    clouds = [metrics.resampled(one, resamples, stream) for one in given]
-    return metrics.mean([metrics.scores(one) for one in given]), metrics.mean(clouds)
+    return metrics.mean([metrics.scores(one) for one in given]), metrics.resampled(given, resamples)
 
 
 def _read_log(path: Path) -> tuple[dict[str, Any], ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chexreason.answers import metrics
+from chexreason.answers.intervals import interval
 from chexreason.report import published
 from chexreason.report.published import PROMPTS
 from chexreason.report.study import BENCHMARKS, Arm, Result, Study
@@ -69,7 +70,7 @@ def value(
 ) -> Value:
     """One metric of one result with its interval."""
     point, cloud = study.scores(result, labels)
-    low, high = metrics.interval(take(cloud))
+    low, high = interval(take(cloud), take(point))
     return Value(float(take(point)), float(low), float(high), paper)
 
 

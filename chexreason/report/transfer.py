@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chexreason.answers import metrics
+from chexreason.answers.intervals import interval
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Arm, Result, Study
@@ -94,7 +94,7 @@ def per_label(study: Study, one: Transfer) -> list[tuple[str, Value, Value]]:
     for place, label in enumerate(one.labels):
         values = []
         for point, cloud in (near, far):
-            low, high = metrics.interval(cloud.per_label[:, place, F1])
+            low, high = interval(cloud.per_label[:, place, F1], point.per_label[place, F1])
             values.append(Value(float(point.per_label[place, F1]), float(low), float(high)))
         rows.append((label, values[0], values[1]))
     return rows
@@ -123,8 +123,9 @@ def _cells(study: Study, one: Transfer, column: str | None) -> list[Cell]:
 def _change_cell(study: Study, one: Transfer, labels: tuple[str, ...], paper: float | None) -> Value:
     take = TAKE["macro_f1"]
     (near, near_cloud), (far, far_cloud) = (study.scores(side, labels) for side in (one.near, one.far))
-    low, high = metrics.interval(change(take(near_cloud), take(far_cloud)))
-    return Value(float(change(take(near), take(far))), float(low), float(high), paper, signed=True, percent=True)
+    found = float(change(take(near), take(far)))
+    low, high = interval(change(take(near_cloud), take(far_cloud)), found)
+    return Value(found, float(low), float(high), paper, signed=True, percent=True)
 
 
 def _title(study: Study, one: Transfer) -> str:

@@ -54,9 +54,9 @@ def execute(run: Run) -> dict[str, Any]:
     repeated = len(given) - len({one.id for one in given})
     if repeated:
         run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
-    result = predictions.summary(given, labels, settings.resamples, run.seed, settings.exclude_failures)
+    result = predictions.summary(given, labels, settings.resamples, settings.exclude_failures)
     if settings.against:
-        result["against"] = {"file": settings.against} | _against(given, labels, settings, run.seed)
+        result["against"] = {"file": settings.against} | _against(given, labels, settings)
     for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
         write_json(Path(target), result)
     return result
@@ -72,7 +72,7 @@ def show(folder: Path) -> None:
         print(f"macro-F1 minus {result['against']['file']}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
-def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings, seed: int) -> dict[str, Any]:
+def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings) -> dict[str, Any]:
     other = predictions.read(Path(str(settings.against)))
     matched = predictions.same_records(given, other)
     if matched is None:
@@ -96,7 +96,7 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
         if not both.any():
             raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
         first, second = ([one.select(both) for one in side] for side in (first, second))
-    return metrics.paired_difference(first, second, settings.resamples, seed)
+    return metrics.paired_difference(first, second, settings.resamples)
 
 
 def _known(label: str) -> str:

@@ -1,0 +1,74 @@
+"""Intervals over patients: a Bayesian bootstrap with pseudo-counts, for anything that is computed from sums of counts.
+
+Why so, and how often the intervals hold the truth: docs/intervals.md. Sources: Rubin (1981), The Bayesian Bootstrap;
+Brown, Cai and DasGupta (2001), Interval Estimation for a Binomial Proportion, for pseudo-counts of 1/2 (Jeffreys').
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Shapes of two gamma distributions. Weights of shape 1 are Rubin's; a little less makes intervals a twentieth wider, which
+# skewed counts of a few hundred films need (benches/coverage.py measures it).
+WEIGHT, PSEUDO_COUNT = 0.9, 0.5
+_CELLS = 8_000_000  # weights held at once: 64 MB
+
+
+def weighted_sums(table: NDArray[np.float64], resamples: int, seed: Sequence[int]) -> NDArray[np.float64]:
+    """Sums over patients of `table` (patients, C), each patient with a random weight of mean 1 in each resample.
+
+    Shape (resamples, C). The weights follow from the seed and the patient's row alone.
+    """
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((resamples, table.shape[1]))
+    block = max(1, _CELLS // resamples)
+    for start in range(0, len(table), block):
+        some = table[start : start + block]
+        sums += rng.standard_gamma(WEIGHT, (len(some), resamples)).T @ some
+    return sums / WEIGHT
+
+
+def pseudo_counts(shape: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float64]:
+    """Random counts for what a sample of finite size may have missed, each 1/2 on average."""
+    return np.random.default_rng(seed).standard_gamma(PSEUDO_COUNT, shape)
+
+
+def worth(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What one pseudo-count is worth in each column of `table` (patients, C), whose column -4 counts films; shape (C,).
+
+    Several films of one patient tell less than as many patients' films: a pseudo-count weighs as much as one patient
+    typically adds to the column (the design effect), or as many films as one has where nobody adds anything.
+    """
+    total, squares = table.sum(axis=0), (table**2).sum(axis=0)
+    return np.divide(squares, total, out=np.full(len(total), squares[-4] / total[-4]), where=total > 0)
+
+
+def interval(
+    values: NDArray[np.float64], point: NDArray[np.float64] | float | None = None, level: float = 0.95
+) -> NDArray[np.float64]:
+    """Central interval of draws over the first axis, widened to hold the observed `point` where one is given.
+
+    The result's last axis is (low, high). Draws of a share of 0 of 500 all lie above 0; the interval begins at 0 all the same.
+    """
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):  # a bound between infinite values is not a number, and nobody need be warned
+        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+    return np.stack([low, high] if point is None else [np.minimum(low, point), np.maximum(high, point)], axis=-1)
+
+
+def difference(point: float, cloud: NDArray[np.float64]) -> dict[str, Any]:
+    """An observed difference with its interval and two-sided p, from draws of it.
+
+    p is twice the share of draws on the other side of zero, at least 1/len(cloud); it is 1 where nothing was observed.
+    """
+    point, cloud = np.round(point, 12), np.round(cloud, 12)  # what rounding left of nothing is nothing
+    others = [float((side * cloud <= 0).mean()) for side in (1, -1) if side * point >= 0]
+    return {
+        "difference": float(point),
+        "interval": [float(bound) for bound in interval(cloud, point)],
+        "p": min(1.0, max(2 * max(others, default=1.0), 1 / len(cloud))),
+    }
