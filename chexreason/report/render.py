@@ -35,6 +35,8 @@ def parts(cell: Cell) -> list[str]:
     if cell.low is not None:
         low, high = (plain(bound, cell.signed, cell.percent) for bound in (cell.low, cell.high))
         lines.append(f"[{low}, {high}]")
+    if cell.positives is not None:
+        lines.append(f"{cell.positives} positive{'s' * (cell.positives != 1)}")
     if cell.paper is not None:
         by = "" if cell.difference is None else f" ({plain(cell.difference, True, cell.percent)})"
         lines.append(f"{PAPER}{plain(cell.paper, cell.signed, cell.percent)}{by}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chexreason.answers import metrics
 from chexreason.answers.intervals import interval
+from chexreason.answers.metrics import FEW_POSITIVES
 from chexreason.report import published
 from chexreason.report.published import PROMPTS
 from chexreason.report.study import BENCHMARKS, Arm, Result, Study
@@ -17,7 +18,10 @@ F1 = metrics.RATES.index("f1")
 
 @dataclass(frozen=True)
 class Value:
-    """A number of ours with its 95 % interval, and the paper's where it exists. `signed` writes a plus before gains."""
+    """A number of ours with its 95 % interval, and the paper's where it exists. `signed` writes a plus before gains.
+
+    `positives`: how many records carry the label, where they are too few for the interval to promise much.
+    """
 
     ours: float | None
     low: float | None = None
@@ -25,6 +29,7 @@ class Value:
     paper: float | None = None
     signed: bool = False
     percent: bool = False
+    positives: int | None = None
 
     @property
     def difference(self) -> float | None:
@@ -194,7 +199,9 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
         for result in results:
             paper = published.number(number, _paper_column(result.arm), "f1", label)
             place = result.labels.index(label) if label in result.labels else None
-            row.append(None if place is None else value(study, result, _f1_of(place), paper))
+            found = None if place is None else value(study, result, _f1_of(place), paper)
+            positives = sum(label in record.labels for record in result.predictions)
+            row.append(replace(found, positives=positives) if found and positives < FEW_POSITIVES else found)
         rows.append(tuple(row))
     if results:
         macro = [value(study, result, TAKE["macro_f1"], _paper_macro(result)) for result in results]
