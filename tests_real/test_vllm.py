@@ -19,7 +19,7 @@ from chexreason.errors import ChexReasonError  # noqa: E402
 from chexreason.models.generation import Generator, Sampling  # noqa: E402
 from chexreason.models.loading import frozen_digest, load_adapter, load_model  # noqa: E402
 from chexreason.models.processors import load_processor  # noqa: E402
-from chexreason.models.vllm_engine import Engine, Rollouts, VllmGenerator, lora_request, load, load_engine  # noqa: E402
+from chexreason.models.vllm_engine import Engine, Rollouts, VllmGenerator, load, load_engine, lora_request  # noqa: E402
 from tests_real.conftest import PROMPT, Trained  # noqa: E402
 
 GREEDY = Sampling()
