@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import is_first_process, read_json, write_json
@@ -24,7 +24,11 @@ LORA_TARGETS = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|
 
 
 def load_model(model: Model) -> PreTrainedModel:
-    """The pretrained model in its configured precision, on the GPU when there is one."""
+    """The pretrained model in its configured precision, on the GPU when there is one.
+
+    Of the checkpoint's generation settings only the tokens that end a turn are kept: transformers and TRL fill whatever a call
+    leaves open from the others, and a penalty on repeating the prompt's words would fall on the names of the findings.
+    """
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
             model.weights, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
@@ -35,6 +39,10 @@ def load_model(model: Model) -> PreTrainedModel:
         raise ChexReasonError(
             f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
         )
+    published = loaded.generation_config
+    loaded.generation_config = GenerationConfig(
+        bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
+    )
     return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

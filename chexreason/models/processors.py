@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from transformers import AutoTokenizer, ProcessorMixin
 from transformers.models.gemma3 import Gemma3Processor
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from chexreason.runs.files import read_json, write_json
 
 if TYPE_CHECKING:
     from chexreason.runs.config import Model
+
+# What the published video processor adds to its image processor's settings. No film of ours is a video, but vLLM and
+# transformers' own class refuse a Qwen2.5-VL without one.
+VIDEO = {"video_processor_type": "Qwen2VLVideoProcessor", "do_sample_frames": False, "min_frames": 4, "max_frames": 768}
 
 
 class QwenImageProcessor(Qwen2_5_VLProcessor):
@@ -33,6 +41,18 @@ class QwenImageProcessor(Qwen2_5_VLProcessor):
     @property
     def model_input_names(self) -> list[str]:
         return [*ProcessorMixin.model_input_names.fget(self), "mm_token_type_ids"]
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> list[str]:
+        """As the published class would: with a video half, and under that class's name."""
+        written = super().save_pretrained(save_directory, **options)
+        for name in ("processor_config.json", "tokenizer_config.json"):
+            path = Path(save_directory) / name
+            values = read_json(path) | {"processor_class": Qwen2_5_VLProcessor.__name__}
+            if "image_processor" in values:
+                shared = {key: value for key, value in values["image_processor"].items() if key != "image_processor_type"}
+                values["video_processor"] = shared | VIDEO
+            write_json(path, values)
+        return written
 
 
 def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
@@ -59,3 +79,18 @@ def visual_tokens(processor: Any, width: int, height: int) -> int:
     if isinstance(processor, Gemma3Processor):
         return int(processor.image_seq_length)
     return images.get_number_of_image_patches(height, width, {}) // images.merge_size**2
+
+
+def resized(processor: Any, image: Image.Image) -> Image.Image:
+    """`image` at the size that the processor would give it, by the processor's own filter.
+
+    Another engine then has nothing to resize: torchvision, which it would use, rounds otherwise than PIL does.
+    """
+    images, image = processor.image_processor, image.convert("RGB")
+    if isinstance(processor, Gemma3Processor):
+        height, width = images.size["height"], images.size["width"]
+    else:
+        factor = images.patch_size * images.merge_size
+        bounds = images.size["shortest_edge"], images.size["longest_edge"]
+        height, width = smart_resize(image.height, image.width, factor, *bounds)
+    return image.resize((width, height), images.resample)

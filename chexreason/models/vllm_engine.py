@@ -1,86 +1,211 @@
 """vLLM in the generator's place: it batches by itself, so give it as many images at once as main memory holds.
 
 Optional, for GPU servers (`pip install 'chexreason[vllm]'`). Its kernels round otherwise than transformers' do, so the engine
-is part of what defines a run.
+is part of what defines a run. Everything else is the same: our processor writes the prompt's tokens and resizes the image. An
+adapter goes beside the weights with each request, never into them.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion, Sampling, seed_of
+from chexreason.models.processors import load_processor, resized
+from chexreason.prompts import messages
 from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from chexreason.prompts import Prompt
     from chexreason.runs.config import Model
+
+ROLLOUT_MEMORY = 0.3  # of the GPU, where training has the rest
+EVALUATION_MEMORY = 0.9
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded `vllm.LLM` that answers one prompt."""
+
+    llm: Any
+    processor: Any
+    prompt_ids: list[int]  # the image's placeholder in it once: vLLM writes as many as the image takes
+    stops: list[int]
+    image_token: int
+    max_tokens: int
+    seeds_requests: bool  # vLLM's CPU backend cannot: there the engine's seed decides
+
+    def __call__(
+        self, images: Sequence[Image.Image], sampling: Sampling, seeds: Sequence[int], adapter: Any = None
+    ) -> list[Any]:
+        """vLLM's output for each image: a request with its `prompt_token_ids` and one completion."""
+        from vllm import SamplingParams
+
+        sampled = sampling.temperature > 0
+        how = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p if sampled else 1.0,
+                seed=seed if sampled and self.seeds_requests else None,
+                max_tokens=self.max_tokens,
+                stop_token_ids=self.stops,
+                logprobs=0,  # of the written token alone
+                logit_bias={self.image_token: -100.0},  # a placeholder would claim an image that is not there
+            )
+            for seed in seeds
+        ]
+        asked = [
+            {"prompt_token_ids": self.prompt_ids, "multi_modal_data": {"image": resized(self.processor, image)}}
+            for image in images
+        ]
+        return self.llm.generate(asked, how, lora_request=adapter, use_tqdm=False)
 
 
 @dataclass(frozen=True)
 class VllmGenerator:
-    """Answers one prompt like `Generator`, through a loaded `vllm.LLM`."""
+    """Answers one prompt like `Generator`."""
 
-    engine: Any
-    prompt: Prompt
-    max_tokens: int
+    engine: Engine
     sampling: Sampling
-    image_token: int
     adapter: Any = None  # a LoRARequest
 
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
-        from vllm import SamplingParams
+        seeds = [seed_of(self.sampling, draw + place) for place in range(len(images))]
+        written = [one.outputs[0] for one in self.engine(images, self.sampling, seeds, self.adapter)]
+        return [self._completion(list(one.token_ids), one.finish_reason == "stop") for one in written]
 
-        how = [
-            SamplingParams(
-                temperature=self.sampling.temperature,
-                top_p=self.sampling.top_p if self.sampling.temperature > 0 else 1.0,
-                max_tokens=self.max_tokens,
-                seed=seed_of(self.sampling, draw + place),
-                logit_bias={self.image_token: -100.0},  # a placeholder would claim an image that is not there
-            )
-            for place in range(len(images))
-        ]
-        asked = [
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image_pil", "image_pil": image},
-                        {"type": "text", "text": self.prompt.instruction},
-                    ],
-                }
-            ]
-            for image in images
-        ]
-        written = [one.outputs[0] for one in self.engine.chat(asked, how, lora_request=self.adapter, use_tqdm=False)]
-        return [Completion(one.text, len(one.token_ids), one.finish_reason == "stop") for one in written]
+    def _completion(self, ids: list[int], finished: bool) -> Completion:
+        if finished and ids and ids[-1] in self.engine.stops:
+            ids = ids[:-1]
+        text = self.engine.processor.tokenizer.decode(ids, skip_special_tokens=True)
+        return Completion(text, len(ids), finished)
 
 
 def load(model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int) -> Callable[[Sampling], VllmGenerator]:
     """The model in vLLM, its adapter beside it: what answers, once it is told how to sample."""
-    from transformers import AutoConfig
-    from vllm import LLM
-    from vllm.lora.request import LoRARequest
+    _require_images_at_once(model)
+    rank = read_json(adapter / "adapter_config.json")["r"] if adapter else None
+    engine = load_engine(model, prompt, max_tokens, rank, EVALUATION_MEMORY)
+    request = lora_request(1, adapter) if adapter else None
+    return lambda sampling: VllmGenerator(engine, sampling, request)
 
-    config = AutoConfig.from_pretrained(model.weights)
-    pixels = {}
-    if model.family == "qwen2_5_vl":  # as load_processor does: one token is (patch x merge)^2 pixels
-        side = config.vision_config.patch_size * config.vision_config.spatial_merge_size
-        pixels = {"min_pixels": model.min_visual_tokens * side**2, "max_pixels": model.max_visual_tokens * side**2}
-    rank = {"enable_lora": True, "max_lora_rank": read_json(adapter / "adapter_config.json")["r"]} if adapter else {}
-    engine = LLM(
+
+def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None, memory: float, seed: int = 0) -> Engine:
+    """`model` in vLLM, with room for the prompt, one image and `max_tokens`, and for adapters of `rank`, if any.
+
+    `memory`: share of the GPU's that it may take.
+    """
+    from transformers import AutoConfig, GenerationConfig
+    from vllm import LLM
+    from vllm.platforms import current_platform
+
+    cpu = current_platform.is_cpu()
+    processor = load_processor(model)
+    text = processor.apply_chat_template(messages(prompt.instruction), tokenize=False, add_generation_prompt=True)
+    prompt_ids = list(processor.tokenizer(text, add_special_tokens=False)["input_ids"])  # the template has written them
+    # Images arrive at their size and are not to be resized again. Where a model's bounds are close, rounding may exceed them.
+    images = processor.image_processor
+    room = 2 * model.max_visual_tokens
+    bounds = None
+    if model.family == "qwen2_5_vl":
+        token = (images.patch_size * images.merge_size) ** 2  # pixels
+        bounds = {"size": {"shortest_edge": token, "longest_edge": room * token}}
+    lora = {"enable_lora": True, "max_lora_rank": max(8, rank), "max_loras": 1} if rank else {}
+    llm = LLM(
         model=model.weights,
         dtype=model.dtype,
-        limit_mm_per_prompt={"image": 1},
-        mm_processor_kwargs=pixels or None,
-        **rank,
+        seed=seed,
+        max_model_len=len(prompt_ids) + room + 8 + max_tokens,
+        gpu_memory_utilization=memory,
+        enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
+        generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
+        logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
+        limit_mm_per_prompt={"image": 1, **({"video": 0} if bounds else {})},
+        mm_processor_kwargs=bounds,
+        **lora,
     )
-    request = LoRARequest("adapter", 1, str(adapter)) if adapter else None
-    image_token = int(config.image_token_id)
-    return lambda sampling: VllmGenerator(engine, prompt, max_tokens, sampling, image_token, request)
+    stops = GenerationConfig.from_pretrained(model.weights).eos_token_id
+    image_token = int(AutoConfig.from_pretrained(model.weights).image_token_id)
+    stops = list(stops) if isinstance(stops, list) else [stops]
+    return Engine(llm, processor, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
+
+
+@dataclass
+class Rollouts:
+    """GRPO's completions by vLLM: the policy's adapter is sent with the requests, under a new id after each update.
+
+    The base weights are loaded once and stay as they are: merging an adapter into them and taking it out again, as TRL does at
+    each update, drifts them in bfloat16 (TRL #6688). `folder` holds the adapter that is in use, and nothing else.
+    """
+
+    engine: Engine
+    sampling: Sampling
+    folder: Path
+    update: int = -1
+    request: Any = field(default=None, repr=False)
+
+    def __call__(
+        self, policy: PeftModel, update: int, prompt_ids: Sequence[Sequence[int]], images: Sequence[Image.Image]
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Completions of `policy` after `update` optimizer steps, and the log-probabilities that vLLM drew their tokens with.
+
+        `prompt_ids`: what the trainer will score the completions after, image placeholders and all. Shapes: (images, tokens).
+
+        Raises:
+            ChexReasonError: vLLM answered another prompt than `prompt_ids`.
+        """
+        if update != self.update:
+            self.request, self.update = self._sent(policy, update), update
+        first = update * len(images)
+        seeds = [seed_of(self.sampling, first + place) for place in range(len(images))]
+        written = self.engine(images, self.sampling, seeds, self.request)
+        for one, expected in zip(written, prompt_ids, strict=True):
+            if list(one.prompt_token_ids) != list(expected):
+                raise ChexReasonError(
+                    f"vLLM read a prompt of {len(one.prompt_token_ids)} tokens where training has one of {len(expected)}: "
+                    "the checkpoint's processor files differ from its tokenizer's"
+                )
+        drawn = [one.outputs[0] for one in written]
+        ids = [list(one.token_ids) for one in drawn]
+        return ids, [[row[token].logprob for row, token in zip(one.logprobs, one.token_ids, strict=True)] for one in drawn]
+
+    def _sent(self, policy: PeftModel, update: int) -> Any:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        policy.save_pretrained(self.folder, selected_adapters=["default"], save_embedding_layers=False)
+        return lora_request(update + 1, self.folder)
+
+
+def load_rollouts(model: Model, prompt: Prompt, rank: int, max_tokens: int, sampling: Sampling, folder: Path) -> Rollouts:
+    """`model` in vLLM beside the trainer's own copy, for adapters of `rank`."""
+    _require_images_at_once(model)
+    return Rollouts(load_engine(model, prompt, max_tokens, rank, ROLLOUT_MEMORY, sampling.seed), sampling, folder)
+
+
+def _require_images_at_once(model: Model) -> None:
+    """Gemma 3's tokens of one image attend to each other both ways, which vLLM 0.32 computes on GPUs alone.
+
+    Raises:
+        ChexReasonError: on a CPU, where what it answered would not be the model's answer.
+    """
+    from vllm.platforms import current_platform
+
+    if model.family == "gemma3" and current_platform.is_cpu():
+        raise ChexReasonError(
+            f"model={model.name}: on a CPU, vLLM reads the tokens of an image one after the other, where Gemma 3 reads them at "
+            "once, and answers otherwise than the model: engine=transformers, or a machine with a GPU"
+        )
+
+
+def lora_request(number: int, folder: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(f"adapter-{number}", number, str(folder))

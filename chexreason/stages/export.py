@@ -12,7 +12,7 @@ from typing import Any
 
 from chexreason.answers import predictions
 from chexreason.errors import ChexReasonError
-from chexreason.runs.files import read_json, write_json, write_text
+from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
 from chexreason.runs.identity import CIRCUMSTANCE
 
@@ -52,9 +52,11 @@ def execute(run: Run) -> dict[str, Any]:
     else:
         save_adapter(model, folder, run.model)
     load_processor(run.model, padding_side="left").save_pretrained(folder)
-    for path in folder.glob("*.json"):
-        name_published_classes(path)
+    if settings.merged:
+        published_generation(run.model.weights, folder)
     facts = provenance(run.parents["checkpoint"], run.checkpoint.name)
+    facts["stand_in"] |= run.model.made_by is not None
+    write_text(folder / "instruction.txt", run.prompt.instruction)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
     if settings.output:
         shutil.copytree(folder, settings.output, dirs_exist_ok=True)
@@ -63,11 +65,11 @@ def execute(run: Run) -> dict[str, Any]:
     return {"files": files, "checkpoint": run.parents["checkpoint"].name, **facts}
 
 
-def name_published_classes(path: Path) -> None:
-    """Let a saved processor name the class that others have, not our subclass of it (which leaves its video half out)."""
-    values = read_json(path)
-    if values.get("processor_class") == "QwenImageProcessor":
-        write_json(path, values | {"processor_class": "Qwen2_5_VLProcessor"})
+def published_generation(weights: str, folder: Path) -> None:
+    """The base's own generation settings, which load_model leaves out: those who use the export expect them."""
+    from transformers import GenerationConfig
+
+    GenerationConfig.from_pretrained(weights).save_pretrained(folder)
 
 
 def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
@@ -80,8 +82,11 @@ def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
         and manifest["parents"].get("checkpoint") == trained.name
         and manifest["config"]["checkpoint"]["name"] == checkpoint
     ]
+    stages = {name: manifest["stage"] for name, manifest in lineage.items()}
     return {
-        "runs": {name: manifest["stage"] for name, manifest in lineage.items()},
+        "runs": stages,
+        "stand_in": "standin" in stages.values(),
+        "drawn_films": "phantom" in stages.values(),
         "data_cards": {
             name: manifest["outputs"].get("card.json")
             for name, manifest in lineage.items()
@@ -108,18 +113,25 @@ CARD = """---
 base_model: {base}
 library_name: {library}
 pipeline_tag: image-text-to-text
-tags: [chest-x-ray, research-only, chexreason]
+tags: [chest-x-ray, research-only, chexreason{tags}]
+{licence}
 ---
 
 # {base}, {checkpoint}: findings on chest radiographs with reasoning
 
 **Research only.** This is no medical device, and none of its outputs is a diagnosis.
-
+{warnings}
 Trained with ChexReason: {how}. Its answers name findings among CheXpert's 14; ask it with the instruction that it was
-trained on and read its answer with ChexReason's parser (grammar `{grammar}`):
+trained on (`instruction.txt`) and read its answer with ChexReason's parser (grammar `{grammar}`):
 
 ```
 {instruction}
+```
+
+In this folder, with a film in `film.png`{needs}:
+
+```python
+{snippet}
 ```
 
 ## Training data
@@ -142,6 +154,53 @@ agreements of their sites and are not part of this export.
 - The licences of the base model and of the data hold for this export too.
 """
 
+STAND_IN = """
+> **A stand-in.** Its base is no published model but a small network of the same architecture, made to try the code on.
+> Nothing that it writes says anything about a patient or about the model that it stands in for.
+"""
+
+DRAWN = """
+> **Drawn films.** It was trained on computer drawings in place of radiographs. No number below can be compared with the
+> paper's, nor with that of a model that has seen radiographs.
+"""
+
+SNIPPET = """from pathlib import Path
+
+from PIL import Image
+{imports}
+
+folder = "."  # this one, or its name on the hub
+{model}
+processor = AutoProcessor.from_pretrained(folder)
+question = [{{"type": "image"}}, {{"type": "text", "text": Path("instruction.txt").read_text()}}]
+chat = processor.apply_chat_template([{{"role": "user", "content": question}}], tokenize=False, add_generation_prompt=True)
+film = Image.open("film.png").convert("RGB")
+# The chat template has written the special tokens already; a second <bos> would shift what the model reads.
+inputs = processor(images=[film], text=[chat], return_tensors="pt", add_special_tokens=False).to(model.dtype)
+written = model.generate(**inputs, max_new_tokens=1024, do_sample=False, repetition_penalty=1.0)
+print(processor.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
+
+MERGED = "model = AutoModelForImageTextToText.from_pretrained(folder)"
+ADAPTER = 'model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained("{base}"), folder)'
+
+
+def snippet(merged: bool, base: str) -> str:
+    """A program that answers one film."""
+    imports = "from transformers import AutoModelForImageTextToText, AutoProcessor"
+    if merged:
+        return SNIPPET.format(imports=imports, model=MERGED)
+    return SNIPPET.format(imports=f"from peft import PeftModel\n{imports}", model=ADAPTER.format(base=base))
+
+
+def base_licence(weights: str) -> dict[str, str]:
+    """What the base's own card says of its licence, by the hub's names; `license: unknown` where it says nothing."""
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+
+    card = Path(weights) / "README.md" if Path(weights).is_dir() else try_to_load_from_cache(weights, "README.md")
+    said = ModelCard.load(card).data.to_dict() if isinstance(card, Path | str) and Path(card).is_file() else {}
+    found = {name: str(said[name]) for name in ("license", "license_name", "license_link") if said.get(name)}
+    return found or {"license": "unknown"}
+
 
 def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
@@ -153,13 +212,20 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
         f"| {found['micro_f1']:.3f} | {found['failure_rate']:.3f} |"
         for name, found in facts["metrics"].items()
     ]
+    warnings = {"stand-in": STAND_IN, "drawn-films": DRAWN}
+    told = [name for name, holds in (("stand-in", facts["stand_in"]), ("drawn-films", facts["drawn_films"])) if holds]
     return CARD.format(
         base=base,
         library="transformers" if run.settings.merged else "peft",
+        tags="".join(f", {name}" for name in told),
+        licence="\n".join(f"{name}: {value}" for name, value in base_licence(run.model.weights).items()),
+        warnings="".join(warnings[name] for name in told),
         checkpoint=run.checkpoint.name,
         how=" and ".join(stages) + " on the language model's LoRA adapter, the vision encoder frozen",
         grammar=run.prompt.grammar,
         instruction=run.prompt.instruction.strip(),
+        needs=" (its video processor, which no film needs, wants torchvision)" if run.model.family == "qwen2_5_vl" else "",
+        snippet=snippet(run.settings.merged, base),
         cards="\n".join(cards) or "No data card was found beside the training run.",
         metrics="\n".join([*head, *rows]) if rows else "No evaluation of this checkpoint was found beside the training run.",
     )

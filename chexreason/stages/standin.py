@@ -51,7 +51,7 @@ def execute(run: Run) -> dict[str, Any]:
     from transformers import set_seed
 
     from chexreason.phantom.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
-    from chexreason.phantom.standins import build
+    from chexreason.phantom.standins import build, save
     from chexreason.runs.config import choices
     from chexreason.runs.tracking import tracked
 
@@ -75,6 +75,5 @@ def execute(run: Run) -> dict[str, Any]:
             metrics["vision_loss"] = pretrain_vision(model, processor, images, corpus.regions, vision, log)
             metrics["loss"] = pretrain_language(model, processor, images, corpus, language, log)
     model.eval()
-    model.save_pretrained(run.folder / "model")
-    processor.save_pretrained(run.folder / "model")
+    save(model, processor, run.folder / "model")
     return metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chexreason.phantom.standins import build
+from chexreason.phantom.standins import build, save
 from chexreason.runs.config import Model
 
 TEXTS = [
@@ -19,8 +19,7 @@ TEXTS = [
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder: Path = tmp_path_factory.mktemp(request.param)
     model, processor = build(request.param, TEXTS, vocabulary=600)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    save(model, processor, folder)
     return Model(
         name=request.param,
         paper_name=None,

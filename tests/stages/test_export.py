@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoProcessor
 
 from chexreason.answers.predictions import PREDICTIONS
 from chexreason.models.generation import Generator
@@ -17,26 +22,37 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model
+from chexreason.stages.export import base_licence
 from tests.stages.conftest import execute, loaded
 
 IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
 
 
+@pytest.fixture
+def strong(policy: Path, tmp_path: Path) -> Path:
+    """The policy with its adapter's update many times as large: it answers otherwise than its base."""
+    folder = shutil.copytree(policy, tmp_path / "runs" / "strong")
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    scaled = {name: weight * (30 if "lora_B" in name else 1) for name, weight in load_file(weights).items()}
+    save_file(scaled, weights)
+    return folder
+
+
 @pytest.mark.parametrize("merged", [True, False])
-def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], policy: Path, tiny: Model, merged: bool) -> None:
-    folder = order("exported", "stage=export", "checkpoint=sft", f"stage.merged={merged}", checkpoint=policy)
+def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], strong: Path, tiny: Model, merged: bool) -> None:
+    folder = order("exported", "stage=export", "checkpoint=sft", f"stage.merged={merged}", checkpoint=strong)
     execute(folder)
     prompt = loaded(folder).prompt
     answers = []
     for source in (tiny, replace(tiny, weights=str(folder / "export"))):
         processor = load_processor(source, padding_side="left")
         if source is tiny:
-            model = load_adapter(load_model(tiny), policy / "adapter")
+            model = load_adapter(load_model(tiny), strong / "adapter")
         else:
             model = load_model(source).eval() if merged else load_adapter(load_model(tiny), folder / "export")
-        answers.append(Generator(model, processor, prompt, max_tokens=12)(IMAGES))
+        answers.append(Generator(model, processor, prompt, max_tokens=24)(IMAGES))
     assert answers[0] == answers[1]
-    base = Generator(load_model(tiny).eval(), load_processor(tiny, "left"), prompt, max_tokens=12)(IMAGES)
+    base = Generator(load_model(tiny).eval(), load_processor(tiny, "left"), prompt, max_tokens=24)(IMAGES)
     assert base != answers[0], "or the adapter would not matter"
 
 
@@ -52,12 +68,80 @@ def test_its_files_are_those_that_the_hub_and_vllm_look_for(
     assert config["architectures"] == [
         {"gemma3": "Gemma3ForConditionalGeneration", "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration"}[tiny.family]
     ]
+    assert len(json.loads((tmp_path / "out" / "generation_config.json").read_text())) > 5, "all that the base has"
     published = {"gemma3": "Gemma3Processor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}[tiny.family]
     assert json.loads((tmp_path / "out" / "processor_config.json").read_text())["processor_class"] == published
     everything = (
         "".join(path.read_text() for path in (tmp_path / "out").glob("*.json")) + (tmp_path / "out" / "README.md").read_text()
     )
     assert str(tmp_path) not in everything and tiny.weights not in everything, "nothing says where it was made"
+
+
+def test_its_weights_have_their_published_names_and_its_processor_its_video_half(
+    order: Callable[..., Path], policy: Path, tiny: Model
+) -> None:
+    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=policy)
+    execute(folder)
+    with (
+        safe_open(folder / "export" / "model.safetensors", "pt") as exported,
+        safe_open(Path(tiny.weights) / "model.safetensors", "pt") as base,
+    ):
+        assert set(exported.keys()) == set(base.keys())
+    parts = files.read_json(folder / "export" / "processor_config.json")
+    if tiny.family == "qwen2_5_vl":
+        assert parts["video_processor"]["video_processor_type"] == "Qwen2VLVideoProcessor"
+        assert parts["video_processor"]["size"] == parts["image_processor"]["size"]
+    if tiny.family == "gemma3" or find_spec("torchvision"):  # Qwen's own class wants torchvision for its video half
+        assert type(AutoProcessor.from_pretrained(folder / "export")).__name__ == parts["processor_class"]
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_the_program_on_its_card_answers_as_its_checkpoint_does(
+    order: Callable[..., Path],
+    strong: Path,
+    tiny: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=strong)
+    execute(folder)
+    monkeypatch.chdir(folder / "export")
+    IMAGES[1].save("film.png")
+    program = Path("README.md").read_text().split("```python\n")[1].split("```")[0].replace("1024", "24")
+    capsys.readouterr()
+    exec(program, {})
+    model = load_adapter(load_model(tiny), strong / "adapter")
+    (expected,) = Generator(model, load_processor(tiny, "left"), loaded(folder).prompt, max_tokens=24)(IMAGES[1:2])
+    assert capsys.readouterr().out.strip() == expected.text.strip()
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_stand_in_and_drawn_films_are_called_so_and_nothing_else_is(
+    order: Callable[..., Path], policy: Path, tiny: Model, tmp_path: Path
+) -> None:
+    cards = []
+    for number, stages in enumerate(((), ("standin",), ("phantom",), ("standin", "phantom"))):
+        parent = shutil.copytree(policy, tmp_path / "runs" / f"policy{number}")
+        for stage in stages:
+            files.write_json(parent.parent / f"{stage}-{number}" / runs.MANIFEST, _complete(stage, {}))
+        manifest = files.read_json(parent / runs.MANIFEST)
+        files.write_json(parent / runs.MANIFEST, manifest | {"parents": {stage: f"{stage}-{number}" for stage in stages}})
+        folder = order(f"exported{number}", "stage=export", "checkpoint=sft", checkpoint=parent)
+        execute(folder)
+        cards.append((folder / "export" / "README.md").read_text())
+    assert [("**A stand-in.**" in card, "**Drawn films.**" in card) for card in cards] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    assert "chexreason, stand-in, drawn-films]" in cards[3]
+
+
+def test_the_licence_is_the_one_that_the_bases_card_gives(tmp_path: Path) -> None:
+    assert base_licence(str(tmp_path)) == {"license": "unknown"}
+    (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: qwen-research\n---\n# Q\n")
+    assert base_licence(str(tmp_path)) == {"license": "other", "license_name": "qwen-research"}
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
