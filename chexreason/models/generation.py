@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from chexreason.answers.parser import Answer, parse
+from chexreason.models.encoding import encode
 from chexreason.models.loading import image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import messages
@@ -54,13 +55,7 @@ class Generator:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
         turn = messages(self.prompt.instruction)
         text = self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        inputs = self.processor(
-            images=[[image] for image in images],
-            text=[text] * len(images),
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,  # the chat template has written them
-        ).to(self.model.device)
+        inputs = encode(self.processor, [text] * len(images), images).to(self.model.device)
         if "pixel_values" in inputs:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         # A checkpoint's own generation_config may penalise repeating words of the prompt: the names of the findings, here.

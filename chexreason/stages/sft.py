@@ -65,6 +65,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, last_checkpoint, mean_loss, train
+    from chexreason.training.collator import TraceCollator
     from chexreason.training.errors import explained
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
@@ -75,6 +76,7 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"{len(learnt)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
     model = add_lora(load_model(run.model), run.seed, **asdict(settings.lora))
+    processor = load_processor(run.model)
     digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
 
     with tracked(run) as log, explained(run):
@@ -83,7 +85,8 @@ def execute(run: Run) -> dict[str, Any]:
             args=arguments(settings, run.folder / CHECKPOINTS, run.seed, run.model.dtype),
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
-            processing_class=load_processor(run.model),
+            processing_class=processor,
+            data_collator=TraceCollator(processor),
             callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log), Checkpoints(every=settings.save_steps)],
         )
         quiet_progress(trainer)

@@ -10,6 +10,7 @@ logarithm is logged as `sampling/top_p_log_ratio`; it is not corrected, as the p
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from trl import GRPOTrainer
 
+from chexreason.models.encoding import check_inputs, encode, token_types
 from chexreason.training.collapse import signs
 
 
@@ -44,11 +46,27 @@ class NucleusMass(LogitsProcessor):
         return mean
 
 
+@dataclass(frozen=True)
+class Tokenised:
+    """Stands in for the processor where TRL would tokenise the prompts of a rollout a second time, with special tokens."""
+
+    processor: Any
+    inputs: dict[str, torch.Tensor]
+
+    def __call__(self, **_: Any) -> dict[str, torch.Tensor]:
+        return dict(self.inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.processor, name)
+
+
 class RolloutTrainer(GRPOTrainer):
-    """TRL's trainer; a resumed one goes on with the order of studies that an uninterrupted one would have.
+    """TRL's trainer, with prompts tokenised once; a resumed one goes on with the order of studies of an uninterrupted one.
 
     `epochs_before`: epochs that were over when the run was interrupted.
     """
+
+    processing_class: Any
 
     def __init__(self, *args: Any, epochs_before: int = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -61,6 +79,31 @@ class RolloutTrainer(GRPOTrainer):
         for _ in range(self.epochs_before):  # its generator draws one permutation an epoch
             torch.randperm(sampler.num_samples, generator=sampler.generator)
         return sampler
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        processor = self.processing_class
+        try:
+            return super()._generate_and_score_completions(inputs)
+        finally:
+            self.processing_class = processor
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any], dict[str, Any]]:
+        """The prompts' ids without padding, their images, and what else the model takes, as TRL wants them."""
+        images = [[part["image"] for part in prompt[0]["content"] if part["type"] == "image"] for prompt in prompts]
+        texts = [
+            self.processing_class.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True) for prompt in prompts
+        ]
+        inputs = dict(encode(self.processing_class, texts, [image for (image,) in images]))
+        self.processing_class = Tokenised(self.processing_class, inputs)
+        real = inputs["attention_mask"].bool()
+        name = token_types(inputs)
+        ids, kinds = ([row[mask].tolist() for row, mask in zip(inputs[key], real, strict=True)] for key in ("input_ids", name))
+        fields = {key: value for key, value in inputs.items() if key not in ("input_ids", "attention_mask", name)}
+        return ids, images, fields | {name: kinds}
+
+    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        check_inputs(self.processing_class, {"input_ids": input_ids, **kwargs})
+        return super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
