@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
+from chexreason.models.features import without_gradients
 from chexreason.runs.files import is_first_process, read_json, write_json
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LORA_TARGETS = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|
 
 
 def load_model(model: Model) -> PreTrainedModel:
-    """The pretrained model in its configured precision, on the GPU when there is one."""
+    """The pretrained model in its configured precision, on the GPU when there is one; its vision tower stays frozen."""
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
             model.weights, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
@@ -35,7 +36,7 @@ def load_model(model: Model) -> PreTrainedModel:
         raise ChexReasonError(
             f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
         )
-    return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+    return without_gradients(loaded.to("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def add_lora(model: PreTrainedModel, seed: int, rank: int, alpha: int, dropout: float) -> PeftModel:
