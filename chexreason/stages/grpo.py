@@ -47,6 +47,7 @@ class Settings:
     max_completion_tokens: int
     engine: str
     beta: float
+    scale_rewards: str  # none | group | batch
     kl_weighted: bool
     clip_low: float
     clip_high: float
@@ -63,7 +64,12 @@ class Settings:
     selection: Selection
     collapse: Collapse
 
+    def __post_init__(self) -> None:
+        if self.scale_rewards not in SCALES:
+            raise ChexReasonError(f"stage.scale_rewards={self.scale_rewards}: one of {', '.join(SCALES)}")
 
+
+SCALES = ("none", "group", "batch")
 USES = ("model", "prompt", "reward")
 TORCH = True
 DISTRIBUTED = True  # `processes` GPUs share the work
@@ -78,7 +84,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.training.checkpoints import CHECKPOINTS, Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.training.errors import explained
     from chexreason.training.rollouts import RewardFunction, RolloutTrainer
-    from chexreason.training.selection import BEST, BestAdapter, CollapseWatch, chosen
+    from chexreason.training.selection import BEST, BestAdapter, ClipWatch, CollapseWatch, chosen
     from chexreason.training.trainer import ADAPTER, RunLog, adapter_folder, quiet_progress, with_images
     from chexreason.training.validation import validator
 
@@ -119,10 +125,12 @@ def execute(run: Run) -> dict[str, Any]:
             callbacks=[
                 RunLog(log),
                 watch,
+                ClipWatch(settings.clip_low, settings.clip_high, run.note),
                 BestAdapter(run.folder, watch, save, validate, log, settings.selection.patience),
                 Checkpoints(score.score.memory),
             ],
             epochs_before=epochs_before(checkpoint),
+            unit=run.reward.unit,
         )
         quiet_progress(trainer)
         train(trainer, checkpoint)
@@ -196,7 +204,7 @@ def arguments(settings: Settings, output: Path, seed: int, dtype: str, image_tok
         # A placeholder would claim an image that is not there. (TRL sees to that itself for rollouts by transformers.)
         generation_kwargs={"logit_bias": {image_token: -100.0}} if vllm else None,
         loss_type="dr_grpo",
-        scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
+        scale_rewards=settings.scale_rewards,
         importance_sampling_level="token",
         beta=settings.beta,
         use_bias_correction_kl=settings.kl_weighted,

@@ -21,6 +21,9 @@ from trl import GRPOTrainer
 from chexreason.models.encoding import check_inputs, encode, token_types
 from chexreason.training.collapse import signs
 
+# The two terms that a step weighs against each other: mean |advantage| of a token's gradient, and beta times its mean KL.
+ADVANTAGE, WEIGHTED_KL = "balance/advantage", "balance/beta_kl"
+
 
 class NucleusMass(LogitsProcessor):
     """Measures the nucleus on every `stride`-th token of a rollout; changes no score."""
@@ -63,14 +66,17 @@ class Tokenised:
 class RolloutTrainer(GRPOTrainer):
     """TRL's trainer, with prompts tokenised once; a resumed one goes on with the order of studies of an uninterrupted one.
 
-    `epochs_before`: epochs that were over when the run was interrupted.
+    `epochs_before`: epochs that were over when the run was interrupted. `unit`: the reward's points that count as 1, so that
+    beta times the KL term weighs the same against every reward; rewards are logged in points. (Advantages that
+    `scale_rewards` divides by their own spread have no unit.)
     """
 
     processing_class: Any
 
-    def __init__(self, *args: Any, epochs_before: int = 0, **kwargs: Any):
+    def __init__(self, *args: Any, epochs_before: int = 0, unit: float = 1.0, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.epochs_before = epochs_before
+        self.unit = unit if self.scale_rewards == "none" else 1.0
         ends = [*self.eos_token_ids, self._tokenizer.pad_token_id]
         self.nucleus = NucleusMass(self.temperature, self.top_p, ends)
 
@@ -83,9 +89,18 @@ class RolloutTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         processor = self.processing_class
         try:
-            return super()._generate_and_score_completions(inputs)
+            made = super()._generate_and_score_completions(inputs)
         finally:
             self.processing_class = processor
+        return made | {"advantages": made["advantages"] / self.unit}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss = super()._compute_loss(model, inputs)
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics[ADVANTAGE].append(self.accelerator.gather(inputs["advantages"].abs().mean()).mean().item())
+        if self.beta:
+            metrics[WEIGHTED_KL].append(self.beta * metrics["kl"][-1])
+        return loss
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any], dict[str, Any]]:
         """The prompts' ids without padding, their images, and what else the model takes, as TRL wants them."""
