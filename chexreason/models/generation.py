@@ -58,8 +58,7 @@ class Generator:
         inputs = encode(self.processor, [text] * len(images), images).to(self.model.device)
         if "pixel_values" in inputs:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        # A checkpoint's own generation_config may penalise repeating words of the prompt: the names of the findings, here.
-        how: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0}
+        how: dict[str, Any] = {"do_sample": False}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
             how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
 from chexreason.models.features import without_gradients
@@ -36,6 +36,12 @@ def load_model(model: Model) -> PreTrainedModel:
         raise ChexReasonError(
             f"model.family={model.family}, but {model.weights} holds a {loaded.config.model_type}: set model.family"
         )
+    # A checkpoint's own generation_config may sample, cut the distribution or penalise repeating words of the prompt (the names
+    # of the findings, here). What decides here is the run's config alone; the checkpoint knows only where a turn ends.
+    own = loaded.generation_config
+    loaded.generation_config = GenerationConfig(
+        eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id, bos_token_id=own.bos_token_id
+    )
     return without_gradients(loaded.to("cuda" if torch.cuda.is_available() else "cpu"))
 
 

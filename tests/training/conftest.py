@@ -95,10 +95,10 @@ def by_length(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 @pytest.fixture
 def grpo(awkward: Any, tmp_path: Path) -> Callable[..., RolloutTrainer]:
-    """A trainer on an awkward stand-in, before it has trained; `options` are GRPOConfig's, `how` RolloutTrainer's."""
+    """A trainer on an awkward stand-in (or `weights`), before it has trained: `options` are TRL's, `how` RolloutTrainer's."""
 
-    def make(how: dict[str, Any] | None = None, studies: int = 2, **options: Any) -> RolloutTrainer:
-        model = add_lora(load_model(awkward), 0, rank=4, alpha=8, dropout=0.0)
+    def make(how: dict[str, Any] | None = None, studies: int = 2, weights: Any = awkward, **options: Any) -> RolloutTrainer:
+        model = add_lora(load_model(weights), 0, rank=4, alpha=8, dropout=0.0)
         torch.manual_seed(1)
         with torch.no_grad():
             for name, weight in model.named_parameters():
