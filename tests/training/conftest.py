@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
 from trl import GRPOConfig
 
+from chexreason.models.features import FeatureStore
 from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
 from chexreason.phantom.standins import build
@@ -43,12 +44,17 @@ def awkward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     model, processor = build(request.param, TEXTS * 20, vocabulary=500)
     tokenizer = processor.tokenizer
     if request.param == "gemma3":
+        model.config.text_config.sliding_window = 16  # shorter than a prompt, as it can be than prompt and completion
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
             single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", tokenizer.bos_token_id)]
         )
     else:
         opening = "{{ '<|im_start|>system\\n" + SYSTEM + "<|im_end|>\\n' }}"
         processor.chat_template = opening + processor.chat_template
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "mm_input_projection" in name:  # zero where it has not learnt: every film would look the same
+                weight.normal_(0, 0.1)
     stops = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(
         eos_token_id=stops,
@@ -95,10 +101,14 @@ def by_length(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 @pytest.fixture
 def grpo(awkward: Any, tmp_path: Path) -> Callable[..., RolloutTrainer]:
-    """A trainer on an awkward stand-in (or `weights`), before it has trained: `options` are TRL's, `how` RolloutTrainer's."""
+    """A trainer on an awkward stand-in (or `weights`), before it has trained: `options` are TRL's, `how` RolloutTrainer's;
+    `shared`: features and prompts are computed once."""
 
-    def make(how: dict[str, Any] | None = None, studies: int = 2, weights: Any = awkward, **options: Any) -> RolloutTrainer:
+    def make(
+        how: dict[str, Any] | None = None, studies: int = 2, weights: Any = awkward, shared: bool = False, **options: Any
+    ) -> RolloutTrainer:
         model = add_lora(load_model(weights), 0, rank=4, alpha=8, dropout=0.0)
+        processor = load_processor(weights, padding_side="left")
         torch.manual_seed(1)
         with torch.no_grad():
             for name, weight in model.named_parameters():
@@ -128,7 +138,8 @@ def grpo(awkward: Any, tmp_path: Path) -> Callable[..., RolloutTrainer]:
             reward_funcs=[by_length],
             args=GRPOConfig(**(chosen | options)),
             train_dataset=rows(studies),
-            processing_class=load_processor(awkward, padding_side="left"),
+            processing_class=processor,
+            features=FeatureStore(model, processor) if shared else None,
             **(how or {}),
         )
 
