@@ -59,6 +59,7 @@ class Settings:
     batch_size: int
     accumulation: int
     gradient_checkpointing: bool
+    plain: bool
     logging_steps: int
     save_steps: int
     selection: Selection
@@ -78,6 +79,7 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
+    from chexreason.models.features import FeatureStore
     from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
@@ -105,6 +107,7 @@ def execute(run: Run) -> dict[str, Any]:
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, processor.tokenizer.all_special_ids)
+    features = None if settings.plain else FeatureStore(model, processor)
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
@@ -113,7 +116,7 @@ def execute(run: Run) -> dict[str, Any]:
     if "validation" in run.parents:
         limit, batch_size = settings.selection.limit, settings.selection.batch_size
         longest = settings.max_completion_tokens
-        validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size)
+        validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size, features)
 
     with tracked(run) as log, explained(run):
         trainer = RolloutTrainer(
@@ -131,6 +134,7 @@ def execute(run: Run) -> dict[str, Any]:
             ],
             epochs_before=epochs_before(checkpoint),
             unit=run.reward.unit,
+            features=features,
         )
         quiet_progress(trainer)
         train(trainer, checkpoint)

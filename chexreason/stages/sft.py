@@ -45,6 +45,7 @@ class Settings:
     batch_size: int
     accumulation: int
     gradient_checkpointing: bool
+    plain: bool
     logging_steps: int
     save_steps: int | None
     lora: Lora
@@ -61,6 +62,7 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from chexreason.data.cache import image_reader
+    from chexreason.models.features import FeatureStore
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
@@ -86,7 +88,7 @@ def execute(run: Run) -> dict[str, Any]:
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
             processing_class=processor,
-            data_collator=TraceCollator(processor),
+            data_collator=TraceCollator(processor, None if settings.plain else FeatureStore(model, processor)),
             callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log), Checkpoints(every=settings.save_steps)],
         )
         quiet_progress(trainer)

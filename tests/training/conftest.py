@@ -4,6 +4,7 @@ own, and a generation_config that would change what is sampled."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,22 @@ def film(number: int) -> Image.Image:
     image = Image.new("RGB", (96, 96), (20 + 40 * number,) * 3)
     ImageDraw.Draw(image).ellipse((10 + 5 * number, 20, 60, 80), fill=(200, 200 - 30 * number, 90))
     return image
+
+
+def watched(model: Any) -> list[int]:
+    """How many films the vision tower of `model` sees in each of its passes from now on."""
+    seen: list[int] = []
+    body = (model.get_base_model() if hasattr(model, "get_base_model") else model).base_model
+    compute = body.get_image_features
+
+    @wraps(compute)
+    def features(*args: Any, **kwargs: Any) -> Any:
+        asked = [*args, *(kwargs[name] for name in ("pixel_values", "image_grid_thw") if name in kwargs)]
+        seen.append(len(asked[-1]))
+        return compute(*args, **kwargs)
+
+    body.get_image_features = features
+    return seen
 
 
 def rows(count: int) -> Dataset:

@@ -13,7 +13,7 @@ from chexreason.models.encoding import encode, token_types
 from chexreason.prompts import messages
 from chexreason.training.packing import groups, masks, packed
 from chexreason.training.rollouts import RolloutTrainer
-from tests.training.conftest import film
+from tests.training.conftest import film, watched
 
 MAKE = Callable[..., RolloutTrainer]
 
@@ -116,10 +116,7 @@ def test_a_whole_run_ends_where_the_plain_one_does(grpo: MAKE) -> None:
 
 def test_the_tower_sees_each_film_once(grpo: MAKE) -> None:
     trainer = grpo(shared=True, max_steps=4)
-    seen: list[int] = []
-    body = trainer.model.get_base_model().base_model
-    compute = body.get_image_features
-    body.get_image_features = lambda *args, **more: (seen.append(len(args[-1])), compute(*args, **more))[1]
+    seen = watched(trainer.model)
     trainer.train()
     assert sum(seen) == 2, "two studies, each in several rollouts"
 
