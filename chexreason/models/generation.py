@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from chexreason.models.encoding import encode
+from chexreason.models.features import FeatureStore, image_inputs
 from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter
 from chexreason.models.processors import load_processor
 from chexreason.prompts import messages
@@ -41,27 +43,23 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generator:
-    """A model that answers one prompt. Its processor must pad on the left; image placeholders are never written."""
+    """A model that answers one prompt. Its processor must pad on the left; image placeholders are never written.
+
+    `features`: keeps what the vision tower makes of images that are asked about again.
+    """
 
     model: PreTrainedModel
     processor: ProcessorMixin
     prompt: Prompt
     max_tokens: int
     sampling: Sampling = Sampling()
+    features: FeatureStore | None = None
 
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
         turn = messages(self.prompt.instruction)
         text = self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        inputs = self.processor(
-            images=[[image] for image in images],
-            text=[text] * len(images),
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,  # the chat template has written them
-        ).to(self.model.device)
-        if "pixel_values" in inputs:
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        inputs = self._inputs([text] * len(images), images)
         how: dict[str, Any] = {"do_sample": False}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
@@ -72,6 +70,13 @@ class Generator:
         stops = self.model.generation_config.eos_token_id
         stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
         return [_completion(row, stop_ids, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
+
+    def _inputs(self, texts: list[str], images: Sequence[Image.Image]) -> dict[str, Any]:
+        if self.features is not None:
+            inputs, films = self.features.encode(texts, images)
+            return {name: values.to(self.model.device) for name, values in inputs.items()} | image_inputs(films)
+        plain = encode(self.processor, texts, images).to(self.model.device)
+        return dict(plain) | {"pixel_values": plain["pixel_values"].to(self.model.dtype)}
 
 
 def seed_of(sampling: Sampling, draw: int) -> int:
@@ -95,7 +100,13 @@ def load_generator(
     if folder:
         loaded = load_adapter(loaded, folder)
     processor = load_processor(model, padding_side="left")
-    return lambda sampling: Generator(loaded, processor, prompt, max_tokens, sampling)
+    store = FeatureStore(loaded, processor)
+
+    def answering(sampling: Sampling) -> Generator:
+        again = sampling.temperature > 0  # greedily, an image is asked about once
+        return Generator(loaded, processor, prompt, max_tokens, sampling, store if again else None)
+
+    return answering
 
 
 def completions(

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
+from chexreason.models.features import without_gradients
 from chexreason.runs.files import is_first_process, read_json, write_json
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LORA_TARGETS = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|
 
 
 def load_model(model: Model) -> PreTrainedModel:
-    """The pretrained model in its configured precision, on the GPU when there is one.
+    """The pretrained model in its configured precision, on the GPU when there is one; its vision tower stays frozen.
 
     Of the checkpoint's generation settings only the tokens that end a turn are kept: transformers and TRL fill whatever a call
     leaves open from the others, and a penalty on repeating the prompt's words would fall on the names of the findings.
@@ -43,7 +44,7 @@ def load_model(model: Model) -> PreTrainedModel:
     loaded.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
     )
-    return loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+    return without_gradients(loaded.to("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def add_lora(model: PreTrainedModel, seed: int, rank: int, alpha: int, dropout: float) -> PeftModel:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import parse_strict
-from chexreason.rewards.scored import Scored, Scorer, jaccard
+from chexreason.rewards.scored import Scored, Scorer, jaccard, require_unit
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,10 @@ class HardReward:
     name: str
     min_tokens: int
     length_penalty: float
+    unit: float  # points that count as 1 in training; scores and logs stay in points
+
+    def __post_init__(self) -> None:
+        require_unit(self.name, self.unit)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time; label frequencies play no part in equation 3."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import Answer, parse_strict
-from chexreason.rewards.scored import Scored, Scorer
+from chexreason.rewards.scored import Scored, Scorer, require_unit
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class NuancedReward:
     duplicate: float
     extraneous: float  # text outside the blocks
     unreadable: float  # the blocks are not as the grammar wants them
+    unit: float  # points that count as 1 in training; scores and logs stay in points
+
+    def __post_init__(self) -> None:
+        require_unit(self.name, self.unit)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores completions in order, remembering the last `window` predictions."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, above, at_least, share
+from chexreason.errors import ChexReasonError, above, at_least, one_of, share
 from chexreason.runs.files import is_first_process, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
@@ -44,6 +44,7 @@ class Settings:
     top_p: float
     max_completion_tokens: int
     beta: float
+    scale_rewards: str
     clip_low: float
     clip_high: float
     steps_per_rollout: int
@@ -51,6 +52,7 @@ class Settings:
     batch_size: int
     accumulation: int
     gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
+    plain: bool = field(metadata=CIRCUMSTANCE)
     logging_steps: int = field(metadata=CIRCUMSTANCE)
     save_steps: int
     selection: Selection
@@ -67,6 +69,7 @@ class Settings:
         at_least(1, logging_steps=self.logging_steps, selection__limit=self.selection.limit)
         at_least(1, selection__batch_size=self.selection.batch_size, selection__patience=self.selection.patience)
         at_least(1, collapse__window=self.collapse.window)
+        one_of(("none", "group", "batch"), scale_rewards=self.scale_rewards)
 
 
 USES = ("model", "prompt", "reward", "engine", "variant")
@@ -77,6 +80,7 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import image_reader
+    from chexreason.models.features import FeatureStore
     from chexreason.models.loading import (
         adapter_digest,
         frozen_digest,
@@ -91,7 +95,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.training.checkpoints import Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.training.errors import explained
     from chexreason.training.rollouts import RewardFunction, RolloutTrainer
-    from chexreason.training.selection import BEST, BestAdapter, CollapseWatch, chosen
+    from chexreason.training.selection import BEST, BestAdapter, ClipWatch, CollapseWatch, chosen
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
     from chexreason.training.validation import validator
 
@@ -111,6 +115,7 @@ def execute(run: Run) -> dict[str, Any]:
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, processor.tokenizer.all_special_ids)
+    features = None if settings.plain else FeatureStore(model, processor)
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
@@ -119,7 +124,7 @@ def execute(run: Run) -> dict[str, Any]:
     if "validation" in run.parents:
         limit, batch_size = settings.selection.limit, settings.selection.batch_size
         longest = settings.max_completion_tokens
-        validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size)
+        validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size, features)
 
     with tracked(run) as log, explained(run):
         trainer = RolloutTrainer(
@@ -131,10 +136,13 @@ def execute(run: Run) -> dict[str, Any]:
             callbacks=[
                 RunLog(log),
                 watch,
+                ClipWatch(settings.clip_low, settings.clip_high, run.note),
                 BestAdapter(run.folder, watch, save, validate, log, settings.selection.patience),
                 Checkpoints(score.score.memory),
             ],
             epochs_before=epochs_before(checkpoint),
+            unit=run.reward.unit,
+            features=features,
         )
         quiet_progress(trainer)
         train(trainer, checkpoint)
@@ -218,7 +226,7 @@ def arguments(run: Run, image_token: int) -> GRPOConfig:
         # A placeholder would claim an image that is not there. (TRL sees to that itself for rollouts by transformers.)
         generation_kwargs={"logit_bias": {image_token: -100.0}} if vllm else None,
         loss_type="dr_grpo",
-        scale_rewards="none",  # Dr. GRPO: advantages are not divided by the group's deviation
+        scale_rewards=settings.scale_rewards,
         importance_sampling_level="token",
         beta=settings.beta,
         epsilon=settings.clip_low,

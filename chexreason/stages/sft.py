@@ -44,6 +44,7 @@ class Settings:
     batch_size: int
     accumulation: int
     gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
+    plain: bool = field(metadata=CIRCUMSTANCE)
     logging_steps: int = field(metadata=CIRCUMSTANCE)
     save_steps: int | None = field(metadata=CIRCUMSTANCE)
     lora: Lora
@@ -68,10 +69,12 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from chexreason.data.cache import image_reader
+    from chexreason.models.features import FeatureStore
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import Checkpoints, last_checkpoint, mean_loss, train
+    from chexreason.training.collator import TraceCollator
     from chexreason.training.errors import explained
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
@@ -82,6 +85,7 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"{len(learnt)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
     model = add_lora(load_model(run.model), run.seed, **asdict(settings.lora))
+    processor = load_processor(run.model)
     digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
 
     with tracked(run) as log, explained(run):
@@ -90,7 +94,8 @@ def execute(run: Run) -> dict[str, Any]:
             args=arguments(run),
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
-            processing_class=load_processor(run.model),
+            processing_class=processor,
+            data_collator=TraceCollator(processor, None if settings.plain else FeatureStore(model, processor)),
             callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log), Checkpoints(every=settings.save_steps)],
         )
         quiet_progress(trainer)

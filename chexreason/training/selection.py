@@ -19,6 +19,7 @@ from chexreason.training.collapse import Collapse, beyond
 BEST = "adapter_best"
 CHOICE = "choice.json"
 MACRO_F1 = "validation/macro_f1"
+CLIPPED = "clip_ratio/region_mean"  # share of tokens whose ratio is clipped
 
 
 class CollapseWatch(TrainerCallback):
@@ -46,6 +47,26 @@ class CollapseWatch(TrainerCallback):
         if reason:
             self.note(f"step {state.global_step}: the policy has collapsed: {reason}")
             control.should_training_stop = control.should_save = True
+
+
+class ClipWatch(TrainerCallback):
+    """Says, once, when clipping has not acted in the first 20 rollouts: the policy then hardly moves on a rollout."""
+
+    ROLLOUTS, LEAST = 20, 1e-5  # of completions' tokens
+
+    def __init__(self, low: float, high: float, note: Callable[[str], None]):
+        self.low, self.high, self.note = low, high, note
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        rollouts = sum("reward" in entry for entry in state.log_history)
+        shares = [entry[CLIPPED] for entry in state.log_history if CLIPPED in entry]
+        if rollouts != self.ROLLOUTS or "reward" not in state.log_history[-1] or sum(shares) > self.LEAST * len(shares):
+            return
+        self.note(
+            f"step {state.global_step}: clipping has not acted in {rollouts} rollouts (ratios stay within "
+            f"{1 - self.low:g} and {1 + self.high:g}): the policy hardly moves on a rollout; raise stage.learning_rate or "
+            "stage.steps_per_rollout if it learns too slowly"
+        )
 
 
 class BestAdapter(TrainerCallback):

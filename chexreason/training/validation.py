@@ -10,6 +10,7 @@ from chexreason.answers.metrics import answers as scored
 from chexreason.answers.metrics import scores
 from chexreason.answers.parser import parse
 from chexreason.data.curated import curated_studies, origin
+from chexreason.models.features import FeatureStore
 from chexreason.models.generation import Generator, completions
 from chexreason.training.selection import MACRO_F1
 
@@ -28,8 +29,12 @@ def validator(
     limit: int | None,
     max_tokens: int,
     batch_size: int,
+    features: FeatureStore | None = None,
 ) -> Callable[[Any], dict[str, float]]:
-    """A function that scores a model on the validation set of the curate run in `folder`, over the findings of its site."""
+    """A function that scores a model on the validation set of the curate run in `folder`, over the findings of its site.
+
+    `features`: of the same model; its films are computed at the first validation alone.
+    """
     studies, root = curated_studies(folder, "validation")
     studies = studies[:limit]
     findings = list(origin(folder).findings)
@@ -39,7 +44,7 @@ def validator(
         training = model.training
         model.eval()  # also switches gradient checkpointing off, which generation does not go with
         try:
-            generator = Generator(model, processor, prompt, max_tokens)
+            generator = Generator(model, processor, prompt, max_tokens, features=features)
             written = list(completions(generator, files, read, batch_size))
         finally:
             model.train(training)

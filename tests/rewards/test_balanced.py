@@ -20,7 +20,7 @@ FREQUENCIES = {"Support Devices": 0.5, "Edema": 0.25, "Fracture": 0.05}
 
 
 def scorer(**changes: Any) -> Scorer:
-    settings = {"power": 1.0, "rarest": 0.02, "min_tokens": 250, "length_penalty": 0.1} | changes
+    settings = {"power": 1.0, "rarest": 0.02, "min_tokens": 250, "length_penalty": 0.1, "unit": 1} | changes
     return BalancedReward(name="balanced", **settings).scorer("tags", FREQUENCIES)
 
 
@@ -42,7 +42,7 @@ def test_what_the_training_set_lacks_weighs_as_the_rarest() -> None:
 @pytest.mark.parametrize("text", [wrote("Edema"), wrote("Edema", "Fracture"), wrote("No Finding"), "no blocks", wrote()])
 @pytest.mark.parametrize("tokens", [10, 300])
 def test_without_weights_it_is_equation_3(text: str, tokens: int) -> None:
-    hard = HardReward(name="hard", min_tokens=250, length_penalty=0.1).scorer("tags", {})
+    hard = HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1).scorer("tags", {})
     assert scorer(power=0.0)(text, ["Edema"], tokens).reward == pytest.approx(hard(text, ["Edema"], tokens).reward)
 
 
@@ -66,14 +66,14 @@ def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
 
 
 def test_the_trainer_hands_each_studys_uncertain_findings_on() -> None:
-    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES, special_ids=[1])
+    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1, 1), "tags", FREQUENCIES, special_ids=[1])
     completions = [[{"content": wrote("Edema", "Pneumonia")}]] * 2
     sure, doubtful = function(completions, [[0] * 300] * 2, [["Edema"]] * 2, [[], ["Pneumonia"]], log_metric=lambda *_: None)
     assert (sure, doubtful) == (0.5, 1.0)
 
 
 def test_the_end_of_the_turn_is_no_part_of_a_completions_length() -> None:
-    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1), "tags", FREQUENCIES, special_ids=[1])
+    function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1, 1), "tags", FREQUENCIES, special_ids=[1])
     completions = [[{"content": wrote("Edema")}]] * 2
     short, enough = function(
         completions, [[0] * 249 + [1], [0] * 250 + [1]], [["Edema"]] * 2, [[], []], log_metric=lambda *_: None

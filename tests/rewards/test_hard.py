@@ -6,7 +6,7 @@ import pytest
 
 from chexreason.rewards.hard import HardReward
 
-SCORE = HardReward(name="hard", min_tokens=250, length_penalty=0.1).scorer("tags", {})
+SCORE = HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1).scorer("tags", {})
 GOOD = "<think>t</think><solution>Edema, Fracture</solution>"
 
 

@@ -1,0 +1,296 @@
+"""SFT and GRPO against what a user would write with TRL alone, side by side: python -m benches.training [FAMILY ...]
+
+Both sides run in one process, in turns, on the same model, data, batch, steps and threads. The models are small but
+proportioned: their shares of work in vision, prompt, completion and head are those of MedGemma-4B and Qwen2.5-VL-3B at the
+paper's settings (256 image tokens, a prompt of some 600, completions of 250, vision 45 to 48 % of a forward pass).
+Seconds are those of the processor (CPU time), which other programs on the machine hardly change. A ratio above 1: ours is
+faster; `floor`: the ratio of operations counted. Writes bench.json, name -> {ratio, low, high, floor}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL import Image, ImageDraw
+from torch.utils.flop_counter import FlopCounterMode
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from chexreason.models.features import FeatureStore, without_gradients
+from chexreason.models.loading import LORA_TARGETS
+from chexreason.phantom.architectures import ARCHITECTURES, Architecture
+from chexreason.phantom.standins import build
+from chexreason.training.collator import TraceCollator
+from chexreason.training.rollouts import RolloutTrainer
+
+TEXT = {
+    "hidden_size": 256,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
+PROPORTIONED = {
+    "gemma3": Architecture(
+        text=TEXT | {"head_dim": 64, "sliding_window": 512},
+        vision={
+            "hidden_size": 192,
+            "intermediate_size": 720,
+            "num_hidden_layers": 13,
+            "num_attention_heads": 4,
+            "patch_size": 14,
+        },
+        image_size=448,
+        visual_tokens=256,
+        vocabulary=4096,
+    ),
+    "qwen2_5_vl": Architecture(
+        text=TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}},
+        vision={
+            "depth": 9,
+            "hidden_size": 192,
+            "intermediate_size": 720,
+            "num_heads": 4,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "window_size": 112,
+            "fullatt_block_indexes": [2, 5, 8],
+        },
+        image_size=448,
+        visual_tokens=None,
+        vocabulary=4096,
+    ),
+}
+WORDS = "the left base is dense with a meniscus and the heart is of normal size; no pneumothorax, mild haze in the upper zone. "
+PROMPT, COMPLETION = WORDS * 11, WORDS * 8  # about 340 and 250 tokens
+Side = Callable[[], dict[str, float]]
+
+
+def model_of(family: str) -> tuple[Any, Any]:
+    """A proportioned model with an adapter on its language model, and its processor."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    ARCHITECTURES[family]["proportioned"] = PROPORTIONED[family]
+    model, processor = build(family, [WORDS, "user assistant model"] * 10, 340, "proportioned")
+    processor.tokenizer.padding_side = "left"
+    for weight in model.parameters():
+        weight.requires_grad = False
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=LORA_TARGETS, task_type="CAUSAL_LM")
+    return get_peft_model(model, lora), processor
+
+
+def films(count: int) -> list[Image.Image]:
+    """Drawn films, no two of which are alike."""
+    drawn = []
+    for number in range(count):
+        image = Image.new("RGB", (448, 448), (20 + 9 * number,) * 3)
+        ImageDraw.Draw(image).ellipse((50, 40 + 9 * number, 300, 400), fill=(180, 200, 90))
+        drawn.append(image)
+    return drawn
+
+
+def rows(count: int) -> Dataset:
+    """Studies with prompt, image and a trace."""
+    images = films(count)
+    table = Dataset.from_list([{"number": number} for number in range(count)])
+    return table.with_transform(
+        lambda batch: {
+            "prompt": [[{"role": "user", "content": PROMPT}] for _ in batch["number"]],
+            "completion": [[{"role": "assistant", "content": COMPLETION}] for _ in batch["number"]],
+            "image": [images[number] for number in batch["number"]],
+        }
+    )
+
+
+def timed(found: dict[str, float], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose seconds are added to `found[name]`."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        began = time.process_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            found[name] += time.process_time() - began
+
+    return run
+
+
+def grpo(family: str, ours: bool, group: int, prompts: int, tokens: int, checkpointing: bool) -> dict[str, float]:
+    """Seconds of one rollout with two updates: rollout, scoring (reference and old log-probabilities), update, all of it."""
+    model, processor = model_of(family)
+    data = rows(prompts).with_transform(_without_completion(rows(prompts)))
+    config = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        disable_tqdm=True,
+        max_steps=2,
+        num_iterations=2,
+        num_generations=group,
+        per_device_train_batch_size=group,
+        gradient_accumulation_steps=prompts,
+        max_completion_length=tokens,
+        beta=0.15,
+        temperature=0.8,
+        top_p=0.95,
+        top_k=0,
+        loss_type="dr_grpo",
+        scale_rewards="none",
+        gradient_checkpointing=checkpointing,
+        disable_dropout=True,
+        save_strategy="no",
+        logging_strategy="no",
+    )
+    kinds: dict[str, Any] = {"model": model, "reward_funcs": [_reward], "args": config, "train_dataset": data}
+    if ours:
+        without_gradients(model.get_base_model())
+        trainer = RolloutTrainer(**kinds, processing_class=processor, features=FeatureStore(model, processor))
+    else:
+        trainer = GRPOTrainer(**kinds, processing_class=processor)
+    found: dict[str, float] = defaultdict(float)
+    for name, method in (("rollout", "_generate_single_turn"), ("step", "training_step"), ("prepare", "_prepare_inputs")):
+        setattr(trainer, method, timed(found, name, getattr(trainer, method)))
+    score = trainer._get_per_token_logps_and_entropies
+    scored = timed(found, "scoring", score)
+    either = {"_get_per_token_logps_and_entropies": lambda *a, **k: (score if torch.is_grad_enabled() else scored)(*a, **k)}
+    trainer.__dict__.update(either)
+    timed(found, "grpo", trainer.train)()
+    found["update"] = found.pop("step") - found.pop("prepare")
+    return dict(found)
+
+
+def _without_completion(table: Dataset) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+    return lambda batch: {name: values for name, values in table[batch["number"]].items() if name != "completion"}
+
+
+def _reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [len(set(ids)) / len(ids) for ids in completion_ids]
+
+
+def sft(family: str, ours: bool, images: int, epochs: int, checkpointing: bool) -> dict[str, float]:
+    """Seconds of some epochs of SFT, batches of one."""
+    model, processor = model_of(family)
+    processor.tokenizer.padding_side = "right"
+    if ours:
+        without_gradients(model.get_base_model())
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(
+            output_dir=tempfile.mkdtemp(),
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            disable_tqdm=True,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=images,
+            gradient_checkpointing=checkpointing,
+            max_length=None,
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_strategy="no",
+        ),
+        train_dataset=rows(images),
+        processing_class=processor,
+        data_collator=TraceCollator(processor, FeatureStore(model, processor)) if ours else None,
+    )
+    found: dict[str, float] = defaultdict(float)
+    timed(found, "sft", trainer.train)()
+    return dict(found)
+
+
+def operations(side: Side) -> float:
+    """Floating-point operations of one side's matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        side()
+    return float(counter.get_total_flops())
+
+
+def compare(plain: Side, ours: Side, repeats: int, count: bool) -> dict[str, dict[str, float]]:
+    """Ratios of seconds, `plain` to `ours`, in turns; with the ratio of all operations where `count`."""
+    pairs = []
+    for _ in range(repeats):
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            pairs.append((plain(), ours()))
+        gc.collect()
+    found: dict[str, dict[str, float]] = {}
+    for name in pairs[0][0]:
+        ratios = [one[name] / other[name] for one, other in pairs]
+        found[name] = {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+        for side, key in enumerate(("plain_s", "ours_s")):
+            found[name][key] = statistics.median(pair[side][name] for pair in pairs)
+    if count:
+        whole = max(found, key=lambda name: found[name]["plain_s"])  # all that was measured
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            found[whole]["floor"] = operations(plain) / operations(ours)
+    return found
+
+
+def vision_share(family: str) -> float:
+    """Share of a plain forward pass over one prompt and completion that the vision tower takes, in operations."""
+    model, processor = model_of(family)
+    batch = TraceCollator(processor)([rows(1)[0]])
+    asked = [batch["pixel_values"]] + ([batch["image_grid_thw"]] if "image_grid_thw" in batch else [])
+    with torch.no_grad(), FlopCounterMode(display=False) as tower:
+        model.get_base_model().base_model.get_image_features(*asked)
+    batch.pop("labels")
+    with torch.no_grad(), FlopCounterMode(display=False) as whole:
+        model(**batch)
+    return tower.get_total_flops() / whole.get_total_flops()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", nargs="*", default=sorted(PROPORTIONED))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--groups", type=int, nargs="*", default=[4], help="completions of a prompt, for growth")
+    parser.add_argument("--prompts", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=250, help="of a completion")
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3, help="of SFT; the paper's are at most 6")
+    parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction, default=True, help="as in TRL's defaults")
+    parser.add_argument("--only", choices=("grpo", "sft"))
+    parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=True, help="count operations, too")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    chosen = parser.parse_args()
+    found: dict[str, dict[str, float]] = json.loads(chosen.out.read_text()) if chosen.out.is_file() else {}
+
+    def note(name: str, measured: dict[str, float]) -> None:
+        found[name] = {key: round(value, 3) for key, value in measured.items()}
+        print(f"{name:34}", "  ".join(f"{key} {value:.2f}" for key, value in measured.items()), flush=True)
+        chosen.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+    for family in chosen.family:
+        note(f"{family}/vision_share", {"ratio": vision_share(family)})
+        kind = "" if chosen.checkpointing else "/no_checkpointing"
+        for group in chosen.groups if chosen.only != "sft" else ():
+            sides = [
+                partial(grpo, family, ours, group, chosen.prompts, chosen.tokens, chosen.checkpointing)
+                for ours in (False, True)
+            ]
+            for name, measured in compare(sides[0], sides[1], chosen.repeats, chosen.floor).items():
+                note(f"{family}/G={group}{kind}/{name}", measured)
+        if chosen.only != "grpo":
+            sides = [partial(sft, family, ours, chosen.images, chosen.epochs, chosen.checkpointing) for ours in (False, True)]
+            for name, measured in compare(sides[0], sides[1], chosen.repeats, chosen.floor).items():
+                note(f"{family}{kind}/{name}", measured)
+
+
+if __name__ == "__main__":
+    main()

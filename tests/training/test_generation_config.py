@@ -1,0 +1,72 @@
+"""What a checkpoint's own generation_config says changes no answer and no rollout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from chexreason.models.generation import Generator, Sampling
+from chexreason.models.loading import load_model
+from chexreason.models.processors import load_processor
+from chexreason.prompts import Prompt
+from tests.training.conftest import INSTRUCTION, film
+
+LEAKS: dict[str, dict[str, Any]] = {
+    "sampling cut to one token": {"do_sample": True, "top_k": 1, "top_p": 0.01},
+    "no temperature": {"do_sample": True, "temperature": 1e-6},
+    "repetition": {"repetition_penalty": 8.0},
+    "ngrams": {"no_repeat_ngram_size": 1},
+    "length": {"min_new_tokens": 12, "max_length": 3},
+    "static cache": {"cache_implementation": "static"},
+    "beams": {"num_beams": 3},
+    "bad words": {"bad_words_ids": [[number] for number in range(20, 200)]},
+}
+
+
+def copy_with(weights: Any, folder: Path, generation: dict[str, Any]) -> Any:
+    """The same weights beside another generation_config."""
+    shutil.copytree(weights.weights, folder)
+    stops = GenerationConfig.from_pretrained(folder).eos_token_id
+    config = GenerationConfig(eos_token_id=stops, pad_token_id=0, **generation)
+    (folder / "generation_config.json").write_text(config.to_json_string())
+    return SimpleNamespace(**(vars(weights) | {"weights": str(folder)}))
+
+
+def answers(weights: Any, sampling: Sampling) -> list[str]:
+    processor = load_processor(weights, padding_side="left")
+    generator = Generator(load_model(weights).eval(), processor, Prompt("test", "labels", "", "", INSTRUCTION), 12, sampling)
+    return [completion.text for completion in generator([film(0), film(1)])]
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_answers_are_those_of_the_run_s_own_settings(awkward: Any, tmp_path: Path, leak: str) -> None:
+    plain, other = copy_with(awkward, tmp_path / "plain", {}), copy_with(awkward, tmp_path / "other", LEAKS[leak])
+    for sampling in (Sampling(), Sampling(temperature=1.0, top_p=0.95, seed=1)):
+        assert answers(plain, sampling) == answers(other, sampling)
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_rollouts_are_those_of_the_run_s_own_settings(
+    awkward: Any, tmp_path: Path, grpo: Callable[..., Any], leak: str
+) -> None:
+    plain, other = copy_with(awkward, tmp_path / "plain", {}), copy_with(awkward, tmp_path / "other", LEAKS[leak])
+
+    def rollout(weights: Any) -> torch.Tensor:
+        trainer = grpo(weights=weights)
+        trainer.model.train()
+        torch.manual_seed(3)
+        made = trainer._generate_and_score_completions([trainer.train_dataset[index // 4] for index in range(8)])
+        return made["completion_ids"]
+
+    assert torch.equal(rollout(plain), rollout(other))
+
+
+def test_a_turn_still_ends_where_the_checkpoint_says(awkward: Any) -> None:
+    assert load_model(awkward).generation_config.eos_token_id == GenerationConfig.from_pretrained(awkward.weights).eos_token_id
