@@ -11,22 +11,13 @@ import time
 from chexreason.answers.parser import GRAMMARS, parse, parse_strict
 from chexreason.labels import FINDINGS, in_order
 
-COUNT, WORDS, SEED = 50_000, 60, 0
+COUNT, WORDS, SEED = 20_000, 60, 0
 WANTED = 50_000  # typical completions a second on one core
 HARD = [
-    "<think>",
-    "<solution>",
-    "</think><solution>",
-    "< ",
-    "<  think",
-    "no ",
-    "no edema, ",
-    "Edema or ",
-    "(",
-    "(a",
-    "{analysis:,",
-    ",",
-]
+    "<think>", "<solution>", "</think><solution>", "< ", "<  think", "no ", "no edema, ", "Edema or ", "(", "(a",
+    "{analysis:,", ",", "Edema\n", "Edema;", "Edema: 0 ", "[x] ", "1. ", "\\boxed{",
+    "| Edema | yes |\n", '{"Edema": 1}\n', "The heart is enlarged. ",
+]  # fmt: skip
 
 
 def typical(grammar: str, loosely: bool) -> list[str]:

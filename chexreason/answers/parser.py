@@ -1,9 +1,8 @@
-"""The output grammars and the parser: from what a model wrote to the answer it gave.
+"""The parser: from what a model wrote to the answer it gave.
 
-One `Grammar` per format (sections 3.2, 3.2.2 and 4.1): tags `<think>...</think><solution>...</solution>`, braces
-`{analysis: ..., conclusion: ...}`, or the labels alone. A strict parse asks what equation 3 asks of a valid output and
-serves the rewards; a tolerant one forgives how a model writes (case, bullets, synonyms, text around the blocks) and serves
-evaluation. Neither reads a label that the model did not claim, crashes, or takes more than linear time.
+A strict parse asks what equation 3 asks of a valid output and serves the rewards; a tolerant one finds the answer in whatever
+tags the model has, hands it to the readers (`reading`) and serves evaluation. Neither reads a label that the model did not
+claim, crashes, or takes more than linear time.
 """
 
 from __future__ import annotations
@@ -11,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-from chexreason.answers.wording import mentions
-from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, in_order
+from chexreason.answers import reading
+from chexreason.answers.grammars import ANY_TAG, BRACES, GRAMMARS, TAGS, Grammar, grammar_named
+from chexreason.answers.headings import CLAIMING, OPEN
+from chexreason.answers.synonyms import NAMES
+from chexreason.answers.values import FILLERS, MAYBE, NO
+from chexreason.labels import FINDINGS, NO_FINDING, in_order
+
+__all__ = ["GRAMMARS", "TAGS", "Answer", "Grammar", "grammar_named", "parse", "parse_strict"]
 
 # Why no answer could be read.
 EMPTY = "empty"  # nothing was written, or nothing in the solution block
@@ -27,6 +30,9 @@ TRUNCATED = "truncated"  # the text breaks off inside the reasoning or a marker,
 NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
 
 _FINDINGS = frozenset(FINDINGS)
+_FRAMING = NO | MAYBE | CLAIMING | OPEN | FILLERS  # words that no label's name has
+_BULLETS = frozenset({"- ", "* ", "\u2022 "})
+_EDGES = " .*_\"'`()[]"
 
 
 @dataclass(frozen=True)
@@ -41,57 +47,7 @@ class Answer:
     extraneous: str = ""  # text outside the blocks
     failure: str | None = None  # why no answer could be read
     well_formed: bool = False  # the blocks are as the grammar wants them, whatever the solution says
-
-
-@dataclass(frozen=True)
-class Grammar:
-    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
-
-    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
-    """
-
-    name: str
-    template: str
-    think: tuple[str, str] | None = None
-    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
-
-    def write(self, thoughts: str, labels: list[str]) -> str:
-        """A completion of this grammar, labels in CheXpert's order."""
-        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
-
-    @cached_property
-    def loosely(self) -> re.Pattern[str]:
-        """The four markers in any case, blanks and quotes between their parts. No part is ever scanned twice."""
-        assert self.think and self.solution
-        pieces = dict(zip(("think", "thought", "begin", "end"), (*self.think, *self.solution), strict=True))
-        if pieces["thought"] == pieces["begin"]:
-            del pieces["thought"]
-        parts = {name: map(re.escape, re.findall(r"\w+|\W", marker)) for name, marker in pieces.items()}
-        loose = (f"(?P<{name}>" + r"[\s\"'*]*+".join(words) + ")" for name, words in parts.items())
-        return re.compile("|".join(loose), re.IGNORECASE)
-
-
-TAGS = Grammar(
-    "tags",
-    "<think>{thoughts}</think>\n<solution>{labels}</solution>",
-    ("<think>", "</think>"),
-    ("<solution>", "</solution>"),
-)
-BRACES = Grammar(
-    "braces",
-    "{{analysis: {thoughts}, conclusion: {labels}}}",
-    ("{analysis:", "conclusion:"),
-    ("conclusion:", "}"),
-)
-LABELS = Grammar("labels", "{labels}")
-GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS)}
-
-
-def grammar_named(name: str) -> Grammar:
-    """The grammar that a prompt names."""
-    if name not in GRAMMARS:
-        raise ChexReasonError(f"prompt.grammar={name!r}: one of {', '.join(GRAMMARS)} is wanted")
-    return GRAMMARS[name]
+    how: str | None = None  # how it was read: list, table, json or prose; None where nothing was claimed
 
 
 def parse(text: str, grammar: str, finished: bool = True) -> Answer:
@@ -102,7 +58,12 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
     rule = grammar_named(grammar)
     if not text.strip():
         return Answer(failure=EMPTY)
-    if rule.solution is None:
+    if rule.loosely is not ANY_TAG or rule.solution is None:
+        left = _without_thinking(text)
+        if not left.strip():
+            return Answer(thoughts=text, failure=TRUNCATED if left != text and not _ends_thinking(text) else EMPTY)
+        text = left
+    if rule.solution is None and not any(marker.lastgroup in ("begin", "end") for marker in ANY_TAG.finditer(text)):
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
@@ -157,14 +118,24 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
     """The body of the last solution block after the reasoning that holds anything, and what stands around it."""
     opened = closed = begun = ended = None
     answer: tuple[re.Match[str], re.Match[str] | None] | None = None  # begin and end of the last block that holds anything
-    for marker in rule.loosely.finditer(text):
+    markers = list(rule.loosely.finditer(text))
+    last_thought = max((at for at, marker in enumerate(markers) if marker.lastgroup == "thought"), default=-1)
+    thinking = False
+    for at, marker in enumerate(markers):
         kind = marker.lastgroup
-        if kind == "think" and opened is None:
-            opened = marker
-        elif kind == "thought" and closed is None:
-            # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
+        if rule is BRACES and kind == "begin" and closed is None:
             closed, begun, ended, answer = marker, None, None, None
-        elif kind in ("begin", "end") and begun is not None and ended is None:
+        if kind == "think":
+            opened = opened or marker
+            thinking = at < last_thought
+        elif kind == "thought":
+            if closed is None:
+                # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
+                closed, begun, ended, answer = marker, None, None, None
+            thinking = False
+        elif thinking:
+            continue
+        elif begun is not None and ended is None:
             ended = marker  # a block that is begun anew before it was ended ends there
             if text[begun.end() : ended.start()].strip():
                 answer = begun, ended
@@ -193,6 +164,25 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
     return whole, found if whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
 
 
+def _without_thinking(text: str) -> str:
+    """`text` without its blocks of reasoning, whatever their tags; one that was never closed reaches to the end."""
+    if not any(sign in text for sign in "<[\u25c1"):  # what every tag begins with
+        return text
+    left, at, thinking = [], 0, False
+    for marker in ANY_TAG.finditer(text):
+        if marker.lastgroup == "think":
+            if not thinking:
+                left.append(text[at : marker.start()])
+            thinking = True
+        elif marker.lastgroup == "thought":
+            left, at, thinking = left if thinking else [], marker.end(), False
+    return "".join(left) + ("" if thinking else text[at:])
+
+
+def _ends_thinking(text: str) -> bool:
+    return any(marker.lastgroup == "thought" for marker in ANY_TAG.finditer(text))
+
+
 def _whole_items(body: str) -> str:
     """`body` without its last item, which the token limit may have cut."""
     return body[: max(body.rfind(","), body.rfind("\n"), 0)]
@@ -207,26 +197,52 @@ def _read_exactly(body: str, found: Answer) -> Answer:
     items = [item for part in body.split("\n") for item in map(str.strip, part.split(",")) if item]
     labels = [item for item in items if item in _FINDINGS]
     unknown = [item for item in items if item not in _FINDINGS]
+    if any(map(_frames, unknown)):
+        labels = []
     return _answer(found, labels, unknown)
+
+
+def _frames(item: str) -> bool:
+    """Whether an item is no mere name but words that change what the names beside it mean: "Absent:", "No Edema"."""
+    words = item.casefold().replace("-", " ").split()
+    return ":" in item or "?" in item or len(words) > 4 or any(word.strip(_EDGES) in _FRAMING for word in words)
 
 
 def _read_loosely(body: str, found: Answer) -> Answer:
     """What a reader takes for claimed or denied."""
-    items = [item for item in map(str.strip, body.split(",")) if item]
-    if _FINDINGS.issuperset(items):
-        return _answer(found, items)
+    plain = _plain_list(body)
+    if plain is not None:
+        return _answer(found, plain, how="list")
     labels, unknown, negated = [], [], []
-    for mention in mentions(body):
+    mentions = reading.read(body)
+    for mention in mentions:
         if mention.finding is None or mention.claimed is None:
             unknown.append(mention.text)
         elif mention.claimed:
             labels.append(mention.finding)
         else:
             negated.append(mention.finding)
-    return _answer(found, labels, unknown, negated)
+    return _answer(found, labels, unknown, negated, reading.weakest(mentions))
 
 
-def _answer(found: Answer, claimed: list[str], unknown: Sequence[str] = (), negated: Sequence[str] = ()) -> Answer:
+def _plain_list(body: str) -> list[str] | None:
+    """A list of nothing but names, bulleted or not: by far the most frequent answer, read without any more ado."""
+    names = []
+    for item in body.replace("\n", ",").split(","):
+        item = item.strip()
+        if item[:2] in _BULLETS:
+            item = item[2:].lstrip()
+        if item:
+            finding = NAMES.get(item.casefold())
+            if finding is None or (finding == NO_FINDING and item != NO_FINDING):
+                return None
+            names.append(finding)
+    return names
+
+
+def _answer(
+    found: Answer, claimed: list[str], unknown: Sequence[str] = (), negated: Sequence[str] = (), how: str = "list"
+) -> Answer:
     labels: list[str] = []
     duplicates: list[str] = []
     for finding in claimed:
@@ -241,4 +257,5 @@ def _answer(found: Answer, claimed: list[str], unknown: Sequence[str] = (), nega
         found.extraneous,
         failure,
         well_formed=True,
+        how=how if labels else None,
     )

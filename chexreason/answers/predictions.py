@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,6 @@ def _parse(line: bytes, where: str) -> Prediction:
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
         raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
-    labels = _names(value["labels"], where)
-    unknown = [label for label in labels if label not in FINDINGS]
-    if unknown:
-        raise ChexReasonError(f"{where}: labels {unknown} are not among the findings {list(FINDINGS)}")
     if value.get("patient", "") is None:
         raise ChexReasonError(f"{where}: patient is null; leave it out where every record is a patient of its own")
     samples = value.get("samples", [value])
@@ -130,9 +127,9 @@ def _parse(line: bytes, where: str) -> Prediction:
     return Prediction(
         id=str(value["id"]),
         patient=str(value.get("patient", value["id"])),
-        labels=labels,
+        labels=_names(value["labels"], where, "labels"),
         predicted=_answer(value["predicted"], where),
-        ignored=_names(value.get("ignored", []), where),
+        ignored=_names(value.get("ignored", []), where, "ignored"),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         path=str(value.get("path", "")),
@@ -154,10 +151,16 @@ def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _answer(value: Any, where: str) -> tuple[str, ...] | None:
-    return None if value is None else _names(value, where)
+    return None if value is None else _names(value, where, "predicted")
 
 
-def _names(value: Any, where: str) -> tuple[str, ...]:
+def _names(value: Any, where: str, key: str) -> tuple[str, ...]:
+    """A list of findings by their exact names; another name would silently count as no finding at all."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ChexReasonError(f"{where}: a list of labels is wanted, not {value!r}")
+        raise ChexReasonError(f"{where}: {key}: a list of labels is wanted, not {value!r}")
+    unknown = [name for name in value if name not in FINDINGS]
+    if unknown:
+        nearest = get_close_matches(unknown[0].strip(" .").casefold(), [name.casefold() for name in FINDINGS], n=1)
+        meant = next((f"; did you mean {name!r}?" for name in FINDINGS if [name.casefold()] == nearest), "")
+        raise ChexReasonError(f"{where}: {key} {unknown} are not among the findings {list(FINDINGS)}{meant}")
     return tuple(value)

@@ -1,6 +1,7 @@
 """Rewards of a file of completions, part by part (section 3.2.2, equations 3 and 4).
 
-Lines are scored in their order: the nuanced reward's window runs through them.
+Lines are scored in their order: the nuanced reward's window runs through them. Beside what the strict parser read for the
+reward stands what evaluation reads, and how.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs.files import as_lines, read_json, write_text
@@ -91,6 +93,7 @@ def execute(run: Run) -> dict[str, Any]:
         num_tokens = one.num_tokens
         if num_tokens is None:
             num_tokens = tokens.count(one.text) if counts else 0
+        read = parse(one.text, run.prompt.grammar)
         scored = score(one.text, one.labels, num_tokens, one.uncertain)
         rows.append(
             {
@@ -100,6 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
                 "failure": scored.answer.failure,
                 "reward": scored.reward,
                 "parts": scored.parts,
+                "tolerant": {"labels": list(read.labels), "failure": read.failure, "how": read.how},
             }
         )
     text = as_lines(rows)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chexreason.answers.parser import GRAMMARS, parse, parse_strict
-from chexreason.answers.wording import SYNONYMS
+from chexreason.answers.synonyms import SYNONYMS
 from chexreason.labels import FINDINGS
 
 ANY_GRAMMAR = sorted(GRAMMARS)
@@ -64,7 +66,7 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
         ("Pleural Effusion (left, small)", ["Pleural Effusion"]),
         ("Edema: present, Fracture: absent", ["Edema"]),
         ("Edema, no pneumothorax", ["Edema"]),
-        ("No evidence of edema, Fracture", ["Fracture"]),
+        ("No evidence of edema, Fracture", []),
         ("Edema, Pneumothorax absent", ["Edema"]),
         ("(1) Edema\n(2) Fracture", ["Edema", "Fracture"]),
         ("(Edema, Fracture)", ["Edema", "Fracture"]),
@@ -148,11 +150,11 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
         ("Edema, 0", []),
         ("Edema, absent", []),
         ("Edema, unlikely", []),
-        ("consistent with Edema", []),
+        ("consistent with Edema", ["Edema"]),
         ("Heart size normal", []),
         ("no pneumothorax or edema", []),
         ("Edema: likely", []),
-        ("Edema: confirmed", []),
+        ("Edema: confirmed", ["Edema"]),
         ("Pneumothorax: not seen on the left", []),
         ("Edema: no evidence", []),
         ("Support Devices: none", []),
@@ -195,6 +197,75 @@ def test_a_strict_parse_names_what_is_wrong(text: str, failure: str) -> None:
 )
 def test_a_tolerant_parse_reads_what_a_reader_would(solution: str, labels: list[str]) -> None:
     assert list(parse(tags(solution), "tags").labels) == labels
+
+
+COMPLETIONS = [json.loads(line) for line in (Path(__file__).parent / "completions.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", COMPLETIONS, ids=lambda case: case["completion"][-40:])
+def test_completions_as_models_write_them_are_read_as_a_radiologist_would(case: dict[str, str]) -> None:
+    assert list(parse(case["completion"], case["grammar"]).labels) == case["right"]
+
+
+@pytest.mark.parametrize(
+    ("solution", "how"),
+    [
+        ("Edema, Fracture", "list"),
+        ("- Edema: yes\n- Fracture: no", "list"),
+        ("| Finding | Status |\n|---|---|\n| Edema | present |", "table"),
+        ('{"Edema": 1, "Fracture": 0}', "json"),
+        ("['Edema', 'Fracture']", "json"),
+        ("The heart is enlarged.", "prose"),
+        ("Edema\nThe heart is enlarged.", "prose"),
+        ("Absent: Edema", None),
+        ("", None),
+    ],
+)
+def test_an_answer_says_how_it_was_read(solution: str, how: str | None) -> None:
+    assert parse(tags(solution), "tags").how == how
+
+
+THINKING = [
+    "<think>{}</think>", "<thinking>{}</thinking>", "<unused94>thought\n{}<unused95>", "[THINK]{}[/THINK]",
+    "<reasoning>{}</reasoning>",
+    "{}</think>", "\u25c1think\u25b7{}\u25c1/think\u25b7", "<|begin_of_thought|>{}<|end_of_thought|>",
+    "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("thinking", THINKING)
+@pytest.mark.parametrize(
+    ("grammar", "answer"), [("labels", "{}"), ("tags", "<solution>{}</solution>"), ("answer", "<answer>{}</answer>")]
+)
+def test_thinking_is_never_read_as_answer_whatever_its_tag(thinking: str, grammar: str, answer: str) -> None:
+    written = thinking.format("Fracture, or " + answer.format("Pneumonia") + "?") + answer.format("Edema")
+    assert parse(written, grammar).labels == ("Edema",)
+    left = parse(thinking.format("Fracture"), grammar)
+    assert left.labels == () and left.failure is not None
+
+
+def test_what_is_thought_after_the_answer_takes_nothing_back() -> None:
+    text = "<think>a</think><solution>Edema</solution><think>or <solution>Fracture</solution>?</think>"
+    assert parse(text, "tags").labels == ("Edema",)
+
+
+@pytest.mark.parametrize("grammar", ["tags", "answer", "labels"])
+def test_an_answer_in_another_models_tag_is_read_by_evaluation_and_earns_nothing(grammar: str) -> None:
+    other = "solution" if grammar == "answer" else "answer"
+    text = f"<think>Big heart.</think><{other}>Cardiomegaly</{other}>"
+    assert parse(text, grammar).labels == ("Cardiomegaly",)
+    assert parse_strict(text, grammar).labels == ()
+
+
+@pytest.mark.parametrize(
+    "solution",
+    ["Absent:\nEdema, Fracture", "Absent: Edema, Fracture", "No Edema, Fracture", "There is no evidence of\nEdema, Fracture",
+     "Excluded\nEdema, Fracture", "Edema, Fracture, none of them", "Ruled out\nEdema", "Possible\nEdema", "Edema, not seen",
+     "Findings:\nEdema"],
+)  # fmt: skip
+def test_names_among_other_words_earn_nothing(solution: str) -> None:
+    answer = parse_strict(tags(solution), "tags")
+    assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown
 
 
 @pytest.mark.parametrize("text", ["<solution>Edema<solution>", "<solution>Edema</solution><solution>"])
@@ -280,34 +351,24 @@ def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: 
     written = GRAMMARS[grammar].write("Dense left base.", ["Edema"]).replace("Edema", text)
     plain = " ".join(re.sub(r"[^\w\s?-]|_", " ", text.casefold()).split())
     for finding in parse(written, grammar).labels:
-        names = (finding.casefold(), *SYNONYMS[finding])
+        names = (finding.casefold(), *(name.replace("*", "") for name in SYNONYMS[finding]))
         assert any(set(name.split()) <= set(plain.split()) for name in names), (text, finding)
 
 
 PIECES = [
-    "<think>",
-    "<solution>",
-    "</think><solution>",
-    "no ",
-    "Edema,",
-    "{analysis:,",
-    "(",
-    " ",
-    "\t",
-    "no*\n",
-    "Edema | ",
-    "-",
-]
+    "<think>", "</think><solution>", "no ", "Edema,", "{analysis:,", "(", " ", "no*\n", "Edema | ", "- ", "Edema;", "Edema: 0 ",
+    "[x] ", "1. ", "\\boxed{", "heart size ", '{"Edema": ',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
+def test_a_long_text_is_read_in_linear_time(piece: str) -> None:
     def seconds(size: int) -> float:
         text = tags("Edema" + piece * (size // len(piece)) + "Fracture")
         started = time.process_time()
-        for grammar in ANY_GRAMMAR:
-            parse(text, grammar)
-            parse_strict(text, grammar)
+        for read in (parse, parse_strict):
+            read(text, "tags")
         return time.process_time() - started
 
-    assert seconds(1_000_000) < 10 * seconds(250_000) + 0.1
+    seconds(1_000)  # the prose reader is made at its first sentence
+    assert seconds(160_000) < 8 * seconds(40_000) + 1

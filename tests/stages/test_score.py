@@ -36,8 +36,29 @@ def test_a_completion_is_scored_by_the_threshold_that_training_at_its_scale_has(
         "failure": None,
         "reward": 1.0,
         "parts": {"jaccard": 1.0, "length": 0.0},
+        "tolerant": {"labels": ["Edema", "Pleural Effusion"], "failure": None, "how": "list"},
     }
     assert short["reward"] == pytest.approx(0.9) and short["parts"] == {"jaccard": 1.0, "length": -0.1}
+
+
+def test_beside_the_reward_stands_what_evaluation_reads_and_how(tmp_path: Path) -> None:
+    said = {
+        "prose": "<think>t</think><solution>The heart is enlarged, without effusion.</solution>",
+        "table": "<think>t</think><solution>| Finding | Status |\n|---|---|\n| Edema | yes |\n| Fracture | no |</solution>",
+        "denied": "<think>t</think><solution>Absent:\nEdema, Pleural Effusion</solution>",
+    }
+    lines = [{"id": name, "completion": text, "labels": ["Edema"], "num_tokens": 300} for name, text in said.items()]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = [sys.executable, "-m", "chexreason.run", "stage=score", "reward=hard", f"stage.input={tmp_path / 'in.jsonl'}"]
+    command += [f"stage.output={tmp_path / 'out.jsonl'}", f"runs={tmp_path / 'runs'}"]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["reward"] for row in rows] == [0.0, 0.0, 0.0], "what is no list of the 14 names earns nothing"
+    assert [row["tolerant"] for row in rows] == [
+        {"labels": ["Cardiomegaly"], "failure": None, "how": "prose"},
+        {"labels": ["Edema"], "failure": None, "how": "table"},
+        {"labels": [], "failure": "no_valid_label", "how": None},
+    ]
 
 
 def test_a_reward_that_asks_for_no_length_needs_no_tokenizer(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_whole_run_ends_where_the_plain_one_does(grpo: MAKE) -> None:
     for options in ({}, {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}):
         plain, shared = course(False, **options), course(True, **options)
         for one, other in zip(plain[1], shared[1], strict=True):
-            for key in ("loss", "kl", "entropy", "balance/advantage"):  # clipping counts tokens: one may lie at the bound
+            for key in ("loss", "grad_norm", "balance/advantage"):  # TRL logs the others as means of its micro-batches' means
                 assert one[key] == pytest.approx(other[key], abs=2e-4), key
         assert plain[1][1]["kl"] > 0, "the second step on a rollout is off-policy"
         assert torch.allclose(plain[0], shared[0], atol=2e-4)

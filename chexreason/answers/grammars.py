@@ -1,0 +1,91 @@
+"""The output grammars, one for each format, and the tags that models put their thinking and their answers in.
+
+Sections 3.2, 3.2.2 and 4.1 of the paper: tags `<think>...</think><solution>...</solution>`, braces `{analysis: ...,
+conclusion: ...}`, or the labels alone. `<think>...</think><answer>...</answer>` is what NV-Reason-CXR publishes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from chexreason.errors import ChexReasonError
+from chexreason.labels import in_order
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
+
+    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
+    """
+
+    name: str
+    template: str
+    think: tuple[str, str] | None = None
+    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
+
+    def write(self, thoughts: str, labels: list[str]) -> str:
+        """A completion of this grammar, labels in CheXpert's order."""
+        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
+
+    @cached_property
+    def loosely(self) -> re.Pattern[str]:
+        """The markers that a tolerant parse looks for. No part of a text is ever scanned twice."""
+        if self.think is None or self.think[0].startswith("<"):
+            return ANY_TAG
+        opened, begun, ended = self.think[0], self.think[1], self.solution[1] if self.solution else ""
+        parts = {
+            name: map(re.escape, re.findall(r"\w+|\W", marker))
+            for name, marker in zip(_KINDS, (opened, begun, ended), strict=True)
+        }
+        loose = (f"(?P<{name}>" + r"[\s\"'*]*+".join(words) + ")" for name, words in parts.items())
+        return re.compile("|".join(loose), re.IGNORECASE)
+
+
+# The tags that models put their thinking and their answers in, blanks, quotes and bars between their parts; Gemma's
+# <unused94>, Mistral's [THINK], Kimi's triangles and gpt-oss's channels among them.
+_G = r"[\s\"'*|]*+"
+_THINKING = "(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|rationale|cot|inner_monologue)"
+_ANSWERING = "(?:solution|answer|final_answer|final_solution|response)"
+_KINDS = ("think", "begin", "end")
+ANY_TAG = re.compile(
+    r"[<\[\u25c1](?:"
+    rf"(?P<think>{_G}(?:(?:begin|start)_(?:of_)?)?(?:\w{{1,8}}:)?(?:{_THINKING}|unused94){_G}[>\]\u25b7]"
+    rf"|\|channel\|?>\s*+(?:analysis|commentary|thought)\b)"
+    rf"|(?P<thought>{_G}(?:/{_G}|end_(?:of_)?)(?:\w{{1,8}}:)?{_THINKING}{_G}[>\]\u25b7]"
+    rf"|{_G}(?:/{_G})?unused95{_G}>|\|channel\|>\s*+final\b|channel\|>)"
+    rf"|(?P<begin>{_G}(?:begin_(?:of_)?)?{_ANSWERING}{_G}[>\]])"
+    rf"|(?P<end>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))",
+    re.IGNORECASE,
+)
+
+
+TAGS = Grammar(
+    "tags",
+    "<think>{thoughts}</think>\n<solution>{labels}</solution>",
+    ("<think>", "</think>"),
+    ("<solution>", "</solution>"),
+)
+BRACES = Grammar(
+    "braces",
+    "{{analysis: {thoughts}, conclusion: {labels}}}",
+    ("{analysis:", "conclusion:"),
+    ("conclusion:", "}"),
+)
+LABELS = Grammar("labels", "{labels}")
+ANSWER = Grammar(
+    "answer",
+    "<think>{thoughts}</think>\n<answer>{labels}</answer>",
+    ("<think>", "</think>"),
+    ("<answer>", "</answer>"),
+)
+GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS, ANSWER)}
+
+
+def grammar_named(name: str) -> Grammar:
+    """The grammar that a prompt names."""
+    if name not in GRAMMARS:
+        raise ChexReasonError(f"prompt.grammar={name!r}: one of {', '.join(GRAMMARS)} is wanted")
+    return GRAMMARS[name]

@@ -1,0 +1,69 @@
+"""What a heading (of a section, a column, a JSON key) makes of what stands under it."""
+
+from __future__ import annotations
+
+import re
+
+from chexreason.answers.values import FILLERS, MAYBE, NO
+
+CLAIMING = frozenset(
+    "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
+    "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
+    "identified shows show showing report radiology result results summary output assessment following include includes "
+    "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
+    "classification active true yes current acute main key primary conclude concluding summarize included "
+    "probabilities table matrix json breakdown".split()
+)
+# Under a part of the body stand claims of that part.
+PLACES = frozenset(
+    "heart lung lungs pleura pleural mediastinum mediastinal cardiac cardiovascular cardiomediastinal cardiomediastinum "
+    "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
+    "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary "
+    "respiratory silhouette musculoskeletal thoracic cavity abdomen spaces space parenchymal other".split()
+)
+# Under these, nothing is claimed of this film.
+OPEN = frozenset(
+    "differential differentials ddx history indication comparison technique recommendation recommendations plan follow "
+    "followup clinical reason possibilities possibility considerations consideration alternatives alternative risk "
+    "limitations limitation quality if exam examination view views information question previous prior example examples "
+    "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
+    "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo".split()
+)
+DENYING = frozenset("negatives excluding missing unseen unremarkable normal rejected other-negatives absents".split())
+_FRAME = frozenset("my your our for with from by as so thus therefore based provided given i would we all only no. #".split())
+_WORD = re.compile(r"[a-z'’/.?-]+", re.IGNORECASE)
+
+
+def heading(text: str) -> bool | None:
+    """True where what follows is claimed, False where it is denied, None where it is neither."""
+    words = words_of(text)
+    if not words.isdisjoint(DENYING) or not words.isdisjoint(NO):
+        return False
+    words = words_of(text.rstrip(",").rpartition(",")[2])  # "considering the analysis, the answer is": the end of it decides
+    if not words.isdisjoint(OPEN) or not words.isdisjoint(MAYBE):
+        return None
+    if not words.isdisjoint(CLAIMING) or not words.isdisjoint(PLACES):
+        return True
+    return True if FILLERS.union(_FRAME).issuperset(words) else None
+
+
+def is_plain_heading(text: str) -> bool:
+    """Whether a line without a colon is a heading all the same: "Absent", "There is no evidence of"."""
+    words = words_of(text)
+    known = NO | MAYBE | CLAIMING | FILLERS | OPEN | _FRAME
+    return (
+        ":" not in text
+        and 0 < len(words) <= 8
+        and known.issuperset(words)
+        and not words.isdisjoint(NO | MAYBE | CLAIMING | OPEN)
+    )
+
+
+def is_place(text: str) -> bool:
+    """Whether a heading names a part of the chest: what is normal under it is no whole film."""
+    return not words_of(text).isdisjoint(PLACES - {"chest", "thorax"})
+
+
+def words_of(text: str) -> frozenset[str]:
+    words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
+    return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))

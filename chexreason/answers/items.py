@@ -1,0 +1,183 @@
+"""Items: what stands between the commas of a list.
+
+An item is a finding's name with place and degree, a sign or a status before or after it, a remark in parentheses. A denial
+or a doubt that begins an item reaches to the end of its sentence: "no edema, fracture".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from chexreason.answers.headings import words_of
+from chexreason.answers.mentions import Mention
+from chexreason.answers.synonyms import NAMES
+from chexreason.answers.values import FILLERS, MAYBE, NO, YES, named, share, status, verdict
+from chexreason.labels import NO_FINDING
+
+_SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
+_DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
+BULLET = re.compile(rf"\s*(?:[-\u2013\u2014*{_DOTS}\u25cb>#+]\s+|[{_DOTS}])")
+NUMBERED = re.compile(
+    r"\s*(?:\(?\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
+    r"|[\u2460-\u2473]\s*|\[\d{1,2}\]\s*)"
+)
+MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]))\s*")
+NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
+_TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
+ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
+_JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
+_CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
+_LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->)\s*|\s+[-\u2013\u2014]+>?\s+|\?\s*(?=\S)")
+_TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
+_NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
+NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
+PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
+    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=?]|->|\((?:[yYnN+-]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]))",
+    re.IGNORECASE,
+)
+_LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
+EDGES = " \t\"'`*_#<>{}[]|"
+
+
+def unmarked(text: str) -> str:
+    """`text` without a bullet and a number, in either order."""
+    for _ in range(2):
+        mark = BULLET.match(text) or NUMBERED.match(text)
+        text = text[mark.end() :] if mark and mark.end() < len(text) else text
+    return text
+
+
+def read(clause: str) -> list[Mention] | None:
+    """The items of a clause that is a list, or None where it is prose."""
+    pairs = [match.start() for match in PAIR.finditer(clause)]
+    if len(pairs) > 1:
+        starts = [0, *pairs[1:]]
+        pieces = [clause[start:end].strip(" ,;") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
+        runs = [[one] if (one := _item(piece)) else _listed(piece) for piece in pieces]
+        return None if None in runs else [one for run in runs if run for one in run]
+    head, value = _split(clause)
+    if value and named(head) is None:
+        over = [named(piece) for part in _ITEM.findall(head) for one in _JOIN.split(part) for piece in _CHOICE.split(one)]
+        if len(over) > 1 and all(over):  # "Edema, Fracture: absent"
+            return [Mention(clause.strip(), finding, verdict(value, finding), "list") for finding in over]
+    return _listed(clause)
+
+
+def _listed(clause: str) -> list[Mention] | None:
+    """The items between commas, "and" and "or", or None where one of them is none."""
+    found: list[Mention] = []
+    alone: Mention | None = None  # a status without a name: of what stands before the clause
+    reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
+    for raw in _ITEM.findall(clause):
+        if not raw.strip(EDGES):
+            continue
+        leading = _LEADING.match(raw)
+        openly = bool(leading and leading.group(1).casefold().rstrip(".") in ("or", "versus", "vs"))
+        raw = raw[leading.end() :] if leading else raw
+        whole = _item(raw)
+        parts = [raw] if whole else [piece for part in _JOIN.split(raw) for piece in _CHOICE.split(part)]
+        pieces = [part for part in parts if part.strip(EDGES)]
+        openly = openly or not whole and bool(_CHOICE.search(raw)) and len(pieces) > 1
+        for piece in pieces:
+            item = _item(piece)
+            if item is None:
+                return None
+            if item.finding is None:  # a status alone: of the item before it
+                if found and found[-1].claimed and item.claimed is not True:
+                    found[-1] = replace(found[-1], claimed=item.claimed)
+                alone = None if found else item
+                continue
+            if reaching is not True and item.claimed:
+                item = replace(item, claimed=reaching)
+            elif openly and item.claimed:
+                item = replace(item, claimed=None)
+            words = piece.casefold().split()
+            if item.claimed is not True and _leads(words[0].strip(EDGES)):
+                reaching = item.claimed
+            found.append(item)
+    if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
+        found = [replace(one, claimed=found[-1].claimed) for one in found]
+    return found or ([alone] if alone else None)
+
+
+def _leads(word: str) -> bool:
+    """Whether an item's first word is a denial or a doubt, which reaches further than a sign does."""
+    return word.isalpha() and word in NO | MAYBE
+
+
+def _item(raw: str) -> Mention | None:
+    """One item, or None where its words are not those of an item."""
+    if len(raw) > _LONGEST:
+        return None
+    text, ticked = unmarked(raw.strip(" \t\"'`{}<>")), True
+    box = MARK.match(text)
+    if box and box.end() < len(text) and not named(text):
+        text, ticked = text[box.end() :], (box.group(1) or box.group(2) or box.group(3)) in _TICKS
+    text = text.strip(" \t\"'`{}<>.")
+    if (text[:1] == "(" and text[-1:] == ")" and text.count("(") == 1) or (text[:1] == "[" and text[-1:] == "]"):
+        text = text[1:-1].strip()
+    finding = named(text)
+    if finding:
+        return Mention(raw.strip(), finding, ticked, "list")
+    found = _with_remarks(text) if ASIDE.search(text) else _valued(text) or _worded(text)
+    if found is None or (found.finding is None and not ticked):
+        return None
+    return replace(found, text=raw.strip(), claimed=found.claimed if ticked else False)
+
+
+def _with_remarks(text: str) -> Mention | None:
+    """A name with remarks in parentheses, or with a box behind it: "Edema (0.9)", "Edema [x]"."""
+    head = " ".join(ASIDE.sub(" ", text).split())
+    inner = _item(head)
+    if inner is None or inner.finding is None or inner.claimed is not True:
+        return inner if inner and inner.finding else None
+    remarks = [one.group(1) if one.group(1) is not None else one.group(2) for one in ASIDE.finditer(text)]
+    own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
+    if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
+        said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]
+    else:
+        said = [verdict(remark, inner.finding) if remark.strip(" *_") else False for remark in own]
+    return replace(inner, claimed=False if False in said else None if None in said else True)
+
+
+def _valued(text: str) -> Mention | None:
+    """A name with a value behind a colon, a dash, a question mark or a blank: "Edema: yes", "Edema - 0", "Edema +"."""
+    head, value = _split(text)
+    if value is not None and (finding := named(head)):
+        return Mention(text, finding, verdict(value, finding) if value else None, "list")
+    sign = _TRAILING_SIGN.search(text)
+    if sign and (finding := named(text[: sign.start()])):
+        return Mention(text, finding, status(sign.group(1)), "list")
+    if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
+        return Mention(text, finding, None, "list")
+    return None
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    sign = _VALUE.search(text)
+    return (text[: sign.start()], text[sign.end() :]) if sign else (text, None)
+
+
+def _worded(text: str) -> Mention | None:
+    """An item whose status stands in words: "no edema", "possible edema", "edema absent"; or a status alone: "not seen"."""
+    words = text.casefold().replace("?", " ? ").split()
+    if not words or len(words) > 12:
+        return None
+    denied, doubted = not NO.isdisjoint(words), not MAYBE.isdisjoint(words)
+    core = [word for word in words if word not in NO and word not in MAYBE]
+    rest = [word for word in core if word not in FILLERS and word not in YES and word != "but"]
+    if rest:
+        finding = named(" ".join(rest))
+        normal_denied = finding == NO_FINDING and (denied or doubted)
+        sentence = (denied or doubted) and len(core) != len(rest)  # "no evidence of edema"
+        claimed = False if denied else None if doubted else True
+        return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
+    if denied or doubted:
+        return Mention(text, None, False if denied else None, "list")
+    if len(words) == 1 and share(words[0]) is not None:
+        return Mention(text, None, share(words[0]), "list")
+    return None if YES.isdisjoint(words) else Mention(text, None, True, "list")

@@ -1,0 +1,196 @@
+"""Prose: which findings sentences claim, deny or leave open, by spaCy's matcher and negspacy's NegEx.
+
+The entities are our table of synonyms; what denies, and what leaves open, are NegEx term sets. NegEx: Chapman et al. 2001,
+"A simple algorithm for identifying negated findings and diseases in discharge summaries".
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import Any
+
+from chexreason.answers.mentions import Mention
+from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
+from chexreason.answers.values import QUALIFIERS
+from chexreason.labels import FINDINGS, NO_FINDING
+
+# What denies beyond NegEx's own terms, before a finding and after it.
+DENIED_BEFORE = (
+    "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
+    "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
+    "clear of", "negative", "nothing to suggest", "resolving to no", "can't see", "unable to", "unlikely",
+    "insufficient for", "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
+    "cleared", "free from",
+)  # fmt: skip
+DENIED_AFTER = (
+    "not seen", "not present", "not identified", "not evident", "not visualized", "not visible", "not appreciated",
+    "not apparent", "not noted", "not demonstrated", "not detected", "not found", "is not", "are not", "absent",
+    "is absent", "are absent", "excluded", "ruled out", "is ruled out", "are ruled out", "has resolved",
+    "have resolved", "resolved", "cannot be seen", "cleared", "has cleared", "negative", "no longer seen",
+    "no longer", "has been excluded", "not excluded", "none", "isn't seen", "not likely", "improbable",
+    "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
+)  # fmt: skip
+# What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
+OPEN_LISTS = (
+    "differential", "consider", "considered", "consideration", "considerations", "may", "might", "could", "would",
+    "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
+    "concern for", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
+    "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
+    "risk for", "follow up", "e.g.", "such as", "question of", "low probability of", "low likelihood of",
+    "history of", "h/o", "difficult to exclude", "unsure", "check for", "look for", "screen for", "test for", "monitor for",
+    "exclude", "search for",
+)  # fmt: skip
+# or to the next comma ("possible edema, pneumonia");
+OPEN_BEFORE = (
+    "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
+    "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
+    "suggesting possible", "favor", "favored", "?",
+)  # fmt: skip
+OPEN_AFTER = (
+    "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
+    "likely", "unlikely", "possibly", "perhaps", "maybe",
+)  # fmt: skip
+# and what is said after a list.
+OPEN_LATER = (
+    "considered", "cannot be excluded", "cannot be ruled out", "can not be excluded", "not excluded",
+    "difficult to exclude", "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
+    "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
+    "in the differential", "consideration", "cannot be assessed", "cannot be determined", "cannot be evaluated",
+    "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable",
+)  # fmt: skip
+# Names of a normal film that, in a sentence, may be said of one part of it.
+NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
+# What looks like one of them and is none.
+NO_DENIAL = (
+    "no change", "no change in", "no significant change", "no interval change", "no significant interval change",
+    "not changed", "not significantly changed", "no new change", "not increased", "no increase", "no increase in",
+    "no decrease", "no larger", "not only", "not severe", "not rule out", "not ruled out", "cannot exclude",
+    "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
+    "can not be excluded", "not be excluded", "without change", "without significant change",
+    "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
+    "not significantly", "without significant interval",
+    *(f"{verb} there {be}" for verb in ("think", "believe", "if", "whether", "that", "say", "feel") for be in ("is", "are")),
+)  # fmt: skip
+# Where the reach of a denial or of a doubt ends.
+TURNS = (
+    "although", "but", "except", "however", "nevertheless", "still", "though", "yet", "aside from", "apart from",
+    "other than", 
+)  # fmt: skip
+
+# After "no finding": of what there is none.
+SUGGESTED = frozenset(
+    "to suggest suggesting suggestive consistent compatible concerning indicating indicative suspicious that".split()
+)
+CHOICES = frozenset({"or", "versus", "vs", "vs."})  # between two findings
+NO_CHOICE = frozenset({"with", "and", ","})
+
+_LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items of a list
+
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
+_LONGEST = 600
+
+
+def read(text: str) -> list[Mention]:
+    """The findings that `text` names, sentence by sentence."""
+    return [mention for sentence in sentences(text) for mention in read_sentence(sentence)]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of `text`; one of more than 600 characters is cut between two words, so that time stays linear."""
+    found = []
+    for one in _SENTENCE.split(text):
+        start = 0
+        while start < len(one):
+            end = start + _LONGEST
+            blank = one.rfind(" ", start + 1, end) if end < len(one) else -1
+            end = blank if blank > 0 else end
+            if part := one[start:end].strip():
+                found.append(part)
+            start = end
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def read_sentence(sentence: str) -> tuple[Mention, ...]:
+    """The findings that one sentence names. Remembered, since rollouts and repeats say the same thing over and over."""
+    whole = sentence.encode("utf-8", "replace").decode()  # half a character is none
+    doc = _reader()(" ".join(whole.split()))
+    found: list[Mention] = []
+    choices = _choices(doc)
+    before = None
+    for entity in doc.ents:
+        if entity.label_ not in FINDINGS:
+            continue
+        if before is not None and before._.doubted:  # "possible edema, pneumonia"
+            entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
+        before = entity
+        claimed = (
+            False if entity._.denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
+        )
+        if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
+            claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
+        found.append(Mention(entity.text, entity.label_, claimed, "prose"))
+    return tuple(found)
+
+
+def _choices(doc: Any) -> set[int]:
+    """Where the findings begin that stand on either side of an "or": "edema or pneumonia" claims neither."""
+    found: set[int] = set()
+    for one, other in zip(doc.ents, doc.ents[1:], strict=False):
+        between = [token.lower_ for token in doc[one.end : other.start]]
+        if between[:1] == [","] and between[1:2] and between[1] in CHOICES:
+            between = between[1:]
+        joined = 0 < len(between) < 7 and not CHOICES.isdisjoint(between) and NO_CHOICE.isdisjoint(between)
+        unchanged = "change in" in doc[max(0, one.start - 4) : one.start].text.lower()  # "no change in A or B": both are there
+        if joined and not unchanged and one.label_ in FINDINGS and other.label_ in FINDINGS:
+            found |= {one.start, other.start}
+    return found
+
+
+@cache
+def _reader() -> Any:
+    """The pipeline: our names as entities, then NegEx three times: for denials, for open lists, and for single doubts."""
+    import negspacy.negation  # noqa: F401 - registers the component
+    import spacy
+    from negspacy.termsets import termset
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer", config={"punct_chars": ["\n"]})
+    ruler: Any = nlp.add_pipe("entity_ruler", config={"overwrite_ents": True})
+    patterns = [{"label": "Other", "pattern": _pattern(nlp, name)} for name in OTHERS]
+    for finding, synonyms in SYNONYMS.items():
+        names = (name for name in (finding.casefold(), *synonyms) if name not in NOT_IN_PROSE)
+        patterns += [{"label": finding, "pattern": _pattern(nlp, name)} for name in names]
+    ruler.add_patterns(patterns)
+    clinical = termset("en_clinical").get_patterns()
+    denials = {
+        "pseudo_negations": [*clinical["pseudo_negations"], *NO_DENIAL],
+        "preceding_negations": [*clinical["preceding_negations"], *DENIED_BEFORE],
+        "following_negations": [*clinical["following_negations"], *DENIED_AFTER],
+        "termination": [*TURNS, "there is", "there are"],
+    }
+    lists = {
+        "pseudo_negations": [],
+        "preceding_negations": [*OPEN_LISTS],
+        "following_negations": [*OPEN_LATER],
+        "termination": [*TURNS],
+    }
+    doubts = {
+        "pseudo_negations": [],
+        "preceding_negations": [*OPEN_BEFORE],
+        "following_negations": [*OPEN_AFTER],
+        "termination": [*TURNS, ",", "and"],
+    }
+    for name, terms in (("denied", denials), ("considered", lists), ("doubted", doubts)):
+        nlp.add_pipe("negex", name=name, config={"neg_termset": terms, "extension_name": name})
+    return nlp
+
+
+def _pattern(nlp: Any, name: str) -> list[dict[str, Any]]:
+    pattern: list[dict[str, Any]] = []
+    for part in name.split("*"):
+        if pattern:
+            pattern.append({"LOWER": {"IN": sorted(GAP)}, "OP": "*"})
+        pattern += [{"LOWER": token.lower_} for token in nlp.make_doc(part.strip())]
+    return pattern

@@ -1,0 +1,95 @@
+"""Tables of cells between bars: a status cell decides, and a confidence only where there is no status."""
+
+from __future__ import annotations
+
+from chexreason.answers.headings import heading, is_place, words_of
+from chexreason.answers.mentions import Mention
+from chexreason.answers.values import MAYBE, NO, named, share, status, verdict
+
+# What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
+_STATUS = frozenset(
+    "status present presence state result value answer assessment yes/no y/n detected identified prediction predicted label "
+    "visible positive decision verdict seen observed interpretation conclusion".split()
+)
+_NUMBER = frozenset("confidence probability score certainty likelihood prob conf".split())
+_PRESENT = frozenset("present positive yes".split())
+_BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
+
+
+def read(lines: list[str]) -> list[Mention]:
+    """What the rows of one table say; each of `lines` holds a bar."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    rows = [row for row in rows if not all(set(cell) <= set("-:= ") and len(cell) != 1 for cell in row)]  # rules between rows
+    if not rows:
+        return []
+    columns = [index for index, cell in enumerate(rows[0]) if named(cell)]
+    if len(columns) > 1 and len(rows) > 1 and not any(map(named, rows[1])):  # findings as columns
+        cells = {index: rows[1][index] if index < len(rows[1]) else "" for index in columns}
+        return [Mention(rows[0][index], named(rows[0][index]), verdict(cells[index]), "table") for index in columns]
+    head = [words_of(cell) for cell in rows[0]] if len(rows) > 1 and _is_head(rows[0]) else None
+    return [mention for row in (rows[1:] if head else rows) for mention in _row(row, head)]
+
+
+def _is_head(row: list[str]) -> bool:
+    """Whether a row names columns: no findings, and no values but those that are names of columns too ("Present")."""
+    values = [cell for cell in row[1:] if status(cell) is not None and words_of(cell).isdisjoint(_PRESENT | NO)]
+    return not any(map(named, row)) and not values
+
+
+def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
+    at = [index for index, cell in enumerate(row) if named(cell)]
+    text = " | ".join(row)
+    if not at:
+        return [Mention(text, None, None, "table")]
+    if len(at) > 1 and (head or len(at) == sum(map(bool, row))):  # a row of names, each under what its column says
+        said = {index: heading(" ".join(head[index])) if head and index < len(head) else True for index in at}
+        return [Mention(row[index], named(row[index]), said[index], "table") for index in at]
+    finding = named(row[at[0]])
+    numbering = {index for index in range(at[0]) if row[index].strip(".").isdigit()}
+    rest = [(head[index] if head and index < len(head) else frozenset(), cell) for index, cell in enumerate(row)]
+    rest = [pair for index, pair in enumerate(rest) if index != at[0] and index not in numbering]
+    if not rest:  # a column of names
+        return [Mention(text, finding, heading(" ".join(head[at[0]])) if head and at[0] < len(head) else True, "table")]
+    claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest])
+    return [Mention(text, finding, claimed, "table")]
+
+
+def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) -> bool | None:
+    """What a row says by the names of its columns."""
+    choices = [(words, cell) for words, cell in cells if words and ((NO | MAYBE).issuperset(words) or words <= _PRESENT)]
+    if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
+        ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
+        return heading(" ".join(ticked[0])) if len(ticked) == 1 else None
+    for words, cell in cells:
+        if words & _STATUS and not words & _NUMBER:
+            return verdict(cell, finding) if cell.casefold() not in ("", "n/a", "na", "null") else None
+    for words, cell in cells:
+        if words and words <= NO and status(cell) is not None:  # a column of what is absent
+            return not status(cell)
+    plain = next((said for words, cell in cells if not words & _NUMBER and (said := status(cell)) is not None), None)
+    if plain is not None:
+        return plain
+    numbers = [number for words, cell in cells if words & _NUMBER and (number := share(cell)) is not None]
+    if numbers:
+        return numbers[0] or None
+    remarks = [verdict(cell, finding) for _, cell in cells if cell.casefold() not in _BLANK and not is_place(cell)]
+    if not remarks:
+        return True if any(is_place(cell) for _, cell in cells) else None
+    return False if False in remarks else None if None in remarks else True
+
+
+def _by_cells(cells: list[str]) -> bool | None:
+    """What a row says without a header: its first plain yes or no, else its last number, else its remarks."""
+    filled = [cell for cell in cells if cell.casefold() not in _BLANK]
+    plain = next((said for cell in filled if (said := status(cell)) is not None), None)
+    if plain is not None:
+        return plain
+    if any(MAYBE.issuperset(cell.casefold().split()) for cell in filled):
+        return None
+    numbers = [number for cell in reversed(filled) if (number := share(cell)) is not None]
+    if numbers:
+        return numbers[0] or None
+    if not cells or cells[-1].casefold() in _BLANK:
+        return None
+    remarks = [verdict(cell) for cell in filled]
+    return False if False in remarks else None if None in remarks else True

@@ -1,0 +1,154 @@
+"""What a cell, a sign or a remark says of the finding beside it: that it is there, that it is not, or neither.
+
+The word lists are data. What is on none of them makes no claim.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chexreason.answers.synonyms import NAMES
+from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
+
+# Where, how much, and since when a finding is: said of something that is there.
+QUALIFIERS = frozenset(
+    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
+    "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced "
+    "left right bilateral both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
+    "basilar r l rt lt r>l l>r rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
+    "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
+    "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
+    "borderline".split()
+)
+FILLERS = frozenset(
+    "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
+    "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph "
+    "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely".split()
+)
+GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
+# Signs of disease: a description with one of them is of something that is there.
+SIGNS = frozenset(
+    "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
+    "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
+    "effaced widened widening lucency collapse collapsed cephalization congestion congested engorged septal kerley "
+    "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
+    "disrupted discontinuity fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
+    "line catheter large exceeds exceeding exceeded greater above wires wire batwing".split()
+)
+YES = frozenset(
+    "yes y true t x + ++ +++ 1 present positive pos high definite certain confirmed \u2713 \u2714 \u2611 \u2705 \u2612".split()
+)
+NO = frozenset(
+    "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
+    "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- "
+    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated".split()
+)
+MAYBE = frozenset(
+    "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
+    "equivocal uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low "
+    "doubtful inconclusive improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd "
+    "\u00b1 +/- insufficient".split()
+)
+SOUND = frozenset(
+    "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
+    "limits well-defined aerated expanded healthy".split()
+)
+SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
+MEASURES = frozenset(
+    "confidence probability likelihood score certainty p very prob conf % percent approximately about ~".split()
+)
+
+_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)")
+_PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
+_LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
+_EDGES = " \t*_.!\"'`"
+
+
+def verdict(remark: str, finding: str | None = None) -> bool | None:
+    """What `remark` says of `finding`: there (True), not there (False), neither (None).
+
+    A part that is a plain status ("present", "no", "0") decides, and beside one a number is only a confidence.
+    """
+    if len(remark) > _LONGEST:
+        return None
+    parts = [part for part in _PART.split(remark.replace("\u2019", "'")) if part.strip(_EDGES)]
+    if not parts:
+        return False if remark.strip(" *_|`") in NO else None
+    statuses = [status(part) for part in parts]
+    if False in statuses:
+        return False
+    if True in statuses:
+        return True
+    numbers = [share(part) for part in parts]
+    if True in numbers or False in numbers:
+        return False not in numbers
+    said = [_said_of(part, finding) for part in parts]
+    return False if False in said else None if None in said else True
+
+
+def status(text: str) -> bool | None:
+    """A plain yes or no, in words or as a sign; None for anything else, numbers but 0 and 1 included."""
+    words = _words(text)
+    content = [word for word in words if word not in FILLERS]
+    if not content:
+        return None if SEEN.isdisjoint(words) else True
+    if YES.issuperset(content):
+        return True
+    return False if NO.union(YES).issuperset(content) and content[0] in NO else None
+
+
+def share(text: str) -> bool | None:
+    """A number, as a share of one or of a hundred: whether it is at least half of it; None where `text` is no number."""
+    words = [word for word in re.sub(r"[=:]", " ", text.casefold()).split() if word.strip(_EDGES) not in MEASURES]
+    number = _NUMBER.fullmatch(" ".join(words).strip("*_ "))
+    if not number:
+        return None
+    value = float(number.group(1)[:20])
+    return (value / 100 if number.group(2) or value > 1 else value) >= 0.5
+
+
+def named(phrase: str) -> str | None:
+    """The finding that `phrase` is a name of, place and degree aside.
+
+    A film is normal only as a whole: of "normal left lung" no place is left aside.
+    """
+    plain = " ".join(phrase.casefold().replace("_", " ").strip(" \t*\"'`.").split())
+    if plain in NAMES:
+        return NAMES[plain]
+    words = [word for word in plain.split() if word not in QUALIFIERS]
+    found = NAMES.get(" ".join(words))
+    if not found:  # "enlarged heart, left": words of place that belong to a name
+        words = [word for word in plain.split() if word not in FILLERS]
+        found = NAMES.get(" ".join(words))
+    return None if found == NO_FINDING else found
+
+
+def decides(text: str) -> bool:
+    """Whether a line speaks of the finding above it at all."""
+    return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
+
+
+def _words(text: str) -> list[str]:
+    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text.casefold()) if " " not in text.strip() else text.casefold()
+    words = text.replace("?", " ? ").replace("=", " ").split()
+    return [word.strip(_EDGES) or word for word in words]
+
+
+def _said_of(part: str, finding: str | None) -> bool | None:
+    """What one part of a remark, neither status nor number, says of the finding that it is made on."""
+    words = _words(part)
+    if not MAYBE.isdisjoint(words):
+        return None
+    content = [word for word in words if word not in FILLERS and word not in NO]
+    if not NO.isdisjoint(words):
+        other = named(" ".join(content))
+        if other and SIGNS.isdisjoint(content):  # "no pneumothorax", said of an effusion
+            return other != finding
+        # "not severe" and "no change" grade what is there; "not seen on the left" does not.
+        graded = (QUALIFIERS | GRADES).issuperset(content) and words[0] in NO and words[1:2] != [] and words[1] not in FILLERS
+        return True if graded else False if (QUALIFIERS | YES).issuperset(content) else None
+    if not SOUND.isdisjoint(words):
+        return True if finding == SUPPORT_DEVICES else None
+    if named(" ".join(content)) or not SIGNS.isdisjoint(content):
+        return True
+    return True if (QUALIFIERS | YES | MEASURES).issuperset(content) else None
