@@ -1,63 +1,82 @@
 # Two commands do everything: `make demo` and `make test`. The rest is for those who carry this on.
-PYTHON ?= python3.11
+# The first Python of 3.11 or later; uv makes the environment where it is installed.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+  command -v $$name >/dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV   ?= .venv
-RUN    := $(VENV)/bin/python -m chexreason.run
-PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
+REAL   ?= .real
+IN     := $(VENV)/bin/python -m
+RUN    := $(IN) chexreason.run
+UV     := $(shell command -v uv)
+PIP    := $(if $(UV),uv pip install --python $(VENV)/bin/python,$(IN) pip --disable-pip-version-check install)
 LABELS := torchxrayvision pydicom-data
 
 .DEFAULT_GOAL := help
-WORLD ?= phantom
-PAPER := table1 table2 table3 table4 table5 table6 figure1 figure2 figure3 paper
+WORLD  ?= phantom
+# In an order that lets two jobs at once stand on different runs.
+TABLES := table4 table2 table3 table1 table5 table6 figure1 figure2 figure3
+MORE_EXPERIMENTS := transfer collapse footprint
 
-.PHONY: help install install-dev demo claims test check lint types format wheel clean $(PAPER)
+.PHONY: help install install-dev demo paper claims test test-real bench check lint types format wheel clean $(TABLES) $(MORE_EXPERIMENTS)
 
 help:  ## Show these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 	@echo "table1 ... table6, figure1 ... figure3: one of them; WORLD=clinical: on real data, with real weights"
+	@echo "MORE='dry_run=true': say what would be made; MORE carries any other override"
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable .
-	$(PIP) install --quiet --constraint constraints.txt --no-deps $(LABELS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is wanted and none was found: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	$(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+	$(PIP) --quiet --constraint constraints.txt --editable .
+	$(PIP) --quiet --constraint constraints.txt --no-deps $(LABELS)
 	@touch $@
 
 install-dev: $(VENV)/.installed-dev  ## ... and with what tests and checks need
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: install  ## The whole study on the phantom world: no download, two cores, minutes
-	$(RUN)
+	$(RUN) $(MORE)
 
-paper: ## Every table and figure of the paper, doing only what is missing
-
-$(PAPER): install
+$(TABLES) $(MORE_EXPERIMENTS): install
 	$(RUN) experiment=$@ world=$(WORLD) $(MORE)
 
+paper: install  ## Every table and figure of the paper, doing only what is missing
+	@for name in $(TABLES); do $(RUN) experiment=$$name world=$(WORLD) $(MORE) || failed="$$failed $$name"; done; \
+	$(RUN) stage=report 'stage.show=[headline,transfer,claims]' $(MORE) || failed="$$failed report"; \
+	test -z "$$failed" || { echo "not finished:$$failed; the same command tries them again and keeps what is complete"; exit 1; }
+
 claims: install  ## Which of the paper's claims hold for the runs at hand
-	$(RUN) stage=report stage.show=[claims]
+	$(RUN) stage=report 'stage.show=[claims]'
 
 test: install-dev  ## Run the tests, two files at a time with one thread each, the longest file first
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+test-real:  ## Real tokenizers and real vLLM, in an environment of its own (downloads 3.5 GB)
+	bash tests_real/environment.sh $(REAL)
+	CHEXREASON_TOKENIZERS=$(abspath $(REAL))/tokenizers $(REAL)/env/bin/python -m pytest tests_real
+
+bench: install-dev  ## How fast training is beside TRL's own trainers
+	$(IN) benches.training
 
 check: install-dev lint types test  ## Lint, types and tests
 
 lint: install-dev  ## ruff
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+	$(IN) ruff check .
+	$(IN) ruff format --check .
 
 types: install-dev  ## mypy
-	$(VENV)/bin/mypy
+	$(IN) mypy
 
 format: install-dev  ## Let ruff put the code in order
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
+	$(IN) ruff check --fix .
+	$(IN) ruff format .
 
 wheel: install-dev  ## Build dist/*.whl
-	$(VENV)/bin/python -m build --wheel --no-isolation
+	$(IN) build --wheel --no-isolation
 
 clean:  ## Remove the environment and build products, and keep runs/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

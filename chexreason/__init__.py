@@ -1,3 +1,3 @@
 """ChexReason: the open laboratory for reasoning-trained chest X-ray models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

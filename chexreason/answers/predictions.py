@@ -37,6 +37,7 @@ class Prediction:
     failure: str | None = None
     completion: str = ""
     path: str = ""
+    how: str | None = None  # list | table | json | prose: how the answer was read; None where it was given, or none was read
 
 
 def row(study: dict[str, Any], grammar: str, completions: Sequence[Any]) -> dict[str, Any]:
@@ -132,6 +133,7 @@ def _parse(line: bytes, where: str) -> Prediction:
         ignored=_names(value.get("ignored", []), where, "ignored"),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
+        how=value.get("how"),
         path=str(value.get("path", "")),
         repeats=tuple(_answer(one.get("predicted"), where) for one in samples),
     )
@@ -144,10 +146,12 @@ def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
         found = [parse(text, value["grammar"], finished) for text, finished in texts]
     except (KeyError, TypeError) as error:
         raise ChexReasonError(f'{where}: "completions" are no texts with "finished", beside a "grammar" ({error!r})') from None
-    samples = [{"predicted": list(one.labels) if one.failure is None else None} for one in found]
+    samples: list[dict[str, Any]] = [{"predicted": list(one.labels) if one.failure is None else None} for one in found]
     if not samples:
         raise ChexReasonError(f'{where}: "completions" is empty')
-    return value | samples[0] | {"failure": found[0].failure, "completion": texts[0][0], "samples": samples}
+    return (
+        value | samples[0] | {"failure": found[0].failure, "how": found[0].how, "completion": texts[0][0], "samples": samples}
+    )
 
 
 def _answer(value: Any, where: str) -> tuple[str, ...] | None:

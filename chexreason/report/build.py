@@ -86,6 +86,12 @@ def summary(study: Study, made: Contents) -> list[str]:
     silent = sum(one.here is None for one in made.claims)
     said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
     sentences.append(f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}.")
+    read = Counter(one.how for result in study.results for one in result.predictions if one.how)
+    if read:
+        ways = ", ".join(
+            f"{count:,} from a {how}" if how != "prose" else f"{count:,} from prose" for how, count in read.most_common()
+        )
+        sentences.append(f"Answers were read {ways}" + ("; what prose says is the weaker claim." if "prose" in read else "."))
     if study.problems:
         sentences.append(f"Run folders left out: {len(study.problems)} (see Runs).")
     return sentences

@@ -30,6 +30,7 @@ PROMPTS = {
     **{f"reasoning_{letter.lower()}": f"Reasoning {letter}" for letter in "ABCDEF"},
     "free_reasoning": "Free Reasoning",
     "only_label": "Only Label",
+    "nv_reason": "its own prompt",
 }
 TEST_TABLES = {"chexpert": "5", "nih": "6"}
 

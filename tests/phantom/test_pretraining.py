@@ -72,7 +72,7 @@ def test_the_wording_of_the_prompts_that_it_has_read_defines_a_stand_in(tmp_path
     line = ["stage=standin", "model=phantom_gemma", f"runs={tmp_path}"]
     settings = plan(compose(line), line).manifest["config"]["stage"]
     read = group("stage", settings).inputs(None)["prompts"]
-    assert read == {prompt.name: prompt.version for prompt in every("prompt")}
-    assert len(set(read.values())) == 11
+    versions = {prompt.name: prompt.version for prompt in every("prompt")}
+    assert len(read) == 11 and all(versions[name] == version for name, version in read.items())
     with pytest.raises(ChexReasonError, match="prompt=reasoning_z: there is no such choice"):
         choices("prompt", ["only_label", "reasoning_z"])
