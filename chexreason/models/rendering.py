@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RenderedPrompt:
     """`text` has one image placeholder; `tokens` counts the whole prompt, `visual_tokens` the image's part of it."""
 
     text: str
@@ -46,11 +46,11 @@ def processor_at_hand(model: Model, runs: Path, folder: str | None) -> Any:
         raise ChexReasonError(f"{weights} holds no processor that can be read: {str(error).splitlines()[0]}") from None
 
 
-def as_seen(processor: Any, instruction: str, size: tuple[int, int]) -> Seen:
+def render(processor: Any, instruction: str, size: tuple[int, int]) -> RenderedPrompt:
     """The prompt for one film of `size` (width, height) pixels."""
     from PIL import Image
 
     text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
     inputs = processor(images=[[Image.new("RGB", size)]], text=[text], return_tensors="pt", add_special_tokens=False)
     kinds = next(values for name, values in inputs.items() if name.endswith("token_type_ids"))  # 1 stands for an image's
-    return Seen(text, inputs["input_ids"].shape[1], int((kinds == 1).sum()))
+    return RenderedPrompt(text, inputs["input_ids"].shape[1], int((kinds == 1).sum()))

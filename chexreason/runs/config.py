@@ -146,10 +146,11 @@ class World:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep is called, and which tables and figures it ends with."""
+    """What a sweep is called, which tables and figures it ends with, and what one may try `then`."""
 
     name: str
     show: list[str] | None
+    then: str | None
 
 
 @dataclass(frozen=True)

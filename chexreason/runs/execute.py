@@ -86,7 +86,7 @@ def _locked(planned: Plan, force: bool) -> None:
             _clear(planned.folder, keep=PAID)  # not a step of what was made from other parents is to be gone on with
         files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
         if not getattr(planned.module, "TORCH", False):
-            code = perform(planned.folder)
+            code = execute_planned(planned.folder)
         else:
             environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
             code = subprocess.run(_command(planned), env=environment).returncode
@@ -124,7 +124,7 @@ def load(folder: Path) -> folders.Run:
     return folders.Run(settings=groups.pop("stage"), folder=folder, seed=seed, tracker=tracker, parents=parents, **groups)
 
 
-def perform(folder: Path) -> int:
+def execute_planned(folder: Path) -> int:
     """Execute the run that folder/manifest.json describes, in this process; the exit status.
 
     Of several processes that share one run, the first alone keeps its records.

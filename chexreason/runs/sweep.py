@@ -58,6 +58,7 @@ class Sweep:
 
     name: str
     show: list[str] | None
+    then: str | None
     jobs: list[Job]
     at_once: int
 
@@ -99,6 +100,7 @@ class Sweep:
         """
         if self.show and self.folders():
             report(cfg, self.folders(), self.show)
+            print(*filter(None, [self.then]), sep="\n", flush=True)
         failed = [job for job in self.jobs if not job.is_complete and (job.planned is None or job.planned.reusable)]
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
@@ -141,7 +143,7 @@ def foresee(config: DictConfig) -> Sweep:
     parsed = OverridesParser.create().parse_overrides([*params, *words])
     known: dict[str, Plan] = {}
     jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-    return Sweep(config.sweep.name, config.sweep.show, jobs, int(config.hydra.launcher.get("n_jobs") or 1))
+    return Sweep(config.sweep.name, config.sweep.show, config.sweep.then, jobs, int(config.hydra.launcher.get("n_jobs") or 1))
 
 
 def _job(words: list[str], known: dict[str, Plan]) -> Job:

@@ -1,18 +1,42 @@
 """`python -m chexreason.stages FOLDER`: execute the run that FOLDER/manifest.json plans, in this process.
 
 Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
-run, this is started once for each.
+run, this is started once for each. It ends with the process that started it: a second start must be the only writer.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from chexreason.runs.execute import perform
+from chexreason.runs.execute import execute_planned
+
+PR_SET_PDEATHSIG = 1  # Linux: the signal that this process gets when its parent ends, however that ends
+
+
+def main(folder: Path) -> int:
+    """Execute the run; its exit status, 128 + the signal's number where one ended it."""
+    ended_by: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        ended_by.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before this could be asked for
+        return 128 + signal.SIGTERM
+    try:
+        return execute_planned(folder)
+    except KeyboardInterrupt:
+        return 128 + (ended_by or [signal.SIGINT])[0]
+
 
 if __name__ == "__main__":
-    try:
-        sys.exit(perform(Path(sys.argv[1])))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main(Path(sys.argv[1])))

@@ -17,7 +17,7 @@ from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
-    from chexreason.models.rendering import Seen
+    from chexreason.models.rendering import RenderedPrompt
 
 PAGE, SCREEN = "prompts.md", "screen.txt"
 EXAMPLE = ["Cardiomegaly", "Pleural Effusion"]
@@ -60,7 +60,7 @@ def execute(run: Run) -> dict[str, Any]:
     for name in settings.weights:
         if name not in models:
             raise ChexReasonError(f"stage.weights.{name}: there is no such model; there are {', '.join(models)}")
-    views: dict[str, dict[str, Seen]] = {}
+    views: dict[str, dict[str, RenderedPrompt]] = {}
     absent: dict[str, str] = {}
     for name, model in models.items():
         try:
@@ -81,36 +81,39 @@ def show(folder: Path) -> None:
     print(f"\nfor review: {folder / PAGE}", flush=True)
 
 
-def _views(model: Any, prompts: dict[str, Prompt], run: Run) -> dict[str, Seen]:
-    from chexreason.models.rendering import as_seen, processor_at_hand
+def _views(model: Any, prompts: dict[str, Prompt], run: Run) -> dict[str, RenderedPrompt]:
+    from chexreason.models.rendering import processor_at_hand, render
 
     processor = processor_at_hand(model, run.folder.parent, run.settings.weights.get(model.name))
     size = (run.settings.image_size[0], run.settings.image_size[1])
-    return {name: as_seen(processor, prompt.instruction, size) for name, prompt in prompts.items()}
+    return {name: render(processor, prompt.instruction, size) for name, prompt in prompts.items()}
 
 
-def _full(prompt: Prompt, model: str, seen: Seen | None) -> str:
+def _full(prompt: Prompt, model: str, seen: RenderedPrompt | None) -> str:
     what = f"as {model} sees it ({_count(seen)})" if seen else f"its instruction ({model} is not at hand)"
     return f"=== {prompt.name}: {what}\n\n{(seen.text if seen else prompt.instruction).strip()}"
 
 
-def _count(seen: Seen) -> str:
+def _count(seen: RenderedPrompt) -> str:
     return f"{seen.tokens} tokens, of which {seen.visual_tokens} for the image"
 
 
-def table(prompts: dict[str, Prompt], views: dict[str, dict[str, Seen]], absent: dict[str, str]) -> list[str]:
+def table(prompts: dict[str, Prompt], views: dict[str, dict[str, RenderedPrompt]], absent: dict[str, str]) -> list[str]:
     """All prompts with the tokens that they take, as a table that reads well on a screen and as Markdown."""
-    rows = [["prompt", "cue (Table 1)", "section", "grammar", "version", *(f"{model}, tokens" for model in views)]]
+    from tabulate import tabulate
+
+    head = ["prompt", "cue (Table 1)", "section", "grammar", "version", *(f"{model}, tokens" for model in views)]
+    rows = []
     for name, prompt in prompts.items():
         counts = [str(views[model][name].tokens) for model in views]
         rows.append([name, prompt.cue, prompt.section, prompt.grammar, prompt.version, *counts])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = tabulate(rows, head, tablefmt="pipe", disable_numparse=True).splitlines()
     return lines + ([""] if absent else []) + [f"{name} is not at hand: {reason}" for name, reason in absent.items()]
 
 
-def page(prompts: dict[str, Prompt], views: dict[str, dict[str, Seen]], absent: dict[str, str], size: list[int]) -> str:
+def page(
+    prompts: dict[str, Prompt], views: dict[str, dict[str, RenderedPrompt]], absent: dict[str, str], size: list[int]
+) -> str:
     """The page for reviewers, in Markdown."""
     from chexreason.teacher.request import ROLE
 

@@ -178,13 +178,13 @@ def read_frequencies(path: Path) -> dict[str, float]:
 
 def as_table(rows: list[dict[str, Any]]) -> str:
     """The first lines for a person: reward, parts, and what was read."""
-    parts = list(rows[0]["parts"])
-    lines = ["  ".join([f"{'id':12}", f"{'reward':>9}", *(f"{part:>{max(9, len(part))}}" for part in parts), "answer"])]
+    from tabulate import tabulate
+
+    head = ["id", "reward", *rows[0]["parts"], "answer"]
+    shown = []
     for row in rows[:LINES]:
-        answer = ", ".join(row["predicted"]) or "-"
         reason = f" ({row['failure']})" if row["failure"] else ""
-        numbers = [f"{row['parts'][part]:>{max(9, len(part))}.3f}" for part in parts]
-        lines.append("  ".join([f"{str(row['id'])[-12:]:12}", f"{row['reward']:9.3f}", *numbers, answer + reason]))
-    if len(rows) > LINES:
-        lines.append(f"... and {len(rows) - LINES} more")
-    return "\n".join(lines)
+        answer = (", ".join(row["predicted"]) or "-") + reason
+        shown.append([str(row["id"])[-12:], row["reward"], *row["parts"].values(), answer])
+    table = tabulate(shown, head, floatfmt=".3f", disable_numparse=[0])
+    return f"{table}\n... and {len(rows) - LINES} more" if len(rows) > LINES else table

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.models.rendering import as_seen, processor_at_hand
+from chexreason.models.rendering import processor_at_hand, render
 from chexreason.prompts import Prompt
 from chexreason.runs.config import Model, as_dict, compose, every, group
 from chexreason.runs.folders import Run
@@ -23,7 +23,7 @@ def run(folder: Path, prompt: str = "reasoning_a", **settings: object) -> Run:
 
 def test_tokens_are_those_of_text_and_film(checkpoint: Model, tmp_path: Path) -> None:
     processor = processor_at_hand(checkpoint, tmp_path, None)
-    short, long = (as_seen(processor, text, (2544, 3056)) for text in ("List.", "List every one of the findings."))
+    short, long = (render(processor, text, (2544, 3056)) for text in ("List.", "List every one of the findings."))
     # Gemma 3's count is fixed, Qwen's follows the film's shape within its bounds.
     assert short.visual_tokens == long.visual_tokens == {"gemma3": 36, "qwen2_5_vl": 30}[checkpoint.family]
     words = len(processor.tokenizer(long.text, add_special_tokens=False)["input_ids"])

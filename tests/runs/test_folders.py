@@ -33,7 +33,7 @@ def overrides(tmp_path: Path, answers: Path, *more: str) -> list[str]:
     return ["stage=metrics", f"stage.input={answers}", f"runs={tmp_path / 'runs'}", "tracker=none", *more]
 
 
-def perform(words: list[str]) -> Path:
+def execute_planned(words: list[str]) -> Path:
     return execute(compose(tuple(words)), words)
 
 
@@ -41,33 +41,33 @@ def test_same_command_is_reused_and_a_changed_one_is_another_run(
     tmp_path: Path, answers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = overrides(tmp_path, answers)
-    first = perform(words)
+    first = execute_planned(words)
     stamp = (first / runs.MANIFEST).stat().st_mtime_ns
     assert runs.is_complete(first)
     capsys.readouterr()
-    assert perform(words) == first
+    assert execute_planned(words) == first
     assert "reused" in capsys.readouterr().err
     assert (first / runs.MANIFEST).stat().st_mtime_ns == stamp
-    assert perform([*words, "seed=7"]) != first
+    assert execute_planned([*words, "seed=7"]) != first
 
 
 def test_force_starts_anew(tmp_path: Path, answers: Path) -> None:
     words = overrides(tmp_path, answers)
-    first = perform(words)
+    first = execute_planned(words)
     stamp = (first / runs.MANIFEST).stat().st_mtime_ns
-    assert perform([*words, "force=true"]) == first
+    assert execute_planned([*words, "force=true"]) == first
     assert (first / runs.MANIFEST).stat().st_mtime_ns > stamp
 
 
 def test_changed_input_is_another_run(tmp_path: Path, answers: Path) -> None:
     words = overrides(tmp_path, answers)
-    first = perform(words)
+    first = execute_planned(words)
     answers.write_text(answers.read_text().replace("Fracture", "Edema"))
-    assert perform(words) != first
+    assert execute_planned(words) != first
 
 
 def test_manifest_says_what_ran_and_vouches_for_its_outputs(tmp_path: Path, answers: Path) -> None:
-    folder = perform(overrides(tmp_path, answers))
+    folder = execute_planned(overrides(tmp_path, answers))
     manifest = runs.read_manifest(folder)
     assert manifest is not None
     assert manifest["status"] == "complete" and manifest["stage"] == "metrics"
@@ -78,7 +78,7 @@ def test_manifest_says_what_ran_and_vouches_for_its_outputs(tmp_path: Path, answ
 
 
 def test_an_incomplete_run_is_not_taken_for_a_complete_one(tmp_path: Path, answers: Path) -> None:
-    folder = perform(overrides(tmp_path, answers))
+    folder = execute_planned(overrides(tmp_path, answers))
     manifest = runs.read_manifest(folder)
     assert manifest is not None
     files.write_json(folder / runs.MANIFEST, manifest | {"status": "running"})
@@ -97,7 +97,7 @@ def test_a_missing_parent_names_the_command_that_makes_it(tmp_path: Path) -> Non
 
 def test_where_a_folder_lies_does_not_define_a_run(tmp_path: Path, answers: Path) -> None:
     one, two = (overrides(tmp_path / name, answers) for name in ("one", "two"))
-    assert perform(one).name == perform(two).name
+    assert execute_planned(one).name == execute_planned(two).name
 
 
 def test_a_failed_job_is_recorded_and_does_not_stop_a_sweep(tmp_path: Path, answers: Path) -> None:
@@ -128,4 +128,4 @@ def test_folder_digest_follows_content_and_names(tmp_path: Path) -> None:
 def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: Path) -> None:
     words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
     with pytest.raises(ChexReasonError, match="cannot be written.*set runs=FOLDER"):
-        perform(words)
+        execute_planned(words)

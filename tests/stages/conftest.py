@@ -178,9 +178,9 @@ def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str]
 
 def execute(folder: Path) -> dict[str, Any]:
     """Execute in this process, as `python -m chexreason.stages` would in its own; the metrics."""
-    from chexreason.runs.execute import perform
+    from chexreason.runs.execute import execute_planned
 
-    assert perform(folder) == 0, (folder / "error.txt").read_text()
+    assert execute_planned(folder) == 0, (folder / "error.txt").read_text()
     manifest = runs.read_manifest(folder)
     assert manifest is not None
     return manifest["metrics"]

@@ -99,9 +99,29 @@ def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Calla
     folder = order("cut", *SFT)
     # A file that must not grow beyond a megabyte, less than the optimizer's state, fails as one on a full disk does.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
-    code = f"{limit}; import pathlib; from chexreason.runs.execute import perform; exit(perform(pathlib.Path({str(folder)!r})))"
+    start = "import pathlib; from chexreason.runs.execute import execute_planned"
+    code = f"{limit}; {start}; exit(execute_planned(pathlib.Path({str(folder)!r})))"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert failed.returncode == 1
     message = (folder / "error.txt").read_text()
     assert str(folder) in message and "could not be written" in message and "Make room" in message, failed.stderr[-2000:]
     assert execute(folder)["steps"] == 6, "with room, the same command ends well"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for it")
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_ends_with_the_process_that_started_it(order: Callable[..., Path], number: signal.Signals) -> None:
+    folder = order("orphan", *SFT, "stage.epochs=200", "stage.patience=200")
+    command = f"import subprocess, sys; subprocess.run([sys.executable, '-m', 'chexreason.stages', {str(folder)!r}])"
+    parent = subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.DEVNULL)
+    log_file, give_up = folder / "log.jsonl", time.monotonic() + 90
+    while not (log_file.exists() and log_file.read_text().count("\n") > 2) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    parent.send_signal(number)
+    parent.wait()
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert children and not any(Path(f"/proc/{child}").exists() for child in children)
+    assert files.read_json(folder / runs.MANIFEST)["status"] == "interrupted", "what it was doing is said"
