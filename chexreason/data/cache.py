@@ -9,74 +9,43 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sqlite3
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.data.images import ImageError, decode, fit, image_bytes, read_image
+from chexreason.runs import identity
+from chexreason.runs.identity import file_state
 
 if TYPE_CHECKING:
     from PIL import Image
 
-DIGESTS, IMAGES = ".digests.sqlite", ".images"
-DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+IMAGES = ".images"
 SEAL = 32  # bytes
 ABANDONED = 3600  # seconds that nobody takes to write a file
 
 
 def content_digests(files: Iterable[Path], store: Path) -> list[str]:
-    """SHA-256 of each image file's content (of the cell, for `name.parquet#row`).
-
-    `store` remembers them by path, size and times of change, so that a second look costs one `stat` per file.
+    """SHA-256 of each image file's content (of the cell, for `name.parquet#row`), remembered in `store`.
 
     Raises:
         ImageError: a file is not there.
     """
     files = list(files)
-    try:
-        return _remembered(files, store)
-    except (sqlite3.OperationalError, OSError):  # a folder that is read-only, a full disk, another process that does not let go
-        return [hashlib.sha256(image_bytes(file)).hexdigest() for file in files]
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in DAMAGED:
-            raise
-    for damaged in (store.with_name(f"{store.name}-journal"), store):
-        damaged.unlink(missing_ok=True)
-    return _remembered(files, store)
-
-
-def _remembered(files: Iterable[Path], store: Path) -> list[str]:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(store, timeout=60)) as database, database:
-        database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
-        return [_digest(file, database) for file in files]
-
-
-def _digest(file: Path, database: sqlite3.Connection) -> str:
-    size, changed = _state(file)
-    query = "SELECT sha256 FROM digests WHERE file = ? AND size = ? AND changed = ?"
-    known = database.execute(query, (str(file.absolute()), size, changed)).fetchone()
-    if known:
-        return known[0]
-    sha256 = hashlib.sha256(image_bytes(file)).hexdigest()
-    row = (str(file.absolute()), size, changed, sha256)
-    database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", row)
-    return sha256
+    for file in files:
+        _state(file)
+    return identity.content_digests(files, store, lambda file: hashlib.sha256(image_bytes(file)).hexdigest())
 
 
 def _state(file: Path) -> tuple[int, str]:
-    """The file's size, and when its content and its entry in the folder changed; the latter no program can set back."""
     try:
-        table, _, row = str(file).partition(".parquet#")
-        status = os.stat(f"{table}.parquet" if row else file)
+        return file_state(file)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
-    return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import cache, paths, tables
 from chexreason.errors import ChexReasonError
+from chexreason.runs.identity import DIGESTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,31 @@ def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
     tables.write_csv(folder / STUDIES, seen)
 
 
+def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[Path], runs: Path) -> None:
+    """Pass silently if no run among `trained` (folders of a checkpoint's training) learnt from `table`'s images or patients.
+
+    Raises:
+        ChexReasonError: names the run, the image and the patient; also where the test set was not registered at that time.
+    """
+    import pandas as pd
+
+    listed = manifest(table, runs)
+    for folder in trained:
+        if not (folder / STUDIES).is_file():
+            continue
+        seen = pd.read_csv(folder / STUDIES, dtype=str, keep_default_na=False)
+        shared = listed[listed["sha256"].isin(set(seen["sha256"]) - {""}) | _people(listed).isin(_people(seen))]
+        if not shared.empty:
+            first = shared.iloc[0]
+            raise ChexReasonError(
+                f"{folder.name} was trained on {len(shared)} images of dataset={name} or on their patients; the first is image "
+                f"{first['path']}, patient {first['patient']}. What it answers there proves nothing: train without them, or "
+                "choose another test set"
+            )
+
+
 def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd.DataFrame:
-    return listed.assign(sha256=cache.content_digests(files, runs / cache.DIGESTS))
+    return listed.assign(sha256=cache.content_digests(files, runs / DIGESTS))
 
 
 def register(table: StudyTable, name: str, runs: Path) -> Path:

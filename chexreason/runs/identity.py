@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from chexreason.errors import ChexReasonError
 _ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
 CIRCUMSTANCE, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "content"}
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
 
 
@@ -69,37 +71,56 @@ def path_digest(path: Path, store: Path | None = None) -> str:
     return digest(list(zip(names, content_digests(files, store), strict=True)))
 
 
-def content_digests(files: Iterable[Path], store: Path | None = None) -> list[str]:
-    """SHA-256 of each file's content; `store` remembers them, so that a second look costs one `stat` a file."""
-    if store is None or not _writable(store):
-        return [_read(file) for file in files]
-    with closing(sqlite3.connect(store, timeout=60)) as database, database:
-        return [_remembered(file, database) for file in files]
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _writable(store: Path) -> bool:
-    """A runs folder that cannot be written is no reason not to read what is in it."""
+def content_digests(files: Iterable[Path], store: Path | None = None, read: Callable[[Path], str] = sha256_of) -> list[str]:
+    """What `read` says of each file's content (its SHA-256).
+
+    `store` remembers it by path, size and times of change, so that a second look costs one `stat` a file. A store that is
+    damaged is made again; one that cannot be written is done without.
+    """
+    files = list(files)
+    if store is None:
+        return [read(file) for file in files]
     try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(store, timeout=60)) as database, database:
-            database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
-    except (OSError, sqlite3.Error):
-        return False
-    return True
+        return _remembered(files, store, read)
+    except (sqlite3.OperationalError, PermissionError, FileExistsError, NotADirectoryError):
+        return [read(file) for file in files]  # a folder that is read-only, a full disk, another process that does not let go
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in DAMAGED:
+            raise
+    for damaged in (store.with_name(f"{store.name}-journal"), store):
+        damaged.unlink(missing_ok=True)
+    return _remembered(files, store, read)
 
 
-def _remembered(file: Path, database: sqlite3.Connection) -> str:
-    status = file.stat()
-    state = (str(file.absolute()), status.st_size, status.st_mtime_ns)
+def _remembered(files: list[Path], store: Path, read: Callable[[Path], str]) -> list[str]:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(store, timeout=60)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
+        return [_digest(file, database, read) for file in files]
+
+
+def _digest(file: Path, database: sqlite3.Connection, read: Callable[[Path], str]) -> str:
+    state = (str(file.absolute()), *file_state(file))
     query = "SELECT sha256 FROM digests WHERE file = ? AND size = ? AND changed = ?"
     known = database.execute(query, state).fetchone()
     if known:
         return known[0]
-    sha256 = _read(file)
+    sha256 = read(file)
     database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", (*state, sha256))
     return sha256
 
 
-def _read(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def file_state(file: Path) -> tuple[int, str]:
+    """A file's size, and when its content and its entry in the folder changed; the latter no program can set back.
+
+    `name.parquet#7` is row 7 of a table: the table's state.
+    """
+    table, _, row = str(file).partition(".parquet#")
+    status = os.stat(f"{table}.parquet" if row else file)
+    return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"

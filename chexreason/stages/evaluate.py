@@ -15,7 +15,7 @@ from chexreason.answers import predictions
 from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import at_least, share
 from chexreason.runs.files import as_lines, read_json, read_lines, write_text
-from chexreason.runs.folders import MANIFEST, Run
+from chexreason.runs.folders import MANIFEST, Run, ancestors
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,6 +68,9 @@ def execute(run: Run) -> dict[str, Any]:
     table = records.readable(run.dataset.load(), run.dataset.missing, read)
     if run.dataset.split == "test":
         integrity.register(table, run.dataset.name, run.folder.parent)
+    if run.dataset.split not in records.TRAINING and "checkpoint" in run.parents:
+        trained = list(ancestors(run.parents["checkpoint"]))
+        integrity.refuse_what_was_trained_on(table, run.dataset.name, trained, run.folder.parent)
     truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}

@@ -92,3 +92,17 @@ def test_two_that_register_at_once_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         paths = list(pool.map(lambda table: integrity.register(table, "held_out", tmp_path), sites))
     assert len(paths[0].read_text().splitlines()) == 1 + len(sites)
+
+
+def test_an_evaluation_is_refused_where_training_saw_its_images_before_it_was_a_test_set(tmp_path: Path) -> None:
+    table, trained = site(tmp_path / "a", "test").load(), tmp_path / "sft-1"
+    listed = integrity.manifest(table, tmp_path)
+    trained.mkdir()
+    copied = listed.assign(patient="another", path="renamed")
+    same_patient = listed.assign(sha256="", patient=listed["patient"].str.upper())
+    for seen in (copied, same_patient):
+        seen.to_csv(trained / integrity.STUDIES, index=False)
+        with pytest.raises(ChexReasonError, match="sft-1 was trained on"):
+            integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
+    listed.assign(patient="another", sha256="other").to_csv(trained / integrity.STUDIES, index=False)
+    integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
