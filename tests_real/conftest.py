@@ -56,13 +56,13 @@ def trained(request: pytest.FixtureRequest, films: list[Image.Image], tmp_path_f
     folder = tmp_path_factory.mktemp(request.param)
     answers = [write_answer(PROMPT.grammar, f"The image shows {', '.join(labels)}.", labels) for labels in LABELS]
     built, processor = build(request.param, [PROMPT.instruction, *answers] * 20, vocabulary=1500)
-    learn(built, processor, PROMPT, films, answers, list(built.parameters()), 60)
+    learn(built, processor, PROMPT, films, answers, list(built.parameters()), 80)
     save(built, processor, folder / "model")
     own = choices("model", ["phantom_gemma" if request.param == "gemma3" else "phantom_qwen"])[0]
     model = replace(own, weights=str(folder / "model"), made_by=None)
     adapted = add_lora(load_model(model), seed=0, rank=16, alpha=32, dropout=0.0)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
-    learn(adapted, load_processor(model), PROMPT, films, [*answers[5:], *answers[:5]], weights, 15)
+    learn(adapted, load_processor(model), PROMPT, films, [*answers[5:], *answers[:5]], weights, 30)
     save_adapter(adapted, folder / "adapter", model)
     return Trained(model, folder / "adapter")
 

@@ -65,7 +65,6 @@ def test_greedy_answers_agree_with_and_without_the_adapter(trained: Trained, eng
         print(f"\n{trained.model.family}, adapter {adapted}: {same:.1%} of greedy completions agree")
         assert same >= AGREEMENT
     assert found[False] != found[True], "or the adapter would not matter"
-    assert len(set(found[True])) > 1, "or the films would not matter"
 
 
 def test_the_prompt_is_the_one_that_transformers_reads(trained: Trained, engine: Engine, films: list[Image.Image]) -> None:
@@ -82,12 +81,9 @@ def test_rollouts_follow_the_adapter_and_leave_the_base_alone(
     rollouts = Rollouts(engine, Sampling(temperature=0.8, top_p=1.0, seed=3), tmp_path / "adapter")
     prompts = [prompt_ids(processor, film) for film in films[:8]]
     ids, drawn = rollouts(policy, 0, prompts, films[:8])
-    apart = [
-        abs(ours - theirs)
-        for place in range(8)
-        for ours, theirs in zip(log_probabilities(policy, processor, films[place], ids[place]), drawn[place], strict=True)
-    ]
-    assert max(apart) < 1e-3, "the policy gives the drawn tokens the probabilities that vLLM drew them with"
+    own, others = ([log_probabilities(policy, processor, films[n + shift], ids[n]) for n in range(8)] for shift in (0, 1))
+    assert furthest(own, drawn) < 1e-3, "the policy gives the drawn tokens the probabilities that vLLM drew them with"
+    assert furthest(others, drawn) > 1e-2, "or the films would not matter"
     base = [one.text for one in VllmGenerator(engine, GREEDY)(films[:8])]
     with torch.no_grad():
         for name, weight in policy.named_parameters():
@@ -97,6 +93,10 @@ def test_rollouts_follow_the_adapter_and_leave_the_base_alone(
     assert moved != drawn and rollouts.request.lora_int_id == 2
     assert [one.text for one in VllmGenerator(engine, GREEDY)(films[:8])] == base, "the base answers as before"
     assert frozen_digest(policy) == frozen
+
+
+def furthest(one: list[list[float]], other: list[list[float]]) -> float:
+    return max(abs(a - b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True))
 
 
 def prompt_ids(processor: Any, film: Image.Image) -> list[int]:

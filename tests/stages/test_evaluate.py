@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,9 @@ from PIL import Image
 from chexreason.answers import metrics, predictions
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.models.generation import Completion, Sampling, load_generator, seed_of
 from chexreason.models.processors import load_processor, visual_tokens
 from chexreason.prompts import Prompt
 from chexreason.report import study
-from chexreason.runs import files
 from chexreason.runs.config import Model, compose
 from chexreason.runs.execute import execute as execute_command
 from chexreason.stages.evaluate import PREDICTIONS, longest_first
@@ -106,38 +103,3 @@ def test_predictions_are_in_the_tables_order_whatever_the_batches(evaluation: Ca
     folder = evaluation("greedy")
     execute(folder)
     assert [row["id"] for row in rows(folder)] == [f"{number}.png" for number in range(8, 12)]
-
-
-@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
-def test_vllm_is_asked_what_transformers_would_be(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """vLLM itself needs a GPU: this stands in for it and remembers what it was given."""
-    given: dict[str, Any] = {}
-
-    class LLM:
-        def __init__(self, **settings: Any) -> None:
-            given["settings"] = settings
-
-        def chat(self, messages: Any, sampling: Any, lora_request: Any, use_tqdm: bool) -> list[Any]:
-            given.update(messages=messages, sampling=sampling, lora=lora_request)
-            ends = ("stop", "length")
-            written = [types.SimpleNamespace(text=f"{end}", token_ids=[1, 2], finish_reason=end) for end in ends]
-            return [types.SimpleNamespace(outputs=[one]) for one in written[: len(messages)]]
-
-    package, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
-    package.LLM, package.SamplingParams = LLM, dict  # type: ignore[attr-defined]
-    lora.LoRARequest = lambda name, number, path: (name, number, path)  # type: ignore[attr-defined]
-    for name, module in (("vllm", package), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
-        monkeypatch.setitem(sys.modules, name, module)
-    files.write_json(tmp_path / "adapter_config.json", {"r": 16})
-
-    images = [Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))]
-    sampling = Sampling(0.8, 0.95, seed=3)
-    written = load_generator("vllm", tiny, PROMPT, tmp_path, 7)(sampling)(images, 10)
-    assert written == [Completion("stop", 2, True), Completion("length", 2, False)]
-    assert given["settings"]["model"] == tiny.weights and given["settings"]["max_lora_rank"] == 16
-    assert given["lora"] == ("adapter", 1, str(tmp_path))
-    picture, text = given["messages"][1][0]["content"]
-    assert picture["image_pil"] is images[1] and text["text"] == PROMPT.instruction
-    assert [one["seed"] for one in given["sampling"]] == [seed_of(sampling, 10), seed_of(sampling, 11)]
-    assert given["sampling"][0]["max_tokens"] == 7 and given["sampling"][0]["top_p"] == 0.95
-    assert list(given["sampling"][0]["logit_bias"].values()) == [-100.0]
