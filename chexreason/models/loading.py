@@ -120,6 +120,12 @@ def _weights_digest(model: torch.nn.Module, counts: Callable[[str], bool]) -> st
     return total.hexdigest()
 
 
+def stop_ids(model: Any) -> list[int]:
+    """The tokens that end a completion."""
+    stops = model.generation_config.eos_token_id
+    return list(stops) if isinstance(stops, list | tuple) else [int(stops)]
+
+
 def image_token_id(model: Any) -> int:
     """The placeholder token that a policy must never sample (it would claim an image that is not there)."""
     return int(model.config.image_token_id)

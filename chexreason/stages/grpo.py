@@ -89,6 +89,7 @@ def execute(run: Run) -> dict[str, Any]:
         load_model,
         require_adapter,
         save_adapter,
+        stop_ids,
     )
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
@@ -114,7 +115,9 @@ def execute(run: Run) -> dict[str, Any]:
     start = require_adapter(run.parents["policy"] / ADAPTER)
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
-    score = RewardFunction(run.reward, run.prompt.grammar, frequencies, processor.tokenizer.all_special_ids)
+    # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
+    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model)}
+    score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor)
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)

@@ -130,7 +130,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for study in studies
     )
-    sets = {"sft": rows[:4], "rl": rows[4:10], "validation": rows[10:]}
+    sets = {"sft": rows[:4], "rl": rows[4:8], "validation": rows[8:]}
     curated.write(folder, sets, curated.Origin("here", None, FINDINGS, folder), {})
     return folder
 

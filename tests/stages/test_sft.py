@@ -18,7 +18,7 @@ from chexreason.runs.folders import Run
 from chexreason.stages import sft
 from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.trainer import with_images
-from tests.stages.conftest import SFT, execute, loaded, log
+from tests.stages.conftest import SFT, STUDIES, execute, loaded, log
 
 
 def settings(*overrides: str) -> sft.Settings:
@@ -94,7 +94,7 @@ def test_two_processes_that_share_a_run_update_as_one_does(order: Callable[..., 
 
 def test_traces_of_several_sites_are_learnt_from_together(order: Callable[..., Path], data: Path) -> None:
     run = loaded(order("sites", *SFT, traces_other=data))
-    assert len(sft.read_traces(run)) == 24
+    assert len(sft.read_traces(run)) == 2 * STUDIES
 
 
 def test_the_clinical_settings_are_the_papers() -> None:
