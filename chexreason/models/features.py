@@ -144,11 +144,12 @@ class FeatureStore:
 
     def _compute(self, images: list[Image.Image]) -> list[Film]:
         text = self.processor.image_token
-        inputs = self.processor(images=[[image] for image in images], text=[text] * len(images), return_tensors="pt")
+        asked = {"images": [[image] for image in images], "text": [text] * len(images)}
+        inputs = self.processor(**asked, return_tensors="pt", padding=True)  # the texts are not looked at
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
         grids = inputs[GRID].to(self.model.device) if GRID in inputs else None
-        asked = (pixels,) if grids is None else (pixels, grids)
-        features = self.model.base_model.get_image_features(*asked, return_dict=True).pooler_output
+        seen = (pixels,) if grids is None else (pixels, grids)
+        features = self.model.base_model.get_image_features(*seen, return_dict=True).pooler_output
         return [Film(one.detach().clone(), None if grids is None else grids[row : row + 1]) for row, one in enumerate(features)]
 
     def _keep(self, key: bytes, film: Film) -> None:

@@ -81,7 +81,7 @@ def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
     [
         (lambda two: {**two, "labels": ["Oedema"]}, "in.jsonl:2.*Oedema"),
         (lambda two: {"id": "2", "labels": []}, "in.jsonl:2: no predicted"),
-        (lambda two: {**two, "predicted": "Edema"}, "in.jsonl:2: a list"),
+        (lambda two: {**two, "predicted": "Edema"}, "in.jsonl:2: predicted: a list"),
         (lambda two: [], "in.jsonl:2: a JSON object"),
         (lambda two: {**two, "patient": None}, "in.jsonl:2: patient is null"),
         (lambda two: {**two, "samples": []}, 'in.jsonl:2: "samples"'),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chexreason.data.agreements import curated_agreement
+from chexreason.data.paths import write_root
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json
 from tests.teacher.conftest import STUDIES, state_agreement
@@ -75,7 +76,7 @@ def test_other_images_than_were_curated_are_not_sent_under_its_agreement(curated
     others = curated.parent / "others"
     shutil.copytree(curated.parent / "images", others)
     shutil.copyfile(others / "3.png", others / "7.png")
-    write_json(curated / "card.json", read_json(curated / "card.json") | {"root": str(others)})
+    write_root(curated, others)
     refused(curated, "7.png: not the image that was curated")
 
 
