@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 TITLE = "Reasoning-trained chest X-ray models: results"
 VERDICTS = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "open", "no runs": "open"}
+VERDICTS |= {verdict + claims.DRAWN: style for verdict, style in VERDICTS.items()}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ def summary(study: Study, made: Contents) -> list[str]:
     verdicts = Counter(one.here.verdict for one in made.claims if one.here)
     silent = sum(one.here is None for one in made.claims)
     said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in SAID.items() if verdicts[verdict])
-    sentences.append(f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here; not run yet: {silent}.")
+    drawn = ", on drawn films" if any(one.here and one.here.drawn for one in made.claims) else ""
+    sentences.append(
+        f"Of the paper's {len(made.claims)} claims {said or 'none can be checked'} here{drawn}; not run yet: {silent}."
+    )
     read = Counter(one.how for result in study.results for one in result.predictions if one.how)
     if read:
         ways = ", ".join(

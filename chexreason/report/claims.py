@@ -22,6 +22,7 @@ from chexreason.report.study import Result, Study
 from chexreason.report.tables import TAKE, Table, Value
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+DRAWN = " on drawn films"
 FILE = Path(__file__).with_name("claims.toml")
 
 
@@ -52,6 +53,7 @@ class Verdict:
     interval: tuple[float, float] | None = None
     p: float | None = None
     paired: bool | None = None
+    drawn: bool = False  # on drawn films: it says nothing about patients, nor about the paper
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def table(checked: list[Checked]) -> Table:
             low, high = here.interval or (None, None)
             effect = Value(here.effect, low, high, signed=True)
         rows.append(
-            (one.claim.claim, one.claim.section, here.verdict if here else "no runs", effect)
+            (one.claim.claim, one.claim.section, f"{here.verdict}{DRAWN * here.drawn}" if here else "no runs", effect)
             + ((paper.verdict, Value(paper.effect, signed=True)) if paper else (None, None))
         )
     columns = ("Claim", "Section", "Here", "Effect here", "The paper's numbers", "Effect in the paper")
@@ -137,6 +139,7 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
         interval=(low, high),
         p=found["p"],
         paired=all(of.is_paired_with(one) for one in rivals),
+        drawn=any(one.is_drawn for one in (of, *rivals)),
     )
 
 
@@ -160,6 +163,10 @@ def in_paper(claim: Claim) -> Verdict | None:
 
 def verdict(claim: Claim, low: float, high: float) -> str:
     """The verdict on an effect known to lie in [low, high]."""
+    if claim.expect == "equivalent":
+        if -claim.margin <= low and high <= claim.margin:
+            return HOLDS
+        return FAILS if low > claim.margin or high < -claim.margin else UNDECIDED
     if claim.expect == "lower":
         low, high = -high, -low
     # "No worse" is an inequality that the bound itself satisfies; "higher" and "lower" are strict.

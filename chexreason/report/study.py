@@ -82,6 +82,12 @@ class Result:
         """Those of the first seed: what a person is shown."""
         return self.evaluations[0].predictions
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether films or model are of the phantom world: the paper's numbers are then no standard to reach."""
+        config = self.evaluations[0].manifest["config"]
+        return "phantom" in (config["dataset"].get("world"), config["model"].get("world"))
+
     def is_paired_with(self, other: Result) -> bool:
         """Whether the same resamples were drawn for both: the same records and patients in the same order."""
         runs = (*self.evaluations, *other.evaluations)

@@ -20,6 +20,7 @@ F1 = metrics.RATES.index("f1")
 class Value:
     """A number of ours with its 95 % interval, and the paper's where it exists. `signed` writes a plus before gains.
 
+    `comparable`: whether the paper's is a standard for ours; to drawn films it is not, and no difference is written.
     `positives`: how many records carry the label, where they are too few for the interval to promise much.
     """
 
@@ -30,11 +31,12 @@ class Value:
     signed: bool = False
     percent: bool = False
     positives: int | None = None
+    comparable: bool = True
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the paper's."""
-        return None if self.ours is None or self.paper is None else self.ours - self.paper
+        """Ours minus the paper's, where they can be compared."""
+        return None if self.ours is None or self.paper is None or not self.comparable else self.ours - self.paper
 
 
 Cell = Value | str | None
@@ -76,7 +78,7 @@ def value(
     """One metric of one result with its interval."""
     point, cloud = study.scores(result, labels)
     low, high = interval(take(cloud), take(point))
-    return Value(float(take(point)), float(low), float(high), paper)
+    return Value(float(take(point)), float(low), float(high), paper, comparable=not result.is_drawn)
 
 
 def headline(study: Study) -> Table:

@@ -125,7 +125,7 @@ def _change_cell(study: Study, one: Transfer, labels: tuple[str, ...], paper: fl
     (near, near_cloud), (far, far_cloud) = (study.scores(side, labels) for side in (one.near, one.far))
     found = float(change(take(near), take(far)))
     low, high = interval(change(take(near_cloud), take(far_cloud)), found)
-    return Value(found, float(low), float(high), paper, signed=True, percent=True)
+    return Value(found, float(low), float(high), paper, signed=True, percent=True, comparable=not one.near.is_drawn)
 
 
 def _title(study: Study, one: Transfer) -> str:

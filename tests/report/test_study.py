@@ -182,6 +182,9 @@ def test_claims_hold_fail_and_stay_undecided(runs):
         ("no_worse", 0.02, -0.03, 0.01, claims.UNDECIDED),
         ("no_worse", 0.02, -0.04, -0.03, claims.FAILS),
         ("no_worse", 0, 0, 0, claims.HOLDS),
+        ("equivalent", 0.02, -0.01, 0.02, claims.HOLDS),
+        ("equivalent", 0.02, 0.15, 0.20, claims.FAILS),
+        ("equivalent", 0.02, -0.03, 0.01, claims.UNDECIDED),
         ("higher", 0, 0, 0, claims.UNDECIDED),
     ],
 )
@@ -246,3 +249,17 @@ def test_forms_of_a_table_escape_what_they_hold():
     tex = render.latex(replace(long, title="Table 1. T"))
     assert r"\caption{T.}" in tex and r"\begin{tabular}{p{0.4\linewidth}c}" in tex
     assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"
+
+
+def test_what_drawn_films_gave_is_never_held_against_the_paper(runs):
+    runs.evaluate("chexpert", "sft", adapter=runs.sft("free_reasoning"), skill=0.3)
+    runs.evaluate("chexpert", "grpo", adapter=runs.grpo("hard"), skill=0.9)
+    real, drawn = read(runs), read(runs)
+    for result in drawn.results:
+        for one in result.evaluations:
+            one.manifest["config"]["dataset"]["world"] = "phantom"
+    cells = [[cell for row in tables.headline(found).rows for cell in row[1:]] for found in (real, drawn)]
+    assert all(cell.difference is not None for cell in cells[0])
+    assert all(cell.paper is not None and cell.difference is None for cell in cells[1])
+    said = [row[2] for row in claims.table(claims.check(drawn)).rows if row[2] != "no runs"]
+    assert said and all(verdict.endswith(" on drawn films") for verdict in said)
