@@ -91,9 +91,10 @@ def execute(run: Run) -> dict[str, Any]:
     }
     write_json(run.folder / "answers.json", page)
     write_text(run.folder / "answers.txt", as_text(page))
+    toy = run.model.made_by is not None
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
         title = f"{printable(file.name)}: {run.model.name}, {run.checkpoint.name}"
-        draw(run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png", fit(read_image(file), PICTURE), result, title)
+        draw(run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png", fit(read_image(file), PICTURE), result, title, toy)
     if settings.output:
         deliver(run.folder, Path(settings.output))
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
@@ -211,19 +212,23 @@ def finding(one: dict[str, Any]) -> str:
     if one["failure"]:
         return f"no readable answer ({one['failure']})"
     several = len(one["completions"]) > 1
-    return (
-        ", ".join(f"{label} ({one['agreement'][label]:.0%})" if several else label for label in one["labels"]) or "none agreed"
-    )
+    return ", ".join(f"{label} ({_named(one, label)})" if several else label for label in one["labels"]) or "none agreed"
+
+
+def _named(one: dict[str, Any], label: str) -> str:
+    """A count of samples and not a percentage, which would read as the probability of the finding."""
+    samples = len(one["completions"])
+    return f"named in {round(one['agreement'][label] * samples)} of {samples} samples"
 
 
 def minority(one: dict[str, Any]) -> str:
     """The labels that some samples name, but not enough of them."""
-    fewer = [f"{label} ({share:.0%})" for label, share in one["agreement"].items() if label not in one["labels"]]
+    fewer = [f"{label} ({_named(one, label)})" for label in one["agreement"] if label not in one["labels"]]
     return f"named by fewer: {', '.join(fewer)}" if fewer else ""
 
 
-def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> None:
-    """The image with its answer beside it."""
+def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stand_in: bool) -> None:
+    """The image with its answer beside it; a stand-in's is stamped, so that no copy of it passes for a reading."""
     import textwrap
 
     from matplotlib.figure import Figure
@@ -232,6 +237,10 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str) -> Non
     left, right = figure.subplots(1, 2)
     left.imshow(image.convert("L"), cmap="gray")
     left.set_axis_off()
+    if stand_in:
+        for panel in (left, right):
+            stamp = {"fontsize": 44, "color": "#c0392b", "alpha": 0.45, "rotation": 30, "weight": "bold"}
+            panel.text(0.5, 0.5, "STAND-IN", ha="center", va="center", transform=panel.transAxes, **stamp)
     right.set_axis_off()
     parts = map(printable, one["reasoning"].strip().splitlines())
     body = [line for part in parts for line in textwrap.wrap(part, 62) or [""]]

@@ -35,7 +35,8 @@ def test_labels_are_those_of_the_majority_and_the_reasoning_shown_is_one_that_re
     one = predict.describe(Path("film.png"), samples)
     assert one["labels"] == ["Edema"] and one["failure"] is None
     assert one["agreement"] == {"Edema": 0.75, "Fracture": 0.25}
-    assert predict.finding(one) == "Edema (75%)" and predict.minority(one) == "named by fewer: Fracture (25%)"
+    assert predict.finding(one) == "Edema (named in 3 of 4 samples)"
+    assert predict.minority(one) == "named by fewer: Fracture (named in 1 of 4 samples)"
     assert one["reasoning"].strip() == "Because of Edema."
 
 
@@ -143,3 +144,13 @@ def test_nothing_readable_is_an_error(tiny: Model, tmp_path: Path) -> None:
             predict.execute(run(tmp_path / "runs" / name, tiny, tmp_path / name))
     with pytest.raises(ChexReasonError, match="no such file"):
         predict.image_files(str(tmp_path / "nowhere"))
+
+
+def test_a_stand_ins_picture_is_stamped(tmp_path: Path) -> None:
+    one = predict.describe(Path("film.png"), [said("Edema")])
+    drawn = []
+    for stand_in in (False, True):
+        predict.draw(tmp_path / "a.png", Image.new("L", (64, 64)), one, "t", stand_in)
+        drawn.append(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int))
+    red = [(picture[..., 0] > picture[..., 1] + 40).mean() for picture in drawn]
+    assert red[0] == 0 and red[1] > 0.01
