@@ -160,6 +160,7 @@ def execute_planned(folder: Path) -> int:
         "metrics": metrics,
     }
     (folder / ERROR).unlink(missing_ok=True)
+    files.to_disk(folder)
     files.write_json(folder / folders.MANIFEST, manifest | done)
     said = getattr(module, "headline", lambda metrics: "")(metrics)
     run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")

@@ -24,10 +24,30 @@ def write_text(path: Path, text: str) -> Path:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may write the same file at once
     try:
         partial.write_text(text, encoding="utf-8")
+        _flush(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def to_disk(folder: Path) -> None:
+    """Have every file in `folder` on the disk itself, so that a mark written afterwards never outlives what it vouches for."""
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(inside) / name)
+        _flush(Path(inside))
+
+
+def _flush(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # removed since, a link into nothing, or a folder where the system opens none
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -8,16 +8,18 @@ straddles a checkpoint.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from chexreason.runs.files import read_json, write_json
+from chexreason.runs.files import read_json, to_disk, write_json
+from chexreason.runs.identity import sha256_of
 
 CHECKPOINTS, STATE = "checkpoints", "trainer_state.json"
-WHOLE = "whole.json"  # the last file that a checkpoint gets
+WHOLE = "whole.json"  # the last file that a checkpoint gets, with the digests of all others
 
 
 class Checkpoints(TrainerCallback):
@@ -45,7 +47,10 @@ class Checkpoints(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            write_json(_folder(args, state) / WHOLE, {"over": control.should_training_stop, "memory": self.memory})
+            folder = _folder(args, state)
+            to_disk(folder)
+            files = {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+            write_json(folder / WHOLE, {"over": control.should_training_stop, "memory": self.memory, "files": files})
 
 
 def _folder(args: Any, state: Any) -> Path:
@@ -53,14 +58,34 @@ def _folder(args: Any, state: Any) -> Path:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a run's folder; what a kill or a full disk left of others is removed."""
-    whole = []
+    """The newest checkpoint in a run's folder that can be trusted, and whose best checkpoint so far can be, too.
+
+    What a kill or a full disk left unfinished is removed; what has changed since it was written is named and kept aside.
+    """
+    whole = {}
     for path in (folder / CHECKPOINTS).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        if (path / WHOLE).is_file():
-            whole.append(path)
-        else:
+        if not (path / WHOLE).is_file():
             shutil.rmtree(path)
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        elif changed := _changed(path):
+            aside = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            print(f"{path}: {changed} is not as it was saved; kept as {aside.name}, not used", file=sys.stderr, flush=True)
+        else:
+            whole[path.name] = path
+    best = {name: read_json(path / STATE)["best_model_checkpoint"] for name, path in whole.items()}
+    usable = [path for name, path in whole.items() if best[name] is None or Path(best[name]).name in whole]
+    return max(usable, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _changed(checkpoint: Path) -> str | None:
+    """A file of a checkpoint that is not what was saved there, if any."""
+    try:
+        saved = read_json(checkpoint / WHOLE)["files"].items()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return WHOLE
+    held = ((name, checkpoint / name, digest) for name, digest in saved)
+    return next((name for name, file, digest in held if not file.is_file() or sha256_of(file) != digest), None)
 
 
 def epochs_before(checkpoint: Path | None) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.training.checkpoints import WHOLE
+from chexreason.training.checkpoints import WHOLE, last_checkpoint
 from tests.stages.conftest import GRPO, SFT, execute, log
 
 # How fast a machine was, and no more.
@@ -78,6 +78,49 @@ def test_what_was_left_half_written_is_not_resumed_from(order: Callable[..., Pat
     (cut / "checkpoints" / "checkpoint-4" / "optimizer.pt").write_bytes(b"cut short")
     assert execute(cut) == expected
     assert history(cut) == history(whole)
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_checkpoint_that_changed_since_it_was_saved_is_named_and_not_used(order: Callable[..., Path]) -> None:
+    folder = order("whole", *SFT)
+    expected = execute(folder)
+    saved = folder.with_name("saved")
+    shutil.copytree(folder / "checkpoints", saved)
+    newest = f"checkpoint-{expected['steps']}"
+    harms = {"truncated": truncated, "flipped": flipped, "missing": Path.unlink}
+    names = sorted(path.name for path in (saved / newest).iterdir() if path.stat().st_size)
+    assert {"optimizer.pt", "adapter_model.safetensors", "trainer_state.json", "rng_state.pth", WHOLE} <= set(names)
+    for name in names:
+        for harm, damage in harms.items():
+            shutil.rmtree(folder / "checkpoints")
+            shutil.copytree(saved, folder / "checkpoints")
+            damage(folder / "checkpoints" / newest / name)
+            found = last_checkpoint(folder)
+            assert found is None or found.name != newest, (name, harm)
+            if (name, harm) != (WHOLE, "missing"):  # without its mark it never was a checkpoint
+                assert (folder / "checkpoints" / f"damaged-{newest}").is_dir(), (name, harm)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_run_whose_newest_checkpoint_was_damaged_ends_as_if_it_had_not_been(order: Callable[..., Path]) -> None:
+    whole, cut = order("whole", *SFT), order("cut", *SFT)
+    expected = execute(whole)
+    killed_after(cut, len(log(whole)) - 2)
+    newest = max((cut / "checkpoints").glob("checkpoint-*/optimizer.pt"), key=lambda path: int(path.parent.name[11:]))
+    truncated(newest)
+    assert execute(cut) == expected
+    assert history(cut) == history(whole)
+    assert (cut / "checkpoints" / f"damaged-{newest.parent.name}").is_dir()
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
