@@ -138,14 +138,18 @@ class Curated:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """The curate run's folder; an error that says how to make one where it is not there."""
+        made_by = "it is a stage=curate run's folder"
+        return paths.require_folder(self.root, "curated set", made_by, None, "stage=curate dataset=phantom_mimic")
+
     def load(self) -> StudyTable:
         """The set's records, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The set's records; image files are not looked at yet."""
-        instead = "stage=curate dataset=phantom_mimic"
-        folder = paths.require_folder(self.root, "curated set", "it is a stage=curate run's folder", None, instead)
+        folder = self.folder()
         source = origin(folder)
         needed = ("path", "patient", "view", *FINDINGS)
         path = Path(self.table) if self.table else folder / TABLE

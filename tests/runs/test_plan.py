@@ -35,6 +35,17 @@ def weights(folder: Path, text: str) -> str:
     return f"model.weights={folder}"
 
 
+@pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr"])
+def test_weights_and_data_that_are_not_at_hand_are_said_in_one_list(site: str, tmp_path: Path) -> None:
+    words = ["stage=evaluate", "checkpoint=base", "model=medgemma", "model.weights=org/none", f"dataset={site}"]
+    absent = planned(tmp_path, *words, f"dataset.root={tmp_path / 'nowhere'}").every_lack()
+    assert len(absent) == 2 and sum("org/none" in lack for lack in absent) == 1
+    assert sum(f"no folder {tmp_path / 'nowhere'} (dataset.root)" in lack and "get the data" in lack for lack in absent) == 1
+    (tmp_path / "here").mkdir()
+    there = planned(tmp_path, *words, f"dataset.root={tmp_path / 'here'}").every_lack()
+    assert len(there) == 1 and "org/none" in there[0]
+
+
 def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
     base = name(tmp_path, *EVALUATE)
     for word in ("source=phantom_nih", "reward=nuanced", "variant=two_sites", "teacher=openai", "tracker=none"):

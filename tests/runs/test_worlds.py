@@ -131,7 +131,8 @@ def test_every_job_of_every_experiment_plans(
         assert job.planned is not None, job.refused
         assert {kind for _, kind in job.planned.worlds} == {world}
         lacks = job.planned.every_lack()
-        assert bool(lacks) == (world == "clinical") and all("model=" in lack for lack in lacks), "weights alone are not at hand"
+        assert bool(lacks) == (world == "clinical")
+        assert all("model=" in lack or "(dataset.root)" in lack for lack in lacks), "weights and data alone are not at hand"
     assert not (tmp_path / "runs").exists(), "to plan is not to make"
 
 

@@ -52,6 +52,10 @@ class Chexpert:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        return paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", "stage=inspect dataset=phantom_chexpert")
+
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
@@ -64,7 +68,7 @@ class Chexpert:
             parts = [_read(Path(self.table), None)]
             root = Path(self.table).absolute().parent
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", "stage=inspect dataset=phantom_chexpert")
+            root = self.folder()
             splits = list(TABLES) if self.split == "all" else [self.split]
             parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
             if not parts:

@@ -51,6 +51,10 @@ class Mimic:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        return paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", "stage=curate dataset=phantom_mimic")
+
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
@@ -59,11 +63,7 @@ class Mimic:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
         if self.labels not in LABELS:
             raise ChexReasonError(f"dataset.labels={self.labels!r}: one of {', '.join(LABELS)} is wanted")
-        if self.table:
-            table = self._alone(Path(self.table))
-        else:
-            instead = "stage=curate dataset=phantom_mimic"
-            table = self._joined(paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", instead))
+        table = self._alone(Path(self.table)) if self.table else self._joined(self.folder())
         return records.under_policy(records.choose(table, self.split, self.views))
 
     def _joined(self, root: Path) -> StudyTable:

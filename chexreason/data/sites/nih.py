@@ -51,6 +51,10 @@ class Nih:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        return paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", "stage=inspect dataset=phantom_nih")
+
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
         return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
@@ -64,7 +68,7 @@ class Nih:
         if self.table:
             root, path = Path(self.table).absolute().parent, Path(self.table)
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", "stage=inspect dataset=phantom_nih")
+            root = self.folder()
             path = _find(root)
         problems: tuple[Problem, ...] = ()
         if path.suffix == ".parquet":

@@ -52,6 +52,10 @@ class Padchest:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        return paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", "stage=inspect dataset=phantom_nih")
+
     def load(self) -> StudyTable:
         """The records, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
@@ -66,7 +70,7 @@ class Padchest:
         if self.table:
             path, root = Path(self.table), Path(self.table).absolute().parent
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", "stage=inspect dataset=phantom_nih")
+            root = self.folder()
             found = [one for one in root.glob(TABLE) if one.name.endswith((".csv", ".csv.gz"))]
             if not found:
                 raise ChexReasonError(f"{root} has no table {TABLE}; it comes with PadChest ({ACCESS})")

@@ -54,6 +54,10 @@ class Vindr:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        return paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", "stage=inspect dataset=phantom_nih")
+
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
@@ -69,7 +73,7 @@ class Vindr:
             root = Path(self.table).absolute().parent
             found: list[tuple[Path, str | None]] = [(Path(self.table), None)]
         else:
-            root = paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", "stage=inspect dataset=phantom_nih")
+            root = self.folder()
             splits = list(TABLES) if self.split == "all" else [self.split]
             found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
         parts = [self._part(path, split, root) for path, split in found]
