@@ -288,9 +288,13 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
 
 def _alone(name: str, choice: str) -> DictConfig:
     """One choice of a group, composed by itself where it stands by itself."""
-    if (CONF / name / f"{choice}.yaml").is_file() and GROUPS[name] in (Prompt, Scale, Checkpoint, Engine, Variant):
-        return compose((), f"{name}/{choice}")
-    return compose((f"{name}={choice}",))
+    file = CONF / name / f"{choice}.yaml"
+    if not file.is_file() or GROUPS[name] not in (Prompt, Scale, Checkpoint, Engine, Variant):
+        return compose((f"{name}={choice}",))
+    with explained((), compose, CONF):
+        values = OmegaConf.load(file)
+    # Every plan on the phantom world asks for all prompts; Hydra takes some 40 ms for each, reading the file takes one.
+    return compose((), f"{name}/{choice}") if "defaults" in values else OmegaConf.create({name: values})
 
 
 _COMPOSING = threading.Lock()  # Hydra's state is the process's
