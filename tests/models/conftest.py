@@ -8,6 +8,7 @@ import pytest
 
 from chexreason.phantom.standins import build, save
 from chexreason.runs.config import Model
+from tests.tiny import described
 
 TEXTS = [
     "Look at this chest radiograph and list its findings.",
@@ -20,16 +21,4 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     folder: Path = tmp_path_factory.mktemp(request.param)
     model, processor = build(request.param, TEXTS, vocabulary=600)
     save(model, processor, folder)
-    return Model(
-        name=request.param,
-        paper_name=None,
-        world="phantom",
-        family=request.param,
-        made_by=None,
-        weights=str(folder),
-        dtype="float32",
-        attention="eager",
-        min_visual_tokens=36,
-        max_visual_tokens=36,
-        image_size=None,
-    )
+    return described(request.param, folder, attention="eager", visual_tokens=(36, 36))

@@ -19,6 +19,7 @@ from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.execute import load
 from chexreason.runs.identity import path_digest
+from tests.tiny import described
 
 STUDIES = 12
 loaded = load  # the run that a folder plans, as its stage is given it
@@ -58,19 +59,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     learn_to_name_findings(model, processor, instruction)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return Model(
-        name=request.param,
-        paper_name=None,
-        world="phantom",
-        family=request.param,
-        made_by=None,
-        weights=str(folder),
-        dtype="float32",
-        attention="sdpa",
-        min_visual_tokens=16,
-        max_visual_tokens=36,
-        image_size=None,
-    )
+    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
 
 
 def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None:

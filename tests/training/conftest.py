@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
 from chexreason.phantom.standins import build
 from chexreason.training.rollouts import RolloutTrainer
+from tests.tiny import described
 
 INSTRUCTION = "Look at this chest radiograph and list its findings."
 TEXTS = [
@@ -58,15 +58,7 @@ def awkward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return SimpleNamespace(
-        name=request.param,
-        family=request.param,
-        weights=str(folder),
-        dtype="float32",
-        attention="sdpa",
-        min_visual_tokens=16,
-        max_visual_tokens=36,
-    )
+    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
 
 
 def film(number: int) -> Image.Image:

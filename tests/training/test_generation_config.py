@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +36,7 @@ def copy_with(weights: Any, folder: Path, generation: dict[str, Any]) -> Any:
     stops = GenerationConfig.from_pretrained(folder).eos_token_id
     config = GenerationConfig(eos_token_id=stops, pad_token_id=0, **generation)
     (folder / "generation_config.json").write_text(config.to_json_string())
-    return SimpleNamespace(**(vars(weights) | {"weights": str(folder)}))
+    return replace(weights, weights=str(folder))
 
 
 def answers(weights: Any, sampling: Sampling) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_rollouts_are_those_of_the_plain_trainer(grpo: MAKE) -> None:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_log_probabilities_and_entropies_are_the_plain_ones(grpo: MAKE, awkward: Any, attention: str) -> None:
-    weights = SimpleNamespace(**(vars(awkward) | {"attention": attention}))
+    weights = replace(awkward, attention=attention)
     plain, shared = grpo(weights=weights), grpo(weights=weights, shared=True)
     one, other = scored(plain, cut(rollout(plain))), scored(shared, cut(rollout(shared)))
     assert one[0].abs().sum() > 0
@@ -62,7 +63,7 @@ def test_log_probabilities_and_entropies_are_the_plain_ones(grpo: MAKE, awkward:
 
 
 def test_bfloat16_differs_no_more_than_its_own_rounding(grpo: MAKE, awkward: Any) -> None:
-    exact, rounded = grpo(), SimpleNamespace(**(vars(awkward) | {"dtype": "bfloat16"}))
+    exact, rounded = grpo(), replace(awkward, dtype="bfloat16")
     plain, shared = grpo(weights=rounded), grpo(weights=rounded, shared=True)
     made = cut(rollout(plain))
     wanted, found = scored(plain, made)[0], scored(shared, cut(rollout(shared)) | {"completion_ids": made["completion_ids"]})[0]
@@ -82,7 +83,7 @@ def gradients(trainer: RolloutTrainer, made: dict[str, Any]) -> torch.Tensor:
 def test_gradients_in_float64_are_the_plain_ones(
     grpo: MAKE, awkward: Any, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = SimpleNamespace(**(vars(awkward) | {"dtype": "float64"}))
+    weights = replace(awkward, dtype="float64")
     plain, shared = (grpo(weights=weights, shared=kind, gradient_checkpointing=checkpointing) for kind in (False, True))
     for trainer in (plain, shared):
         trainer.model.double()
