@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from chexreason.errors import ChexReasonError
-from chexreason.prompts import Prompt
-from chexreason.teacher.reply import Reply, Study
-from chexreason.teacher.request import compose
+from chexreason.teacher.reply import Reply
+from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service
 
 
@@ -20,29 +18,23 @@ class Gemini(Service):
 
     HOME: ClassVar[str] = "https://generativelanguage.googleapis.com"
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
-        """One request. See `Teacher.write` for what it raises."""
-        client, kinds = _client(self.key(), self.address, self.timeout), _library()[1]
-        asked = compose(study, prompt, root, self.image_side, seed, attempt)
-        try:
-            answer = client.models.generate_content(
-                model=self.model,
-                contents=[kinds.Part.from_bytes(data=asked.image, mime_type="image/jpeg"), asked.text],
-                config=kinds.GenerateContentConfig(
-                    system_instruction=asked.role,
-                    temperature=self.temperature,
-                    max_output_tokens=self.max_tokens,
-                    seed=asked.seed,
-                ),
-            )
-            return self._read(answer)
-        except Exception as error:
-            raised = self._meaning(error)
-        if raised is None:
-            return self.reply(None, None, None)
-        raise raised  # outside the handler: a client's exception may hold the key
+    def client(self) -> Any:
+        """Google's client."""
+        return _client(self.key(), self.address, self.timeout)
 
-    def _read(self, answer: Any) -> Reply:
+    def ask(self, client: Any, asked: Request) -> Reply:
+        """One request to generateContent."""
+        _, kinds = _library()
+        answer = client.models.generate_content(
+            model=self.model,
+            contents=[kinds.Part.from_bytes(data=asked.image, mime_type="image/jpeg"), asked.text],
+            config=kinds.GenerateContentConfig(
+                system_instruction=asked.role,
+                temperature=self.temperature,
+                max_output_tokens=self.max_tokens,
+                seed=asked.seed,
+            ),
+        )
         usage = answer.usage_metadata
         content = answer.candidates[0].content if answer.candidates else None  # none where it refused
         parts = (content.parts if content else None) or []
@@ -52,13 +44,14 @@ class Gemini(Service):
         written = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
         return self.reply(text, usage.prompt_token_count, written, thoughts)
 
-    def _meaning(self, error: Exception) -> Exception | None:
+    def meaning(self, error: Exception) -> Exception | None:
+        """What to raise for an exception of Google's client."""
         from google.genai import errors
 
         if isinstance(error, errors.APIError) and error.code:
             headers = getattr(error.response, "headers", None) or {}
             return self.refusal(int(error.code), str(error.message), headers)
-        return self.meaning(error)
+        return super().meaning(error)
 
 
 def _library() -> tuple[Any, Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from chexreason.errors import ChexReasonError
-from chexreason.prompts import Prompt
-from chexreason.teacher.reply import Reply, Study
-from chexreason.teacher.request import compose
+from chexreason.teacher.reply import Reply
+from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service, transport
 
 
@@ -21,48 +19,42 @@ class OpenAI(Service):
 
     HOME: ClassVar[str] = "https://api.openai.com/v1"
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
-        """One request. See `Teacher.write` for what it raises."""
-        client = _client(self.key(), self.address, self.timeout)
-        asked = compose(study, prompt, root, self.image_side, seed, attempt)
+    def client(self) -> Any:
+        """OpenAI's client."""
+        return _client(self.key(), self.address, self.timeout)
+
+    def ask(self, client: Any, asked: Request) -> Reply:
+        """One request to chat/completions."""
         image = f"data:image/jpeg;base64,{base64.b64encode(asked.image).decode()}"
         warmth = {} if self.temperature is None else {"temperature": self.temperature}
-        try:
-            answer = client.chat.completions.create(
-                model=self.model,
-                messages=[
-                    {"role": "system", "content": asked.role},
-                    {
-                        "role": "user",
-                        "content": [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": asked.text}],
-                    },
-                ],
-                max_completion_tokens=self.max_tokens,
-                seed=asked.seed,
-                **warmth,
-            )
-            return self._read(answer)
-        except Exception as error:
-            raised = self._meaning(error)
-        if raised is None:
-            return self.reply(None, None, None)
-        raise raised  # outside the handler: a client's exception may hold the key
-
-    def _read(self, answer: Any) -> Reply:
+        answer = client.chat.completions.create(
+            model=self.model,
+            messages=[
+                {"role": "system", "content": asked.role},
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": asked.text}],
+                },
+            ],
+            max_completion_tokens=self.max_tokens,
+            seed=asked.seed,
+            **warmth,
+        )
         usage = getattr(answer, "usage", None)
         read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         choices = getattr(answer, "choices", None)
         text, thoughts = _said(choices[0].message) if choices else ("", "")
         return self.reply(text, read, written, thoughts)
 
-    def _meaning(self, error: Exception) -> Exception | None:
+    def meaning(self, error: Exception) -> Exception | None:
+        """What to raise for an exception of OpenAI's client."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
             return self.refusal(error.status_code, error.message, error.response.headers)
         if isinstance(error, openai.APIConnectionError):  # and APITimeoutError, which is one
             return self.own(error) or transport(error.__cause__ or TimeoutError()) or transport(ConnectionError())
-        return self.meaning(error)
+        return super().meaning(error)
 
 
 def _said(message: Any) -> tuple[str, str]:

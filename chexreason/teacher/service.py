@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from chexreason.errors import ChexReasonError
+from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import Reply, Unanswered
+from chexreason.teacher.reply import Reply, Study, Unanswered
+from chexreason.teacher.request import Request, compose
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 MEANT = {
@@ -28,7 +32,7 @@ MEANT = {
 
 
 @dataclass(frozen=True)
-class Service:
+class Service(ABC):
     """See conf/teacher/gemini.yaml; prices are per million tokens, `timeout` is in seconds."""
 
     # What a reply says follows from the model and its settings; the rest is how it is got, and may change before a run goes on.
@@ -63,6 +67,26 @@ class Service:
             raise ChexReasonError(f"teacher.base_url (of {parts.hostname}): no user, password or query may stand in it")
         if self.concurrency < 1 or (self.requests_per_minute is not None and self.requests_per_minute <= 0):
             raise ChexReasonError("teacher.concurrency and teacher.requests_per_minute: a number above zero is wanted")
+
+    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+        """One request. See `Teacher.write` for what it raises."""
+        client = self.client()
+        asked = compose(study, prompt, root, self.image_side, seed, attempt)
+        try:
+            return self.ask(client, asked)
+        except Exception as error:
+            raised = self.meaning(error)
+        if raised is None:
+            return self.reply(None, None, None)
+        raise raised  # outside the handler: a client's exception may hold the key
+
+    @abstractmethod
+    def client(self) -> Any:
+        """The service's official client."""
+
+    @abstractmethod
+    def ask(self, client: Any, asked: Request) -> Reply:
+        """Send one request and read the answer; whatever the client raises goes through `meaning`."""
 
     @property
     def address(self) -> str:
