@@ -82,15 +82,10 @@ def read(path: Path) -> list[Prediction]:
     return found
 
 
-def as_answers(predictions: Sequence[Prediction], labels: Sequence[str], repeat: int = 0) -> metrics.Answers:
-    """The predictions as arrays over `labels`; `repeat` picks one of several answers to each record."""
-    return metrics.answers(
-        [one.labels for one in predictions],
-        [one.repeats[repeat] for one in predictions],
-        labels,
-        [one.patient for one in predictions],
-        [one.ignored for one in predictions],
-    )
+def as_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> list[metrics.Answers]:
+    """The predictions as arrays over `labels`, once for each time that the records were answered."""
+    truth, patients, ignored = ([getattr(one, name) for one in predictions] for name in ("labels", "patient", "ignored"))
+    return [metrics.answers(truth, predicted, labels, patients, ignored) for predicted in repeats(predictions)]
 
 
 def repeats(predictions: Sequence[Prediction]) -> list[list[tuple[str, ...] | None]]:

@@ -267,11 +267,7 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
 
 @lru_cache(maxsize=512)
 def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[metrics.Scores, metrics.Scores]:
-    given = [
-        predictions.as_answers(one.predictions, labels, repeat)
-        for one in result.evaluations
-        for repeat in range(len(predictions.repeats(one.predictions)))
-    ]
+    given = [answers for one in result.evaluations for answers in predictions.as_answers(one.predictions, labels)]
     return metrics.mean([metrics.scores(one) for one in given]), metrics.resampled(given, resamples)
 
 

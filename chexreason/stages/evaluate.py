@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.answers import predictions
+from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import at_least, share
 from chexreason.runs.files import as_lines, read_json, read_lines, write_text
@@ -97,9 +97,11 @@ def execute(run: Run) -> dict[str, Any]:
 
     write_text(run.folder / PREDICTIONS, as_lines(answered[study["id"]] for study in studies))
     partial.unlink()
-    found = predictions.summary(predictions.read(run.folder / PREDICTIONS), list(table.findings))
+    given = predictions.as_answers(predictions.read(run.folder / PREDICTIONS), table.findings)
+    found = metrics.mean([metrics.scores(one) for one in given])  # intervals are for those who read them
     with tracked(run) as log:
-        log({"macro_f1": found["macro"]["f1"], "micro_f1": found["micro"]["f1"], "failure_rate": found["failure_rate"]}, 0)
+        (_, _, macro), (_, _, micro) = found.macro, found.micro
+        log({"macro_f1": float(macro), "micro_f1": float(micro), "failure_rate": float(found.failure_rate)}, 0)
     written = [one for row in answered.values() for one in row["completions"]]
     return {
         "records": len(studies),

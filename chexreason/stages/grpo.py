@@ -150,9 +150,8 @@ def execute(run: Run) -> dict[str, Any]:
         quiet_progress(trainer)
         train(trainer, checkpoint)
         save_adapter(model, run.folder / ADAPTER, run.model)
-        if (
-            is_first_process() and not (run.folder / BEST).exists()
-        ):  # collapsed before its first checkpoint: nothing is better than the start
+        if is_first_process() and not (run.folder / BEST).exists():
+            # Collapsed before its first checkpoint: nothing is better than the start.
             shutil.copytree(start, run.folder / BEST)
 
     digests |= {"adapter": adapter_digest(model), "reference": adapter_digest(model, "ref") if settings.beta else None}

@@ -87,10 +87,7 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
             raise ChexReasonError(f"{settings.against}: record {ours.id!r} belongs to another patient in {settings.input}")
         if {*ours.labels} != {*theirs.labels} or {*ours.ignored} != {*theirs.ignored}:
             raise ChexReasonError(f"{settings.against}: record {ours.id!r} has other true labels in {settings.input}")
-    first, second = (
-        [predictions.as_answers(side, labels, repeat) for repeat in range(len(predictions.repeats(side)))]
-        for side in (given, matched)
-    )
+    first, second = (predictions.as_answers(side, labels) for side in (given, matched))
     if settings.exclude_failures:
         both = ~np.any([one.failed for one in (*first, *second)], axis=0)
         if not both.any():
