@@ -12,11 +12,12 @@ LABELS := torchxrayvision pydicom-data
 
 .DEFAULT_GOAL := help
 WORLD  ?= phantom
+AGREED := 'teacher.data_use_agreement=PhysioNet Credentialed Health Data Use Agreement 1.5.0'
 # In an order that lets two jobs at once stand on different runs.
 TABLES := table4 table2 table3 table1 table5 table6 figure1 figure2 figure3
 MORE_EXPERIMENTS := transfer collapse footprint
 
-.PHONY: help install install-dev demo paper claims test test-real bench check lint types format wheel clean $(TABLES) $(MORE_EXPERIMENTS)
+.PHONY: help install install-dev demo paper rehearsal claims test test-real bench check lint types format wheel clean $(TABLES) $(MORE_EXPERIMENTS)
 
 help:  ## Show these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -46,8 +47,12 @@ $(TABLES) $(MORE_EXPERIMENTS): install
 
 paper: install  ## Every table and figure of the paper, doing only what is missing
 	@for name in $(TABLES); do $(RUN) experiment=$$name world=$(WORLD) $(MORE) || failed="$$failed $$name"; done; \
-	$(RUN) stage=report 'stage.show=[headline,transfer,claims]' $(MORE) || failed="$$failed report"; \
+	$(RUN) stage=report 'stage.show=[headline,transfer,claims]' world=$(WORLD) $(MORE) || failed="$$failed report"; \
 	test -z "$$failed" || { echo "not finished:$$failed; the same command tries them again and keeps what is complete"; exit 1; }
+
+rehearsal: install-dev  ## The clinical study with nothing changed but size, beside a server that speaks the teachers' protocols
+	$(IN) chexreason.phantom.server $(MAKE) --no-print-directory paper WORLD=rehearsal MORE="$(AGREED) $(MORE)"
+	$(IN) chexreason.phantom.server $(RUN) stage=teach world=rehearsal model=medgemma prompt=reasoning_a teacher=openai $(AGREED)
 
 claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report 'stage.show=[claims]'

@@ -29,15 +29,15 @@ def curated_agreement(folder: Path) -> str | None:
             f"{folder} has no manifest that says which data it was curated from, so it may not be passed on.\n"
             "  make it again: stage=curate force=true"
         )
-    made_by = manifest.get("parents", {}).get("dataset")
+    made_by, stated = manifest.get("parents", {}).get("dataset"), dataset.get("agreement")
     if made_by:
         maker = folder.parent / made_by
         made = read_manifest(maker) or {}
         if made.get("stage") == "curate":  # a set of its own again
             return curated_agreement(maker)
-        if made.get("stage") == "phantom" and made["status"] == "complete" and _lies_in(maker, dataset):
+        drawn = made.get("stage") == "phantom" and made["status"] == "complete" and _lies_in(maker, dataset)
+        if drawn and not stated:
             return None
-    stated = dataset.get("agreement")
     if not stated:
         raise ChexReasonError(
             f"dataset={dataset.get('name')}, which {folder.name} was curated from, was not drawn by a phantom run and names no "

@@ -78,7 +78,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     sentences = [
         f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} variants, {len(study.datasets)} test sets."
     ]
-    if any(gallery.is_phantom(result.evaluations[0]) for result in study.results):
+    if any(result.is_drawn for result in study.results):
         sentences.append(
             "Phantom world: synthetic radiographs and stand-in models of a few million parameters. The paper's numbers "
             "stand beside them to show the shape of each table, not as a standard to reach."

@@ -17,7 +17,7 @@ from chexreason.data.agreements import UNRESTRICTED, curated_agreement
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs.folders import ancestors, read_manifest
+from chexreason.runs.folders import read_manifest
 
 LONGEST = 6000  # characters of one completion that the page shows
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -60,15 +60,7 @@ def is_free(evaluation: Evaluation) -> bool:
             return curated_agreement(evaluation.folder.parent / maker) is None
         except ChexReasonError:
             return False
-    return is_phantom(evaluation) or evaluation.dataset.get("agreement") == UNRESTRICTED
-
-
-def is_phantom(evaluation: Evaluation) -> bool:
-    """Whether the images come, through whatever runs, from a phantom run: they are nobody's then."""
-    dataset = evaluation.manifest["parents"].get("dataset")
-    return bool(dataset) and any(
-        manifest.get("stage") == "phantom" for manifest in ancestors(evaluation.folder.parent / dataset).values()
-    )
+    return evaluation.is_phantom or evaluation.dataset.get("agreement") == UNRESTRICTED
 
 
 def dataset_folder(evaluation: Evaluation) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
-from chexreason.runs.folders import is_of_another_version, read_manifest
+from chexreason.runs.folders import ancestors, is_of_another_version, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
@@ -58,6 +58,12 @@ class Evaluation:
         return self.manifest["config"]["dataset"]
 
     @property
+    def is_phantom(self) -> bool:
+        """Whether the images come, through whatever runs, from a phantom run: they are nobody's then."""
+        dataset = self.manifest["parents"].get("dataset")
+        return bool(dataset) and any(one.get("stage") == "phantom" for one in ancestors(self.folder.parent / dataset).values())
+
+    @property
     def seed(self) -> int:
         return int(self.manifest["config"].get("seed", 0))
 
@@ -82,11 +88,11 @@ class Result:
         """Those of the first seed: what a person is shown."""
         return self.evaluations[0].predictions
 
-    @property
+    @cached_property
     def is_drawn(self) -> bool:
-        """Whether films or model are of the phantom world: the paper's numbers are then no standard to reach."""
-        config = self.evaluations[0].manifest["config"]
-        return "phantom" in (config["dataset"].get("world"), config["model"].get("world"))
+        """Whether films are drawn or the model is a stand-in: the paper's numbers are then no standard to reach."""
+        first = self.evaluations[0]
+        return first.is_phantom or first.manifest["config"]["model"]["made_by"] is not None
 
     def is_paired_with(self, other: Result) -> bool:
         """Whether the same resamples were drawn for both: the same records and patients in the same order."""

@@ -48,11 +48,11 @@ TORCH = True
 
 def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
+    import torch
     from transformers import set_seed
 
     from chexreason.phantom.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
     from chexreason.phantom.standins import build, save
-    from chexreason.runs.config import choices
     from chexreason.runs.tracking import tracked
 
     settings: Settings = run.settings
@@ -62,7 +62,9 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"drawing {seen.images} images of {seen.corpus}")
     corpus = draw_corpus(seen.corpus, seen.images, choices("prompt", settings.prompts), run.seed)
     set_seed(run.seed)
-    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, seen.size, run.model.dtype)
+    # What learns needs float32; what does not may be too large for it.
+    dtype = "float32" if seen.steps else run.model.dtype
+    model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, seen.size, dtype)
     parameters = sum(weight.numel() for weight in model.parameters())
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
     metrics = {"parameters": parameters, "tokens": len(processor.tokenizer)}
@@ -74,6 +76,6 @@ def execute(run: Run) -> dict[str, Any]:
         with tracked(run) as log:
             metrics["vision_loss"] = pretrain_vision(model, processor, images, corpus.regions, vision, log)
             metrics["loss"] = pretrain_language(model, processor, images, corpus, language, log)
-    model.eval()
+    model.to(getattr(torch, run.model.dtype)).eval()
     save(model, processor, run.folder / "model")
     return metrics

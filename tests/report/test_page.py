@@ -132,10 +132,10 @@ def test_a_curated_set_of_phantoms_is_phantom_and_its_images_are_found(runs):
     found = study.read(runs.folder.iterdir(), resamples=10)
     (evaluation,) = found.results[0].evaluations
     evaluation.manifest["config"]["dataset"]["root"] = "."
-    assert gallery.is_phantom(evaluation) and found.results[0].benchmark == "validation"
+    assert evaluation.is_phantom and found.results[0].benchmark == "validation"
     assert gallery.image_root(evaluation) == runs.folder / phantom / "mimic"
     evaluation.manifest["parents"]["dataset"] = real
-    assert not gallery.is_phantom(evaluation)
+    assert not evaluation.is_phantom
 
 
 def test_a_missing_image_does_not_stop_the_report(runs, tmp_path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose as hydra_compose
@@ -14,7 +17,7 @@ from hydra.types import RunMode
 
 from chexreason.errors import ChexReasonError
 from chexreason.report import published
-from chexreason.runs.config import CONF, choice_names, compose
+from chexreason.runs.config import CONF, as_dict, choice_names, compose
 from chexreason.runs.plan import plan
 from chexreason.runs.sweep import Sweep, foresee
 
@@ -102,11 +105,45 @@ def test_every_stage_variant_reward_and_scale_composes_to_its_values(scale: str,
 
 def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() -> None:
     """Their defaults are optional, so a wrong name would never fail by itself."""
-    known = {"sized": choice_names("scale"), "varied": choice_names("variant")}
-    for group, folders in known.items():
-        for path in (CONF / group).glob("*/*.yaml"):
-            assert path.parent.name in folders, path
-            assert path.stem in choice_names("stage") + (choice_names("reward") if group == "sized" else []), path
+    for path in (CONF / "varied").rglob("*.yaml"):
+        assert path.parent.name in choice_names("variant") and path.stem in choice_names("stage"), path
+    composed = set(re.findall(r"optional sized@(\w+)", (CONF / "config.yaml").read_text()))
+    for path in (CONF / "sized").rglob("*.yaml"):
+        scale, group, _ = path.relative_to(CONF / "sized").parts
+        assert scale in choice_names("scale") and group in composed and path.stem in choice_names(group), path
+
+
+# In what the rehearsal may differ from the clinical world: how much there is of it, where it lies, and whose it is.
+SIZES = {
+    "dataset.draw", "model.min_visual_tokens", "model.max_visual_tokens", "model.pretraining.size", "model.pretraining.corpus",
+    "model.pretraining.images", "model.pretraining.vision_steps", "model.pretraining.steps", "reward.min_tokens",
+    "stage.max_completion_tokens", "stage.save_steps", "stage.selection.limit", "stage.sizes.sft", "stage.sizes.rl",
+    "stage.sizes.validation", "world.jobs", "world.second_site",
+}  # fmt: skip
+PLACES = {"dataset.made_by", "dataset.root", "model.made_by", "model.weights", "runs", "teacher.base_url"}
+NAMES = {"dataset.world", "model.world", "teacher.world", "scale.name", "world.name", "world.members"}
+
+
+def keys(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from keys(value, f"{path}{key}.")
+        else:
+            yield path + key, value
+
+
+@pytest.mark.parametrize("model", ["medgemma", "qwen", "nv_reason"])
+@pytest.mark.parametrize("stage", ["curate", "teach", "sft", "grpo", "evaluate", "predict", "export", "score", "inspect"])
+def test_the_rehearsal_is_the_clinical_world_with_nothing_changed_but_size(stage: str, model: str) -> None:
+    for dataset, teacher, reward in (
+        ("mimic", "gemini", "hard"),
+        ("chexpert", "openai", "balanced"),
+        ("nih", "gemini", "nuanced"),
+    ):
+        words = (f"stage={stage}", f"model={model}", f"dataset={dataset}", f"teacher={teacher}", f"reward={reward}")
+        clinical, rehearsal = (dict(keys(as_dict(compose((*words, f"world={world}"))))) for world in ("clinical", "rehearsal"))
+        differ = {key for key in clinical | rehearsal if clinical.get(key) != rehearsal.get(key)}
+        assert {"model.weights", "dataset.root", "world.name"} <= differ <= SIZES | PLACES | NAMES
 
 
 def foreseen(*words: str) -> Sweep:
@@ -117,12 +154,12 @@ def foreseen(*words: str) -> Sweep:
     return foresee(cfg)
 
 
-@pytest.mark.parametrize("world", ["phantom", "clinical"])
+@pytest.mark.parametrize("world", ["phantom", "clinical", "rehearsal"])
 @pytest.mark.parametrize("experiment", choice_names("experiment"))
 def test_every_job_of_every_experiment_plans(
     experiment: str, world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if experiment == "footprint" and world == "clinical":
+    if experiment == "footprint" and world != "phantom":
         pytest.skip("untrained models are of the phantom world")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     sweep = foreseen(f"experiment={experiment}", f"world={world}", f"runs={tmp_path / 'runs'}", "dry_run=true")
@@ -137,7 +174,7 @@ def test_every_job_of_every_experiment_plans(
 
 
 def test_tables_5_and_6_have_the_papers_columns() -> None:
-    for world, count in (("phantom", 4), ("clinical", 5)):
+    for world, count in (("phantom", 4), ("clinical", 5), ("rehearsal", 5)):
         jobs = foreseen("experiment=table5", f"world={world}").jobs
         facts = [job.planned.manifest["config"] for job in jobs if job.planned]
         columns = [(one["model"]["paper_name"], one["checkpoint"]["name"]) for one in facts]

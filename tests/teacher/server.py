@@ -5,8 +5,6 @@ It answers as a good teacher would, unless the next of its `turns` says otherwis
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-READ, WRITTEN = 1000, 200  # tokens that every good reply is billed for
+from chexreason.phantom.server import Asked, error, read, reply, send
 
 
 @dataclass(frozen=True)
@@ -32,39 +30,10 @@ class Turn:
     pause: float = 0.0
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One request as the server got it."""
-
-    at: float
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    raw: str
-
-    @property
-    def text(self) -> str:
-        """The words of the user's turn."""
-        if "contents" in self.body:
-            return "".join(part.get("text", "") for part in self.body["contents"][0]["parts"])
-        return "".join(part.get("text", "") for part in self.body["messages"][1]["content"])
-
-    @property
-    def image(self) -> str:
-        """The image, in base64: studies are told apart by it."""
-        if "contents" in self.body:
-            data = next(part["inlineData"]["data"] for part in self.body["contents"][0]["parts"] if "inlineData" in part)
-            return data.replace("-", "+").replace("_", "/")
-        url = next(part["image_url"]["url"] for part in self.body["messages"][1]["content"] if "image_url" in part)
-        return url.removeprefix("data:image/jpeg;base64,")
-
-
 def answer(asked: Asked) -> str:
     """What a good teacher writes in the tag grammar."""
-    labels = re.search(r"Established for this film: (.*)\.", asked.text)
-    assert labels
-    seen = ", ".join(f"a sign of {label.lower()} on the left" for label in labels[1].split(", "))
-    return f"<think>I see {seen}; the rest is clear.</think>\n<solution>{labels[1]}</solution>"
+    seen = ", ".join(f"a sign of {label.lower()} on the left" for label in asked.labels)
+    return f"<think>I see {seen}; the rest is clear.</think>\n<solution>{', '.join(asked.labels)}</solution>"
 
 
 class Server:
@@ -73,6 +42,7 @@ class Server:
     def __init__(self, *turns: Turn, write: Callable[[Asked], str] = answer, delay: float = 0.0):
         self.turns, self.write, self.delay = list(turns), write, delay
         self.asked: list[Asked] = []
+        self.at: list[float] = []  # when
         self.sent = 0  # bytes of endless replies
         self.lock, self.at_once, self.most_at_once = threading.Lock(), 0, 0
         outer = self
@@ -107,10 +77,10 @@ class Server:
         self.http.server_close()
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        raw = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
-        asked = Asked(time.monotonic(), handler.path, dict(handler.headers), json.loads(raw), raw)
+        asked = read(handler)
         with self.lock:
             self.asked.append(asked)
+            self.at.append(time.monotonic())
             turn = self.turns.pop(0) if self.turns else Turn(delay=self.delay)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
@@ -120,19 +90,10 @@ class Server:
             return
         body = turn.body
         if body is None:
-            body = self.good(asked) if turn.status == 200 else error(turn.status, asked)
+            body = reply(asked, self.write(asked)) if turn.status == 200 else error(turn.status, asked)
         with self.lock:
             self.at_once -= 1
-        content = (body if isinstance(body, str) else json.dumps(body)).encode()
-        try:
-            handler.send_response(turn.status)
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), **turn.headers}
-            for name, value in headers.items():
-                handler.send_header(name, value)
-            handler.end_headers()
-            handler.wfile.write(content)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the client did not want to wait
+        send(handler, turn.status, body, turn.headers)
 
     def never_end(self, handler: BaseHTTPRequestHandler, turn: Turn) -> None:
         handler.close_connection = True
@@ -147,19 +108,3 @@ class Server:
                 time.sleep(turn.pause)
         except (BrokenPipeError, ConnectionResetError):
             pass
-
-    def good(self, asked: Asked) -> dict[str, Any]:
-        text = self.write(asked)
-        if "generateContent" in asked.path:
-            usage = {"promptTokenCount": READ, "candidatesTokenCount": WRITTEN - 50, "thoughtsTokenCount": 50}
-            candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}
-            return {"candidates": [candidate], "usageMetadata": usage}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": READ, "completion_tokens": WRITTEN, "total_tokens": READ + WRITTEN}
-        return {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-
-
-def error(status: int, asked: Asked) -> dict[str, Any]:
-    """An error that repeats the key, as careless servers do."""
-    key = asked.headers.get("x-goog-api-key") or asked.headers.get("X-Goog-Api-Key") or asked.headers.get("Authorization", "")
-    return {"error": {"code": status, "message": f"refused for key {key}", "status": "REFUSED"}}

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
+from chexreason.phantom.server import READ, WRITTEN
 from chexreason.teacher.reply import Reply, Study, Unanswered
 from chexreason.teacher.service import retry_after
 from tests.teacher.conftest import prompt, settings, teacher
-from tests.teacher.server import READ, WRITTEN, Server, Turn
+from tests.teacher.server import Server, Turn
 
 BACKENDS = ("gemini", "openai")
 STUDY = Study("0.png", "patient0", ("Enlarged Cardiomediastinum", "Edema"))

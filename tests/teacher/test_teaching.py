@@ -92,7 +92,7 @@ def test_busy_broken_and_silent_moments_cost_a_retry_and_no_study(curated: Path,
     turns = [Turn(429, {"Retry-After": "1"}), Turn(500), Turn(503), Turn(delay=1.0), Turn(body="not JSON")]
     with Server(*turns) as server:
         card = run(curated, server.url, concurrency=1, timeout=0.5, retries=4)
-        waited = server.asked[1].at - server.asked[0].at
+        waited = server.at[1] - server.at[0]
     assert card["traces"] == STUDIES and card["requests"] == STUDIES + len(turns)
     assert waited >= 1.0, "the server asked for a second"
     # The request that timed out and the reply that could not be read are reckoned at the most that they can cost.
@@ -137,8 +137,8 @@ def test_the_pace_is_kept(curated: Path, key: str) -> None:
     started = time.monotonic()
     with Server() as server:
         run(curated, server.url, concurrency=6, requests_per_minute=600)  # one each 100 ms
-    for place, asked in enumerate(server.asked):
-        assert asked.at - started >= 0.1 * place
+    for place, at in enumerate(server.at):
+        assert at - started >= 0.1 * place
 
 
 def order(folder: Path, curated: Path, url: str) -> None:
