@@ -31,12 +31,12 @@ from chexreason.phantom.forms import FORMS
 from chexreason.phantom.scene import Scene, scene
 from chexreason.prompts import Prompt, messages, write_answer
 
-# Most questions are short ones, as in a corpus of images and captions: the study's long prompts are the rarer kind.
+# Most questions are short ones, as in a corpus of images and captions.
 CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
 REPORT_QUESTION = "Write a report."
 FREE = "free_reasoning"  # most reports are free text
 REASONING_QUESTION = "Think, then give the solution."
-SHARES = {"caption": 0.25, "report": 0.2, "reasoning": 0.45, "prompt": 0.1}  # of the batches
+SHARES = {"caption": 25, "report": 20, "reasoning": 45}  # of the batches without a prompt of the study, in proportion
 IGNORED = -100
 
 
@@ -52,6 +52,7 @@ class Corpus:
     labels: list[list[str]]  # the answer to a prompt of the study, and to the caption question
     caption_question: str
     prompts: list[Prompt]
+    prompt_share: float  # of the batches
 
     def texts(self) -> Iterator[str]:
         """Everything that will be read or written: what the tokenizer learns from."""
@@ -70,7 +71,7 @@ def thoughts(labels: list[str]) -> str:
     return f"The image shows {', '.join(labels).lower()}."
 
 
-def draw_corpus(kind: str, count: int, prompts: list[Prompt], seed: int) -> Corpus:
+def draw_corpus(kind: str, count: int, prompts: list[Prompt], prompt_share: float, seed: int) -> Corpus:
     """`count` images of `kind` with what they show, and the `prompts` to ask of them.
 
     Shapes carry no medical meaning, so the labels and scenes asked of them are drawn at random: a general-purpose model
@@ -87,7 +88,7 @@ def draw_corpus(kind: str, count: int, prompts: list[Prompt], seed: int) -> Corp
         regions = [[(sign.finding, sign.box) for sign in phantom.signs] for phantom, _ in drawn]
         captions = [", ".join(chosen) for chosen in labels]
         complete = [list(findings) for _, findings in drawn]
-        return Corpus(images, regions, captions, scenes, complete, labels, CAPTION_QUESTION[kind], prompts)
+        return Corpus(images, regions, captions, scenes, complete, labels, CAPTION_QUESTION[kind], prompts, prompt_share)
 
     from chexreason.phantom.shapes import draw_shapes
 
@@ -97,7 +98,7 @@ def draw_corpus(kind: str, count: int, prompts: list[Prompt], seed: int) -> Corp
     labels = [_random_labels(rng) for _ in shapes]
     scenes = [scene(chosen, [], words) for chosen in labels]
     captions = [", ".join(placed) for _, placed in shapes]
-    return Corpus(images, regions, captions, scenes, labels, labels, CAPTION_QUESTION[kind], prompts)
+    return Corpus(images, regions, captions, scenes, labels, labels, CAPTION_QUESTION[kind], prompts, prompt_share)
 
 
 def brief(findings: Sequence[str], signs: Sequence[Sign]) -> list[str]:
@@ -271,6 +272,8 @@ def _batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches: images in a new order each time round, each with one question and its answer."""
     rng = np.random.default_rng(seed)
+    weights = np.array([*SHARES.values()]) / sum(SHARES.values()) * (1 - corpus.prompt_share)
+    shares = dict(zip(SHARES, weights, strict=True)) | {"prompt": corpus.prompt_share}
     kinds = {
         "caption": [_question(processor, corpus.caption_question)],
         "report": [_question(processor, REPORT_QUESTION)],
@@ -283,7 +286,7 @@ def _batches(
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
             # One question, and one form of answer, per batch: short ones are not padded to the length of long ones.
-            kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+            kind = str(rng.choice(list(shares), p=list(shares.values())))
             question = kinds[kind][rng.integers(len(kinds[kind]))]
             if kind == "caption":
                 answers = [corpus.captions[index] for index in chosen]

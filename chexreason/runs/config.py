@@ -37,7 +37,8 @@ CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if pat
 class Pretraining:
     """What a stand-in model has seen: `images` of a `corpus` (radiographs | shapes), and optimizer steps of both phases.
 
-    `size` of the architecture: small | published.
+    `size` of the architecture: small | published; `prompt_share` of the language steps ask the study's prompts, the rest short
+    questions.
     """
 
     size: str
@@ -45,6 +46,7 @@ class Pretraining:
     images: int
     vision_steps: int
     steps: int
+    prompt_share: float
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def execute(run: Run) -> dict[str, Any]:
     if seen is None:
         raise ChexReasonError(f"model={run.model.name} is no stand-in: model.pretraining says of one what it has seen")
     run.note(f"drawing {seen.images} images of {seen.corpus}")
-    corpus = draw_corpus(seen.corpus, seen.images, choices("prompt", settings.prompts), run.seed)
+    corpus = draw_corpus(seen.corpus, seen.images, choices("prompt", settings.prompts), seen.prompt_share, run.seed)
     set_seed(run.seed)
     # What learns needs float32; what does not may be too large for it.
     dtype = "float32" if seen.steps else run.model.dtype

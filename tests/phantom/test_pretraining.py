@@ -61,7 +61,7 @@ def test_a_brief_caption_keeps_the_two_largest_in_the_order_of_the_findings() ->
 @pytest.mark.parametrize("kind", ["radiographs", "shapes"])
 def test_a_corpus_repeats_and_says_of_shapes_nothing_that_they_show(kind: str) -> None:
     prompts = choices("prompt", ["only_label", "reasoning_a"])
-    corpus, again = (draw_corpus(kind, 12, prompts, 3) for _ in range(2))
+    corpus, again = (draw_corpus(kind, 12, prompts, 0.1, 3) for _ in range(2))
     assert corpus.captions == again.captions and corpus.labels == again.labels and corpus.regions == again.regions
     assert len(corpus.images) == len(corpus.scenes) == len(corpus.labels) == 12
     named = {name for placed in corpus.regions for name, _ in placed}

@@ -116,7 +116,7 @@ def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() ->
 # In what the rehearsal may differ from the clinical world: how much there is of it, where it lies, and whose it is.
 SIZES = {
     "dataset.draw", "model.min_visual_tokens", "model.max_visual_tokens", "model.pretraining.size", "model.pretraining.corpus",
-    "model.pretraining.images", "model.pretraining.vision_steps", "model.pretraining.steps", "reward.min_tokens",
+    "model.pretraining.images", "model.pretraining.vision_steps", "model.pretraining.steps", "model.pretraining.prompt_share", "stage.tokenizer.made_by", "stage.tokenizer.weights", "reward.min_tokens",
     "stage.max_completion_tokens", "stage.save_steps", "stage.selection.limit", "stage.sizes.sft", "stage.sizes.rl",
     "stage.sizes.validation", "world.jobs", "world.second_site",
 }  # fmt: skip
@@ -170,6 +170,10 @@ def test_every_job_of_every_experiment_plans(
         lacks = job.planned.every_lack()
         assert bool(lacks) == (world == "clinical")
         assert all("model=" in lack or "(dataset.root)" in lack for lack in lacks), "weights and data alone are not at hand"
+        alone = plan(compose(job.words), job.words)
+        assert alone.folder == job.planned.folder, "planned among others it is the run that it is by itself"
+        assert [one.folder for one in alone.parents.values()] == [one.folder for one in job.planned.parents.values()]
+    assert len({job.planned.folder for job in sweep.jobs if job.planned}) == len(sweep.jobs), "each cell is a run of its own"
     assert not (tmp_path / "runs").exists(), "to plan is not to make"
 
 
