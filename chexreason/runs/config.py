@@ -112,9 +112,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large models and runs are: what it changes stands in conf/sized."""
+    """How large models and runs are: what it changes stands in conf/sized. `run_gigabytes` of disk for each run of a model."""
 
     name: str
+    run_gigabytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class World:
     chexpert: str
     nih: str
     second_site: int
+    budget: float | None
     jobs: int
 
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
+from chexreason.runs import costs
 from chexreason.runs.folders import SCHEMA, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, defining, digest
 
@@ -41,6 +42,8 @@ class Plan:
     worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): what it and its parents take from which world
     processes: int
     reusable: bool  # a complete run is as good as a new one
+    bill: costs.Bill | None  # what it may ask of a service
+    gigabytes: float  # of disk that it takes
 
     @property
     def stage(self) -> str:
@@ -76,8 +79,11 @@ class Plan:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
         yield f"folder:   {self.folder}"
         yield f"complete: {'yes' if self.is_complete else 'no'}"
-        for name in dict.fromkeys(one.folder.name for one in self.missing() if one is not self):
+        missing = {one.recipe: one for one in self.missing()}
+        for name in dict.fromkeys(one.folder.name for one in missing.values() if one is not self):
             yield f"missing:  {name}"
+        for cost in costs.lines(list(missing.values()), self.folder.parent):
+            yield f"costs:    {cost}"
         for lack in self.every_lack():
             yield f"not at hand: {lack}"
 
@@ -152,6 +158,8 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
         # A stage that writes where the user said, or says so itself, must run each time.
         reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
+        bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,
+        gigabytes=config.scale.run_gigabytes if getattr(module, "GPU", False) else 0.0,
     )
     return known[key]
 

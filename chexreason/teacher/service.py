@@ -98,6 +98,11 @@ class Service(ABC):
         """What one request can cost: `input_tokens` read and `max_tokens` written."""
         return self._cost(self.input_tokens, self.max_tokens)
 
+    def written_for(self, money: float) -> float:
+        """The tokens that a reply may have for this much, its request as long as one can be."""
+        left = money - self._cost(self.input_tokens, 0)
+        return min(self.max_tokens, max(0.0, 1e6 * left / self.output_price)) if self.output_price else self.max_tokens
+
     def key(self) -> str | None:
         """The key, or None where none is needed.
 

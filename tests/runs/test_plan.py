@@ -113,6 +113,41 @@ def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+def costs(tmp_path: Path, *words: str) -> str:
+    said = planned(tmp_path, "model=medgemma", "model.weights=org/none", *words).describe()
+    return "\n".join(line for line in said if line.startswith("costs:"))
+
+
+def test_a_plan_says_what_the_teacher_the_disk_and_the_gpu_would_cost(tmp_path: Path) -> None:
+    words = ["stage=sft", "prompt=reasoning_a", "stage.parents.traces='stage=teach stage.budget=30'"]
+    assert costs(tmp_path, *words) == (
+        "costs:    gemini: 2,000 to 6,000 requests, each of at most 8,192 tokens read and 8,192 written; money: 30.00 at most, "
+        "enough for replies of 476 tokens at the first attempt\n"  # (30 / 2,000 - 8,192 x 1.25 / 10^6) / (10 / 10^6)
+        "costs:    disk: 2 GB (1 runs of a model); GPU hours: not known before the first runs"
+    )
+    files.write_json(
+        tmp_path / "sft-1" / folders.MANIFEST,
+        {
+            "schema": folders.SCHEMA,
+            "status": "complete",
+            "stage": "sft",
+            "config": {"model": {"name": "medgemma"}},
+            "finished": "",
+        }
+        | {"wall_seconds": 5400.0},
+    )
+    assert "GPU hours: 1.5, by earlier runs" in costs(tmp_path, *words)
+    fewer = ["stage=teach", "prompt=reasoning_a", "stage.parents.curated='stage=curate dataset=mimic stage.sizes.sft=10'"]
+    said = costs(tmp_path, *fewer, "teacher.output_price=20")
+    assert "gemini: 10 to 30 requests" in said
+    assert f"money: {30 * (8192 * 1.25 + 8192 * 20) / 1e6:.2f} at most" in said, "a budget that cannot be spent is no cost"
+
+
+def test_labels_alone_and_drawn_films_cost_nothing_of_anybody(tmp_path: Path) -> None:
+    assert costs(tmp_path, "stage=teach", "prompt=only_label") == ""
+    assert not [line for line in planned(tmp_path, "stage=grpo").describe() if line.startswith("costs:")]
+
+
 LINES = [{"id": "a", "labels": ["Edema"], "predicted": ["Edema"]}]
 
 
