@@ -100,12 +100,14 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
     module = sys.modules[type(config.stage).__module__]
-    key = digest({name: plain[name] for name in plain if name not in schema.GROUPS or name in ("stage", *module.USES)})
+    used = {name: getattr(config, name) for name in module.USES}
+    lines = _lines(config, used)
+    # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
+    key = digest({name: plain[name] for name in plain if lines or name not in schema.GROUPS or name in ("stage", *module.USES)})
     if key in known:
         return known[key]
-    used = {name: getattr(config, name) for name in module.USES}
     _refuse_bad_names(plain, module.USES)
-    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in _lines(config, used).items()}
+    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in lines.items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys():
         worlds.add((f"world={config.world.name}", config.world.members))

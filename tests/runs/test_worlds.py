@@ -136,6 +136,13 @@ def test_every_job_of_every_experiment_plans(
     assert not (tmp_path / "runs").exists(), "to plan is not to make"
 
 
+@pytest.mark.parametrize("experiment", choice_names("experiment"))
+def test_a_sweep_plans_each_job_as_it_would_be_planned_alone(experiment: str) -> None:
+    """What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation."""
+    jobs = [job for job in foreseen(f"experiment={experiment}").jobs if job.planned]
+    assert [job.planned.recipe for job in jobs if job.planned] == [plan(compose(job.words), job.words).recipe for job in jobs]
+
+
 def test_tables_5_and_6_have_the_papers_columns() -> None:
     for world, count in (("phantom", 4), ("clinical", 5)):
         jobs = foreseen("experiment=table5", f"world={world}").jobs
