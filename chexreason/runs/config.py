@@ -112,10 +112,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large models and runs are: what it changes stands in conf/sized. `run_gigabytes` of disk for each run of a model."""
+    """How large models and runs are, in GB what a run of a model takes; what it changes stands in conf/sized."""
 
     name: str
-    run_gigabytes: float = 0.0
+    gpu_gigabytes: float = 0.0  # memory of a GPU; 0: none is needed
+    run_gigabytes: float = 0.0  # disk
 
 
 @dataclass(frozen=True)

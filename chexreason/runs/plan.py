@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs import costs
+from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, defining, digest
 
@@ -73,7 +73,9 @@ class Plan:
 
     def every_lack(self) -> list[str]:
         """What keeps it or a missing parent from being executed, each once."""
-        return list(dict.fromkeys(lack for plan in self.missing() for lack in plan.lacking))
+        missing = {one.recipe: one for one in self.missing()}.values()
+        lacking = dict.fromkeys(lack for one in missing for lack in one.lacking)
+        return [*lacking, *machine.lacks_disk(sum(one.gigabytes for one in missing), self.folder.parent)]
 
     def describe(self) -> Iterator[str]:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
@@ -126,6 +128,10 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = plain[name]
+    if hasattr(module, "lacks"):
+        lacking += module.lacks(config.stage, used, parents)
+    if getattr(module, "GPU", False):
+        lacking += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
     recipe = digest(
         {"schema": SCHEMA, "seed": config.seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}}
     )

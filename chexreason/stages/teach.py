@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from chexreason.data.agreements import UNRESTRICTED
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.costs import Bill
 from chexreason.runs.files import as_lines, write_json, write_text
@@ -55,6 +56,26 @@ def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> 
     money = min(studies * settings.attempts * teacher.at_most, inf if settings.budget is None else settings.budget)
     read, write, written = teacher.input_tokens, teacher.max_tokens, teacher.written_for(money / max(1, studies))
     return Bill(teacher.name, studies, settings.attempts, read, write, money, written)
+
+
+def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
+    """What keeps the service from being asked: its client, its key, or the word that the films may be sent there."""
+    from chexreason.teacher.guard import refuse_address
+
+    teacher, found = used["teacher"], []
+    if teacher.address is None or not _reasons(used["prompt"]):
+        return []
+    curated = parents["curated"].manifest if "curated" in parents else {"config": {}, "parents": {}}
+    checks = [teacher.require_client, teacher.key]
+    if "dataset" in curated["config"] and "dataset" not in curated["parents"]:  # else the run that made the films says
+        stated = curated["config"]["dataset"].get("agreement")
+        checks.append(lambda: refuse_address(teacher, None if stated in (None, UNRESTRICTED) else stated))
+    for check in checks:
+        try:
+            check()
+        except ChexReasonError as error:
+            found.append(str(error))
+    return found
 
 
 def _reasons(prompt: Any) -> bool:
