@@ -44,8 +44,8 @@ def test_weights_and_data_that_are_not_at_hand_are_said_in_one_list(site: str, t
     assert len(absent) == 2 and sum("org/none" in lack for lack in absent) == 1
     assert sum(f"no folder {tmp_path / 'nowhere'} (dataset.root)" in lack and "get the data" in lack for lack in absent) == 1
     (tmp_path / "here").mkdir()
-    there = planned(tmp_path, *words, f"dataset.root={tmp_path / 'here'}").every_lack()
-    assert len(there) == 1 and "org/none" in there[0]
+    empty = planned(tmp_path, *words, f"dataset.root={tmp_path / 'here'}").every_lack()
+    assert len(empty) == 2 and sum(f"{tmp_path / 'here'} (dataset.root) holds no " in lack for lack in empty) == 1
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, folder: Path, mebibytes: str) -> None:
