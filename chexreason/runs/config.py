@@ -54,7 +54,7 @@ class Model:
     name: str
     paper_name: str | None = field(metadata=CIRCUMSTANCE)  # what the paper calls it, or the model that it stands in for
     world: str = field(metadata=CIRCUMSTANCE)
-    family: str  # gemma3 | qwen2_5_vl: transformers' model_type, which decides processor and visual-token bounds
+    family: str  # gemma3 | qwen2_5_vl | qwen3_vl: transformers' model_type, which decides processor and visual-token bounds
     made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
     weights: str = field(metadata=CONTENT)  # a folder (inside that run, when made_by is set) or a hub id
     dtype: str

@@ -89,6 +89,7 @@ def test_all_that_a_clinical_run_lacks_is_in_one_list_with_how_to_get_it(
 def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]
+    files.write_text(tmp_path / "mimic-cxr-2.1.0-metadata.csv", "")
     assert any("GEMINI_API_KEY" in lack for lack in planned(tmp_path, *line).every_lack())
     assert planned(tmp_path, *line, "prompt=only_label").every_lack() == []
 
