@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +24,48 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
 # Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
 TABLES = ("*.csv", "*.csv.gz", "*.txt", "*/*.csv", "*.parquet", "data/*.parquet")
+WIDEST = 200  # folders of one level that are looked into for a root
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run
 
 
-def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str) -> Path:
+def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str, tables: Sequence[str] = ()) -> Path:
     """The dataset's folder; `variable` is the one of the environment that its config reads, if any.
 
+    `tables`: patterns of which one at least is to be found there; none: whatever is there.
+
     Raises:
-        ChexReasonError: it is not there; says how to get it, and the phantom command that shows the same thing.
+        ChexReasonError: it is not there, or a folder above or below it is; says how to get it, and the phantom command that
+            shows the same thing.
     """
     folder = Path(root).absolute()
     if folder.is_dir():
-        return folder
+        if not tables or _holds(folder, tables):
+            return folder
+        meant = next((place for place in _near(folder) if _holds(place, tables)), None)
+        raise ChexReasonError(
+            f"{site}: {folder} (dataset.root) holds no {' or '.join(tables[:2])}. "
+            + (f"Did you mean dataset.root={meant}?" if meant else f"They come with the data: {access}")
+        )
     raise ChexReasonError(
         f"{site}: there is no folder {folder} (dataset.root).\n"
         f"  get the data:     {access}\n"
         f"  then say where:   dataset.root=FOLDER{f', or for every command: export {variable}=FOLDER' if variable else ''}\n"
         f"  see it without:   python -m chexreason.run {phantom} make_missing=true"
     )
+
+
+def _holds(folder: Path, tables: Sequence[str]) -> bool:
+    return any(next(folder.glob(table), None) for table in tables)
+
+
+def _near(folder: Path) -> Iterator[Path]:
+    """Where a root may be that is given too low or too high: two folders up, and four down, where `wget -r` puts it."""
+    yield from folder.parents[:2]
+    level = [folder]
+    for _ in range(4):
+        level = list(islice((child for place in level for child in sorted(place.glob("*/"))), WIDEST))
+        yield from level
 
 
 def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:

@@ -191,10 +191,11 @@ def with_images(table: StudyTable) -> StudyTable:
 def checked(table: StudyTable, missing: str) -> StudyTable:
     """The table with every image file in its place, or an error that lists what is wrong.
 
-    Rows whose image file is missing stop the load (`missing="fail"`) or are left out and counted (`"skip"`). Illegal
-    labels, unsafe paths and images listed twice always stop it: they say that the table itself is not to be trusted.
+    Rows whose image file is missing stop the load (`missing="fail"`), are left out and counted (`"skip"`), or are not looked
+    for yet (`"later"`). Illegal labels, unsafe paths and images listed twice always stop it: they say that the table itself is
+    not to be trusted.
     """
-    return _settled(with_images(table), missing)
+    return _settled(table, "fail") if missing == "later" else _settled(with_images(table), missing)
 
 
 def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) -> StudyTable:

@@ -56,10 +56,16 @@ def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
 @dataclass(frozen=True)
 class Film:
     """An image as the language model takes it: `features` (tokens, width), and its `grid` of patches, (1, 3), where the
-    family's positions follow it (Qwen2.5-VL); None where every image has the same."""
+    family's positions follow it (the Qwens); None where every image has the same. `deeper`: what its first layers add to
+    their states, each (tokens, width) (Qwen3-VL's DeepStack)."""
 
     features: torch.Tensor
     grid: torch.Tensor | None
+    deeper: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.nbytes for one in (self.features, *self.deeper))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,6 +78,7 @@ class Encoded:
     """What `mm_encoder_outputs` wants to find. No mapping, so that trainers hand it on as it is."""
 
     pooler_output: Any
+    deepstack_features: Any = None
 
 
 def image_inputs(films: Sequence[Film]) -> dict[str, Any]:
@@ -80,7 +87,8 @@ def image_inputs(films: Sequence[Film]) -> dict[str, Any]:
     if films[0].grid is None:
         return {"mm_encoder_outputs": {"image": Encoded(torch.stack(features))}}
     grids = torch.cat([film.grid for film in films if film.grid is not None])
-    return {"mm_encoder_outputs": {"image": Encoded(tuple(features))}, GRID: grids}
+    deeper = [list(layer) for layer in zip(*(film.deeper for film in films), strict=True)]
+    return {"mm_encoder_outputs": {"image": Encoded(tuple(features), deeper)}, GRID: grids}
 
 
 class FeatureStore:
@@ -149,17 +157,25 @@ class FeatureStore:
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
         grids = inputs[GRID].to(self.model.device) if GRID in inputs else None
         seen = (pixels,) if grids is None else (pixels, grids)
-        features = self.model.base_model.get_image_features(*seen, return_dict=True).pooler_output
-        return [Film(one.detach().clone(), None if grids is None else grids[row : row + 1]) for row, one in enumerate(features)]
+        made = self.model.base_model.get_image_features(*seen, return_dict=True)
+        layers = getattr(made, "deepstack_features", None) or ()
+        return [
+            Film(
+                one.detach().clone(),
+                None if grids is None else grids[row : row + 1],
+                tuple(layer[row].detach().clone() for layer in layers),
+            )
+            for row, one in enumerate(made.pooler_output)
+        ]
 
     def _keep(self, key: bytes, film: Film) -> None:
         if key not in self._films:
-            self.bytes += film.features.nbytes
+            self.bytes += film.nbytes
         self._films[key] = film
         self._films.move_to_end(key)
         while self.bytes > self.limit_bytes and len(self._films) > 1:
             _, dropped = self._films.popitem(last=False)
-            self.bytes -= dropped.features.nbytes
+            self.bytes -= dropped.nbytes
 
 
 def _digest(image: Image.Image) -> bytes:

@@ -12,18 +12,20 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json
 
 if TYPE_CHECKING:
     from chexreason.runs.config import Model
 
-# What the published video processor adds to its image processor's settings. No film of ours is a video, but vLLM and
-# transformers' own class refuse a Qwen2.5-VL without one.
-VIDEO = {"video_processor_type": "Qwen2VLVideoProcessor", "do_sample_frames": False, "min_frames": 4, "max_frames": 768}
-
 
 class QwenImageProcessor(Qwen2_5_VLProcessor):
     """Qwen2.5-VL's processor without its video half, which would need torchvision: a radiograph is no film."""
+
+    PUBLISHED = "Qwen2_5_VLProcessor"
+    # What the published video processor adds to its image processor's settings. No film of ours is a video, but vLLM and
+    # transformers' own class refuse a Qwen without one.
+    VIDEO = {"video_processor_type": "Qwen2VLVideoProcessor", "do_sample_frames": False, "min_frames": 4, "max_frames": 768}
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None, **_: Any):
         self.image_token = "<|image_pad|>"
@@ -47,19 +49,40 @@ class QwenImageProcessor(Qwen2_5_VLProcessor):
         written = super().save_pretrained(save_directory, **options)
         for name in ("processor_config.json", "tokenizer_config.json"):
             path = Path(save_directory) / name
-            values = read_json(path) | {"processor_class": Qwen2_5_VLProcessor.__name__}
+            values = read_json(path) | {"processor_class": self.PUBLISHED}
             if "image_processor" in values:
                 shared = {key: value for key, value in values["image_processor"].items() if key != "image_processor_type"}
-                values["video_processor"] = shared | VIDEO
+                values["video_processor"] = shared | self.VIDEO
             write_json(path, values)
         return written
+
+
+class Qwen3ImageProcessor(QwenImageProcessor):
+    """Qwen3-VL's, likewise: an image becomes the same tokens there."""
+
+    PUBLISHED = "Qwen3VLProcessor"
+    VIDEO = {
+        "video_processor_type": "Qwen3VLVideoProcessor",
+        "do_sample_frames": True,
+        "fps": 2,
+        "min_frames": 4,
+        "max_frames": 768,
+    }
+
+
+PROCESSORS: dict[str, Any] = {"gemma3": Gemma3Processor, "qwen2_5_vl": QwenImageProcessor, "qwen3_vl": Qwen3ImageProcessor}
 
 
 def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
     """The processor beside `model`'s weights, held to its visual-token bounds (section 3.2.1).
 
-    Qwen2.5-VL spends one token on (patch x merge)^2 pixels, so the bounds become pixel bounds; Gemma 3's count is fixed.
+    A Qwen spends one token on (patch x merge)^2 pixels, so the bounds become pixel bounds; Gemma 3's count is fixed.
+
+    Raises:
+        ChexReasonError: the family is none of PROCESSORS.
     """
+    if model.family not in PROCESSORS:
+        raise ChexReasonError(f"model.family={model.family}: one of {', '.join(PROCESSORS)} is wanted")
     tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side)
     if model.family == "gemma3":
         images = Gemma3ImageProcessorPil.from_pretrained(model.weights)
@@ -70,7 +93,7 @@ def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
         "shortest_edge": model.min_visual_tokens * pixels_per_token,
         "longest_edge": model.max_visual_tokens * pixels_per_token,
     }
-    return QwenImageProcessor.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
+    return PROCESSORS[model.family].from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
 
 
 def visual_tokens(processor: Any, width: int, height: int) -> int:

@@ -116,7 +116,7 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
     images = processor.image_processor
     room = 2 * model.max_visual_tokens
     bounds = None
-    if model.family == "qwen2_5_vl":
+    if hasattr(images, "merge_size"):  # the Qwens
         token = (images.patch_size * images.merge_size) ** 2  # pixels
         bounds = {"size": {"shortest_edge": token, "longest_edge": room * token}}
     lora = {"enable_lora": True, "max_lora_rank": max(8, rank), "max_loras": 1} if rank else {}

@@ -1,4 +1,4 @@
-"""The two families' architectures at two sizes: `small`, for stand-ins that two cores can train, and `published`.
+"""The families' architectures at two sizes: `small`, for stand-ins that two cores can train, and `published`.
 
 Published: Gemma 3 4B, which MedGemma-4B is (Gemma Team, arXiv:2503.19786; Sellergren et al., arXiv:2507.05201), and
 Qwen2.5-VL-3B (Bai et al., arXiv:2502.13923), by the names that transformers gives their settings.
@@ -121,11 +121,30 @@ ARCHITECTURES = {
             vocabulary=151936,
         ),
     },
+    "qwen3_vl": {
+        "small": Architecture(
+            text=_SMALL_TEXT
+            | {"head_dim": 32, "rope_parameters": _multimodal_rope(8, 4, 4) | {"rope_theta": 5e6, "mrope_interleaved": True}},
+            vision={  # 8 x 8 patches of 12 pixels, merged two by two into 16 visual tokens
+                "depth": 4,
+                "hidden_size": 128,
+                "intermediate_size": 384,
+                "num_heads": 4,
+                "patch_size": 12,
+                "spatial_merge_size": 2,
+                "num_position_embeddings": 64,
+                "deepstack_visual_indexes": [1, 2],
+            },
+            image_size=96,
+            visual_tokens=None,
+            vocabulary=None,
+        ),
+    },
 }
 
 
 def architecture(family: str, size: str) -> Architecture:
-    """The architecture of `family` (gemma3 | qwen2_5_vl) at `size` (small | published).
+    """The architecture of `family` (gemma3 | qwen2_5_vl | qwen3_vl) at `size` (small | published).
 
     Raises:
         ChexReasonError: there is no such size.

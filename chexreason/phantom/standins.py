@@ -15,34 +15,39 @@ from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.gemma3 import Gemma3Processor
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from chexreason.models.processors import QwenImageProcessor
+from chexreason.models.processors import Qwen3ImageProcessor, QwenImageProcessor
 from chexreason.phantom.architectures import Architecture, architecture
-from chexreason.phantom.vocabulary import GEMMA_TEMPLATE, QWEN_TEMPLATE, gemma_tokenizer, qwen_tokenizer
+from chexreason.phantom.vocabulary import GEMMA_TEMPLATE, QWEN3_TEMPLATE, QWEN_TEMPLATE, gemma_tokenizer, qwen_tokenizer
 from chexreason.runs.files import read_json, write_json, write_text
 
 
 def build(
     family: str, texts: Iterable[str], vocabulary: int, size: str = "small", dtype: str = "float32"
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """A model of `family` (gemma3 | qwen2_5_vl) with random weights of `dtype`, and its processor.
+    """A model of `family` (gemma3 | qwen2_5_vl | qwen3_vl) with random weights of `dtype`, and its processor.
 
     Its tokenizer is learnt from `texts`; a published architecture keeps its own larger embedding matrix.
     """
     default = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))  # so that 4 billion weights are never there in float32
     try:
-        model, processor = {"gemma3": _gemma, "qwen2_5_vl": _qwen}[family](architecture(family, size), texts, vocabulary)
+        model, processor = {"gemma3": _gemma, "qwen2_5_vl": _qwen, "qwen3_vl": _qwen3}[family](
+            architecture(family, size), texts, vocabulary
+        )
     finally:
         torch.set_default_dtype(default)
     # Saved under the published names of the weights, as a model that was loaded from the published repository is.
@@ -124,8 +129,21 @@ def _gemma(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[P
 
 def _qwen(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
     tokenizer = qwen_tokenizer(texts, vocabulary)
+    model = Qwen2_5_VLForConditionalGeneration(_qwen_config(Qwen2_5_VLConfig, size, tokenizer))
+    _qwen_generation(model, tokenizer, repetition_penalty=1.05, temperature=1e-6)
+    return model, QwenImageProcessor(_qwen_images(size), tokenizer, chat_template=QWEN_TEMPLATE)
+
+
+def _qwen3(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[PreTrainedModel, ProcessorMixin]:
+    tokenizer = qwen_tokenizer(texts, vocabulary)
+    model = Qwen3VLForConditionalGeneration(_qwen_config(Qwen3VLConfig, size, tokenizer))
+    _qwen_generation(model, tokenizer, top_k=20, top_p=0.8, temperature=0.7)
+    return model, Qwen3ImageProcessor(_qwen_images(size), tokenizer, chat_template=QWEN3_TEMPLATE)
+
+
+def _qwen_config(kind: type[PreTrainedConfig], size: Architecture, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
     ids = tokenizer.get_vocab()
-    config = Qwen2_5_VLConfig(
+    return kind(
         text_config=_text_config(size, tokenizer) | {"bos_token_id": ids["<|endoftext|>"]},
         vision_config=size.vision | {"out_hidden_size": size.text["hidden_size"]},
         image_token_id=ids["<|image_pad|>"],
@@ -134,17 +152,17 @@ def _qwen(size: Architecture, texts: Iterable[str], vocabulary: int) -> tuple[Pr
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
-    model = Qwen2_5_VLForConditionalGeneration(config)
+
+
+def _qwen_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, **sampling: float) -> None:
+    end, turn = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
     model.generation_config = GenerationConfig(
-        bos_token_id=ids["<|endoftext|>"],
-        pad_token_id=ids["<|endoftext|>"],
-        eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]],
-        do_sample=True,
-        repetition_penalty=1.05,
-        temperature=1e-6,
+        bos_token_id=end, pad_token_id=end, eos_token_id=[turn, end], do_sample=True, **sampling
     )
+
+
+def _qwen_images(size: Architecture) -> Qwen2VLImageProcessorPil:
     pixels = size.image_size**2
-    images = Qwen2VLImageProcessorPil(
+    return Qwen2VLImageProcessorPil(
         patch_size=size.vision["patch_size"], merge_size=size.vision["spatial_merge_size"], min_pixels=pixels, max_pixels=pixels
     )
-    return model, QwenImageProcessor(images, tokenizer, chat_template=QWEN_TEMPLATE)

@@ -65,8 +65,7 @@ GEMMA_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<start_of_turn>model\\n' }}{%- endif -%}
 """
-QWEN_TEMPLATE = """\
-{%- if messages[0]['role'] != 'system' -%}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}{%- endif -%}
+QWEN3_TEMPLATE = """\
 {%- for message in messages -%}
 {{ '<|im_start|>' + message['role'] + '\\n' }}
 {%- if message['content'] is string -%}{{ message['content'] }}
@@ -78,7 +77,11 @@ QWEN_TEMPLATE = """\
 {{ '<|im_end|>\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
-""".replace("SYSTEM", SYSTEM_PROMPT)
+"""
+# Qwen2.5-VL's has a system prompt of its own.
+QWEN_TEMPLATE = (
+    "{%- if messages[0]['role'] != 'system' -%}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}{%- endif -%}\n" + QWEN3_TEMPLATE
+).replace("SYSTEM", SYSTEM_PROMPT)
 
 
 def gemma_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

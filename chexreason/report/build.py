@@ -148,7 +148,7 @@ def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
         figures=drawn,
         claims=claims.table(made.claims),
         cases=cases,
-        gallery_note="A sample of each test set. \u2713 found, + not in the truth, \u2212 missed."
+        gallery_note="A sample of each test set. \u2713 found, + not in the truth, \u2212 missed; grey: not labelled there."
         + (" Images of credentialed data are linked where they lie, not embedded." if linked else ""),
         resources=made.resources,
         runs=[_run(manifest) for manifest in study.manifests],

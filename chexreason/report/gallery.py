@@ -89,16 +89,18 @@ def _sample(results: Sequence[Result], count: int, seed: int) -> list[Prediction
 def _answer(title: str, record: Prediction, labels: Sequence[str]) -> dict[str, Any]:
     text = record.completion
     cut = f"\n[... {len(text) - LONGEST} more characters]" if len(text) > LONGEST else ""
+    scored = set(labels) - set(record.ignored)
     return {
         "model": title,
-        "predicted": None if record.predicted is None else in_order(set(record.predicted) & set(labels)),
+        "predicted": None if record.predicted is None else in_order(set(record.predicted) & scored),
+        "unscored": in_order(set(record.predicted or ()) - scored),  # the site does not label it, or is not sure of it
         "failure": record.failure if record.predicted is None else None,
         "completion": text[:LONGEST] + cut,
     }
 
 
 def _agreement(truth: list[str], answers: list[dict[str, Any]]) -> str:
-    """all_right | all_wrong | some_right: how many of the models' answers equal the truth exactly."""
+    """all_right | all_wrong | some_right: how many of the models' answers equal the truth in all that is scored."""
     right = [one["predicted"] == truth for one in answers]
     return "all_right" if all(right) else "some_right" if any(right) else "all_wrong"
 

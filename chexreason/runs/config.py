@@ -56,7 +56,7 @@ class Model:
     name: str
     paper_name: str | None = field(metadata=CIRCUMSTANCE)  # what the paper calls it, or the model that it stands in for
     world: str = field(metadata=CIRCUMSTANCE)
-    family: str  # gemma3 | qwen2_5_vl: transformers' model_type, which decides processor and visual-token bounds
+    family: str  # gemma3 | qwen2_5_vl | qwen3_vl: transformers' model_type, which decides processor and visual-token bounds
     made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
     weights: str = field(metadata=CONTENT)  # a folder (inside that run, when made_by is set) or a hub id
     dtype: str
@@ -114,9 +114,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large models and runs are: what it changes stands in conf/sized."""
+    """How large models and runs are, in GB what a run of a model takes; what it changes stands in conf/sized."""
 
     name: str
+    gpu_gigabytes: float = 0.0  # memory of a GPU; 0: none is needed
+    run_gigabytes: float = 0.0  # disk
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class World:
     chexpert: str
     nih: str
     second_site: int
+    budget: float | None
     jobs: int
 
 

@@ -68,13 +68,13 @@ def _locked(planned: Plan, force: bool) -> None:
         return
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
-        lock.acquire()
+        held = lock.acquire()
     except OSError as error:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
-    with lock:
+    with held:  # `with lock` would hold it once more, and keep it
         if planned.is_complete and not force:  # the other process has made it
             print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
             return

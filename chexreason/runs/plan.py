@@ -20,6 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
+from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, defining, digest
 
@@ -41,6 +42,8 @@ class Plan:
     worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): what it and its parents take from which world
     processes: int
     reusable: bool  # a complete run is as good as a new one
+    bill: costs.Bill | None  # what it may ask of a service
+    gigabytes: float  # of disk that it takes
 
     @property
     def stage(self) -> str:
@@ -70,14 +73,19 @@ class Plan:
 
     def every_lack(self) -> list[str]:
         """What keeps it or a missing parent from being executed, each once."""
-        return list(dict.fromkeys(lack for plan in self.missing() for lack in plan.lacking))
+        missing = {one.recipe: one for one in self.missing()}.values()
+        lacking = dict.fromkeys(lack for one in missing for lack in one.lacking)
+        return [*lacking, *machine.lacks_disk(sum(one.gigabytes for one in missing), self.folder.parent)]
 
     def describe(self) -> Iterator[str]:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
         yield f"folder:   {self.folder}"
         yield f"complete: {'yes' if self.is_complete else 'no'}"
-        for name in dict.fromkeys(one.folder.name for one in self.missing() if one is not self):
+        missing = {one.recipe: one for one in self.missing()}
+        for name in dict.fromkeys(one.folder.name for one in missing.values() if one is not self):
             yield f"missing:  {name}"
+        for cost in costs.lines(list(missing.values()), self.folder.parent):
+            yield f"costs:    {cost}"
         for lack in self.every_lack():
             yield f"not at hand: {lack}"
 
@@ -94,12 +102,14 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
     module = sys.modules[type(config.stage).__module__]
-    key = digest({name: plain[name] for name in plain if name not in schema.GROUPS or name in ("stage", *module.USES)})
+    used = {name: getattr(config, name) for name in module.USES}
+    lines = _lines(config, used)
+    # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
+    key = digest({name: plain[name] for name in plain if lines or name not in schema.GROUPS or name in ("stage", *module.USES)})
     if key in known:
         return known[key]
-    used = {name: getattr(config, name) for name in module.USES}
     _refuse_bad_names(plain, module.USES)
-    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in _lines(config, used).items()}
+    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in lines.items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys():
         worlds.add((f"world={config.world.name}", config.world.members))
@@ -118,6 +128,10 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = plain[name]
+    if hasattr(module, "lacks"):
+        lacking += module.lacks(config.stage, used, parents)
+    if getattr(module, "GPU", False):
+        lacking += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
     recipe = digest(
         {"schema": SCHEMA, "seed": config.seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}}
     )
@@ -152,6 +166,8 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
         # A stage that writes where the user said, or says so itself, must run each time.
         reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
+        bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,
+        gigabytes=config.scale.run_gigabytes if getattr(module, "GPU", False) else 0.0,
     )
     return known[key]
 

@@ -22,9 +22,10 @@ from omegaconf import DictConfig, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
+from chexreason.runs import costs
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
-from chexreason.runs.folders import complete_runs, is_complete, read_manifest
+from chexreason.runs.folders import is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
 
 JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
@@ -68,7 +69,9 @@ class Sweep:
         kinds = Counter(one.kind for one in missing.values())
         complete = sum(job.is_complete for job in self.jobs)
         made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
-        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds)}"]
+        runs = next((job.planned.folder.parent for job in self.jobs if job.planned), Path())
+        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds, runs)}"]
+        lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), runs)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
             for lack in job.planned.every_lack() if job.planned else [job.refused]:
@@ -77,15 +80,11 @@ class Sweep:
             lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
         return "\n".join(lines)
 
-    def _expected(self, kinds: Counter[str]) -> str:
-        took: dict[str, list[float]] = defaultdict(list)
-        runs = next((job.planned.folder.parent for job in self.jobs if job.planned), None)
-        for _, manifest in complete_runs(runs) if runs else ():
-            model = manifest["config"].get("model")
-            took[f"{manifest['stage']} of {model['name']}" if model else manifest["stage"]].append(manifest["wall_seconds"])
-        if not kinds or not all(took[kind] for kind in kinds):
+    def _expected(self, kinds: Counter[str], runs: Path) -> str:
+        took = costs.seconds_by_kind(runs)
+        if not kinds or not kinds.keys() <= took.keys():
             return ""
-        seconds = sum(count * sum(took[kind]) / len(took[kind]) for kind, count in kinds.items())
+        seconds = sum(count * took[kind] for kind, count in kinds.items())
         return f"; about {max(1, round(seconds / self.at_once / 60))} min, by earlier runs"
 
     def folders(self) -> list[Path]:

@@ -1,7 +1,8 @@
 """Section 3.1: from one site's study records, a balanced SFT and RL set and a random validation set, with their card.
 
 Writes curated.csv (every image with its set, content digest and label states), sft.csv, rl.csv and validation.csv (path,
-patient, view, the 14 labels as 0/1), card.json, card.md and prevalence.png.
+patient, view, the 14 labels as 0/1), card.json, card.md and prevalence.png. The sets are chosen from the site's tables: images
+that are not there yet are listed in images.txt, and the same command goes on once they are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files
@@ -58,10 +60,13 @@ class Settings:
 USES = ("dataset",)
 TORCH = False
 CARD = "card.md"
+WANTED = "images.txt"  # image files to fetch
 
 
 def execute(run: Run) -> dict[str, Any]:
     """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
+    import numpy as np
+
     from chexreason.data import card, curated, integrity, paths, records
     from chexreason.data.curated import Origin
     from chexreason.data.curation import Balance
@@ -69,7 +74,8 @@ def execute(run: Run) -> dict[str, Any]:
     wanted: Settings = run.settings
     balance = Balance(wanted.floor, wanted.ceiling, wanted.penalty)
     run.note(f"reading {run.dataset.name}")
-    table = records.with_policy(run.dataset.load(), run.dataset.uncertain)
+    missing = "later" if run.dataset.missing == "fail" else run.dataset.missing
+    table = records.with_policy(replace(run.dataset, missing=missing).load(), run.dataset.uncertain)
     refuse_test_split(table)
     pool = candidates(table, run.seed)
     if pool.records.empty:
@@ -80,6 +86,7 @@ def execute(run: Run) -> dict[str, Any]:
     rows = choose(pool.records, wanted.sizes, balance, run.seed)
     seconds = time.perf_counter() - clock
     run.note(f"chose {sum(map(len, rows.values()))} of {len(pool.records)} candidates in {seconds:.2f} s")
+    _require_images(pool, np.concatenate(list(rows.values())), run)
     sets = {name: _decoded(pool, chosen, run.dataset.missing) for name, chosen in rows.items()}
     unread = sum(len(rows[name]) - len(part) for name, part in sets.items())
     missed = not_reached(sets, wanted.sizes, balance, pool.records)
@@ -189,6 +196,34 @@ def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, p
     if len(sets["validation"]) < sizes.validation:
         missed.append(f"validation: {len(sets['validation'])} of {sizes.validation} images: the other sets take the rest")
     return missed
+
+
+def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
+    """Check that these rows' image files are there; where one is not, leave the list of all.
+
+    Raises:
+        ChexReasonError: some are missing; says how to get them.
+    """
+    from chexreason.data.paths import MISSING
+    from chexreason.data.records import with_images
+
+    wanted = with_images(replace(pool, records=pool.records.iloc[rows], problems=()))
+    missing = sum(problem.kind == MISSING for problem in wanted.problems)
+    listed = run.folder / WANTED
+    listed.unlink(missing_ok=True)
+    if not missing:
+        return
+    address = getattr(run.dataset, "download", None)
+    files.write_text(listed, "".join(f"{address}/{path}\n" if address else f"{path}\n" for path in wanted.records["path"]))
+    folders = urlsplit(address or "").path.strip("/").count("/") + 1
+    how = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password -P {pool.root} -i {listed}" if address else ""
+    raise ChexReasonError(
+        f"{pool.site}: the sets are chosen by the tables; {missing:,} of their {len(rows):,} images are not in {pool.root}.\n"
+        f"  all are listed:   {listed} ({'one address' if address else 'one path under the root'} a line)\n"
+        + (f"  fetch them:       {how}\n" if how else "")
+        + f"  then, if you like: stage=inspect dataset={run.dataset.name} stage.only={listed}\n"
+        "  and at last:      the same command again, which chooses the same images and takes their digests"
+    )
 
 
 def _decoded(pool: StudyTable, rows: NDArray[np.intp], missing: str) -> pd.DataFrame:

@@ -56,6 +56,7 @@ class Settings:
 
 USES = ("model", "prompt", "dataset", "checkpoint", "engine")
 TORCH = True
+GPU = True
 
 
 def execute(run: Run) -> dict[str, Any]:

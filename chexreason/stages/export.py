@@ -224,7 +224,7 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
         how=" and ".join(stages) + " on the language model's LoRA adapter, the vision encoder frozen",
         grammar=run.prompt.grammar,
         instruction=run.prompt.instruction.strip(),
-        needs=" (its video processor, which no film needs, wants torchvision)" if run.model.family == "qwen2_5_vl" else "",
+        needs=" (its video processor, which no film needs, wants torchvision)" if run.model.family != "gemma3" else "",
         snippet=snippet(run.settings.merged, base),
         cards="\n".join(cards) or "No data card was found beside the training run.",
         metrics="\n".join([*head, *rows]) if rows else "No evaluation of this checkpoint was found beside the training run.",

@@ -74,6 +74,7 @@ class Settings:
 
 USES = ("model", "prompt", "reward", "engine", "variant")
 TORCH = True
+GPU = True
 DISTRIBUTED = True  # `processes` GPUs share the work
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs import files
 from chexreason.runs.folders import Run, deliver
-from chexreason.runs.identity import CIRCUMSTANCE
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ class Settings:
     name: str
     parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     images: bool
+    only: str | None = field(metadata=CONTENT)
     workers: int = field(metadata=CIRCUMSTANCE)
     output: str | None = field(metadata=CIRCUMSTANCE)
 
@@ -54,7 +55,10 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.data import card, integrity, records, tables
 
     run.note(f"reading the tables of {run.dataset.name}")
-    table = records.with_images(replace(run.dataset, split="all").read())
+    table = replace(run.dataset, split="all").read()
+    if run.settings.only:
+        table = listed(table, Path(run.settings.only), getattr(run.dataset, "download", None))
+    table = records.with_images(table)
     problems = list(table.problems)
     digests: dict[str, str] = {}
     if table.images and run.settings.images:
@@ -87,9 +91,28 @@ def execute(run: Run) -> dict[str, Any]:
         where = Path(run.settings.output or run.folder) / "report.md"
         first = records.describe(problems[0]) + (f"; {problems[-1].kind}" if table.records.empty and problems[1:] else "")
         raise ChexReasonError(f"{run.dataset.name}: {len(problems)} problems; see {where}. The first: {first}")
-    if run.dataset.split == "test":
+    if run.dataset.split == "test" and not run.settings.only:
         run.note(f"registered {integrity.register(run.dataset.load(), run.dataset.name, run.folder.parent)}")
     return {"records": len(table.records), "images_read": len(digests), "problems": 0}
+
+
+def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:
+    """The records of the images that `file` lists, a line each, as stage=curate does: by path or, below `address`, by URL.
+
+    Raises:
+        ChexReasonError: a line is none of the table's images.
+    """
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    wanted = {line.removeprefix(f"{address}/"): row for row, line in enumerate(lines, start=1) if line}
+    unknown = wanted.keys() - set(table.records["path"])
+    if unknown:
+        path = min(unknown, key=lambda one: wanted[one])
+        raise ChexReasonError(
+            f"{file}, row {wanted[path]}: {path} is no image of {table.site} with a label and one of dataset.views "
+            f"({len(unknown)} such rows). Addresses are to begin with dataset.download={address}"
+        )
+    rows = table.records["path"].isin(wanted.keys())
+    return replace(table, records=table.records[rows].reset_index(drop=True))
 
 
 def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, str]]:

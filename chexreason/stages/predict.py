@@ -49,6 +49,7 @@ class Settings:
 
 USES = ("model", "prompt", "checkpoint", "engine")
 TORCH = True
+GPU = True
 
 
 def execute(run: Run) -> dict[str, Any]:

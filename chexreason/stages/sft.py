@@ -60,6 +60,7 @@ class Settings:
 
 USES = ("model", "prompt")
 TORCH = True
+GPU = True
 DISTRIBUTED = True  # `processes` GPUs share the work
 
 

@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from chexreason.data.agreements import UNRESTRICTED
 from chexreason.errors import ChexReasonError, at_least
+from chexreason.runs.costs import Bill
 from chexreason.runs.files import as_lines, write_json, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
 if TYPE_CHECKING:
+    from chexreason.runs.plan import Plan
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Lesson
 
@@ -43,11 +47,48 @@ USES = ("prompt", "teacher")
 TORCH = False
 
 
+def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> Bill | None:
+    """What the service may be asked; None where nobody is."""
+    teacher = used["teacher"]
+    if teacher.address is None or "curated" not in parents or not _reasons(used["prompt"]):
+        return None
+    studies = parents["curated"].manifest["config"]["stage"]["sizes"]["sft"]
+    money = min(studies * settings.attempts * teacher.at_most, inf if settings.budget is None else settings.budget)
+    read, write, written = teacher.input_tokens, teacher.max_tokens, teacher.written_for(money / max(1, studies))
+    return Bill(teacher.name, studies, settings.attempts, read, write, money, written)
+
+
+def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
+    """What keeps the service from being asked: its client, its key, or the word that the films may be sent there."""
+    from chexreason.teacher.guard import refuse_address
+
+    teacher, found = used["teacher"], []
+    if teacher.address is None or not _reasons(used["prompt"]):
+        return []
+    curated = parents["curated"].manifest if "curated" in parents else {"config": {}, "parents": {}}
+    checks = [teacher.require_client, teacher.key]
+    if "dataset" in curated["config"] and "dataset" not in curated["parents"]:  # else the run that made the films says
+        stated = curated["config"]["dataset"].get("agreement")
+        checks.append(lambda: refuse_address(teacher, None if stated in (None, UNRESTRICTED) else stated))
+    for check in checks:
+        try:
+            check()
+        except ChexReasonError as error:
+            found.append(str(error))
+    return found
+
+
+def _reasons(prompt: Any) -> bool:
+    """Whether a prompt asks for more than the labels, which are known here."""
+    from chexreason.answers.parser import grammar_named
+
+    return grammar_named(prompt.grammar).think is not None
+
+
 def execute(run: Run) -> dict[str, Any]:
     """Have every study taught; leaves traces.jsonl, set_aside.jsonl and card.json."""
     from tqdm import tqdm
 
-    from chexreason.answers.parser import grammar_named
     from chexreason.data.curated import curated_studies
     from chexreason.data.paths import write_root
     from chexreason.teacher.guard import refuse_to_send
@@ -58,7 +99,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.traces import SCHEMA
 
     settings, curated = run.settings, run.parents["curated"]
-    reasons = grammar_named(run.prompt.grammar).think is not None
+    reasons = _reasons(run.prompt)
     teacher = run.teacher if reasons else FromLabels()
     studies, root = curated_studies(curated, "sft")
     refuse_to_send(teacher, curated, studies, root)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from chexreason.errors import ChexReasonError
 from chexreason.teacher.reply import Reply
 from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service
@@ -17,6 +16,8 @@ class Gemini(Service):
     """`model` is one of the Gemini API's; the tokens that it thinks with are counted and paid as written."""
 
     HOME: ClassVar[str] = "https://generativelanguage.googleapis.com"
+    LIBRARY: ClassVar[str] = "google.genai"
+    EXTRA: ClassVar[str] = "gemini"
 
     def client(self) -> Any:
         """Google's client."""
@@ -24,7 +25,8 @@ class Gemini(Service):
 
     def ask(self, client: Any, asked: Request) -> Reply:
         """One request to generateContent."""
-        _, kinds = _library()
+        from google.genai import types as kinds
+
         answer = client.models.generate_content(
             model=self.model,
             contents=[kinds.Part.from_bytes(data=asked.image, mime_type="image/jpeg"), asked.text],
@@ -54,18 +56,11 @@ class Gemini(Service):
         return super().meaning(error)
 
 
-def _library() -> tuple[Any, Any]:
-    try:
-        from google import genai
-        from google.genai import types
-    except ImportError:
-        raise ChexReasonError("teacher=gemini needs Google's client: pip install 'chexreason[gemini]'") from None
-    return genai, types
-
-
 @lru_cache(maxsize=4)
 def _client(key: str | None, address: str, timeout: float) -> Any:
-    genai, types = _library()
+    from google import genai
+    from google.genai import types
+
     from chexreason.teacher.connection import client
 
     options = types.HttpOptions(

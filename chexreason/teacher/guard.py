@@ -21,8 +21,19 @@ def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, 
     """
     if teacher.address is None or is_loopback(teacher.address):
         return
+    refuse_address(teacher, curated_agreement(curated))
+    _refuse_other_images(studies, root)
+
+
+def refuse_address(teacher: Teacher, agreement: str | None) -> None:
+    """Pass silently where data under `agreement` (None: anyone may have it) may go to where `teacher` is.
+
+    Raises:
+        ChexReasonError: the agreement is not acknowledged, or a proxy would see the data.
+    """
+    if teacher.address is None or is_loopback(teacher.address):
+        return
     there = place(teacher.address)
-    agreement = curated_agreement(curated)
     doing = f"teacher={teacher.name} would send them to {there}"
     refuse_unacknowledged(agreement, teacher.data_use_agreement, "teacher.data_use_agreement", doing)
     proxy = proxy_on_the_way(teacher.address)
@@ -32,7 +43,6 @@ def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, 
             f"{place(proxy)} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY).\n"
             f"  Go there without it:  export NO_PROXY={there.rpartition('/')[2]}"
         )
-    _refuse_other_images(studies, root)
 
 
 def _refuse_other_images(studies: Sequence[dict[str, Any]], root: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from chexreason.errors import ChexReasonError
 from chexreason.teacher.reply import Reply
 from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service, transport
@@ -18,6 +17,8 @@ class OpenAI(Service):
     """`model` is a name that the server at `base_url` knows; None there is OpenAI's own."""
 
     HOME: ClassVar[str] = "https://api.openai.com/v1"
+    LIBRARY: ClassVar[str] = "openai"
+    EXTRA: ClassVar[str] = "openai"
 
     def client(self) -> Any:
         """OpenAI's client."""
@@ -79,10 +80,8 @@ def _plain(value: Any) -> str:
 
 @lru_cache(maxsize=4)
 def _client(key: str | None, address: str, timeout: float) -> Any:
-    try:
-        import openai
-    except ImportError:
-        raise ChexReasonError("teacher=openai needs OpenAI's client: pip install 'chexreason[openai]'") from None
+    import openai
+
     from chexreason.teacher.connection import client
 
     return openai.OpenAI(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -54,6 +55,8 @@ class Service(ABC):
     input_tokens: int = field(metadata=CIRCUMSTANCE)
 
     HOME: ClassVar[str]  # the service's own address, where `base_url` is null
+    LIBRARY: ClassVar[str]  # its official client
+    EXTRA: ClassVar[str]  # ... which comes with chexreason[EXTRA]
 
     def __post_init__(self) -> None:
         if self.key_from is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key_from):
@@ -70,6 +73,7 @@ class Service(ABC):
 
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request. See `Teacher.write` for what it raises."""
+        self.require_client()
         client = self.client()
         asked = compose(study, prompt, root, self.image_side, seed, attempt)
         try:
@@ -97,6 +101,22 @@ class Service(ABC):
     def at_most(self) -> float:
         """What one request can cost: `input_tokens` read and `max_tokens` written."""
         return self._cost(self.input_tokens, self.max_tokens)
+
+    def written_for(self, money: float) -> float:
+        """The tokens that a reply may have for this much, its request as long as one can be."""
+        left = money - self._cost(self.input_tokens, 0)
+        return min(self.max_tokens, max(0.0, 1e6 * left / self.output_price)) if self.output_price else self.max_tokens
+
+    def require_client(self) -> None:
+        """Raises ChexReasonError where the service's client is not installed; imports none of it."""
+        try:
+            found = find_spec(self.LIBRARY)
+        except ModuleNotFoundError:  # not even the package that it is a part of
+            found = None
+        if found is None:
+            raise ChexReasonError(
+                f"teacher={self.name} needs the service's client, {self.LIBRARY}: pip install 'chexreason[{self.EXTRA}]'"
+            )
 
     def key(self) -> str | None:
         """The key, or None where none is needed.

@@ -86,7 +86,8 @@ def score(
         seen = {kind: torch.zeros_like(mask, dtype=base.dtype).masked_fill(~mask, least) for kind, mask in seen.items()}
     found = model(
         input_ids=row.ids[None],
-        attention_mask=seen,
+        # A config without kinds of layers has one for all, and takes the mask itself.
+        attention_mask=seen if getattr(base.config.get_text_config(), "layer_types", None) else seen["full_attention"],
         position_ids=positions,
         shift_labels=row.labels[None],
         fused_lm_head=True,

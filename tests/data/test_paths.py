@@ -14,6 +14,7 @@ from chexreason.data import paths, tables
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
+from chexreason.runs.config import choices
 
 from .layouts import HEADER, chexpert, states, write_image, write_rows
 
@@ -91,3 +92,32 @@ def test_no_exported_cell_is_a_formula(cells: list[str]) -> None:
 def test_numbers_stay_numbers_in_an_export(tmp_path: Path) -> None:
     path = tables.write_csv(tmp_path / "x.csv", pd.DataFrame({FINDINGS[0]: [-1.0, 1.0]}))
     assert path.read_text() == "No Finding\n-1.0\n1.0\n"
+
+
+SITES = {
+    "mimic": ("files/p10", ["mimic-cxr-2.0.0-metadata.csv.gz"]),
+    "chexpert": ("train", ["train.csv"]),
+    "nih": ("images", ["Data_Entry_2017_v2020.csv"]),
+    "padchest": ("0", ["PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"]),
+    "vindr": ("train", ["annotations/image_labels_test.csv"]),
+}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_root_too_high_or_too_low_is_recognised_and_the_right_one_named(site: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    inner, tables = SITES[site]
+    root = tmp_path / "data" / "physionet.org" / "files" / site / "2.1.0"
+    (root / inner).mkdir(parents=True)
+    for table in tables:
+        (root / table).parent.mkdir(exist_ok=True)
+        (root / table).write_text("")
+    (dataset,) = choices("dataset", [site])
+    assert replace(dataset, root=str(root)).folder() == root
+    for wrong in (root / inner.partition("/")[0], root / inner, root.parent, tmp_path / "data" / "physionet.org"):
+        with pytest.raises(ChexReasonError, match=f"Did you mean dataset.root={root}[?]"):
+            replace(dataset, root=str(wrong)).folder()
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(ChexReasonError, match="holds no .*They come with the data: .*http"):
+        replace(dataset, root=str(tmp_path / "empty" / "a")).folder()

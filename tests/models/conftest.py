@@ -16,7 +16,7 @@ TEXTS = [
 ] * 20
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
+@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder: Path = tmp_path_factory.mktemp(request.param)
     model, processor = build(request.param, TEXTS, vocabulary=600)

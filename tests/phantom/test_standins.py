@@ -45,6 +45,7 @@ CHAT = {
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>List.<|im_end|>\n<|im_start|>assistant\n"
     ),
+    "qwen3_vl": "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>List.<|im_end|>\n<|im_start|>assistant\n",
 }
 
 
@@ -84,14 +85,27 @@ def test_its_files_are_those_of_the_published_repository(family: str, tmp_path: 
     assert "image_processor" not in read_json(tmp_path / "processor_config.json")
 
 
-@pytest.mark.parametrize("family", ["gemma3", "qwen2_5_vl"])
+def test_the_third_familys_files_are_those_of_the_published_repository(tmp_path: Path) -> None:
+    model, processor = build("qwen3_vl", TEXTS, 400)
+    save(model, processor, tmp_path)
+    names = tensor_names(tmp_path)
+    wanted = {"visual.deepstack_merger_list.1.norm.weight", "language_model.layers.0.self_attn.q_norm.weight"}
+    assert {f"model.{name}" for name in wanted} <= names
+    config = read_json(tmp_path / "config.json")
+    assert config["text_config"]["rope_parameters"]["mrope_interleaved"] and config["architectures"] == [type(model).__name__]
+    parts = [read_json(tmp_path / f"{name}.json") for name in ("processor_config", "video_preprocessor_config")]
+    assert [part["processor_class"] for part in parts] == ["Qwen3VLProcessor"] * 2
+    assert parts[1]["video_processor_type"] == "Qwen3VLVideoProcessor"
+
+
+@pytest.mark.parametrize("family", CHAT)
 def test_a_chat_is_written_as_the_published_template_writes_it(family: str) -> None:
     _, processor = build(family, TEXTS, 400)
     assert processor.apply_chat_template(messages("List."), tokenize=False, add_generation_prompt=True) == CHAT[family]
     system = [{"role": "system", "content": "Be brief."}, *messages("List.", "Edema")]
     written = processor.apply_chat_template(system, tokenize=False)
     assert written.count("Be brief.") == 1 and "helpful" not in written
-    assert written.endswith({"gemma3": "model\nEdema<end_of_turn>\n", "qwen2_5_vl": "assistant\nEdema<|im_end|>\n"}[family])
+    assert written.endswith("model\nEdema<end_of_turn>\n" if family == "gemma3" else "assistant\nEdema<|im_end|>\n")
 
 
 def test_gemmas_tokenizer_writes_a_bos_of_its_own_accord_and_has_newlines_as_tokens(tmp_path: Path) -> None:

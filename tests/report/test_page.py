@@ -152,6 +152,41 @@ def test_gallery_shows_failures_among_a_seeded_sample(runs, tmp_path):
     assert cases == gallery.cases(found, 8, 3, tmp_path, False)
 
 
+def not_scored(runs, **changed):
+    """Cases of NIH whose model found what is true there, and a fracture besides, which NIH does not label."""
+    name = runs.evaluate("nih", failures=0.0)
+    file = runs.folder / name / "predictions.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    answered = [row | {"predicted": [*row["labels"], "Fracture"]} | changed for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in answered))
+    found = study.read(runs.folder.iterdir(), resamples=10)
+    return gallery.cases(found, 4, 0, runs.folder.parent, False), found
+
+
+def test_a_finding_that_a_site_does_not_label_is_not_scored(runs):
+    cases, _ = not_scored(runs)
+    for case in cases:
+        (answer,) = case["answers"]
+        assert answer["predicted"] == case["truth"] and answer["unscored"] == ["Fracture"]
+
+
+def test_nor_is_one_that_its_labeller_was_not_sure_of(runs):
+    cases, _ = not_scored(runs, labels=[], predicted=["Edema", "Pneumonia"], ignored=["Edema"])
+    assert all(case["answers"][0]["unscored"] == ["Edema"] for case in cases)
+    assert all(case["answers"][0]["predicted"] == ["Pneumonia"] and case["agreement"] == "all_wrong" for case in cases)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page is checked in a browser where there is one")
+def test_what_is_not_scored_is_grey_on_the_page_and_never_exact(runs, tmp_path):
+    _, found = not_scored(runs)
+    build.write(found, tmp_path / "report", 4, 0, False)
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    page = (tmp_path / "report" / "report.html").as_uri()
+    dom = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=120).stdout
+    assert dom.count('<li class="unscored">Fracture (not scored here)</li>') == 4
+    assert re.findall(r'<span class="verdict">(\w*)', dom) == [""] * 4
+
+
 def test_the_same_runs_make_the_same_page(study_folder, tmp_path):
     for name in ("a", "b"):
         found = study.read(sorted(study_folder.glob("evaluate-*")), resamples=20)

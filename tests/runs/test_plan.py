@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import files, folders
+from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.plan import Plan, plan
@@ -38,12 +39,59 @@ def weights(folder: Path, text: str) -> str:
 @pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr"])
 def test_weights_and_data_that_are_not_at_hand_are_said_in_one_list(site: str, tmp_path: Path) -> None:
     words = ["stage=evaluate", "checkpoint=base", "model=medgemma", "model.weights=org/none", f"dataset={site}"]
+    words.append("scale.gpu_gigabytes=0")
     absent = planned(tmp_path, *words, f"dataset.root={tmp_path / 'nowhere'}").every_lack()
     assert len(absent) == 2 and sum("org/none" in lack for lack in absent) == 1
     assert sum(f"no folder {tmp_path / 'nowhere'} (dataset.root)" in lack and "get the data" in lack for lack in absent) == 1
     (tmp_path / "here").mkdir()
-    there = planned(tmp_path, *words, f"dataset.root={tmp_path / 'here'}").every_lack()
-    assert len(there) == 1 and "org/none" in there[0]
+    empty = planned(tmp_path, *words, f"dataset.root={tmp_path / 'here'}").every_lack()
+    assert len(empty) == 2 and sum(f"{tmp_path / 'here'} (dataset.root) holds no " in lack for lack in empty) == 1
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, folder: Path, mebibytes: str) -> None:
+    """Have nvidia-smi show GPUs of this memory."""
+    folder.mkdir(exist_ok=True)
+    tool = files.write_text(folder / "nvidia-smi", f"#!/bin/sh\nprintf '{mebibytes}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    machine.gpu_gigabytes.cache_clear()
+
+
+def test_all_that_a_clinical_run_lacks_is_in_one_list_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    shown(monkeypatch, tmp_path / "bin", "16384\\n24576\\n")
+    line = ["stage=evaluate", "model=medgemma", "checkpoint=grpo", "dataset=nih", "engine=vllm", f"dataset.root={tmp_path}/no"]
+    line.append("scale.run_gigabytes=1e9")
+    wanted = {  # what is missing, and how to get it
+        "there is no folder .*/no ": "export NIH_CHEST_XRAY14=FOLDER",
+        "there is no folder .*mimic-cxr-jpg ": "export MIMIC_CXR_JPG=FOLDER",
+        "its weights .google/medgemma-4b-it. are neither": "hf auth login",
+        "environment variable GEMINI_API_KEY, which is not set": "export GEMINI_API_KEY=",
+        "are under the PhysioNet .* and teacher=gemini would send them": "teacher.data_use_agreement=",
+        "a GPU with 40 GB, and the largest GPU here has 26 GB": "scale.gpu_gigabytes=0",
+        "engine=vllm needs vLLM": r"pip install 'chexreason\[vllm\]'",
+        "3e.09 GB are wanted for the runs to be made, and .* are free": "runs=FOLDER",  # SFT, GRPO, evaluation
+    }
+    lacks = planned(tmp_path / "runs", *line).every_lack()
+    assert len(lacks) == len(wanted), lacks
+    for what, how in wanted.items():
+        assert sum(bool(re.search(f"(?s){what}.*{how}", lack)) for lack in lacks) == 1, what
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    shown(monkeypatch, tmp_path / "bin", "81559\\n")
+    line += ["scale.run_gigabytes=0", "engine=transformers", "teacher.data_use_agreement='another'"]
+    now = planned(tmp_path / "runs", *line).every_lack()
+    assert len(now) == 4 and sum("names another: 'another'" in lack for lack in now) == 1
+
+
+def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]
+    files.write_text(tmp_path / "mimic-cxr-2.1.0-metadata.csv", "")
+    assert any("GEMINI_API_KEY" in lack for lack in planned(tmp_path, *line).every_lack())
+    assert planned(tmp_path, *line, "prompt=only_label").every_lack() == []
 
 
 def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
@@ -111,6 +159,41 @@ def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Pat
     missing = [line.removeprefix("missing:  ").split("-")[0] for line in said if line.startswith("missing:")]
     assert sorted(missing) == ["curate", "grpo", "phantom", "sft", "standin", "teach"]
     assert not (tmp_path / "runs").exists()
+
+
+def costs(tmp_path: Path, *words: str) -> str:
+    said = planned(tmp_path, "model=medgemma", "model.weights=org/none", *words).describe()
+    return "\n".join(line for line in said if line.startswith("costs:"))
+
+
+def test_a_plan_says_what_the_teacher_the_disk_and_the_gpu_would_cost(tmp_path: Path) -> None:
+    words = ["stage=sft", "prompt=reasoning_a", "stage.parents.traces='stage=teach stage.budget=30'"]
+    assert costs(tmp_path, *words) == (
+        "costs:    gemini: 2,000 to 6,000 requests, each of at most 8,192 tokens read and 8,192 written; money: 30.00 at most, "
+        "enough for replies of 476 tokens at the first attempt\n"  # (30 / 2,000 - 8,192 x 1.25 / 10^6) / (10 / 10^6)
+        "costs:    disk: 2 GB (1 runs of a model); GPU hours: not known before the first runs"
+    )
+    files.write_json(
+        tmp_path / "sft-1" / folders.MANIFEST,
+        {
+            "schema": folders.SCHEMA,
+            "status": "complete",
+            "stage": "sft",
+            "config": {"model": {"name": "medgemma"}},
+            "finished": "",
+        }
+        | {"wall_seconds": 5400.0},
+    )
+    assert "GPU hours: 1.5, by earlier runs" in costs(tmp_path, *words)
+    fewer = ["stage=teach", "prompt=reasoning_a", "stage.parents.curated='stage=curate dataset=mimic stage.sizes.sft=10'"]
+    said = costs(tmp_path, *fewer, "teacher.output_price=20")
+    assert "gemini: 10 to 30 requests" in said
+    assert f"money: {30 * (8192 * 1.25 + 8192 * 20) / 1e6:.2f} at most" in said, "a budget that cannot be spent is no cost"
+
+
+def test_labels_alone_and_drawn_films_cost_nothing_of_anybody(tmp_path: Path) -> None:
+    assert costs(tmp_path, "stage=teach", "prompt=only_label") == ""
+    assert not [line for line in planned(tmp_path, "stage=grpo").describe() if line.startswith("costs:")]
 
 
 LINES = [{"id": "a", "labels": ["Edema"], "predicted": ["Edema"]}]

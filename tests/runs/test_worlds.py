@@ -115,12 +115,16 @@ def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() ->
 
 # In what the rehearsal may differ from the clinical world: how much there is of it, where it lies, and whose it is.
 SIZES = {
-    "dataset.draw", "model.min_visual_tokens", "model.max_visual_tokens", "model.pretraining.size", "model.pretraining.corpus",
-    "model.pretraining.images", "model.pretraining.vision_steps", "model.pretraining.steps", "model.pretraining.prompt_share", "stage.tokenizer.made_by", "stage.tokenizer.weights", "reward.min_tokens",
-    "stage.max_completion_tokens", "stage.save_steps", "stage.selection.limit", "stage.sizes.sft", "stage.sizes.rl",
-    "stage.sizes.validation", "world.jobs", "world.second_site",
+    "dataset.draw", "model.max_visual_tokens", "model.min_visual_tokens", "model.pretraining.corpus",
+    "model.pretraining.images", "model.pretraining.prompt_share", "model.pretraining.size", "model.pretraining.steps",
+    "model.pretraining.vision_steps", "reward.min_tokens", "scale.gpu_gigabytes", "scale.run_gigabytes", "stage.max_completion_tokens", "stage.save_steps",
+    "stage.selection.limit", "stage.sizes.rl", "stage.sizes.sft", "stage.sizes.validation", "world.jobs",
+    "world.second_site",
 }  # fmt: skip
-PLACES = {"dataset.made_by", "dataset.root", "model.made_by", "model.weights", "runs", "teacher.base_url"}
+PLACES = {
+    "dataset.made_by", "dataset.root", "model.made_by", "model.weights", "runs", "stage.tokenizer.made_by",
+    "stage.tokenizer.weights", "teacher.base_url",
+}  # fmt: skip
 NAMES = {"dataset.world", "model.world", "teacher.world", "scale.name", "world.name", "world.members"}
 
 
@@ -162,19 +166,25 @@ def test_every_job_of_every_experiment_plans(
     if experiment == "footprint" and world != "phantom":
         pytest.skip("untrained models are of the phantom world")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("PATH", "")  # no nvidia-smi
     sweep = foreseen(f"experiment={experiment}", f"world={world}", f"runs={tmp_path / 'runs'}", "dry_run=true")
     assert sweep.name == experiment and sweep.show
     for job in sweep.jobs:
         assert job.planned is not None, job.refused
         assert {kind for _, kind in job.planned.worlds} == {world}
         lacks = job.planned.every_lack()
-        assert bool(lacks) == (world == "clinical")
-        assert all("model=" in lack or "(dataset.root)" in lack for lack in lacks), "weights and data alone are not at hand"
-        alone = plan(compose(job.words), job.words)
-        assert alone.folder == job.planned.folder, "planned among others it is the run that it is by itself"
-        assert [one.folder for one in alone.parents.values()] == [one.folder for one in job.planned.parents.values()]
+        assert bool(lacks) == (world == "clinical") or world == "rehearsal"
+        wanted = ("model=", "(dataset.root)", "teacher=", "scale=")  # weights, data, key and agreement, a GPU
+        assert all(any(word in lack for word in wanted) for lack in lacks), "this machine's disk and engine are at hand"
     assert len({job.planned.folder for job in sweep.jobs if job.planned}) == len(sweep.jobs), "each cell is a run of its own"
     assert not (tmp_path / "runs").exists(), "to plan is not to make"
+
+
+@pytest.mark.parametrize("experiment", choice_names("experiment"))
+def test_a_sweep_plans_each_job_as_it_would_be_planned_alone(experiment: str) -> None:
+    """What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation."""
+    jobs = [job for job in foreseen(f"experiment={experiment}").jobs if job.planned]
+    assert [job.planned.recipe for job in jobs if job.planned] == [plan(compose(job.words), job.words).recipe for job in jobs]
 
 
 def test_tables_5_and_6_have_the_papers_columns() -> None:

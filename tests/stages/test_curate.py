@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from chexreason.labels import FINDINGS, consistent
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
-from tests.data.layouts import write_image
+from tests.data.layouts import mimic, write_image
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 
@@ -164,3 +165,51 @@ def test_the_policy_for_uncertain_labels_reaches_the_sets(tmp_path: Path) -> Non
     assert read(negative, "sft")["Fracture"].sum() == 0 and states(negative)["Fracture"].eq(-1).sum() == 2
     positive = curate(tmp_path / "p", table, 4, 0, 0, "dataset.uncertain=positive")
     assert read(positive, "sft")["Fracture"].sum() == 2 and states(positive)["Fracture"].eq(-1).sum() == 0
+
+
+def test_the_sets_are_chosen_from_the_tables_and_what_they_need_is_listed_and_fetched(tmp_path: Path) -> None:
+    """A machine without images leaves the list; with just the listed ones the same command draws what full data gives."""
+    images = [(f"d{number}", str(10000000 + number), str(50000000 + number), "AP", "train") for number in range(60)]
+    images[0] = images[0][:3] + ("LATERAL", "train")
+    whole = mimic(tmp_path / "whole", images, {study: {FINDINGS[1 + int(study) % 13]: 1.0} for _, _, study, _, _ in images})
+    root = tmp_path / "tables"
+    root.mkdir()
+    for table in whole.glob("*.csv.gz"):
+        shutil.copy(table, root)
+
+    def chosen(root: Path, runs: str, stage: str = "curate", *more: str) -> Path:
+        sizes = ["stage.sizes={sft: 12, rl: 6, validation: 5}"] if stage == "curate" else []
+        words = [f"stage={stage}", "dataset=mimic", f"dataset.root={root}", f"runs={tmp_path / runs}", *sizes, *more]
+        return execute(compose(tuple(words)), words)
+
+    with pytest.raises(
+        ChexReasonError, match=r"(?s)23 of their 23 images are not in .*wget -c -x -nH --cut-dirs=3 .* -i "
+    ) as told:
+        chosen(root, "runs")
+    (listed,) = (tmp_path / "runs").glob("curate-*/images.txt")
+    assert str(listed) in str(told.value) and "the same command again" in str(told.value).splitlines()[-1]
+    wanted = listed.read_text().splitlines()
+    base = "https://physionet.org/files/mimic-cxr-jpg/2.1.0/"
+    assert len(set(wanted)) == 23 and all(line.startswith(f"{base}files/p10/p100000") for line in wanted)
+
+    for line in wanted[1:]:  # as wget would put them
+        path = line.removeprefix(base)
+        (root / path).parent.mkdir(parents=True)
+        shutil.copy(whole / path, root / path)
+    only = f"stage.only={listed}"
+    with pytest.raises(ChexReasonError, match=f"1 problems.*{wanted[0].removeprefix(base)} is not in"):
+        chosen(root, "runs", "inspect", only)
+    with pytest.raises(ChexReasonError, match="1 of their 23 images are not in"):
+        chosen(root, "runs")
+    path = wanted[0].removeprefix(base)
+    (root / path).parent.mkdir(parents=True)
+    shutil.copy(whole / path, root / path)
+    chosen(root, "runs", "inspect", only)
+    made, full = chosen(root, "runs"), chosen(whole, "elsewhere")
+    assert not (made / "images.txt").exists()
+    for name in ("curated.csv", "card.json", "sft.csv"):
+        assert (made / name).read_bytes() == (full / name).read_bytes()
+    assert states(made)["sha256"].str.len().eq(64).all()
+    (tmp_path / "other.txt").write_text(f"{wanted[0]}\n{base}files/none.jpg\n")
+    with pytest.raises(ChexReasonError, match=r"other.txt, row 2: files/none.jpg is no image of MIMIC-CXR-JPG"):
+        chosen(root, "runs", "inspect", f"stage.only={tmp_path / 'other.txt'}")

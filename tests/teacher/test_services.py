@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import builtins
 import io
+import sys
 import time
 import traceback
 from email.utils import formatdate
@@ -132,14 +132,13 @@ def test_a_key_in_the_config_is_refused_and_not_repeated(field: str, value: str)
 def test_a_missing_client_names_what_to_install(
     backend: str, library: str, curated: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
+    class Without:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name.split(".")[0] == library:
+                raise ModuleNotFoundError(name)
 
-    def without(name: str, *rest: Any) -> Any:
-        if name.split(".")[0] == library:
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(sys, "modules", {name: one for name, one in sys.modules.items() if name.split(".")[0] != library})
+    monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
     with pytest.raises(ChexReasonError, match=rf"pip install 'chexreason\[{backend}\]'"):
         teacher(backend, "http://elsewhere").write(STUDY, prompt(), curated.parent / "images", 0, 1)
 

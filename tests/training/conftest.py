@@ -33,10 +33,11 @@ SYSTEM = "You are a helpful assistant."
 PUBLISHED = {
     "gemma3": {"do_sample": True, "top_k": 64, "top_p": 0.95, "cache_implementation": "hybrid"},
     "qwen2_5_vl": {"do_sample": True, "repetition_penalty": 1.05, "temperature": 1e-6},
+    "qwen3_vl": {"do_sample": True, "top_k": 20, "top_p": 0.8, "temperature": 0.7},
 }
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
+@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
 def awkward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Where an awkward stand-in lies, as `load_model` and `load_processor` take it."""
     folder: Path = tmp_path_factory.mktemp(f"awkward_{request.param}")
@@ -98,7 +99,7 @@ def rows(count: int) -> Dataset:
 
 def by_length(completion_ids: list[list[int]], **_: Any) -> list[float]:
     """A reward under which completions differ."""
-    return [len(set(ids)) / (1 + len(ids)) for ids in completion_ids]
+    return [sum(ids) % 7 / 7 + len(set(ids)) / (1 + len(ids)) for ids in completion_ids]
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_a_store_that_is_full_drops_what_was_used_least_recently(grpo: MAKE) -> 
     store = trainer.features
     assert store is not None
     first = store.films([film(0)])[0]
-    store.limit_bytes = 2 * first.features.nbytes
+    store.limit_bytes = 2 * first.nbytes
     store.films([film(1)])
     assert store.films([film(0)])[0] is first
     store.films([film(2)])

@@ -54,7 +54,10 @@ class Chexpert:
 
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
-        return paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", "stage=inspect dataset=phantom_chexpert")
+        names = sum(TABLES.values(), ())
+        there = [f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in names]
+        phantom = "stage=inspect dataset=phantom_chexpert"
+        return paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", phantom, there)
 
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""

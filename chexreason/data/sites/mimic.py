@@ -25,6 +25,7 @@ LABELS = {
     "negbio": "mimic-cxr-2.*-negbio.csv*",
     "radiologist": "mimic-cxr-2.*-test-set-labeled.csv*",
 }
+METADATA = "mimic-cxr-2.*-metadata.csv*"
 ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
 
 
@@ -45,6 +46,7 @@ class Mimic:
     uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
     labels: str = "chexpert"  # chexpert | negbio | radiologist (part of the test set)
+    download: str | None = field(metadata=CIRCUMSTANCE, default=None)  # address of its root: stage=curate lists what to fetch
     site: str = "MIMIC-CXR-JPG"
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
@@ -53,7 +55,8 @@ class Mimic:
 
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
-        return paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", "stage=curate dataset=phantom_mimic")
+        phantom = "stage=curate dataset=phantom_mimic"
+        return paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", phantom, [METADATA])
 
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
@@ -69,7 +72,7 @@ class Mimic:
     def _joined(self, root: Path) -> StudyTable:
         """Metadata (one row per image) joined to splits (per image) and labels (per study)."""
         keys = ("dicom_id", "subject_id", "study_id")
-        metadata = _find(root, "mimic-cxr-2.*-metadata.csv*")
+        metadata = _find(root, METADATA)
         images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
         problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
         splits, found = _splits(_find(root, "mimic-cxr-2.*-split.csv*"))

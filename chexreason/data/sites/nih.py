@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
 LABELLED = labelled(NIH_NAMES)
 
 
@@ -53,7 +54,8 @@ class Nih:
 
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
-        return paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", "stage=inspect dataset=phantom_nih")
+        phantom = "stage=inspect dataset=phantom_nih"
+        return paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", phantom, [TABLE, *EXPORT])
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
@@ -125,10 +127,10 @@ def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
 
 def _find(root: Path) -> Path:
     """The newest version of the official table or, where there is none, the first file of the export."""
-    versions = [path for path in root.glob("Data_Entry_2017*") if path.name.endswith((".csv", ".csv.gz"))]
+    versions = [path for path in root.glob(TABLE) if path.name.endswith((".csv", ".csv.gz"))]
     if versions:
         return max(versions, key=tables.version)
-    exported = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
+    exported = sorted(file for pattern in EXPORT for file in root.glob(pattern))
     if not exported:
         raise ChexReasonError(f"{root} has neither Data_Entry_2017*.csv nor a parquet export; get it: {ACCESS}")
     return exported[0]
@@ -169,7 +171,7 @@ def _export(root: Path) -> pd.DataFrame:
     import pyarrow.parquet as parquet
 
     parts = []
-    for path in sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")]):
+    for path in sorted(file for pattern in EXPORT for file in root.glob(pattern)):
         schema = parquet.read_schema(path)
         table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
         labels = next((name for name in ("label", "labels") if name in table.columns), None)

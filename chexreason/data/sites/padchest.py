@@ -54,7 +54,8 @@ class Padchest:
 
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
-        return paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", "stage=inspect dataset=phantom_nih")
+        phantom = "stage=inspect dataset=phantom_nih"
+        return paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", phantom, [TABLE])
 
     def load(self) -> StudyTable:
         """The records, nothing left in them that could fail later."""

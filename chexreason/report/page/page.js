@@ -51,11 +51,12 @@ function answer(given, truth) {
     const hits = given.predicted.filter((label) => truth.includes(label));
     const extra = given.predicted.filter((label) => !truth.includes(label));
     const missed = truth.filter((label) => !given.predicted.includes(label));
-    heading.append(element("span", "verdict", extra.length || missed.length ? "" : "exact"));
+    heading.append(element("span", "verdict", extra.length || missed.length || given.unscored.length ? "" : "exact"));
     box.append(labelList([
       ...hits.map((label) => ["\u2713 " + label, "hit"]),
       ...extra.map((label) => ["+ " + label, "false"]),
       ...missed.map((label) => ["\u2212 " + label, "missed"]),
+      ...given.unscored.map((label) => [label + " (not scored here)", "unscored"]),
     ]));
   }
   const reasoning = element("p", "reasoning", given.completion);
@@ -78,10 +79,10 @@ const cards = cases.map((one) => {
 const facts = cases.map((one) => ({
   dataset: one.dataset,
   agreement: one.agreement,
-  differ: new Set(one.answers.map((given) => JSON.stringify(given.predicted))).size > 1,
-  labels: new Set([...one.truth, ...one.answers.flatMap((given) => given.predicted || [])]),
+  differ: new Set(one.answers.map((given) => JSON.stringify([given.predicted, given.unscored]))).size > 1,
+  labels: new Set([...one.truth, ...one.answers.flatMap((given) => [...(given.predicted || []), ...given.unscored])]),
   failures: new Set(one.answers.filter((given) => given.predicted === null).map((given) => given.failure || "unreadable")),
-  text: [one.id, ...one.truth, ...one.answers.flatMap((given) => [given.completion, ...(given.predicted || [])])]
+  text: [one.id, ...one.truth, ...one.answers.flatMap((given) => [given.completion, ...(given.predicted || []), ...given.unscored])]
     .join("\n").toLowerCase(),
 }));
 

@@ -1,0 +1,61 @@
+"""What the runs of a plan cost: requests, tokens, money, disk and GPU hours, as far as that is known beforehand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexreason.runs.folders import complete_runs
+
+if TYPE_CHECKING:
+    from chexreason.runs.plan import Plan
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a run may ask of a service: `studies` at one request each or up to `attempts`, tokens of one request at most, and
+    money in the currency of the service's prices, `budget` at most; `written`: tokens of a reply that it then pays for."""
+
+    service: str
+    studies: int
+    attempts: int
+    read: int
+    write: int
+    money: float
+    written: float
+
+
+def lines(missing: Sequence[Plan], runs: Path) -> list[str]:
+    """What `missing`, each once, cost: a line for each service asked, and one for disk and GPU where a model is run."""
+    bills = defaultdict(list)
+    for one in missing:
+        if one.bill:
+            bills[one.bill.service].append(one.bill)
+    said = []
+    for service, asked in bills.items():
+        first, most = sum(one.studies for one in asked), sum(one.studies * one.attempts for one in asked)
+        money, request = sum(one.money for one in asked), asked[0]
+        said.append(
+            f"{service}: {first:,} to {most:,} requests, each of at most {request.read:,} tokens read and {request.write:,} "
+            f"written; money: {money:,.2f} at most, enough for replies of {request.written:,.0f} tokens at the first attempt"
+        )
+    heavy = [one for one in missing if one.gigabytes]
+    if heavy:
+        took = seconds_by_kind(runs)
+        hours = sum(took.get(one.kind, nan) for one in heavy) / 3600
+        known = "not known before the first runs" if isnan(hours) else f"{hours:.1f}, by earlier runs"
+        said.append(f"disk: {sum(one.gigabytes for one in heavy):g} GB ({len(heavy)} runs of a model); GPU hours: {known}")
+    return said
+
+
+def seconds_by_kind(runs: Path) -> dict[str, float]:
+    """Mean seconds that the complete runs of each kind took."""
+    took: dict[str, list[float]] = defaultdict(list)
+    for _, manifest in complete_runs(runs):
+        model = manifest["config"].get("model")
+        took[f"{manifest['stage']} of {model['name']}" if model else manifest["stage"]].append(manifest["wall_seconds"])
+    return {kind: sum(seconds) / len(seconds) for kind, seconds in took.items()}
