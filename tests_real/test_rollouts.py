@@ -1,84 +1,98 @@
-"""Five steps of GRPO whose completions vLLM writes: the adapter moves, and the base weights stay as they are."""
+"""GRPO through its stage with engine=vllm: it learns as with transformers, and the base weights stay as they are."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 pytest.importorskip("vllm", reason="no vLLM here: tests_real/environment.sh makes an environment that has it")
 
-from datasets import Dataset  # noqa: E402
-from trl import GRPOConfig  # noqa: E402
-
-from chexreason.models.generation import Sampling  # noqa: E402
 from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model  # noqa: E402
-from chexreason.models.processors import load_processor  # noqa: E402
-from chexreason.models.vllm_engine import Rollouts, load_rollouts  # noqa: E402
-from chexreason.training.rollouts import RolloutTrainer  # noqa: E402
-from tests_real.conftest import PROMPT, Trained  # noqa: E402
+from chexreason.runs.folders import read_manifest  # noqa: E402
+from tests.stages.conftest import curate, execute, log, write_order  # noqa: E402
+from tests_real.conftest import LABELS, PROMPT, Trained  # noqa: E402
 
-STEPS = 5
+STEPS, COMPLETIONS = 5, 16  # of each step, four for each of four studies
+WORDS = [
+    "stage=grpo",
+    f"prompt={PROMPT.name}",
+    "reward.min_tokens=8",
+    f"stage.max_steps={STEPS}",
+    "stage.completions=4",
+    "stage.batch_size=8",
+    "stage.accumulation=2",
+    "stage.steps_per_rollout=1",
+    "stage.max_completion_tokens=48",
+    "stage.learning_rate=1e-3",
+    "stage.logging_steps=1",
+]
 
 
-class Served(RolloutTrainer):
-    """TRL's trainer, its completions by `rollouts`, and its correction for the other engine's probabilities in force."""
-
-    def __init__(self, *args: Any, rollouts: Rollouts, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.rollouts = rollouts
-        self.use_vllm = True  # only now, or TRL would start an engine of its own and merge the adapter into it
-
-    def _generate_single_turn(self, prompt_ids: Any, images: Any, *_: Any, **__: Any) -> Any:
-        policy = self.accelerator.unwrap_model(self.model)
-        return self.rollouts(policy, self.state.global_step, prompt_ids, [one for (one,) in images])
+# vLLM's CPU backend misreads a Gemma's images.
+pytestmark = pytest.mark.parametrize("trained", ["qwen2_5_vl"], indirect=True, scope="session")
 
 
-@pytest.mark.parametrize("trained", ["qwen2_5_vl"], indirect=True)  # vLLM's CPU backend misreads a Gemma's images
-def test_training_on_its_rollouts_moves_the_adapter_alone(trained: Trained, films: list[Image.Image], tmp_path: Path) -> None:
-    model = load_adapter(load_model(trained.model), trained.adapter, trainable=True)
-    before = frozen_digest(model), adapter_digest(model)
-    rows = [{"prompt": [{"role": "user", "content": PROMPT.instruction}], "image": film.convert("RGB")} for film in films[:8]]
-    written: list[str] = []
+@pytest.fixture(scope="module")
+def runs(trained: Trained, films: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three complete runs: plain, by vLLM, and by vLLM again. A study's labels are what the adapter answers, not the base."""
+    folder = tmp_path_factory.mktemp("grpo") / "runs"
+    data = folder / "data"
+    data.mkdir(parents=True)
+    studies = [
+        {"path": f"{number}.png", "patient": f"p{number}", "labels": LABELS[(number + 5) % len(LABELS)]}
+        for number in range(len(films))
+    ]
+    for study, film in zip(studies, films, strict=True):
+        film.save(data / study["path"])
+    curate(data, studies, rl=slice(STEPS * COMPLETIONS // 4), sft=slice(0), validation=slice(0))
+    made = {}
+    for name, engine in (("plain", "transformers"), ("vllm", "vllm"), ("again", "vllm")):
+        words = [*WORDS, f"engine={engine}"]
+        made[name] = write_order(folder / name, trained.model, data, words, {"policy": trained.adapter.parent})
+        execute(made[name])
+    return made
 
-    def reward(completions: list[Any], **_: Any) -> list[float]:
-        texts = [one[0]["content"] for one in completions]
-        written.extend(texts)
-        return [text.count("e") / 10 for text in texts]
 
-    sampling = Sampling(temperature=1.0, top_p=1.0, seed=0)
-    rollouts = load_rollouts(trained.model, PROMPT, 16, 24, sampling, tmp_path / "sent")
-    trainer = Served(
-        model=model,
-        reward_funcs=[reward],
-        args=GRPOConfig(
-            output_dir=str(tmp_path / "out"),
-            max_steps=STEPS,
-            num_generations=4,
-            per_device_train_batch_size=8,
-            max_completion_length=24,
-            temperature=1.0,
-            learning_rate=1e-3,
-            beta=0.0,
-            loss_type="dr_grpo",
-            vllm_importance_sampling_mode="token_truncate",
-            use_cpu=True,
-            bf16=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_processor(trained.model, padding_side="left"),
-        rollouts=rollouts,
-    )
-    trainer.train()
-    assert frozen_digest(model) == before[0] and adapter_digest(model) != before[1]
-    assert rollouts.update == STEPS - 1 and rollouts.request.lora_int_id == STEPS, "an adapter of its own for each update"
-    assert len(written) == 8 * STEPS and len(set(written)) > STEPS
-    history = [entry for entry in trainer.state.log_history if "sampling/sampling_logp_difference/mean" in entry]
-    apart = [entry["sampling/sampling_logp_difference/mean"] for entry in history]
-    print(f"\nmean |log-probability, ours - vLLM's| at each of {STEPS} steps: {', '.join(f'{one:.1e}' for one in apart)}")
-    assert len(apart) == STEPS and max(apart) < 1e-3, "each rollout was drawn from the policy that it is scored by"
+def curve(folder: Path, name: str) -> list[float]:
+    """What the run logged under `name` at each step."""
+    found = [line[name] for line in log(folder) if name in line]
+    assert len(found) == STEPS
+    return found
+
+
+def test_training_on_its_rollouts_moves_the_adapter_alone(trained: Trained, runs: dict[str, Path]) -> None:
+    untouched = frozen_digest(load_model(trained.model))
+    start = adapter_digest(load_adapter(load_model(trained.model), trained.adapter))
+    for folder in runs.values():
+        manifest = read_manifest(folder)
+        assert manifest is not None and manifest["status"] == "complete"
+        digests = manifest["metrics"]["digests"]
+        assert digests["frozen"] == untouched
+        assert digests["reference"] == digests["adapter_at_start"] == start != digests["adapter"]
+
+
+def test_rewards_are_those_of_the_plain_engine_within_noise(runs: dict[str, Path]) -> None:
+    mean, spread = ({name: curve(folder, key) for name, folder in runs.items()} for key in ("reward", "rewards/hard/std"))
+    print("\nreward at each step, by", *(f"\n  {name}: {' '.join(f'{one:.3f}' for one in mean[name])}" for name in runs))
+    gaps = [a - b for a, b in zip(mean["vllm"], mean["plain"], strict=True)]
+    noise = [math.hypot(a, b) / COMPLETIONS**0.5 for a, b in zip(spread["vllm"], spread["plain"], strict=True)]
+    assert all(abs(gap) <= 4 * error for gap, error in zip(gaps, noise, strict=True))
+    assert abs(sum(gaps)) <= 3 * math.hypot(*noise), "nor is it another curve on the whole"
+    assert min(mean["plain"]) > 0.1, "or an engine that forgot the adapter would earn as much"
+
+
+def test_the_sampler_and_the_policy_agree(runs: dict[str, Path]) -> None:
+    """With top-p .95, the policy's probability of a token is the sampler's times what the nucleus holds: .95 to 1."""
+    ratios, spreads = curve(runs["vllm"], "sampling/log_ratio"), curve(runs["vllm"], "sampling/log_ratio_spread")
+    print("\nlog(policy / sampler) at each step:", *(f"{a:.4f} +- {b:.4f}" for a, b in zip(ratios, spreads, strict=True)))
+    assert all(math.log(0.95) < ratio <= 0 for ratio in ratios) and max(spreads) < -math.log(0.95)
+    nucleus = curve(runs["plain"], "sampling/top_p_log_ratio")  # of transformers' rollouts, where nothing else is between them
+    assert all(abs(a - b) < 0.01 for a, b in zip(ratios, nucleus, strict=True))
+
+
+def test_a_seed_makes_the_same_rollouts(runs: dict[str, Path]) -> None:
+    assert curve(runs["vllm"], "reward") == curve(runs["again"], "reward")
+    assert curve(runs["vllm"], "completions/mean_length") == curve(runs["again"], "completions/mean_length")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
     from chexreason.prompts import Prompt
-    from chexreason.runs.config import Model
+    from chexreason.runs.config import Engine, Model
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,17 @@ def seed_of(sampling: Sampling, draw: int) -> int:
 
 
 def load_generator(
-    engine: str, model: Model, prompt: Prompt, adapter: str | None, max_tokens: int
+    engine: Engine, model: Model, prompt: Prompt, adapter: str | None, max_tokens: int
 ) -> Callable[[Sampling], Callable[[Sequence[Image.Image], int], list[Completion]]]:
-    """The model, loaded once, as what answers images after it is told how to sample; `engine`: transformers | vllm.
+    """The model, loaded once, as what answers images after it is told how to sample.
 
     `adapter`: the folder of a trained checkpoint's adapter; None: the model as it comes.
     """
     folder = require_adapter(Path(adapter)) if adapter else None
-    if engine == "vllm":
+    if engine.name == "vllm":
         from chexreason.models.vllm_engine import load
 
-        return load(model, prompt, folder, max_tokens)
+        return load(model, prompt, folder, max_tokens, engine.memory)
     loaded = load_model(model).eval()
     if folder:
         loaded = load_adapter(loaded, folder)

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from chexreason.prompts import Prompt
     from chexreason.runs.config import Model
 
-ROLLOUT_MEMORY = 0.3  # of the GPU, where training has the rest
-EVALUATION_MEMORY = 0.9
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -90,19 +87,23 @@ class VllmGenerator:
         return Completion(text, len(ids), finished)
 
 
-def load(model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int) -> Callable[[Sampling], VllmGenerator]:
+def load(
+    model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int, memory: float | None
+) -> Callable[[Sampling], VllmGenerator]:
     """The model in vLLM, its adapter beside it: what answers, once it is told how to sample."""
     _require_images_at_once(model)
-    rank = read_json(adapter / "adapter_config.json")["r"] if adapter else None
-    engine = load_engine(model, prompt, max_tokens, rank, EVALUATION_MEMORY)
+    engine = load_engine(model, prompt, max_tokens, _rank(adapter) if adapter else None, memory)
     request = lora_request(1, adapter) if adapter else None
     return lambda sampling: VllmGenerator(engine, sampling, request)
 
 
-def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None, memory: float, seed: int = 0) -> Engine:
+def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None, memory: float | None, seed: int = 0) -> Engine:
     """`model` in vLLM, with room for the prompt, one image and `max_tokens`, and for adapters of `rank`, if any.
 
     `memory`: share of the GPU's that it may take.
+
+    Raises:
+        ChexReasonError: vLLM does not start; where its own process says why, that stands above.
     """
     from transformers import AutoConfig, GenerationConfig
     from vllm import LLM
@@ -120,19 +121,25 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
         token = (images.patch_size * images.merge_size) ** 2  # pixels
         bounds = {"size": {"shortest_edge": token, "longest_edge": room * token}}
     lora = {"enable_lora": True, "max_lora_rank": max(8, rank), "max_loras": 1} if rank else {}
-    llm = LLM(
-        model=model.weights,
-        dtype=model.dtype,
-        seed=seed,
-        max_model_len=len(prompt_ids) + room + 8 + max_tokens,
-        gpu_memory_utilization=memory,
-        enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
-        generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
-        logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
-        limit_mm_per_prompt={"image": 1, **({"video": 0} if bounds else {})},
-        mm_processor_kwargs=bounds,
-        **lora,
-    )
+    try:
+        llm = LLM(
+            model=model.weights,
+            dtype=model.dtype,
+            seed=seed,
+            max_model_len=len(prompt_ids) + room + 8 + max_tokens,
+            gpu_memory_utilization=memory,
+            enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
+            generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
+            logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
+            limit_mm_per_prompt={"image": 1, **({"video": 0} if bounds else {})},
+            mm_processor_kwargs=bounds,
+            **lora,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ChexReasonError(
+            f"vLLM does not start on {model.weights}: {error}\n"
+            "  engine.memory and, beside training, engine.rollout_memory say how much of the GPU's memory it may take"
+        ) from error
     stops = GenerationConfig.from_pretrained(model.weights).eos_token_id
     image_token = int(AutoConfig.from_pretrained(model.weights).image_token_id)
     stops = list(stops) if isinstance(stops, list) else [stops]
@@ -184,10 +191,16 @@ class Rollouts:
         return lora_request(update + 1, self.folder)
 
 
-def load_rollouts(model: Model, prompt: Prompt, rank: int, max_tokens: int, sampling: Sampling, folder: Path) -> Rollouts:
-    """`model` in vLLM beside the trainer's own copy, for adapters of `rank`."""
+def load_rollouts(
+    model: Model, prompt: Prompt, adapter: Path, max_tokens: int, sampling: Sampling, memory: float | None, folder: Path
+) -> Rollouts:
+    """`model` in vLLM beside the trainer's own copy, for policies that start from `adapter`; `folder` is for theirs."""
     _require_images_at_once(model)
-    return Rollouts(load_engine(model, prompt, max_tokens, rank, ROLLOUT_MEMORY, sampling.seed), sampling, folder)
+    return Rollouts(load_engine(model, prompt, max_tokens, _rank(adapter), memory, sampling.seed), sampling, folder)
+
+
+def _rank(adapter: Path) -> int:
+    return int(read_json(adapter / "adapter_config.json")["r"])
 
 
 def _require_images_at_once(model: Model) -> None:

@@ -23,7 +23,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, share
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import explained, suggestion
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -93,9 +93,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Engine:
-    """What writes completions: transformers | vllm."""
+    """What writes completions: transformers | vllm, which takes a share of the GPU's memory, alone or beside training."""
 
     name: str
+    memory: float | None = field(metadata=CIRCUMSTANCE)
+    rollout_memory: float | None = field(metadata=CIRCUMSTANCE)
+
+    def __post_init__(self) -> None:
+        share(memory=self.memory, rollout_memory=self.rollout_memory)
 
     def require(self) -> None:
         """Raises ChexReasonError where the engine is not installed."""

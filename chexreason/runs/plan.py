@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -128,6 +129,8 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = plain[name]
+            with suppress(ChexReasonError):  # an engine defines the same run where it is not installed
+                defined[name] = defining(one, name, None)
     if hasattr(module, "lacks"):
         lacking += module.lacks(config.stage, used, parents)
     if getattr(module, "GPU", False):
@@ -141,6 +144,12 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         raise ChexReasonError(
             f"processes={config.processes} share stage.accumulation={config.stage.accumulation}: "
             f"a multiple of {config.processes} is wanted"
+        )
+    processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
+    if processes > 1 and "engine" in used and config.engine.name == "vllm":
+        raise ChexReasonError(
+            f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
+            "Set processes=1, or engine=transformers"
         )
     manifest = {
         "schema": SCHEMA,
@@ -163,7 +172,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         parents=parents,
         lacking=tuple(dict.fromkeys(lacking)),
         worlds=frozenset(worlds),
-        processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
+        processes=processes,
         # A stage that writes where the user said, or says so itself, must run each time.
         reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
         bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,

@@ -148,7 +148,7 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
     from chexreason.models.generation import Sampling, completions, load_generator
 
     settings: Settings = run.settings
-    generator = load_generator(run.engine.name, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
+    generator = load_generator(run.engine, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
     files = [root / study["path"] for study in studies]
     repeats = []
     for repeat in range(settings.sampling.repeats):

@@ -18,7 +18,11 @@ from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trl import GRPOConfig
+
+    from chexreason.models.vllm_engine import Rollouts
 
 
 @dataclass
@@ -85,7 +89,6 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.loading import (
         adapter_digest,
         frozen_digest,
-        image_token_id,
         load_adapter,
         load_model,
         require_adapter,
@@ -120,6 +123,7 @@ def execute(run: Run) -> dict[str, Any]:
     stops = {*processor.tokenizer.all_special_ids, *stop_ids(model)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor)
+    rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
@@ -134,7 +138,7 @@ def execute(run: Run) -> dict[str, Any]:
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
-            args=arguments(run, image_token_id(model)),
+            args=arguments(run),
             train_dataset=with_images([example(study, run) for study in studies], read),
             processing_class=processor,
             callbacks=[
@@ -147,6 +151,7 @@ def execute(run: Run) -> dict[str, Any]:
             epochs_before=epochs_before(checkpoint),
             unit=run.reward.unit,
             features=features,
+            rollouts=rollouts,
         )
         quiet_progress(trainer)
         train(trainer, checkpoint)
@@ -171,6 +176,8 @@ def execute(run: Run) -> dict[str, Any]:
         "failure_rate_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "failure_rate"),
         "clipped_share": _mean(history, "clip_ratio/region_mean"),
         "top_p_log_ratio": _mean(history, "sampling/top_p_log_ratio"),
+        "log_ratio": _mean(history, "sampling/log_ratio"),
+        "log_ratio_spread": _mean(history, "sampling/log_ratio_spread"),
         "best": chosen(run.folder),
         "collapsed": watch.collapsed(trainer.state),
         "digests": digests,
@@ -201,7 +208,20 @@ def read_studies(run: Run) -> list[dict[str, Any]]:
     return studies
 
 
-def arguments(run: Run, image_token: int) -> GRPOConfig:
+def vllm_rollouts(run: Run, start: Path) -> Rollouts:
+    """vLLM with the base weights, to write for the policies that come of the adapter in `start`."""
+    from chexreason.models.generation import Sampling
+    from chexreason.models.vllm_engine import load_rollouts
+    from chexreason.training.checkpoints import CHECKPOINTS
+
+    settings: Settings = run.settings
+    sampling = Sampling(settings.temperature, settings.top_p, run.seed)
+    sent = run.folder / CHECKPOINTS / "sent"
+    longest, memory = settings.max_completion_tokens, run.engine.rollout_memory
+    return load_rollouts(run.model, run.prompt, start, longest, sampling, memory, sent)
+
+
+def arguments(run: Run) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
@@ -209,8 +229,6 @@ def arguments(run: Run, image_token: int) -> GRPOConfig:
     from chexreason.training.trainer import device, passed_through
 
     settings: Settings = run.settings
-    vllm = run.engine.name == "vllm"
-
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
     return GRPOConfig(
@@ -223,11 +241,9 @@ def arguments(run: Run, image_token: int) -> GRPOConfig:
         top_p=settings.top_p,
         top_k=0,
         max_completion_length=settings.max_completion_tokens,
-        use_vllm=vllm,
+        use_vllm=False,  # TRL's own would merge the adapter into the base weights at each update: engine=vllm is ours
         vllm_importance_sampling_correction=True,  # of the mismatch between the two engines' log-probabilities
         vllm_importance_sampling_mode="token_truncate",  # the paper's ratio is the token's
-        # A placeholder would claim an image that is not there. (TRL sees to that itself for rollouts by transformers.)
-        generation_kwargs={"logit_bias": {image_token: -100.0}} if vllm else None,
         loss_type="dr_grpo",
         scale_rewards=settings.scale_rewards,
         importance_sampling_level="token",

@@ -167,7 +167,7 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
     from chexreason.models.generation import Sampling, completions, load_generator
 
     settings: Settings = run.settings
-    generator = load_generator(run.engine.name, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
+    generator = load_generator(run.engine, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
     warm = settings.temperature if settings.samples > 1 else 0.0
     drawn = []
     for sample in tqdm(range(settings.samples), desc="predict", unit="answer"):

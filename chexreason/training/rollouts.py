@@ -5,6 +5,10 @@ distribution. The importance ratio is therefore exactly 1 at a rollout's first s
 that a token was drawn with the probability pi / mass, mass being its nucleus's, which lies between top_p and 1. The ratio
 of the policy to its sampler is `mass`: at 0.95 it is at most 5 % below 1, well within the clipping range. Its mean
 logarithm is logged as `sampling/top_p_log_ratio`; it is not corrected, as the paper corrects nothing.
+
+Where another engine draws (engine=vllm), it says with which probability, its own rounding included, and TRL's truncated
+importance ratio of policy to sampler weighs each token; that ratio corrects what top-p leaves out, too. Its logarithm's mean
+and standard deviation over a rollout's tokens are logged as `sampling/log_ratio` and `sampling/log_ratio_spread`.
 """
 
 from __future__ import annotations
@@ -73,7 +77,9 @@ class RolloutTrainer(GRPOTrainer):
     `epochs_before`: epochs that were over when the run was interrupted. `unit`: the reward's points that count as 1, so that
     beta times the KL term weighs the same against every reward; rewards are logged in points. (Advantages that
     `scale_rewards` divides by their own spread have no unit.) `features`: where given, image features are computed once
-    and a group's prompt once for all its completions, in rollouts, scoring and updates; None: as TRL does it.
+    and a group's prompt once for all its completions, in rollouts, scoring and updates; None: as TRL does it. `rollouts`:
+    writes completions in transformers' place; from the policy, its optimizer steps so far, prompts' ids and images it makes
+    completions' ids and the log-probabilities that they were drawn with.
     """
 
     processing_class: Any
@@ -86,6 +92,7 @@ class RolloutTrainer(GRPOTrainer):
         epochs_before: int = 0,
         unit: float = 1.0,
         features: FeatureStore | None = None,
+        rollouts: Callable[[Any, int, Any, Any], tuple[list[list[int]], list[list[float]]]] | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -93,7 +100,9 @@ class RolloutTrainer(GRPOTrainer):
         self.unit = unit if self.scale_rewards == "none" else 1.0
         ends = [*self.eos_token_ids, self._tokenizer.pad_token_id]
         self.nucleus = NucleusMass(self.temperature, self.top_p, ends)
-        self.features = features if features is not None and not self.use_vllm and can_pack(features.model) else None
+        self.features = features if features is not None and can_pack(features.model) else None
+        self.rollouts = rollouts
+        self.use_vllm = rollouts is not None  # said this late, TRL corrects for the sampler and starts no vLLM of its own
         self.films: list[Film] = []  # of the rollout's prompts
         self.scored: torch.Tensor | None = None
 
@@ -125,6 +134,11 @@ class RolloutTrainer(GRPOTrainer):
             made = super()._generate_and_score_completions(inputs)
         finally:
             self.processing_class, self.num_iterations = processor, iterations
+        if self.rollouts is not None:
+            log_ratio = (made["old_per_token_logps"] - made["sampling_per_token_logps"])[made["completion_mask"].bool()]
+            metrics = self._metrics["train" if self.model.training else "eval"]
+            metrics["sampling/log_ratio"].append(log_ratio.mean().item())
+            metrics["sampling/log_ratio_spread"].append(log_ratio.std().item())
         return made | {"advantages": made["advantages"] / self.unit}
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
@@ -184,14 +198,16 @@ class RolloutTrainer(GRPOTrainer):
         self.scored, entropies = (_padded(values, logits_to_keep) for values in zip(*found, strict=True))
         return self.scored, entropies if kwargs.get("compute_entropy") else None, None
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    def _generate_single_turn(self, prompt_ids: list[list[int]], images: list[Any], *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
+        if self.rollouts is not None:
+            return self.rollouts(model, self.state.global_step, prompt_ids, [image for (image,) in images])
         write = model.generate
         if self.top_p < 1:
             write = partial(write, logits_processor=LogitsProcessorList([self.nucleus]))
         model.generate = write if self.features is None else partial(self._write, write)
         try:
-            return super()._generate_single_turn(*args, **kwargs)
+            return super()._generate_single_turn(prompt_ids, images, *args, **kwargs)
         finally:
             vars(model).pop("generate", None)
             if self.nucleus.count:

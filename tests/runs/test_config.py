@@ -110,6 +110,8 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),
+        (["stage=grpo", "model=medgemma", "engine=vllm", "processes=2"], "processes=2: with engine=vllm, one process"),
+        (["engine=vllm", "stage=evaluate", "engine.memory=2"], "engine.memory=2.0: a share is wanted"),
         (["stage=evaluate", "stage.batch_size=-4"], "stage.batch_size=-4: 1 at least"),
         (["stage=evaluate", "stage.sampling.repeats=0"], "stage.sampling.repeats=0: 1 at least"),
         (["stage=predict", "stage.temperature=-1"], "stage.temperature=-1"),

@@ -116,6 +116,23 @@ def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> Non
     assert name(tmp_path, *line) != name(tmp_path, *EVALUATE, "checkpoint=grpo_best")
 
 
+def test_what_writes_rollouts_defines_a_run_of_grpo_and_nothing_before_it(tmp_path: Path) -> None:
+    plain, vllm = (planned(tmp_path, *EVALUATE, "checkpoint=grpo", f"engine={name}") for name in ("transformers", "vllm"))
+    assert plain.folder != vllm.folder
+    grpo = vllm.parents["checkpoint"]
+    assert grpo.folder.name == name(tmp_path, "stage=grpo", "engine=vllm") != plain.parents["checkpoint"].folder.name
+    assert grpo.parents["policy"].folder == plain.parents["checkpoint"].parents["policy"].folder
+    assert name(tmp_path, "stage=grpo", "engine=vllm", "engine.rollout_memory=0.5") == grpo.folder.name
+    # What transformers trained can be evaluated by vLLM.
+    mixed = planned(
+        tmp_path, *EVALUATE, "checkpoint=grpo", "engine=vllm", "checkpoint.made_by='stage=grpo engine=transformers'"
+    )
+    assert mixed.parents["checkpoint"].folder == plain.parents["checkpoint"].folder
+    assert mixed.manifest["config"]["engine"]["name"] == "vllm"
+    # Two processes may share what vLLM has no part in.
+    assert planned(tmp_path, "stage=sft", "engine=vllm", "processes=2", "stage.accumulation=2").processes == 2
+
+
 def test_weights_count_by_their_content_wherever_they_lie(tmp_path: Path) -> None:
     line = ["stage=predict", "model=medgemma", f"stage.input={Path(__file__)}"]
     first = name(tmp_path, *line, weights(tmp_path / "a", "one"))

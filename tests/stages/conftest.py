@@ -87,7 +87,6 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that is a teach run and a curate run at once."""
-    import pandas as pd
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("data")
@@ -106,6 +105,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for study in studies
     ]
     (folder / "traces.jsonl").write_text("".join(json.dumps(trace) + "\n" for trace in traces))
+    curate(folder, studies, sft=slice(4), rl=slice(4, 8), validation=slice(8, None))
+    return folder
+
+
+def curate(folder: Path, studies: Sequence[dict[str, Any]], **sets: slice) -> None:
+    """Leave what a curate run would: which of the studies (path, patient, labels) each set holds; images lie in `folder`."""
+    import pandas as pd
+
     rows = pd.DataFrame(
         {
             "path": study["path"],
@@ -119,9 +126,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for study in studies
     )
-    sets = {"sft": rows[:4], "rl": rows[4:8], "validation": rows[8:]}
-    curated.write(folder, sets, curated.Origin("here", None, FINDINGS, folder), {})
-    return folder
+    curated.write(folder, {name: rows[part] for name, part in sets.items()}, curated.Origin("here", None, FINDINGS, folder), {})
 
 
 @pytest.fixture
