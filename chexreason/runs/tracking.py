@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.runs.files import as_lines, is_first_process, read_lines, write_text
-from chexreason.runs.folders import Run
-
-LOG = "log.jsonl"
+from chexreason.runs.folders import LOG, Run
 
 
 @dataclass
