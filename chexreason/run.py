@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from io import TextIOWrapper
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +31,8 @@ DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experime
 def main() -> None:
     """Console entry point."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, and the message below is ours
+    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
+        sys.stdout.reconfigure(errors="backslashreplace")
     OmegaConf.register_new_resolver("stages", _stages, replace=True)
     try:
         _main(sys.argv)

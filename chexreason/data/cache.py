@@ -1,6 +1,6 @@
-"""Two small stores that spare repeated work: content digests of files, and radiographs already decoded and resized.
+"""Small stores that spare repeated work: digests and fingerprints of films, and radiographs already decoded and resized.
 
-Both are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
+All are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
 them is made again; where they cannot be written, the work is done anew each time.
 """
 
@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chexreason.data.fingerprint import fingerprint
 from chexreason.data.images import ImageError, decode, fit, image_bytes, read_image
 from chexreason.runs import identity
 from chexreason.runs.identity import file_state
@@ -24,7 +25,7 @@ from chexreason.runs.identity import file_state
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGES = ".images"
+IMAGES, FINGERPRINTS = ".images", ".fingerprints.sqlite"
 SEAL = 32  # bytes
 ABANDONED = 3600  # seconds that nobody takes to write a file
 
@@ -39,6 +40,11 @@ def content_digests(files: Iterable[Path], store: Path) -> list[str]:
     for file in files:
         _state(file)
     return identity.content_digests(files, store, lambda file: hashlib.sha256(image_bytes(file)).hexdigest())
+
+
+def fingerprints(files: Iterable[Path], runs: Path) -> list[str]:
+    """Each image's perceptual fingerprint, remembered as its digest is; raises ImageError as `read_image`."""
+    return identity.content_digests(files, runs / FINGERPRINTS, lambda file: fingerprint(read_image(file)))
 
 
 def _state(file: Path) -> tuple[int, str]:

@@ -6,16 +6,18 @@ whoever scores or inspects a test set registers it, and whoever is about to trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data import cache, paths, tables
+from chexreason.data.fingerprint import ALIKE, likeness
 from chexreason.errors import ChexReasonError
 from chexreason.runs.identity import DIGESTS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
     from chexreason.data.records import StudyTable
 
@@ -52,7 +54,7 @@ def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
             "Put the images back, or curate anew (force=true) and go on from there"
         )
     refuse_test_data(seen, folder.parent)
-    tables.write_csv(folder / STUDIES, seen)
+    tables.write_csv(folder / STUDIES, seen.assign(fingerprint=cache.fingerprints(files, folder.parent)))
 
 
 def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[Path], runs: Path) -> None:
@@ -76,6 +78,29 @@ def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[P
                 f"{first['path']}, patient {first['patient']}. What it answers there proves nothing: train without them, or "
                 "choose another test set"
             )
+
+
+def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path], Image.Image]) -> list[str]:
+    """Images of `table` that look like one that a run among `trained` learnt from, a line each; `read` reads an image file.
+
+    They are named and not refused: see `chexreason.data.fingerprint`.
+    """
+    import pandas as pd
+
+    lists = [pd.read_csv(file, dtype=str) for folder in trained if (file := folder / STUDIES).is_file()]
+    lists = [seen for seen in lists if "fingerprint" in seen]
+    if not lists or not table.images:
+        return []
+    seen = pd.concat(lists).drop_duplicates("fingerprint")
+    found = []
+    for path in table.records["path"]:
+        alike = likeness(read(paths.image_file(table.root, path)), list(seen["fingerprint"]))
+        if alike.max() >= ALIKE:
+            other = seen.iloc[alike.argmax()]
+            found.append(
+                f"{path} looks like {other['path']} of {other['site']}, patient {other['patient']} ({alike.max():.2f})"
+            )
+    return found
 
 
 def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd.DataFrame:

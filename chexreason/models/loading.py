@@ -80,6 +80,7 @@ def save_adapter(adapted: PeftModel, folder: Path, model: Model) -> None:
     if not is_first_process():
         return
     adapted.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)  # they are frozen
+    (folder / "README.md").unlink(missing_ok=True)  # peft's: it names the local folder of the weights; an export has a card
     config = folder / "adapter_config.json"
     write_json(config, read_json(config) | {"base_model_name_or_path": public_name(model)})
 

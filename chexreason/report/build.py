@@ -96,6 +96,9 @@ def summary(study: Study, made: Contents) -> list[str]:
             f"{count:,} from a {how}" if how != "prose" else f"{count:,} from prose" for how, count in read.most_common()
         )
         sentences.append(f"Answers were read {ways}" + ("; what prose says is the weaker claim." if "prose" in read else "."))
+    alike = [line for one in study.manifests for line in one.get("metrics", {}).get("look_alikes", ())]
+    if alike:
+        sentences.append(f"Test images that may be copies of training images: {len(alike)}, the first: {alike[0]}.")
     if study.problems:
         sentences.append(f"Run folders left out: {len(study.problems)} (see Runs).")
     return sentences

@@ -21,7 +21,7 @@ from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
-from chexreason.runs.folders import ancestors, is_of_another_version, read_manifest
+from chexreason.runs.folders import ancestors, changed, is_of_another_version, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
@@ -181,6 +181,10 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
             old = is_of_another_version(folder)
             why = "another version of chexreason made it: make it again" if old else "it is not a complete run"
             problems.append(f"{folder.name}: left out, {why}")
+            continue
+        harmed = changed(folder) if manifest["stage"] in ("evaluate", "sft", "grpo") else None
+        if harmed:
+            problems.append(f"{folder.name}: left out, {harmed} is not what the run left there")
             continue
         manifests.append(manifest)
         try:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import files, folders
+from chexreason.runs.identity import sha256_of
 from chexreason.runs.plan import Plan, plan
 
 # glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
@@ -64,7 +65,7 @@ def _locked(planned: Plan, force: bool) -> None:
     """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
     lock = FileLock(planned.folder / ".lock")
     if planned.is_complete and not force:
-        print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
+        _reuse(planned)
         return
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -76,8 +77,10 @@ def _locked(planned: Plan, force: bool) -> None:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
     with held:  # `with lock` would hold it once more, and keep it
         if planned.is_complete and not force:  # the other process has made it
-            print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
+            _reuse(planned)
             return
+        for parent in planned.parents.values():
+            _refuse_changed(parent.folder)
         before = folders.read_manifest(planned.folder)
         made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
         if force:
@@ -93,6 +96,22 @@ def _locked(planned: Plan, force: bool) -> None:
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
+
+
+def _reuse(planned: Plan) -> None:
+    _refuse_changed(planned.folder)
+    print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Raises ChexReasonError where a complete run's folder does not hold what the run left."""
+    name = folders.changed(folder)
+    if name:
+        command = (folders.read_manifest(folder) or {}).get("command")
+        raise ChexReasonError(
+            f"{folder / name} is not what its run left there, and is not used. Put it back, or make it again:\n"
+            f"  {command} force=true"
+        )
 
 
 def _command(planned: Plan) -> list[str]:
@@ -157,6 +176,7 @@ def execute_planned(folder: Path) -> int:
         "device": _device(),
         "peak_memory_bytes": _peak_memory(),
         "outputs": folders.outputs(folder),
+        "log": {folders.LOG: sha256_of(log)} if (log := folder / folders.LOG).exists() else {},
         "metrics": metrics,
     }
     (folder / ERROR).unlink(missing_ok=True)

@@ -18,13 +18,13 @@ from typing import Any
 
 import chexreason
 from chexreason.runs.files import is_first_process, read_json
-from chexreason.runs.identity import digest, path_digest
+from chexreason.runs.identity import DIGESTS, digest, path_digest
 
-MANIFEST = "manifest.json"
+MANIFEST, LOG = "manifest.json", "log.jsonl"
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, ".lock", "root.path", "wandb", "checkpoints", "log.jsonl", "error.txt", "journal.jsonl"}
+SCAFFOLD = {MANIFEST, ".lock", "root.path", "wandb", "checkpoints", LOG, "error.txt", "journal.jsonl"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,21 @@ def outputs_digest(folder: Path) -> str | None:
 def outputs(folder: Path) -> dict[str, str]:
     """Content digests of what a run left in its folder."""
     results = sorted(path for path in folder.iterdir() if path.name not in SCAFFOLD)
-    return {path.name: path_digest(path) for path in results}
+    return {path.name: path_digest(path, folder.parent / DIGESTS) for path in results}
+
+
+def changed(folder: Path) -> str | None:
+    """The first thing in a complete run's folder that is not as the run left it; None where all is.
+
+    Costs one `stat` a file where the runs folder remembers its digest, and reads the file where it does not.
+    """
+    manifest = read_manifest(folder) or {}
+    left = manifest.get("outputs", {}) | manifest.get("log", {})
+    for name, sha256 in left.items():
+        path = folder / name
+        if not path.exists() or path_digest(path, folder.parent / DIGESTS) != sha256:
+            return name
+    return None
 
 
 def provenance() -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
@@ -27,7 +28,8 @@ from chexreason.runs.identity import DIGESTS, defining, digest
 
 COMMAND = "python -m chexreason.run"
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
-NOT_INHERITED = ("stage", "experiment", "arm", "force", "make_missing", "dry_run", "hydra")  # by a parent run's command
+BUNDLES = ("arm", "experiment")  # choices of choices
+NOT_INHERITED = ("stage", "force", "make_missing", "dry_run", "hydra")  # by a parent run's command
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     if key in known:
         return known[key]
     _refuse_bad_names(plain, module.USES)
-    parents = {role: plan(*parent_config(cfg, typed, module.USES, line), known) for role, line in lines.items()}
+    below = _chosen(cfg, typed)
+    parents = {role: plan(*parent_config(cfg, below, module.USES, line), known) for role, line in lines.items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys():
         worlds.add((f"world={config.world.name}", config.world.members))
@@ -162,7 +165,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         "experiment": config.sweep.name,
         "parents": {role: one.folder.name for role, one in parents.items()},
         "inputs": _inputs(defined),
-        "command": shlex.join([*COMMAND.split(), *typed]),
+        "command": command(typed),
     }
     known[key] = Plan(
         module=module,
@@ -200,8 +203,34 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
                 parent[key] = cfg[key]
         parent.sweep = cfg.sweep
-    inherited = [word for word in typed if root(word) not in {*said, *refined, *NOT_INHERITED}]
-    return parent, [*words, *inherited]
+
+    def inherits(word: str) -> bool:
+        name = root(word)
+        if name in schema.GROUPS and "." in word.split("=")[0]:
+            return name in kept and name not in refined
+        return name not in said
+
+    return parent, [*words, *(word for word in typed if root(word) not in NOT_INHERITED and inherits(word))]
+
+
+def _chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
+    """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
+    rest = [word for word in typed if root(word) not in BUNDLES]
+    if len(rest) == len(typed):
+        return rest
+    bare = schema.compose(rest)
+    groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
+    return [*(f"{name}={cfg[name].name}" for name in groups), *rest]
+
+
+def command(typed: Sequence[str]) -> str:
+    """The line that gives one run, as a shell takes it; a job of an experiment is that job alone."""
+    hydra = GlobalHydra.instance()
+    sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
+    brought = [one.path.removeprefix("file://") for one in sources if one.provider == "command-line"]
+    words = [word for folder in brought for word in ("--config-dir", folder)]
+    alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []
+    return shlex.join([*COMMAND.split(), *words, *typed, *alone])
 
 
 def root(override: str) -> str:

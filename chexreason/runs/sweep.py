@@ -159,4 +159,6 @@ def report(config: DictConfig, folders: Sequence[Path], show: Sequence[str]) -> 
         cfg.runs, cfg.seed, cfg.sweep = config.runs, config.seed, config.sweep
         cfg.stage.runs = [str(folder) for folder in folders]
         cfg.stage.show = list(show)
-    execute(cfg, ["stage=report", f"runs={quoted(config.runs)}", f"stage.runs=[{','.join(map(quoted, cfg.stage.runs))}]"])
+    listed = {"stage.runs": cfg.stage.runs, "stage.show": cfg.stage.show}
+    words = [f"{key}=[{','.join(map(quoted, values))}]" for key, values in listed.items()]
+    execute(cfg, ["stage=report", f"runs={quoted(config.runs)}", f"seed={config.seed}", *words])

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.runs.files import as_lines, is_first_process, read_lines, write_text
-from chexreason.runs.folders import Run
-
-LOG = "log.jsonl"
+from chexreason.runs.folders import LOG, Run
 
 
 @dataclass
@@ -51,18 +49,27 @@ def tracked(run: Run) -> Iterator[Log]:
 
     os.environ.setdefault("WANDB_SILENT", "true")
     groups = {name: asdict(value) for name in ("model", "prompt", "reward", "dataset") if (value := getattr(run, name))}
-    session = wandb.init(
-        project=run.tracker.project,
-        group=run.tracker.group,
-        job_type=run.settings.name,
-        name=run.folder.name,
-        id=run.folder.name,
-        resume="allow",
-        mode=mode,
-        dir=run.folder,
-        config={"stage": asdict(run.settings), **groups, "seed": run.seed},
-        settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_stats=True),
-    )
+
+    def begin(mode: Any) -> Any:
+        return wandb.init(
+            project=run.tracker.project,
+            group=run.tracker.group,
+            job_type=run.settings.name,
+            name=run.folder.name,
+            id=run.folder.name,
+            resume="allow",
+            mode=mode,
+            dir=run.folder,
+            config={"stage": asdict(run.settings), **groups, "seed": run.seed},
+            settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_stats=True),
+        )
+
+    try:
+        session = begin(mode)
+    except wandb.Error as error:  # no server or no key: its numbers wait for `wandb sync`
+        run.note(f"W&B: {str(error).splitlines()[0][:200]}; kept offline in {run.folder / 'wandb'}")
+        wandb.teardown(exit_code=1)  # or the run's id stays taken
+        session = begin("offline")
     try:
         yield Log(run.folder / LOG, session)
     finally:

@@ -69,9 +69,13 @@ def execute(run: Run) -> dict[str, Any]:
     table = records.readable(run.dataset.load(), run.dataset.missing, read)
     if run.dataset.split == "test":
         integrity.register(table, run.dataset.name, run.folder.parent)
+    alike: list[str] = []
     if run.dataset.split not in records.TRAINING and "checkpoint" in run.parents:
         trained = list(ancestors(run.parents["checkpoint"]))
         integrity.refuse_what_was_trained_on(table, run.dataset.name, trained, run.folder.parent)
+        alike = integrity.look_alikes(table, trained, read)
+        for line in alike:
+            run.note(f"copied from the training data? {line}")
     truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
@@ -109,6 +113,7 @@ def execute(run: Run) -> dict[str, Any]:
         "num_tokens": sum(one["num_tokens"] for one in written),
         "unfinished": sum(not one["finished"] for one in written),
         "excluded": table.excluded,
+        "look_alikes": alike,
     }
 
 

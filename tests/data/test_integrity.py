@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from chexreason.data import integrity
+from chexreason.data.images import read_image
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
 
@@ -106,3 +110,41 @@ def test_an_evaluation_is_refused_where_training_saw_its_images_before_it_was_a_
             integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
     listed.assign(patient="another", sha256="other").to_csv(trained / integrity.STUDIES, index=False)
     integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
+
+
+def jpeg(film: Image.Image) -> Image.Image:
+    film.save(stream := io.BytesIO(), "JPEG", quality=40)
+    return Image.open(stream)
+
+
+COPIES = {
+    "encoded again": jpeg,
+    "smaller": lambda film: film.resize((90, 110)),
+    "cropped": lambda film: film.crop((4, 9, 252, 253)),
+    "mirrored": lambda film: film.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "all of it": lambda film: jpeg(film.transpose(Image.Transpose.FLIP_LEFT_RIGHT).crop((6, 5, 250, 250)).resize((180, 180))),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_test_image_that_is_a_changed_copy_of_a_training_image_is_named(tmp_path: Path, copy: str) -> None:
+    films = [film(number) for number in range(6)]
+    test = site(tmp_path / "a", "test").load()
+    training = site(tmp_path / "b", "train", "patient9", name="another").load()
+    (path,), (held_out,) = training.records["path"], test.records["path"]
+    COPIES[copy](films[0]).convert("L").save(training.root / path)
+    sha256 = hashlib.sha256((training.root / path).read_bytes()).hexdigest()
+    study = {"site": "another", "patient": "patient9", "root": str(training.root), "path": path, "sha256": sha256}
+    folder = tmp_path / "runs" / "sft"
+    integrity.vouch_for_training([study], folder)
+    for number, other in enumerate(films):
+        other.save(test.root / held_out, quality=95)
+        found = integrity.look_alikes(test, [folder], read_image)
+        assert [held_out in line and "patient patient9" in line for line in found] == ([True] if number == 0 else []), number
+
+
+def film(seed: int) -> Image.Image:
+    """Soft shapes in a frame that all films have in common."""
+    rng = np.random.default_rng(seed)
+    own = Image.fromarray(rng.integers(0, 256, (12, 12), dtype=np.uint8)).resize((256, 256), Image.Resampling.BICUBIC)
+    return Image.blend(Image.linear_gradient("L"), own, 0.6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,17 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: 
     words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
     with pytest.raises(ChexReasonError, match="cannot be written.*set runs=FOLDER"):
         execute_planned(words)
+
+
+@pytest.mark.parametrize(
+    "harm", [Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:-9])]
+)
+def test_what_changed_in_a_complete_run_is_named_and_neither_reused_nor_stood_on(
+    tmp_path: Path, answers: Path, harm: Callable[[Path], object]
+) -> None:
+    words = overrides(tmp_path, answers)
+    folder = execute_planned(words)
+    harm(folder / "metrics.json")
+    with pytest.raises(ChexReasonError, match="metrics.json is not what its run left there(?s:.*)stage=metrics.*force=true"):
+        execute_planned(words)
+    assert execute_planned([*words, "force=true"]) == folder and execute_planned(words) == folder

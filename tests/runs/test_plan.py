@@ -292,3 +292,10 @@ def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> N
 def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ChexReasonError, match="dataset.name="):
         planned(tmp_path, "stage=curate", "dataset.name=../..")
+
+
+def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "chexreason.run", "stage=curate", "dry_run=true", f"runs='{tmp_path / 'Übung'}'"]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0 and r"\xdcbung" in done.stdout, done.stderr

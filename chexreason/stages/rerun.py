@@ -1,0 +1,100 @@
+"""The command that makes a run again: the one in its manifest, planned today, with what differs where that is another run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import config as schema
+from chexreason.runs import folders
+from chexreason.runs.explain import quoted
+from chexreason.runs.files import write_text
+from chexreason.runs.folders import Run
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, path_digest
+from chexreason.runs.plan import COMMAND, plan, root
+
+SHOWN = "command.txt"
+ONCE = ("force", "dry_run")  # said of one execution, not of a run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`run`: the folder of the run that is to be made again."""
+
+    name: str
+    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
+    run: str | None = field(metadata=CONTENT, default=None)
+
+    def require(self) -> None:
+        """Raises ChexReasonError where no folder of a run is named."""
+        if not self.run or folders.read_manifest(Path(self.run)) is None:
+            raise ChexReasonError(f"stage.run={self.run}: name the folder of a run, one that holds a {folders.MANIFEST}")
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """A run's manifest stands for the run."""
+        return {"run": path_digest(Path(str(self.run)) / folders.MANIFEST, store)}
+
+
+USES = ()
+TORCH = False
+
+
+def reusable(_: Settings) -> bool:
+    """Choices and inputs may be others by now: that is what is asked."""
+    return False
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Leave the command and what it would give today in command.txt."""
+    folder = Path(run.settings.run).absolute()
+    line, *said = answer(folder)
+    write_text(run.folder / SHOWN, "\n".join([line, *(f"# {one}" for one in said)]) + "\n")
+    return {"command": line, "same": len(said) == 1}
+
+
+def show(folder: Path) -> None:
+    """Print the command; what it would give today stands below it, as comments of a shell."""
+    print((folder / SHOWN).read_text(encoding="utf-8"), end="")
+
+
+def answer(folder: Path) -> Iterator[str]:
+    """The command that makes the run in `folder`, and what it would give today: one line where that is the same folder."""
+    manifest = folders.read_manifest(folder) or {}
+    tokens = shlex.split(manifest["command"])[len(COMMAND.split()) :]
+    flags = tokens[: next((at for at, word in enumerate(tokens) if "=" in word), 0)]  # --config-dir FOLDER
+    words = [word for word in tokens[len(flags) :] if root(word) not in (*ONCE, "runs")]
+    words.append(f"runs={quoted(str(folder.parent))}")  # wherever it was typed, and wherever the folder has been moved to
+    yield shlex.join([*COMMAND.split(), *flags, *words])
+    words = [word for word in words if root(word) != "hydra"]
+    try:
+        today = plan(schema.compose(words), words)
+    except ChexReasonError as error:
+        yield "today it cannot be planned: " + " ".join(str(error).split())
+        if flags:
+            yield f"ask again with the choices that it was given: stage=rerun {shlex.join(flags)} ..."
+        return
+    if today.folder == folder:
+        yield f"today it gives the same folder, {folder}"
+        return
+    yield f"today it gives another folder, {today.folder}"
+    then, now = (dict(_flat({key: one[key] for key in ("config", "inputs", "parents")})) for one in (manifest, today.manifest))
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            yield f"  {key}: {then.get(key, 'not there')} then, {now.get(key, 'not there')} today"
+    yield from (f"  not at hand: {' '.join(lack.split())}" for lack in today.lacking)
+    commit = (manifest.get("git") or {}).get("commit")
+    if commit:
+        yield f"  it was made from commit {commit}"
+
+
+def _flat(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{where}.{key}" if where else key
+        if isinstance(value, dict) and value:
+            yield from _flat(value, name)
+        else:
+            yield name, value
