@@ -122,8 +122,8 @@ class Scale:
     """How large models and runs are, in GB what a run of a model takes; what it changes stands in conf/sized."""
 
     name: str
-    gpu_gigabytes: float = 0.0  # memory of a GPU; 0: none is needed
-    run_gigabytes: float = 0.0  # disk
+    gpu_gigabytes: float  # memory of a GPU; 0: none is needed
+    run_gigabytes: float  # disk
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benches import readers
 from chexreason.data.records import StudyTable, describe, label_sets
 from chexreason.data.sites.named import NAMES, labelled, names_of
 from chexreason.data.sites.padchest import Padchest
-from chexreason.data.sites.vindr import ABSENT_FROM_BOXES, Vindr
+from chexreason.data.sites.vindr import ABSENT_FROM_BOXES, Vindr, by_reader
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
@@ -165,3 +166,33 @@ def test_padchest_counts_are_those_of_the_real_table() -> None:
         finding: sum(bool(names & kinds) for names in given) for finding, kinds in expected.items()
     }
     assert (found["No Finding"], found["Support Devices"], found["Fracture"]) == (8_925, 1_935, 759)
+
+
+def test_what_each_reader_names_and_how_well_they_agree_as_counted_by_hand(tmp_path: Path) -> None:
+    both, effusion = {"Cardiomegaly", "Pleural effusion"}, {"Pleural effusion"}
+    films = {
+        "a": [both, {"Cardiomegaly"}, {"Cardiomegaly"}],
+        "b": [{"No finding"}] * 3,
+        "c": [effusion, effusion, {"Cardiomegaly"}],
+    }
+    table = vindr(tmp_path, "train", films) / "annotations/image_labels_train.csv"
+    said = by_reader(table)
+    assert said["a"] == [["Cardiomegaly", "Pleural Effusion"], ["Cardiomegaly"], ["Cardiomegaly"]] and len(said["c"]) == 3
+    heart, effusion_row = (readers.FINDINGS.index(name) for name in ("Cardiomegaly", "Pleural Effusion"))
+    majority = readers.rates(readers.against(said, other=False), resamples=50)
+    # Cardiomegaly, on a: all three find it, the third on c too. Effusion, on c: found, but on a too; found; missed.
+    assert majority[heart][0] == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert majority[effusion_row][0] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    pairs = readers.rates(readers.against(said, other=True), resamples=50)
+    assert pairs[heart][0] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3) and pairs[effusion_row][0] == pytest.approx((2 / 3) / 3)
+    assert all(low <= value <= high for value, low, high in [*majority, *pairs])
+
+
+@needs_tables
+def test_the_majority_of_the_real_readers_is_what_the_loader_reads() -> None:
+    table = readers.table()
+    said = by_reader(table)
+    assert len(said) == 15_000 and {len(one) for one in said.values()} == {3}
+    loaded = Vindr(table=str(table), findings=list(readers.FINDINGS)).load()
+    films = dict(zip(loaded.records["path"], label_sets(loaded), strict=True))
+    assert {film: readers.majority(one) for film, one in said.items()} == films

@@ -88,7 +88,7 @@ class Vindr:
 
     def _part(self, path: Path, split: str | None, root: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         """One label table, a row for each film: a finding is there where `votes` of its readers name it."""
-        frame, problems = tables.read_table(path, ("image_id",))
+        frame, once, problems = _said(path)
         boxes = "class_name" in frame.columns
         lacking = [finding for finding in self.findings if boxes and finding in ABSENT_FROM_BOXES]
         if lacking:
@@ -96,9 +96,6 @@ class Vindr:
             raise ChexReasonError(
                 f"{path.name} has no {unlabelled}: leave them out of dataset.findings, or take PhysioNet's tables"
             )
-        said, more = _boxes(frame, path) if boxes else _columns(frame, path)
-        said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
-        once = said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"])
         readers = frame.assign(rad_id=_readers(frame)).groupby("image_id")["rad_id"].nunique()
         count = once.groupby(["image_id", "becomes"]).size().reset_index(name="count")
         enough = count[count["count"] >= count["image_id"].map(readers).clip(upper=self.votes)]
@@ -112,7 +109,26 @@ class Vindr:
         label(films, [agreed.get(name, []) for name in image], own, self.site)
         if boxes:
             films[list(ABSENT_FROM_BOXES)] = float("nan")
-        return films, problems + more
+        return films, problems
+
+
+def by_reader(path: Path) -> dict[str, list[list[str]]]:
+    """For each film of a label table the findings that each of its readers names, readers in the order of their ids."""
+    frame, once, _ = _said(path)
+    named = once.groupby(["image_id", "rad_id"])["becomes"].agg(list).to_dict()
+    readers = frame.assign(rad_id=_readers(frame))[["image_id", "rad_id"]].drop_duplicates().sort_values(["image_id", "rad_id"])
+    films: dict[str, list[list[str]]] = {}
+    for film, reader in readers.itertuples(index=False):
+        films.setdefault(film, []).append(named.get((film, reader), []))
+    return films
+
+
+def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
+    """A label table; each finding (`becomes`) once for each film (`image_id`) and reader (`rad_id`) who names it; problems."""
+    frame, problems = tables.read_table(path, ("image_id",))
+    said, more = _boxes(frame, path) if "class_name" in frame.columns else _columns(frame, path)
+    said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
+    return frame, said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"]), problems + more
 
 
 def _find(root: Path, split: str, needed: bool) -> Path | None:
