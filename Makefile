@@ -55,7 +55,7 @@ rehearsal: install-dev  ## The clinical study with nothing changed but size, bes
 	$(IN) chexreason.phantom.server $(RUN) stage=teach world=rehearsal model=medgemma prompt=reasoning_a teacher=openai $(AGREED)
 
 claims: install  ## Which of the paper's claims hold for the runs at hand
-	$(RUN) stage=report 'stage.show=[claims]'
+	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
 
 test: install-dev  ## Run the tests, two files at a time with one thread each, the longest file first
 	OMP_NUM_THREADS=1 $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder

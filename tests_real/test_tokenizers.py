@@ -18,7 +18,7 @@ from transformers.models.qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from chexreason.models.processors import QwenImageProcessor, visual_tokens
-from chexreason.models.rendering import as_seen
+from chexreason.models.rendering import render
 from chexreason.phantom.vocabulary import GEMMA_TEMPLATE, QWEN_SPECIAL, QWEN_TEMPLATE
 from chexreason.prompts import Prompt, messages
 from chexreason.runs.config import every
@@ -78,7 +78,7 @@ def test_gemma_reads_one_bos_and_256_image_tokens_that_its_types_mark(gemma: Any
     assert ids[-4:] == [107, 105, 4368, 107], "\\n<start_of_turn>model\\n"
     assert [token == 262144 for token in ids] == [kind == 1 for kind in found["token_type_ids"]] and ids.count(262144) == 256
     print(f"\ngemma3 {prompt.name}: {len(ids) - 256} tokens of text")
-    assert as_seen(gemma, prompt.instruction, FILM).tokens == len(ids) < 256 + 450
+    assert render(gemma, prompt.instruction, FILM).tokens == len(ids) < 256 + 450
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)

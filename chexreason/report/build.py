@@ -96,7 +96,7 @@ def summary(study: Study, made: Contents) -> list[str]:
             f"{count:,} from a {how}" if how != "prose" else f"{count:,} from prose" for how, count in read.most_common()
         )
         sentences.append(f"Answers were read {ways}" + ("; what prose says is the weaker claim." if "prose" in read else "."))
-    alike = [line for one in study.manifests for line in one.get("metrics", {}).get("look_alikes", ())]
+    alike = [*dict.fromkeys(line for one in study.manifests for line in one.get("metrics", {}).get("look_alikes", ()))]
     if alike:
         sentences.append(f"Test images that may be copies of training images: {len(alike)}, the first: {alike[0]}.")
     if study.problems:

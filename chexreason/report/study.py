@@ -92,7 +92,7 @@ class Result:
     def is_drawn(self) -> bool:
         """Whether films are drawn or the model is a stand-in: the paper's numbers are then no standard to reach."""
         first = self.evaluations[0]
-        return first.is_phantom or first.manifest["config"]["model"]["made_by"] is not None
+        return first.is_phantom or first.manifest["config"]["model"].get("made_by") is not None
 
     def is_paired_with(self, other: Result) -> bool:
         """Whether the same resamples were drawn for both: the same records and patients in the same order."""

@@ -218,7 +218,8 @@ def _chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     rest = [word for word in typed if root(word) not in BUNDLES]
     if len(rest) == len(typed):
         return rest
-    bare = schema.compose(rest)
+    # Keys of what only the arm or the experiment chooses are not there without it.
+    bare = schema.compose([word for word in rest if "." not in word.split("=")[0] and root(word) not in NOT_INHERITED])
     groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
     return [*(f"{name}={cfg[name].name}" for name in groups), *rest]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import write_text
-from chexreason.runs.folders import Run, ancestors, complete_runs
-from chexreason.runs.identity import CIRCUMSTANCE
+from chexreason.runs.folders import Run, ancestors, complete_runs, outputs_digest
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
     from chexreason.report.build import Contents
@@ -26,11 +26,15 @@ class Settings:
 
     name: str
     parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
-    runs: list[str] = field(metadata=CIRCUMSTANCE, default_factory=list)
+    runs: list[str] = field(metadata=CONTENT, default_factory=list)
     show: list[str] = field(default_factory=lambda: ["headline"])
     gallery: int = 60
     embed_credentialed: bool = False
     resamples: int = 10_000
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""
+        return {"runs": {Path(one).name: outputs_digest(Path(one)) for one in self.runs}}
 
 
 USES = ()

@@ -257,7 +257,7 @@ def test_what_drawn_films_gave_is_never_held_against_the_paper(runs):
     real, drawn = read(runs), read(runs)
     for result in drawn.results:
         for one in result.evaluations:
-            one.manifest["config"]["dataset"]["world"] = "phantom"
+            one.manifest["config"]["model"]["made_by"] = "stage=standin"
     cells = [[cell for row in tables.headline(found).rows for cell in row[1:]] for found in (real, drawn)]
     assert all(cell.difference is not None for cell in cells[0])
     assert all(cell.paper is not None and cell.difference is None for cell in cells[1])

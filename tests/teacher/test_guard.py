@@ -84,9 +84,15 @@ class TestDrawnHere:
     """What a phantom run drew is nobody's, whatever its dataset says; what merely claims to be drawn is not."""
 
     def test_what_a_phantom_run_drew_is_sent(self, curated: Path, key: str) -> None:
-        state_agreement(curated, AGREEMENT, parent=phantom(curated), root="site")
+        state_agreement(curated, None, parent=phantom(curated), root="site")
         with Server() as server:
             assert run(curated, server.elsewhere)["traces"] == STUDIES
+
+    def test_a_drawn_set_that_names_an_agreement_is_held_to_it(self, curated: Path, key: str) -> None:
+        state_agreement(curated, AGREEMENT, parent=phantom(curated), root="site")
+        with Server() as server, pytest.raises(ChexReasonError, match="data_use_agreement"):
+            run(curated, server.elsewhere)
+        assert not server.asked
 
     def test_a_set_curated_from_a_curated_set_is_under_that_ones_agreement(self, curated: Path) -> None:
         second = curated.parent / "curate-2"
