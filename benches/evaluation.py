@@ -2,7 +2,8 @@
 
 The models are those of benches/training.py. Untrained, they would never end: each completion is ended at a length that is
 drawn from Open-i's 3,955 real reports (in torchxrayvision's wheel), by their words, scaled to a mean of the paper's 250 tokens
-and held to evaluation's 1,024. A trained model's completions may vary less, or more where some run to the limit.
+and held to evaluation's 1,024. A trained model's completions may vary less, or more where some run to the limit; where all are
+equally long, none leaves early, and there is nothing to gain.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ class Ending(LogitsProcessor):
         return scores
 
 
-def evaluate(family: str, ours: bool, batch: int) -> dict[str, float]:
-    """Seconds for IMAGES images."""
+def evaluate(family: str, ours: bool, batch: int, wanted: list[int]) -> dict[str, float]:
+    """Seconds for as many images as there are lengths `wanted`."""
     model, processor = model_of(family)
     model.eval()
-    wanted, seen = lengths(), films(IMAGES)
+    seen = films(len(wanted))
     stops = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [stops]
     text = processor.apply_chat_template(messages(INSTRUCTION), tokenize=False, add_generation_prompt=True)
     generate, written = model.generate, []
     answer = Generator(model, processor, Prompt("bench", "labels", "", "", INSTRUCTION), LIMIT)
     began = time.process_time()
-    for start in range(0, IMAGES, batch):
+    for start in range(0, len(wanted), batch):
         some = slice(start, start + batch)
         ended: Any = partial(generate, logits_processor=[Ending(wanted[some], stops)])
         if ours:
@@ -76,10 +77,12 @@ def evaluate(family: str, ours: bool, batch: int) -> dict[str, float]:
 
 
 def evaluation(families: list[str], repeats: int) -> Results:
-    """Batches of 16 of ours against `generate` for each image, and for as large batches."""
+    """Batches of 16 of ours against `generate` for batches of 16 and for each image alone."""
+    varied = lengths()
     for family in families:
-        for batch in (16, 1):
-            sides = [partial(evaluate, family, False, batch), partial(evaluate, family, True, 16)]
-            (measured,) = compare(sides[0], sides[1], repeats, count=batch == 16).values()
+        for batch, wanted in ((16, varied), (16, [MEAN] * IMAGES), (1, varied)):
+            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, 16, wanted)]
+            (measured,) = compare(sides[0], sides[1], repeats, count=batch == 16 and wanted == varied).values()
             measured |= {"images/s": IMAGES / measured["ours_s"]}
-            yield f"{family}/evaluation, against batches of {batch}", measured
+            equally = "" if wanted == varied else ", equally long"
+            yield f"{family}/evaluation against batches of {batch}{equally}", measured
