@@ -64,8 +64,8 @@ test-real:  ## Real tokenizers and real vLLM, in an environment of its own (down
 	bash tests_real/environment.sh $(REAL)
 	CHEXREASON_TOKENIZERS=$(abspath $(REAL))/tokenizers $(REAL)/env/bin/python -m pytest tests_real
 
-bench: install-dev  ## How fast training is beside TRL's own trainers
-	$(IN) benches.training
+bench: install-dev  ## How fast everything is, training beside TRL alone: bench.json, docs/performance.md (an hour)
+	OMP_NUM_THREADS=1 $(IN) benches.speed
 
 fault-campaign: install-dev  ## Kills, full disks, damaged files and more on every stage: docs/reliability.md (an hour or two)
 	OMP_NUM_THREADS=1 $(IN) benches.faults

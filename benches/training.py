@@ -1,26 +1,24 @@
-"""SFT and GRPO against what a user would write with TRL alone, side by side: python -m benches.training [FAMILY ...]
+"""SFT and GRPO against what a user would write with TRL alone, side by side (python -m benches.speed --only training growth).
 
 Both sides run in one process, in turns, on the same model, data, batch, steps and threads. The models are small but
 proportioned: their shares of work in vision, prompt, completion and head are those of MedGemma-4B and Qwen2.5-VL-3B at the
 paper's settings (256 image tokens, a prompt of some 600, completions of 250, vision 45 to 48 % of a forward pass).
 Seconds are those of the processor (CPU time), which other programs on the machine hardly change. A ratio above 1: ours is
-faster; `floor`: the ratio of operations counted. Writes bench.json, name -> {ratio, low, high, floor}.
+faster; `floor`: the ratio of operations counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -76,17 +74,35 @@ PROPORTIONED = {
     ),
 }
 WORDS = "the left base is dense with a meniscus and the heart is of normal size; no pneumothorax, mild haze in the upper zone. "
-PROMPT, COMPLETION = WORDS * 11, WORDS * 8  # about 340 and 250 tokens
+COMPLETION = WORDS * 9  # some 240 tokens
 Side = Callable[[], dict[str, float]]
+Results = Iterator[tuple[str, dict[str, float]]]
 
 
-def model_of(family: str) -> tuple[Any, Any]:
-    """A proportioned model with an adapter on its language model, and its processor."""
+@dataclass(frozen=True)
+class Setting:
+    """What is trained: a family's `proportioned` or `small` model, asked in `words` times WORDS (some 27 tokens each).
+
+    GRPO: one rollout of `group` completions, of `tokens` each, about each of `prompts` images. SFT: `epochs` of `images`.
+    """
+
+    family: str
+    size: str = "proportioned"
+    words: int = 13
+    group: int = 4
+    prompts: int = 1
+    tokens: int = 250
+    images: int = 4
+    epochs: int = 3
+
+
+def model_of(family: str, size: str = "proportioned") -> tuple[Any, Any]:
+    """A model with an adapter on its language model, and its processor."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
     ARCHITECTURES[family]["proportioned"] = PROPORTIONED[family]
-    model, processor = build(family, [WORDS, "user assistant model"] * 10, 340, "proportioned")
+    model, processor = build(family, [WORDS, "user assistant model"] * 10, 480, size)
     processor.tokenizer.padding_side = "left"
     for weight in model.parameters():
         weight.requires_grad = False
@@ -104,13 +120,13 @@ def films(count: int) -> list[Image.Image]:
     return drawn
 
 
-def rows(count: int) -> Dataset:
+def rows(count: int, words: int) -> Dataset:
     """Studies with prompt, image and a trace."""
     images = films(count)
     table = Dataset.from_list([{"number": number} for number in range(count)])
     return table.with_transform(
         lambda batch: {
-            "prompt": [[{"role": "user", "content": PROMPT}] for _ in batch["number"]],
+            "prompt": [[{"role": "user", "content": WORDS * words}] for _ in batch["number"]],
             "completion": [[{"role": "assistant", "content": COMPLETION}] for _ in batch["number"]],
             "image": [images[number] for number in batch["number"]],
         }
@@ -130,10 +146,11 @@ def timed(found: dict[str, float], name: str, function: Callable[..., Any]) -> C
     return run
 
 
-def grpo(family: str, ours: bool, group: int, prompts: int, tokens: int, checkpointing: bool) -> dict[str, float]:
+def grpo(setting: Setting, ours: bool) -> dict[str, float]:
     """Seconds of one rollout with two updates: rollout, scoring (reference and old log-probabilities), update, all of it."""
-    model, processor = model_of(family)
-    data = rows(prompts).with_transform(_without_completion(rows(prompts)))
+    model, processor = model_of(setting.family, setting.size)
+    table = rows(setting.prompts, setting.words)
+    data = table.with_transform(_without_completion(table))
     config = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         use_cpu=True,
@@ -142,17 +159,17 @@ def grpo(family: str, ours: bool, group: int, prompts: int, tokens: int, checkpo
         disable_tqdm=True,
         max_steps=2,
         num_iterations=2,
-        num_generations=group,
-        per_device_train_batch_size=group,
-        gradient_accumulation_steps=prompts,
-        max_completion_length=tokens,
+        num_generations=setting.group,
+        per_device_train_batch_size=setting.group,
+        gradient_accumulation_steps=setting.prompts,
+        max_completion_length=setting.tokens,
         beta=0.15,
         temperature=0.8,
         top_p=0.95,
         top_k=0,
         loss_type="dr_grpo",
         scale_rewards="none",
-        gradient_checkpointing=checkpointing,
+        gradient_checkpointing=False,
         disable_dropout=True,
         save_strategy="no",
         logging_strategy="no",
@@ -183,9 +200,9 @@ def _reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [len(set(ids)) / len(ids) for ids in completion_ids]
 
 
-def sft(family: str, ours: bool, images: int, epochs: int, checkpointing: bool) -> dict[str, float]:
-    """Seconds of some epochs of SFT, batches of one."""
-    model, processor = model_of(family)
+def sft(setting: Setting, ours: bool) -> dict[str, float]:
+    """Seconds of some epochs of SFT, batches of one, with gradient checkpointing (TRL's default, and the paper's)."""
+    model, processor = model_of(setting.family, setting.size)
     processor.tokenizer.padding_side = "right"
     if ours:
         without_gradients(model.get_base_model())
@@ -197,16 +214,16 @@ def sft(family: str, ours: bool, images: int, epochs: int, checkpointing: bool) 
             bf16=False,
             report_to="none",
             disable_tqdm=True,
-            num_train_epochs=epochs,
+            num_train_epochs=setting.epochs,
             per_device_train_batch_size=1,
-            gradient_accumulation_steps=images,
-            gradient_checkpointing=checkpointing,
+            gradient_accumulation_steps=setting.images,
+            gradient_checkpointing=True,
             max_length=None,
             remove_unused_columns=False,
             save_strategy="no",
             logging_strategy="no",
         ),
-        train_dataset=rows(images),
+        train_dataset=rows(setting.images, setting.words),
         processing_class=processor,
         data_collator=TraceCollator(processor, FeatureStore(model, processor)) if ours else None,
     )
@@ -222,7 +239,7 @@ def operations(side: Side) -> float:
     return float(counter.get_total_flops())
 
 
-def compare(plain: Side, ours: Side, repeats: int, count: bool) -> dict[str, dict[str, float]]:
+def compare(plain: Side, ours: Side, repeats: int, count: bool = False) -> dict[str, dict[str, float]]:
     """Ratios of seconds, `plain` to `ours`, in turns; with the ratio of all operations where `count`."""
     pairs = []
     for _ in range(repeats):
@@ -242,10 +259,16 @@ def compare(plain: Side, ours: Side, repeats: int, count: bool) -> dict[str, dic
     return found
 
 
+def prompt_tokens(family: str, words: int) -> int:
+    """Length of a prompt, its image included."""
+    labels = TraceCollator(model_of(family)[1])([rows(1, words)[0]])["labels"]
+    return int((labels == -100).sum())
+
+
 def vision_share(family: str) -> float:
     """Share of a plain forward pass over one prompt and completion that the vision tower takes, in operations."""
     model, processor = model_of(family)
-    batch = TraceCollator(processor)([rows(1)[0]])
+    batch = TraceCollator(processor)([rows(1, Setting.words)[0]])
     asked = [batch["pixel_values"]] + ([batch["image_grid_thw"]] if "image_grid_thw" in batch else [])
     with torch.no_grad(), FlopCounterMode(display=False) as tower:
         model.get_base_model().base_model.get_image_features(*asked)
@@ -255,42 +278,34 @@ def vision_share(family: str) -> float:
     return tower.get_total_flops() / whole.get_total_flops()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", nargs="*", default=sorted(PROPORTIONED))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--groups", type=int, nargs="*", default=[4], help="completions of a prompt, for growth")
-    parser.add_argument("--prompts", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=250, help="of a completion")
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=3, help="of SFT; the paper's are at most 6")
-    parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction, default=True, help="as in TRL's defaults")
-    parser.add_argument("--only", choices=("grpo", "sft"))
-    parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=True, help="count operations, too")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
-    chosen = parser.parse_args()
-    found: dict[str, dict[str, float]] = json.loads(chosen.out.read_text()) if chosen.out.is_file() else {}
-
-    def note(name: str, measured: dict[str, float]) -> None:
-        found[name] = {key: round(value, 3) for key, value in measured.items()}
-        print(f"{name:34}", "  ".join(f"{key} {value:.2f}" for key, value in measured.items()), flush=True)
-        chosen.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-
-    for family in chosen.family:
-        note(f"{family}/vision_share", {"ratio": vision_share(family)})
-        kind = "" if chosen.checkpointing else "/no_checkpointing"
-        for group in chosen.groups if chosen.only != "sft" else ():
-            sides = [
-                partial(grpo, family, ours, group, chosen.prompts, chosen.tokens, chosen.checkpointing)
-                for ours in (False, True)
-            ]
-            for name, measured in compare(sides[0], sides[1], chosen.repeats, chosen.floor).items():
-                note(f"{family}/G={group}{kind}/{name}", measured)
-        if chosen.only != "grpo":
-            sides = [partial(sft, family, ours, chosen.images, chosen.epochs, chosen.checkpointing) for ours in (False, True)]
-            for name, measured in compare(sides[0], sides[1], chosen.repeats, chosen.floor).items():
-                note(f"{family}{kind}/{name}", measured)
+def both(
+    kind: Callable[[Setting, bool], dict[str, float]], name: str, setting: Setting, repeats: int, count: bool = False
+) -> Results:
+    """`kind` of training with TRL alone and with ours, compared; whole and in parts."""
+    sides = [partial(kind, setting, ours) for ours in (False, True)]
+    for part, measured in compare(sides[0], sides[1], repeats, count).items():
+        yield f"{setting.family}/{name}/{part}", measured
 
 
-if __name__ == "__main__":
-    main()
+def training(families: list[str], repeats: int) -> Results:
+    """GRPO and SFT of the proportioned models, and of the phantom world's stand-ins."""
+    for family in families:
+        yield f"{family}/vision share", {"ratio": vision_share(family), "prompt": prompt_tokens(family, Setting.words)}
+        setting = Setting(family)
+        yield from both(grpo, "G=4", setting, repeats, count=True)
+        yield from both(sft, "epochs=3", setting, repeats, count=True)
+        small = replace(setting, size="small", prompts=8, tokens=100)
+        yield from both(grpo, "stand-in", small, repeats)
+        yield from both(sft, "stand-in", small, repeats)
+
+
+def growth(families: list[str], repeats: int) -> Results:
+    """GRPO with larger and smaller groups and with shorter and longer prompts, SFT with fewer and more epochs."""
+    for family in families:
+        setting = Setting(family)
+        for epochs in (1, 6):
+            yield from both(sft, f"epochs={epochs}", replace(setting, epochs=epochs), repeats)
+        for words in (3, 24):
+            yield from both(grpo, f"prompt={prompt_tokens(family, words)}", replace(setting, words=words), repeats)
+        for group in (2, 8, 16):
+            yield from both(grpo, f"G={group}", replace(setting, group=group), repeats)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from chexreason.models.decoding import decode
 from chexreason.models.encoding import encode
 from chexreason.models.features import FeatureStore, image_inputs
 from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter
@@ -60,7 +61,7 @@ class Generator:
         turn = messages(self.prompt.instruction)
         text = self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         inputs = self._inputs([text] * len(images), images)
-        how: dict[str, Any] = {"do_sample": False}
+        how: dict[str, Any] = {"do_sample": False, "custom_generate": decode}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
             how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}

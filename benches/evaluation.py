@@ -1,0 +1,88 @@
+"""Answers about images against plain `generate`, one by one and in batches (python -m benches.speed --only evaluation).
+
+The models are those of benches/training.py. Untrained, they would never end: each completion is ended at a length that is
+drawn from Open-i's 3,955 real reports (in torchxrayvision's wheel), by their words, scaled to a mean of the paper's 250 tokens
+and held to evaluation's 1,024. A trained model's completions may vary less, or more where some run to the limit; where all are
+equally long, none leaves early, and there is nothing to gain.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor
+
+from benches.reports import reports
+from benches.training import WORDS, Results, Setting, compare, films, model_of
+from chexreason.models.encoding import encode
+from chexreason.models.generation import Generator
+from chexreason.prompts import Prompt, messages
+
+IMAGES, MEAN, LIMIT, SEED = 16, 250, 1024, 0
+INSTRUCTION = WORDS * Setting.words
+
+
+def lengths() -> list[int]:
+    """Tokens that are written about each image."""
+    words = [len(report.text.split()) for report in reports() if report.text.strip()]
+    drawn = random.Random(SEED).sample(words, IMAGES)
+    return [min(LIMIT, max(1, round(count * MEAN * len(words) / sum(words)))) for count in drawn]
+
+
+class Ending(LogitsProcessor):
+    """Lets each row of a batch end at its length, and not before; rows that have ended may leave the batch."""
+
+    def __init__(self, wanted: list[int], stops: list[int]):
+        self.wanted, self.stops, self.step = torch.tensor(wanted), stops, 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.step += 1
+        if len(input_ids) < len(self.wanted):
+            self.wanted = self.wanted[self.wanted >= self.step]
+        scores[:, self.stops] = -torch.inf
+        scores[self.wanted == self.step, self.stops[0]] = torch.inf
+        return scores
+
+
+def evaluate(family: str, ours: bool, batch: int, wanted: list[int]) -> dict[str, float]:
+    """Seconds for as many images as there are lengths `wanted`."""
+    model, processor = model_of(family)
+    model.eval()
+    seen = films(len(wanted))
+    stops = model.generation_config.eos_token_id
+    stops = stops if isinstance(stops, list) else [stops]
+    text = processor.apply_chat_template(messages(INSTRUCTION), tokenize=False, add_generation_prompt=True)
+    generate, written = model.generate, []
+    answer = Generator(model, processor, Prompt("bench", "labels", "", "", INSTRUCTION), LIMIT)
+    began = time.process_time()
+    for start in range(0, len(wanted), batch):
+        some = slice(start, start + batch)
+        ended: Any = partial(generate, logits_processor=[Ending(wanted[some], stops)])
+        if ours:
+            model.generate = ended
+            written += [one.num_tokens + 1 for one in answer(seen[some])]
+        else:
+            inputs = encode(processor, [text] * batch, seen[some])
+            with torch.inference_mode():
+                ids = ended(**inputs, do_sample=False, max_new_tokens=LIMIT)[:, inputs["input_ids"].shape[1] :]
+            processor.batch_decode(ids, skip_special_tokens=True)
+            written += [int(torch.isin(row, torch.tensor(stops)).nonzero()[0, 0]) + 1 for row in ids]
+    seconds = time.process_time() - began
+    assert written == wanted
+    return {"evaluation": seconds}
+
+
+def evaluation(families: list[str], repeats: int) -> Results:
+    """Batches of 16 of ours against `generate` for batches of 16 and for each image alone."""
+    varied = lengths()
+    for family in families:
+        for batch, wanted in ((16, varied), (16, [MEAN] * IMAGES), (1, varied)):
+            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, 16, wanted)]
+            (measured,) = compare(sides[0], sides[1], repeats, count=batch == 16 and wanted == varied).values()
+            measured |= {"images/s": IMAGES / measured["ours_s"]}
+            equally = "" if wanted == varied else ", equally long"
+            yield f"{family}/evaluation against batches of {batch}{equally}", measured

@@ -1,0 +1,67 @@
+"""How fast curation, parser, rewards, bootstrap and start-up are, on one core (python -m benches.speed --only rates)."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from benches import coverage, curation, parser
+from benches.faults import SITES
+from chexreason.answers import metrics
+from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.data.curation import Balance, select
+from chexreason.data.frequencies import finding_frequencies
+from chexreason.runs.config import as_dict, compose, group
+
+STUDIES, RESAMPLES, SEED = 227_835, 10_000, 0
+REWARDS = ("hard", "nuanced", "balanced")
+
+
+def rates() -> Iterator[tuple[str, float, str]]:
+    """Name, number and unit of each."""
+    labels, patients = curation.resampled(STUDIES, SEED)
+    began = time.process_time()
+    select(labels, patients, curation.SIZES, Balance(), SEED)
+    yield f"curation of {STUDIES:,} studies", time.process_time() - began, "s"
+
+    for grammar in GRAMMARS:
+        for loosely in (False, True):
+            texts, kind = parser.typical(grammar, loosely), "loose" if loosely else "typical"
+            for read, how in ((parse_strict, "strict"), (parse, "tolerant")):
+                yield f"parser, {grammar}, {kind}, {how}", parser.rate(texts, grammar, read), "completions/s"
+
+    texts = parser.typical("tags", loosely=False)
+    for name in REWARDS:
+        yield f"reward, {name}", parser.rate(texts, "tags", _scorer(name)), "completions/s"
+
+    (first, _) = coverage.draw(coverage.CHEXPERT, coverage.CHEXPERT.films, np.random.default_rng(SEED))
+    began = time.process_time()
+    metrics.resampled([first], RESAMPLES)
+    yield f"bootstrap of {coverage.CHEXPERT.films} films", RESAMPLES / (time.process_time() - began), "resamples/s"
+
+    with tempfile.TemporaryDirectory() as runs:
+        drawn = ("stage=phantom", *SITES.split(), "stage.nih_images=24", "stage.workers=1", f"runs={runs}", "tracker=none")
+        _seconds(*drawn)
+        for name, words in {"--help": ("--help",), "--cfg job": ("--cfg", "job"), "a reused run": drawn}.items():
+            yield f"start-up, {name}", min(_seconds(*words) for _ in range(3)), "s"
+
+
+def _scorer(name: str) -> Callable[[str, str], object]:
+    """A reward, as what reads completions."""
+    settings = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
+    score = settings.scorer("tags", finding_frequencies())
+    return lambda text, _: score(text, ["Edema"], 300)
+
+
+def _seconds(*words: str) -> float:
+    """CPU seconds of one command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "chexreason.run", *words], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
