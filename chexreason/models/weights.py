@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ def require_weights(model: Model) -> None:
         )
 
 
+@lru_cache  # a sweep asks for the same few
 def _hub_refuses(repository: str) -> str | None:
     """Why the hub cannot give `repository`, or None when it can."""
     import os

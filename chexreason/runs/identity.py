@@ -63,12 +63,16 @@ def _digests(value: Any, key: str, store: Path | None) -> Any:
 
 
 def path_digest(path: Path, store: Path | None = None) -> str:
-    """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once)."""
+    """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once).
+
+    Hidden files do not count: file managers and downloads leave them behind.
+    """
     if path.is_file():
         return content_digests([path], store)[0]
-    files = sorted(child for child in path.rglob("*") if child.is_file())
-    names = (child.relative_to(path).as_posix() for child in files)
-    return digest(list(zip(names, content_digests(files, store), strict=True)))
+    names = sorted(child.relative_to(path) for child in path.rglob("*") if child.is_file())
+    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    files = [path / name for name in names]
+    return digest(list(zip((name.as_posix() for name in names), content_digests(files, store), strict=True)))
 
 
 def sha256_of(file: Path) -> str:

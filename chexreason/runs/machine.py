@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 
 GPU_MEMORY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
@@ -16,7 +17,9 @@ def gpu_gigabytes() -> float:
     """Memory of the largest NVIDIA GPU, as nvidia-smi tells it (MiB); 0 where it tells none."""
     try:
         said = subprocess.run(GPU_MEMORY, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
-        return max(float(line) for line in said.split("\n") if line.strip()) * 2**20 / 1e9
+        told = [float(line) for line in said.splitlines() if line.strip().replace(".", "", 1).isdigit()]
+        # One that shares the machine's memory is listed without a figure of its own ("[N/A]"): nothing to hold against it.
+        return max(told) * 2**20 / 1e9 if told else (inf if said.strip() else 0.0)
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0
 

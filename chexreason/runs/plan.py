@@ -132,11 +132,12 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = plain[name]
-            with suppress(ChexReasonError):  # an engine defines the same run where it is not installed
-                defined[name] = defining(one, name, None)
+            if not hasattr(one, "inputs"):  # an engine defines the same run where it is not installed
+                with suppress(ChexReasonError):
+                    defined[name] = defining(one, name, None)
     if hasattr(module, "lacks"):
         lacking += module.lacks(config.stage, used, parents)
-    if getattr(module, "GPU", False):
+    if getattr(module, "DISTRIBUTED", False):  # training; to answer, any machine does that holds the weights
         lacking += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
     recipe = digest(
         {"schema": SCHEMA, "seed": config.seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}}
@@ -150,7 +151,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         )
     processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
     if processes > 1 and "engine" in used and config.engine.name == "vllm":
-        raise ChexReasonError(
+        lacking.append(
             f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
             "Set processes=1, or engine=transformers"
         )

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs import costs
+from chexreason.runs import costs, machine
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import is_complete, read_manifest
@@ -76,6 +76,8 @@ class Sweep:
         for job in self.jobs:
             for lack in job.planned.every_lack() if job.planned else [job.refused]:
                 blocked[lack].append(" ".join(job.words))
+        for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # each job counts its own alone
+            lines.append(f"  {lack}".replace("\n", "\n    "))
         for lack, jobs in blocked.items():
             lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
         return "\n".join(lines)

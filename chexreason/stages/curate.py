@@ -7,6 +7,7 @@ that are not there yet are listed in images.txt, and the same command goes on on
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -216,7 +217,10 @@ def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
     address = getattr(run.dataset, "download", None)
     files.write_text(listed, "".join(f"{address}/{path}\n" if address else f"{path}\n" for path in wanted.records["path"]))
     folders = urlsplit(address or "").path.strip("/").count("/") + 1
-    how = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password -P {pool.root} -i {listed}" if address else ""
+    # Google's copy is fetched otherwise: docs/clinical.md.
+    places = shlex.join(["-P", str(pool.root), "-i", str(listed)])
+    fetch = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password {places}"
+    how = fetch if str(address).startswith("http") else ""
     raise ChexReasonError(
         f"{pool.site}: the sets are chosen by the tables; {missing:,} of their {len(rows):,} images are not in {pool.root}.\n"
         f"  all are listed:   {listed} ({'one address' if address else 'one path under the root'} a line)\n"

@@ -16,6 +16,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
+from chexreason.runs.files import write_json
 from chexreason.runs.plan import Plan, plan
 
 EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
@@ -299,3 +300,26 @@ def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tm
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0 and r"\xdcbung" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=table5", "checkpoint=sft", "stage.batch_size=4"],
+        ["experiment=table4", "checkpoint=grpo", "stage.max_completion_tokens=64", "engine=vllm"],
+        ["stage=evaluate", "arm=medgemma_sft", "dataset=chexpert", "teacher.data_use_agreement=X", "teacher.concurrency=2"],
+    ],
+)
+def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path) -> None:
+    words = [*words, f"runs={tmp_path}"]
+    made = plan(compose(words), words)
+    assert made.stage == "evaluate" and any(one.stage in ("sft", "grpo") for one in made.parents.values())
+
+
+def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        write_json(tmp_path / name / "manifest.json", {"schema": folders.SCHEMA, "status": "complete", "outputs": {"x": name}})
+        line = ["stage=report", f"runs={tmp_path}", f"stage.runs=[{tmp_path / name}]"]
+        made += [plan(compose(line), line).folder for _ in range(2)]
+    assert made[0] == made[1] != made[2] == made[3]
