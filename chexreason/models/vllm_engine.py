@@ -7,6 +7,7 @@ adapter goes beside the weights with each request, never into them.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,8 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
     Raises:
         ChexReasonError: vLLM does not start; where its own process says why, that stands above.
     """
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it would report the model, the hardware and the settings to its makers
+
     from transformers import AutoConfig, GenerationConfig
     from vllm import LLM
     from vllm.platforms import current_platform
