@@ -144,3 +144,15 @@ def test_what_changed_in_a_complete_run_is_named_and_neither_reused_nor_stood_on
     with pytest.raises(ChexReasonError, match="metrics.json is not what its run left there(?s:.*)stage=metrics.*force=true"):
         execute_planned(words)
     assert execute_planned([*words, "force=true"]) == folder and execute_planned(words) == folder
+
+
+def test_what_a_file_manager_leaves_in_a_folder_changes_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "films" / "a").mkdir(parents=True)
+    (tmp_path / "films" / "a" / "1.png").write_bytes(b"1")
+    before = path_digest(tmp_path / "films")
+    (tmp_path / "films" / "a" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "films" / ".cache").mkdir()
+    (tmp_path / "films" / ".cache" / "refs").write_bytes(b"x")
+    assert path_digest(tmp_path / "films") == before
+    (tmp_path / "films" / "a" / "2.png").write_bytes(b"2")
+    assert path_digest(tmp_path / "films") != before

@@ -87,6 +87,16 @@ def test_all_that_a_clinical_run_lacks_is_in_one_list_with_how_to_get_it(
     assert len(now) == 4 and sum("names another: 'another'" in lack for lack in now) == 1
 
 
+def test_training_asks_for_a_gpu_and_one_without_a_figure_is_taken_at_its_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for told, kind, asks in (("", "sft", True), ("[N/A]\\n", "sft", False), ("", "evaluate", False)):
+        shown(monkeypatch, tmp_path / "bin", told)
+        lacks = planned(tmp_path / "runs", f"stage={kind}", "model=medgemma").every_lack()
+        assert any("a GPU with 40 GB" in lack for lack in lacks) == asks, (told, kind)
+
+
 def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]
