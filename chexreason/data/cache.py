@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,9 +42,17 @@ def content_digests(files: Iterable[Path], store: Path) -> list[str]:
     return identity.content_digests(files, store, lambda file: hashlib.sha256(image_bytes(file)).hexdigest())
 
 
-def fingerprints(files: Iterable[Path], runs: Path) -> list[str]:
-    """Each image's perceptual fingerprint, remembered as its digest is; raises ImageError as `read_image`."""
-    return identity.content_digests(files, runs / FINGERPRINTS, lambda file: fingerprint(read_image(file)))
+def fingerprints(files: Sequence[Path], read: Callable[[Path], Image.Image], runs: Path) -> list[str]:
+    """The perceptual fingerprint of each image as `read` reads it, remembered as its digest is; raises what `read` raises."""
+    from tqdm import tqdm
+
+    with tqdm(desc="fingerprints", unit="image", delay=5) as bar:  # of thousands of full size it takes minutes, once
+
+        def look(file: Path) -> str:
+            bar.update()
+            return fingerprint(read(file))
+
+        return identity.content_digests(files, runs / FINGERPRINTS, look)
 
 
 def _state(file: Path) -> tuple[int, str]:

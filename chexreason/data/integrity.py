@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import cache, paths, tables
 from chexreason.data.fingerprint import ALIKE, likeness
+from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
 from chexreason.runs.identity import DIGESTS
 
@@ -33,11 +34,14 @@ def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
     return _with_digests(listed, [paths.image_file(table.root, path) for path in listed["path"]], runs)
 
 
-def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
+def vouch_for_training(
+    studies: Sequence[dict[str, Any]], folder: Path, read: Callable[[Path], Image.Image] | None = None
+) -> None:
     """Refuse test data and altered images, and leave in the run's `folder` the list of studies that it will learn from.
 
     Args:
         studies: dictionaries with site, patient, root, path (relative to that) and sha256 of the image, as curated.
+        read: reads an image file as training will, so that what it decodes is cached for that; None: at full size.
 
     Raises:
         ChexReasonError: an image is not the one that was curated (and decoded) then, or a test set holds it.
@@ -54,7 +58,7 @@ def vouch_for_training(studies: Sequence[dict[str, Any]], folder: Path) -> None:
             "Put the images back, or curate anew (force=true) and go on from there"
         )
     refuse_test_data(seen, folder.parent)
-    tables.write_csv(folder / STUDIES, seen.assign(fingerprint=cache.fingerprints(files, folder.parent)))
+    tables.write_csv(folder / STUDIES, seen.assign(fingerprint=cache.fingerprints(files, read or read_image, folder.parent)))
 
 
 def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[Path], runs: Path) -> None:

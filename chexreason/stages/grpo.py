@@ -18,8 +18,10 @@ from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from PIL import Image
     from trl import GRPOConfig
 
     from chexreason.models.vllm_engine import Rollouts
@@ -110,8 +112,8 @@ def execute(run: Run) -> dict[str, Any]:
             "stage.selection.patience waits for a better validation macro-F1, and stage.parents.validation is null: "
             "set patience to null, or name a run that has a validation set"
         )
-    studies = read_studies(run)
     read = image_reader(run.folder.parent, run.model.image_size)
+    studies = read_studies(run, read)
     frequencies = label_frequencies([study["labels"] for study in studies])
     write_json(run.folder / "frequencies.json", frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
@@ -191,7 +193,7 @@ def headline(metrics: dict[str, Any]) -> str:
     return f"{said}; collapsed: {metrics['collapsed']}" if metrics["collapsed"] else said
 
 
-def read_studies(run: Run) -> list[dict[str, Any]]:
+def read_studies(run: Run, read: Callable[[Path], Image.Image] | None = None) -> list[dict[str, Any]]:
     """The RL sets of every curate run that is a parent (`curated`, `curated_<site>`), `limit` studies of each.
 
     Raises:
@@ -204,7 +206,7 @@ def read_studies(run: Run) -> list[dict[str, Any]]:
     for folder in run.every("curated"):
         chosen, root = curated_studies(folder, "rl")
         studies += [study | {"root": str(root)} for study in chosen[: run.settings.limit]]
-    integrity.vouch_for_training(studies, run.folder)
+    integrity.vouch_for_training(studies, run.folder, read)
     return studies
 
 

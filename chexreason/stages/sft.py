@@ -14,6 +14,10 @@ from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from PIL import Image
     from trl import SFTConfig
 
 
@@ -80,8 +84,8 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
     settings: Settings = run.settings
-    traces = read_traces(run)
     read = image_reader(run.folder.parent, run.model.image_size)
+    traces = read_traces(run, read)
     learnt, held_out = split_by_patient(traces, settings.held_out, run.seed)
     run.note(f"{len(learnt)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
@@ -161,7 +165,7 @@ def arguments(run: Run) -> SFTConfig:
     )
 
 
-def read_traces(run: Run) -> list[dict[str, Any]]:
+def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> list[dict[str, Any]]:
     """The traces of every teach run that is a parent (`traces`, `traces_<site>`) less what reviewers rejected, with roots.
 
     Raises:
@@ -170,15 +174,15 @@ def read_traces(run: Run) -> list[dict[str, Any]]:
     from chexreason.data import integrity
     from chexreason.data.paths import read_root
     from chexreason.review.verdicts import honoured
-    from chexreason.teacher.traces import read_traces as read
+    from chexreason.teacher.traces import read_traces as written
 
     traces = []
     for folder in run.every("traces"):
         root = str(read_root(folder))
-        traces += [trace | {"root": root} for trace in read(folder / "traces.jsonl")]
+        traces += [trace | {"root": root} for trace in written(folder / "traces.jsonl")]
     if run.settings.reviewed:
         traces = honoured(traces, run.settings.reviewed)
-    integrity.vouch_for_training(traces, run.folder)
+    integrity.vouch_for_training(traces, run.folder, read)
     return traces
 
 
