@@ -34,6 +34,7 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
         sys.stdout.reconfigure(errors="backslashreplace")
     OmegaConf.register_new_resolver("stages", _stages, replace=True)
+    OmegaConf.register_new_resolver("groups", _groups, replace=True)
     try:
         _main(sys.argv)
     except ChexReasonError as error:
@@ -94,6 +95,12 @@ def _stages() -> str:
         first = (schema.CONF / "stage" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
         lines.append(f"  {name:10} {first.removeprefix('#').strip()}")
     return "\n".join(lines)
+
+
+def _groups() -> str:
+    """Every other group with its choices, for --help."""
+    groups = sorted({*schema.GROUPS, "arm", "experiment"} - {"stage", "sweep"})
+    return "\n".join(f"  {name}: {', '.join(schema.choice_names(name))}" for name in groups)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,6 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> N
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),
-        (["stage=grpo", "model=medgemma", "engine=vllm", "processes=2"], "processes=2: with engine=vllm, one process"),
         (["engine=vllm", "stage=evaluate", "engine.memory=2"], "engine.memory=2.0: a share is wanted"),
         (["stage=evaluate", "stage.batch_size=-4"], "stage.batch_size=-4: 1 at least"),
         (["stage=evaluate", "stage.sampling.repeats=0"], "stage.sampling.repeats=0: 1 at least"),
@@ -129,14 +128,14 @@ def test_top_level_types_are_checked() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])
-def test_help_and_composing_need_less_than_a_second_of_processor_time(arguments: list[str]) -> None:
+def test_help_and_composing_import_nothing_heavy(arguments: list[str]) -> None:
+    """What they take is measured by `make bench`; a crowded machine would make a bound here fail."""
     watched = f"import runpy, sys; sys.argv = ['run', *{arguments!r}]\n"
     watched += "try:\n    runpy.run_module('chexreason.run', run_name='__main__')\nexcept SystemExit:\n    pass\n"
     watched += "heavy = {'torch', 'transformers', 'trl', 'pandas', 'sklearn', 'matplotlib', 'wandb'} & set(sys.modules)\n"
-    watched += "import time; print(sorted(heavy), time.process_time(), file=sys.stderr)"
+    watched += "print(sorted(heavy), file=sys.stderr)"
     answer = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, timeout=60)
-    heavy, _, seconds = answer.stderr.strip().splitlines()[-1].rpartition(" ")
-    assert heavy == "[]" and float(seconds) < 1.0
+    assert answer.stderr.strip().splitlines()[-1] == "[]"
 
 
 def test_a_model_without_weights_says_what_to_do_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

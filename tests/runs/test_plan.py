@@ -97,6 +97,13 @@ def test_training_asks_for_a_gpu_and_one_without_a_figure_is_taken_at_its_word(
         assert any("a GPU with 40 GB" in lack for lack in lacks) == asks, (told, kind)
 
 
+def test_vllm_rollouts_of_several_processes_are_refused_where_they_would_be_made(tmp_path: Path) -> None:
+    words = ["model=medgemma", "engine=vllm", "processes=2", "checkpoint=grpo"]
+    for line in (["stage=grpo", *words], ["stage=evaluate", *words]):
+        assert any("with engine=vllm, one process" in lack for lack in planned(tmp_path, *line).every_lack())
+    assert not any("one process" in lack for lack in planned(tmp_path, "stage=sft", *words).every_lack())
+
+
 def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]

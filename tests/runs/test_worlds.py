@@ -109,8 +109,8 @@ def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() ->
         assert path.parent.name in choice_names("variant") and path.stem in choice_names("stage"), path
     composed = set(re.findall(r"optional sized@(\w+)", (CONF / "config.yaml").read_text()))
     for path in (CONF / "sized").rglob("*.yaml"):
-        scale, group, _ = path.relative_to(CONF / "sized").parts
-        assert scale in choice_names("scale") and group in composed and path.stem in choice_names(group), path
+        group, _, choice = path.stem.partition("_")
+        assert path.parent.name in choice_names("scale") and group in composed and choice in choice_names(group), path
 
 
 # In what the rehearsal may differ from the clinical world: how much there is of it, where it lies, and whose it is.
