@@ -36,6 +36,16 @@ _SMALL_TEXT = {
 }
 
 
+_SMALL_QWEN_VISION = {  # 8 x 8 patches of 12 pixels, merged two by two into 16 visual tokens
+    "depth": 4,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_heads": 4,
+    "patch_size": 12,
+    "spatial_merge_size": 2,
+}
+
+
 def _multimodal_rope(time: int, height: int, width: int) -> dict[str, Any]:
     return {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [time, height, width]}
 
@@ -82,16 +92,7 @@ ARCHITECTURES = {
     "qwen2_5_vl": {
         "small": Architecture(
             text=_SMALL_TEXT | {"rope_parameters": _multimodal_rope(8, 4, 4)},
-            vision={  # 8 x 8 patches of 12 pixels, merged two by two into 16 visual tokens
-                "depth": 4,
-                "hidden_size": 128,
-                "intermediate_size": 384,
-                "num_heads": 4,
-                "patch_size": 12,
-                "spatial_merge_size": 2,
-                "window_size": 48,
-                "fullatt_block_indexes": [1, 3],
-            },
+            vision=_SMALL_QWEN_VISION | {"window_size": 48, "fullatt_block_indexes": [1, 3]},
             image_size=96,
             visual_tokens=None,
             vocabulary=None,
@@ -125,16 +126,7 @@ ARCHITECTURES = {
         "small": Architecture(
             text=_SMALL_TEXT
             | {"head_dim": 32, "rope_parameters": _multimodal_rope(8, 4, 4) | {"rope_theta": 5e6, "mrope_interleaved": True}},
-            vision={  # 8 x 8 patches of 12 pixels, merged two by two into 16 visual tokens
-                "depth": 4,
-                "hidden_size": 128,
-                "intermediate_size": 384,
-                "num_heads": 4,
-                "patch_size": 12,
-                "spatial_merge_size": 2,
-                "num_position_embeddings": 64,
-                "deepstack_visual_indexes": [1, 2],
-            },
+            vision=_SMALL_QWEN_VISION | {"num_position_embeddings": 64, "deepstack_visual_indexes": [1, 2]},
             image_size=96,
             visual_tokens=None,
             vocabulary=None,

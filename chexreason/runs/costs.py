@@ -9,7 +9,7 @@ from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.runs.folders import complete_runs
+from chexreason.runs.folders import complete_runs, kind
 
 if TYPE_CHECKING:
     from chexreason.runs.plan import Plan
@@ -56,6 +56,5 @@ def seconds_by_kind(runs: Path) -> dict[str, float]:
     """Mean seconds that the complete runs of each kind took."""
     took: dict[str, list[float]] = defaultdict(list)
     for _, manifest in complete_runs(runs):
-        model = manifest["config"].get("model")
-        took[f"{manifest['stage']} of {model['name']}" if model else manifest["stage"]].append(manifest["wall_seconds"])
-    return {kind: sum(seconds) / len(seconds) for kind, seconds in took.items()}
+        took[kind(manifest)].append(manifest["wall_seconds"])
+    return {name: sum(seconds) / len(seconds) for name, seconds in took.items()}

@@ -109,6 +109,12 @@ def deliver(folder: Path, output: Path) -> None:
         os.replace(partial, output / file.name)
 
 
+def kind(manifest: dict[str, Any]) -> str:
+    """What runs are counted and timed by: the stage, and the model that takes its time."""
+    model = manifest["config"].get("model")
+    return f"{manifest['stage']} of {model['name']}" if model else str(manifest["stage"])
+
+
 def outputs_digest(folder: Path) -> str | None:
     """One digest for all that a complete run left, as its manifest names it; None where there is no complete run."""
     manifest = read_manifest(folder)

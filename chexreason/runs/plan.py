@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
-from chexreason.runs.folders import SCHEMA, outputs_digest, read_manifest
+from chexreason.runs.folders import SCHEMA, kind, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, defining, digest
 
 COMMAND = "python -m chexreason.run"
@@ -54,9 +54,8 @@ class Plan:
 
     @property
     def kind(self) -> str:
-        """What a plan calls it: its stage and the model that takes its time."""
-        model = self.manifest["config"].get("model")
-        return f"{self.stage} of {model['name']}" if model else self.stage
+        """What a plan calls it."""
+        return kind(self.manifest)
 
     @property
     def is_complete(self) -> bool:
@@ -67,16 +66,16 @@ class Plan:
         made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
         return all(plan.is_complete for plan in self.parents.values()) and found["made_from"] == made_from
 
-    def missing(self) -> Iterator[Plan]:
-        """The runs that executing it would execute, parents first, each as often as one stands on it."""
-        if not self.is_complete:
-            for parent in self.parents.values():
-                yield from parent.missing()
-            yield self
+    def missing(self) -> list[Plan]:
+        """The runs that executing it would execute, each once, parents first."""
+        if self.is_complete:
+            return []
+        below = {one.recipe: one for parent in self.parents.values() for one in parent.missing()}
+        return [*below.values(), self]
 
     def every_lack(self) -> list[str]:
         """What keeps it or a missing parent from being executed, each once."""
-        missing = {one.recipe: one for one in self.missing()}.values()
+        missing = self.missing()
         lacking = dict.fromkeys(lack for one in missing for lack in one.lacking)
         return [*lacking, *machine.lacks_disk(sum(one.gigabytes for one in missing), self.folder.parent)]
 
@@ -84,10 +83,10 @@ class Plan:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
         yield f"folder:   {self.folder}"
         yield f"complete: {'yes' if self.is_complete else 'no'}"
-        missing = {one.recipe: one for one in self.missing()}
-        for name in dict.fromkeys(one.folder.name for one in missing.values() if one is not self):
-            yield f"missing:  {name}"
-        for cost in costs.lines(list(missing.values()), self.folder.parent):
+        missing = self.missing()
+        for one in missing[:-1]:
+            yield f"missing:  {one.folder.name}"
+        for cost in costs.lines(missing, self.folder.parent):
             yield f"costs:    {cost}"
         for lack in self.every_lack():
             yield f"not at hand: {lack}"

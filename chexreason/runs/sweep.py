@@ -48,8 +48,7 @@ class Job:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
             return self.refused
-        missing = list(self.planned.missing())
-        errors = [(read_manifest(one.folder) or {}).get("error") for one in missing]
+        errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]
         return "\n".join(self.planned.every_lack()) or next(filter(None, errors), "it was not reached")
 
 
