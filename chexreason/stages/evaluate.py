@@ -74,8 +74,8 @@ def execute(run: Run) -> dict[str, Any]:
         trained = list(ancestors(run.parents["checkpoint"]))
         integrity.refuse_what_was_trained_on(table, run.dataset.name, trained, run.folder.parent)
         alike = integrity.look_alikes(table, trained, read)
-        for line in alike:
-            run.note(f"copied from the training data? {line}")
+        if alike:
+            run.note(f"{len(alike)} images may be copies of training data (look_alikes in the manifest), the first: {alike[0]}")
     truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
