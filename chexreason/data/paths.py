@@ -68,7 +68,7 @@ def _near(folder: Path) -> Iterator[Path]:
         yield from level
 
 
-def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
+def table_digests(dataset: Any, store: Path | None, patterns: Sequence[str] = TABLES) -> dict[str, Any]:
     """Digests of the tables and lists that a dataset from outside is read from: its label table, or what lies at its root.
 
     One that a run makes counts by that run, and by its place inside it.
@@ -79,7 +79,7 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     if dataset.made_by:
         return {"root": dataset.root}
     root = Path(dataset.root) if dataset.table else dataset.folder()
-    files = [Path(dataset.table)] if dataset.table else sorted({file for glob in TABLES for file in root.glob(glob)})
+    files = [Path(dataset.table)] if dataset.table else sorted({file for glob in patterns for file in root.glob(glob)})
     if getattr(dataset, "lists", None):
         files += sorted(Path(dataset.lists).glob("*.txt"))
     there = [file for file in files if file.is_file()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,15 @@ from PIL import Image, ImageDraw
 from chexreason.phantom.drawing import Phantom, draw
 from chexreason.phantom.labelsets import draw_states, positives
 from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
-from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING, Style
+from chexreason.phantom.other_layouts import OPENI_ROOT, PADCHEST_ROOT, VINDR_ROOT
+from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, OPENI, PADCHEST, PRETRAINING, VINDR, Style
 from chexreason.runs.files import write_text
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 STYLES = {MIMIC_ROOT: MIMIC, CHEXPERT_ROOT: CHEXPERT, NIH_ROOT: NIH}
+STYLES |= {PADCHEST_ROOT: PADCHEST, VINDR_ROOT: VINDR, OPENI_ROOT: OPENI}
 
 
 def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None) -> None:
@@ -49,8 +54,27 @@ def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
 def _save(pixels: NDArray[np.uint8], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
-    Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
+    if target.suffix == ".dicom":
+        _dicom(pixels, target.stem).save_as(partial, enforce_file_format=True)
+    else:
+        Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
     os.replace(partial, target)
+
+
+def _dicom(pixels: NDArray[np.uint8], name: str) -> Dataset:
+    """A film as a detector stores it: 12 bits, inverted, with the window to see it through."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+    film = Dataset()
+    film.file_meta = FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[name])
+    film.WindowCenter, film.WindowWidth = 2048, 4096
+    stored = 4095 - pixels.astype(np.uint16) * 16
+    film.set_pixel_data(stored, "MONOCHROME1", bits_stored=12)
+    return film
 
 
 def _lateral(seed: int, size: int) -> NDArray[np.uint8]:

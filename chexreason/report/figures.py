@@ -92,7 +92,7 @@ FIGURES_2_3 = (
     f"bold: exponential moving average with factor {SMOOTHING}."
 )
 TRANSFER = (
-    "F1 per label on CheXpert (circle) and NIH (diamond), on the labels that both have, with 95 % bootstrap intervals. "
+    "F1 per label on CheXpert (circle) and another site (diamond), on the labels that both have, with 95 % intervals. "
     "A diamond left of its circle is a loss in transfer."
 )
 
@@ -137,12 +137,14 @@ def _grpo(runs: Sequence[Training]) -> Canvas:
 def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
     from matplotlib.figure import Figure as Canvas
 
+    sites = {pair.far.dataset for pair in pairs}
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     height = 1.1 + max(len(pair.labels) for pair in pairs) * 0.32
     canvas = Canvas(figsize=(2.2 + 2.9 * columns, rows * height), layout="constrained")
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    marks = (("CheXpert", "C0", "o", -0.14), ("NIH", "C1", "D", 0.14))
+    other = "another site" if len(sites) > 1 else pairs[0].far.site
+    marks = ((pairs[0].near.site, "C0", "o", -0.14), (other, "C1", "D", 0.14))
     for axes, pair in zip(grid.flat, pairs, strict=False):
         points = transfer.per_label(study, pair)
         for place, (_, here, there) in enumerate(points):
@@ -152,7 +154,8 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
                 axes.plot([one.ours], [place + shift], shape, color=colour, markersize=5.5, label=name)
         axes.set_yticks(range(len(points)), [label for label, _, _ in points])
         axes.set_xlim(-0.02, 1.02)
-        axes.set_title(textwrap.fill(study.title(pair.arm), 30), fontsize=9.5)
+        title = study.title(pair.arm) + (f", {pair.far.dataset}" if len(sites) > 1 else "")
+        axes.set_title(textwrap.fill(title, 30), fontsize=9.5)
         axes.grid(axis="x")
     grid.flat[0].invert_yaxis()
     for axes in list(grid.flat)[len(pairs) :]:

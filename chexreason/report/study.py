@@ -84,6 +84,16 @@ class Result:
         return self.dataset if dataset["split"] in TRAINING else dataset.get("benchmark") or self.dataset
 
     @property
+    def site(self) -> str:
+        """Whose patients these are."""
+        return self.evaluations[0].dataset["site"]
+
+    @property
+    def is_test_set(self) -> bool:
+        """Whether nothing is there to train on, nor to choose a checkpoint by."""
+        return self.benchmark != "validation" and self.evaluations[0].dataset["split"] not in TRAINING
+
+    @property
     def predictions(self) -> tuple[Prediction, ...]:
         """Those of the first seed: what a person is shown."""
         return self.evaluations[0].predictions

@@ -149,6 +149,7 @@ class World:
     validation: str
     chexpert: str
     nih: str
+    others: str  # as arms
     second_site: int
     budget: float | None
     jobs: int

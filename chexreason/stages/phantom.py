@@ -1,21 +1,25 @@
-"""Write the phantom world: the study's three sites in their published layouts, with nothing to download."""
+"""Write the phantom world: the study's three sites, and others where asked, in their published layouts; nothing to download."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from chexreason.errors import at_least, share
+from chexreason.errors import at_least, one_of, share
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
+
+SITES = ("mimic", "chexpert", "nih", "padchest", "vindr", "openi")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How many images each site holds; shares are of 1."""
+    """The sites to write, and how many images each holds; shares are of 1."""
 
     name: str
+    sites: list[str]
     image_size: int
     mimic_studies: int
     mimic_laterals: int
@@ -26,11 +30,18 @@ class Settings:
     nih_images: int
     nih_misses: float
     nih_adds: float
+    padchest_images: int
+    vindr_films: int
+    openi_reports: int
     workers: int | None = field(metadata=CIRCUMSTANCE)
 
     def __post_init__(self) -> None:
+        for site in self.sites:
+            one_of(SITES, sites=site)
+        at_least(1, sites=len(self.sites))
         share(mimic_enriched=self.mimic_enriched, nih_misses=self.nih_misses, nih_adds=self.nih_adds)
         at_least(1, mimic_studies=self.mimic_studies, nih_images=self.nih_images, workers=self.workers)
+        at_least(1, padchest_images=self.padchest_images, vindr_films=self.vindr_films, openi_reports=self.openi_reports)
         at_least(0, mimic_laterals=self.mimic_laterals, chexpert_train=self.chexpert_train)
         at_least(0, chexpert_valid=self.chexpert_valid, chexpert_test=self.chexpert_test)
         at_least(32, image_size=self.image_size)
@@ -44,31 +55,28 @@ def execute(run: Run) -> dict[str, Any]:
     """Write tables, images, signs.jsonl and contact_sheet.png; returns images and findings drawn at each site."""
     import numpy as np
 
-    from chexreason.phantom import layouts
+    from chexreason.phantom import layouts, other_layouts
     from chexreason.phantom.contact_sheet import contact_sheet
     from chexreason.phantom.labelsets import population
-    from chexreason.phantom.world import STYLES, draw_all
+    from chexreason.phantom.world import draw_all
 
-    settings = run.settings
-    streams = [np.random.default_rng((run.seed, site)) for site in range(3)]
-    orders = [
-        *layouts.write_mimic(
-            run.folder,
-            settings.mimic_studies,
-            settings.mimic_laterals,
-            settings.mimic_enriched,
-            settings.image_size,
-            streams[0],
-        ),
-        *layouts.write_chexpert(
-            run.folder, settings.chexpert_train, settings.chexpert_valid, settings.chexpert_test, streams[1]
-        ),
-        *layouts.write_nih(
-            run.folder, settings.nih_images, layouts.NihLabeller(settings.nih_misses, settings.nih_adds), streams[2]
-        ),
-    ]
-    run.note(f"drawing {len(orders)} radiographs of three sites; label sets from {population()[2]}")
-    draw_all(orders, run.folder, settings.image_size, settings.workers)
+    settings, root = run.settings, run.folder
+    labeller = layouts.NihLabeller(settings.nih_misses, settings.nih_adds)
+    mimic = (settings.mimic_studies, settings.mimic_laterals, settings.mimic_enriched, settings.image_size)
+    chexpert = (settings.chexpert_train, settings.chexpert_valid, settings.chexpert_test)
+    write = {
+        "mimic": partial(layouts.write_mimic, root, *mimic),
+        "chexpert": partial(layouts.write_chexpert, root, *chexpert),
+        "nih": partial(layouts.write_nih, root, settings.nih_images, labeller),
+        "padchest": partial(other_layouts.write_padchest, root, settings.padchest_images),
+        "vindr": partial(other_layouts.write_vindr, root, settings.vindr_films),
+        "openi": partial(other_layouts.write_openi, root, settings.openi_reports),
+    }
+    # Each site has a stream of random numbers of its own: it is the same whatever others are written.
+    streams = {site: np.random.default_rng((run.seed, place)) for place, site in enumerate(SITES)}
+    orders = [order for site in SITES if site in settings.sites for order in write[site](streams[site])]
+    run.note(f"drawing {len(orders)} radiographs of {', '.join(settings.sites)}; label sets from {population()[2]}")
+    draw_all(orders, root, settings.image_size, settings.workers)
     sheet = contact_sheet(run.folder / "contact_sheet.png", run.seed)
     run.note(f"what stands for what: {sheet}")
     return {
@@ -76,6 +84,6 @@ def execute(run: Run) -> dict[str, Any]:
         "images": dict(Counter(order.site for order in orders)),
         "findings": {
             site: dict(Counter(finding for order in orders if order.site == site for finding in order.findings))
-            for site in STYLES
+            for site in dict.fromkeys(order.site for order in orders)
         },
     }

@@ -30,7 +30,7 @@ def real(name: str) -> str:
     return str(table.parent / name)
 
 
-@pytest.mark.parametrize("site", ["padchest", "vindr"])
+@pytest.mark.parametrize("site", ["padchest", "vindr", "openi"])
 def test_every_name_says_how_it_matches_and_why(site: str) -> None:
     table = pd.read_csv(NAMES, keep_default_na=False)
     rows = table[table["site"] == site]
@@ -40,7 +40,7 @@ def test_every_name_says_how_it_matches_and_why(site: str) -> None:
     assert len(names_of(site)) == len(rows)
 
 
-@pytest.mark.parametrize("site", ["padchest", "vindr"])
+@pytest.mark.parametrize("site", ["padchest", "vindr", "openi"])
 def test_the_config_is_what_the_class_says(site: str) -> None:
     dataset = group("dataset", as_dict(compose((f"dataset={site}",)))["dataset"])
     assert tuple(dataset.findings) == labelled(names_of(site)) and dataset.split == "test" and dataset.agreement

@@ -117,7 +117,7 @@ class Runs:
             checkpoint={"name": checkpoint},
             model=model_of(model),
             prompt={"name": prompt},
-            dataset={"name": name, "root": str(root), "split": split, "benchmark": benchmark, "findings": labels},
+            dataset={"name": name, "root": str(root), "split": split, "benchmark": benchmark, "findings": labels, "site": site},
             seed=seed,
         )
         rows = self._answers(labels, skill, failures, seed, note)

@@ -155,6 +155,18 @@ def test_transfer_is_on_matched_labels_first(runs):
     assert row[4].ours == pytest.approx(own[2].ours / own[1].ours - 1)
 
 
+def test_every_other_site_has_a_row_of_its_own_and_the_papers_numbers_stand_beside_nih_alone(runs):
+    for site, split in (("chexpert", "test"), ("nih", "test"), ("padchest", "test"), ("openi", "train"), ("mimic", "test")):
+        runs.evaluate(site, split=split)
+    runs.evaluate("chexpert", dataset="chexpert_small")
+    found = read(runs)
+    rows = {row[0].partition(" (phantom_chexpert to ")[2]: row for row in transfer.table(found).rows}
+    assert set(rows) - {""} == {"phantom_nih)", "phantom_padchest)"}, "nothing to train on or to choose by, no site but another"
+    beside = {there: [cell.paper is not None for cell in row[1:]] for there, row in rows.items() if there}
+    assert beside == {"phantom_nih)": [True] * 4, "phantom_padchest)": [False] * 4}
+    assert len(figures.figures(found)[-1].draw().axes) >= 2
+
+
 def test_claims_hold_fail_and_stay_undecided(runs):
     sft = runs.sft("free_reasoning")
     grpo = runs.grpo("hard")

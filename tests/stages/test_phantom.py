@@ -12,6 +12,9 @@ from chexreason.data.records import label_sets
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
+from chexreason.data.sites.openi import Openi
+from chexreason.data.sites.padchest import Padchest
+from chexreason.data.sites.vindr import Vindr
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.folders import read_manifest
@@ -21,9 +24,9 @@ SMALL = {"mimic_studies": 24, "mimic_laterals": 3, "chexpert_train": 4, "chexper
 SMALL |= {"nih_images": 12}
 
 
-def world(runs: Path, workers: int) -> Path:
+def world(runs: Path, workers: int, *more: str) -> Path:
     sizes = [f"stage.{name}={value}" for name, value in SMALL.items()]
-    words = ["stage=phantom", f"runs={runs}", "tracker=none", f"stage.workers={workers}", *sizes]
+    words = ["stage=phantom", f"runs={runs}", "tracker=none", f"stage.workers={workers}", *sizes, *more]
     execute(compose(tuple(words)), words)
     (folder,) = runs.glob("phantom-*")
     return folder
@@ -51,6 +54,27 @@ def test_every_site_is_read_by_its_own_loader_with_nothing_missing(folder: Path)
         assert not table.problems
         for path in table.records["path"]:
             assert min(read_image(table.root / path).size) >= 224
+
+
+def test_the_sites_beyond_the_paper_are_read_by_their_own_loaders_as_they_were_drawn(tmp_path: Path) -> None:
+    sizes = ("stage.padchest_images=30", "stage.vindr_films=30", "stage.openi_reports=30")
+    folder = world(tmp_path, 2, "stage.sites=[padchest,vindr,openi]", *sizes)
+    lines = [json.loads(line) for line in (folder / "signs.jsonl").read_text().splitlines()]
+    drawn = {(line["site"], line["path"]): line["labels"] for line in lines}
+    sites = Padchest(root=str(folder / "padchest")), Vindr(root=str(folder / "vindr-cxr")), Openi(root=str(folder / "open-i"))
+    assert {line["site"] for line in lines} == {Path(site.root).name for site in sites}
+    for site in sites:
+        table = site.load()
+        assert len(table.records) == 30 and min(read_image(table.root / table.records["path"][0]).size) >= 224
+        for path, labels in zip(table.records["path"], label_sets(table), strict=True):
+            known = [label for label in drawn[table.root.name, path] if label in site.findings]
+            assert set(labels) == set(known)
+
+
+def test_a_site_is_the_same_whatever_others_are_written(folder: Path, tmp_path: Path) -> None:
+    alone = world(tmp_path, 2, "stage.sites=[nih]")
+    assert path_digest(alone / "nih-chest-xray14") == path_digest(folder / "nih-chest-xray14")
+    assert not (alone / "mimic-cxr-jpg").exists()
 
 
 def test_signs_jsonl_describes_what_the_loaders_read(folder: Path) -> None:

@@ -54,7 +54,7 @@ class Padchest:
 
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
-        phantom = "stage=inspect dataset=phantom_nih"
+        phantom = "stage=inspect dataset=phantom_padchest"
         return paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", phantom, [TABLE])
 
     def load(self) -> StudyTable:

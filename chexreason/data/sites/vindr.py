@@ -57,7 +57,8 @@ class Vindr:
     def folder(self) -> Path:
         """Where it lies; an error that says how to get it where it is not there."""
         there = [f"{name}{suffix}" for suffix in ("", ".gz") for name in sum(TABLES.values(), ())]
-        return paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", "stage=inspect dataset=phantom_nih", there)
+        phantom = "stage=inspect dataset=phantom_vindr"
+        return paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", phantom, there)
 
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""

@@ -1,0 +1,196 @@
+"""Open-i's Indiana University collection (Demner-Fushman et al. 2016, doi:10.1093/jamia/ocv080): free, no agreement to sign.
+
+Labels are the major MeSH tags that people gave each report ("Opacity/lung/base/left"): of Open-i's own release, an XML file a
+report in NLMCXR_reports.tgz or unpacked from it, or of the public copy as tables, indiana_reports.csv. The reports do not say
+which films are frontal; a table of projections does. Every report is of another patient, and there is no official split.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from chexreason.data import paths, records, tables
+from chexreason.data.records import ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
+from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, SiteName, check_findings
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACCESS = "https://openi.nlm.nih.gov/faq (NLMCXR_reports.tgz and NLMCXR_png.tgz)"
+REPORTS = ("NLMCXR_reports.tgz", "ecgen-radiology", "indiana_reports.csv")
+PROJECTIONS = ("indiana_projections.csv", "nlmcxr_dicom_metadata.csv.gz", "nlmcxr_dicom_metadata.csv")
+VIEWS = {"frontal": UNKNOWN_FRONTAL, "pa": "PA", "ap": "AP", "lateral": "lateral", "ll": "lateral", "rl": "lateral"}
+UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
+LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
+FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
+SUFFIXES = (".png", ".jpg", ".dcm")
+
+
+@dataclass(frozen=True)
+class Openi:
+    """An Open-i folder, or its reports alone."""
+
+    name: str = "openi"
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
+    root: str = field(metadata=CONTENT, default="data/open-i")
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # the reports alone: no image is looked for
+    projections: str | None = field(metadata=CONTENT, default=None)  # the table of projections; null: the one at the root
+    split: str = "test"  # what its images are used as, since none is official: test | train
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # Open-i marks no uncertainty
+    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("openi"))))
+    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+    site: str = "Open-i"
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its reports and of its tables."""
+        return paths.table_digests(self, store, (*paths.TABLES, "*.tgz", "ecgen-radiology/*.xml"))
+
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        phantom = "stage=inspect dataset=phantom_openi"
+        return paths.require_folder(self.root, self.site, ACCESS, "OPEN_I", phantom, REPORTS)
+
+    def load(self) -> StudyTable:
+        """The records, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    def read(self) -> StudyTable:
+        """The records with the problems of the reports; image files are not looked at yet."""
+        names = names_of("openi")
+        check_findings(self.findings, labelled(names), "those that Open-i's tags name")
+        root = Path(self.table).absolute().parent if self.table else self.folder()
+        reports, films, problems = _reports(Path(self.table) if self.table else _there(root))
+        projections = Path(self.projections) if self.projections else _projections(root)
+        shown, odd = _projected(projections)
+        problems += odd + label(reports, [[_known(tag, names) for tag in tags] for tags in reports["tags"]], names, self.site)
+        films = shown if films is None else films.merge(shown[["film", "view"]], on="film", how="left")
+        frame = films.merge(reports[["study", "tags", *FINDINGS]], on="study", how="left")
+        where = {} if self.table else _images(root)
+        frame = frame.assign(
+            path=[where.get(film, film if self.table else f"{film}.png") for film in frame["film"]],
+            patient=frame["study"],
+            sex=None,
+            age=None,
+            split=None if self.split == "all" else self.split,
+        )
+        arranged, more = records.arrange(frame)
+        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        tagged = frame["tags"].map(lambda tags: isinstance(tags, list) and bool(tags) and UNINDEXED not in tags)
+        table = table.without(~tagged.to_numpy(bool), "film of a report without tags")
+        return records.under_policy(noted(inside(records.choose(table, self.split, self.views), self.outside)))
+
+
+def _known(tag: str, names: dict[str, SiteName]) -> str:
+    """The name of names.csv that a tag is: its head with one of its qualifiers ("Thickening/pleura"), else its head."""
+    head, *qualifiers = (" ".join(part.split()) for part in tag.split("/"))
+    return next((name for name in (*(f"{head}/{one}" for one in qualifiers), head) if name in names), head)
+
+
+def _film(name: str) -> str:
+    """What a film is called, whatever its file is; the name itself where it is none of Open-i's."""
+    found = FILM.search(name)
+    return found.group() if found else name
+
+
+def _study(film: str) -> str:
+    return "CXR" + film.partition("_")[0]
+
+
+def _images(root: Path) -> dict[str, str]:
+    """Film -> path relative to root, wherever below it the images were unpacked."""
+    files = sorted(file for file in root.rglob("*_IM-*") if file.suffix in SUFFIXES)
+    return {_film(file.name): file.relative_to(root).as_posix() for file in files}
+
+
+def _there(root: Path) -> Path:
+    """The reports at the root: `folder` has seen that one of their forms is there."""
+    return next(root / name for name in REPORTS if (root / name).exists())
+
+
+def _projections(root: Path) -> Path:
+    found = next((root / name for name in PROJECTIONS if (root / name).is_file()), None)
+    if found is None:
+        raise ChexReasonError(
+            f"{root} has no {PROJECTIONS[0]}: Open-i's reports do not say which films are frontal. Take it from a public copy "
+            "(columns filename and projection: Frontal or Lateral), or dataset.projections=TABLE"
+        )
+    return found
+
+
+def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """The films of a table of projections, that of the copy as tables or one of the films' DICOM headers: study, film, view."""
+    frame, problems = tables.read_table(path, ())
+    name, view = ("imageid", "View Position") if "imageid" in frame.columns else ("filename", "projection")
+    tables.require(path, frame.columns, (name, view))
+    frame = frame.dropna(subset=name)
+    said = frame[view].str.lower().str.removeprefix("large ")
+    odd = frame.loc[said.notna() & ~said.isin(list(VIEWS)), ["row", view]].itertuples(index=False)
+    wrong = f"{', '.join(VIEWS)} is wanted"
+    problems += tuple(Problem(path.name, int(row), ILLEGAL, f"{view} is {tables.shown(cell)}; {wrong}") for row, cell in odd)
+    film = frame[name].map(_film)
+    return frame[["row"]].assign(study=film.map(_study), film=film, view=said.map(VIEWS), table=path.name), problems
+
+
+def _reports(path: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, tuple[Problem, ...]]:
+    """Reports (study, tags) and the films that they name (study, film), each with its table and row; no films where the reports
+    are a table, which names none.
+    """
+    import pandas as pd
+
+    if path.is_file() and not path.name.endswith((".tgz", ".tar.gz", ".tar")):
+        frame, problems = tables.read_table(path, ("uid", "MeSH"))
+        tags = frame["MeSH"].fillna("").map(lambda cell: [tag.strip() for tag in cell.split(";") if tag.strip()])
+        return frame[["row"]].assign(study="CXR" + frame["uid"], tags=tags, table=path.name), None, problems
+    reports, films, problems = [], [], ()
+    for file, text in _xml(path):
+        try:
+            report = ElementTree.fromstring(text)
+            (study,) = (one.attrib["id"] for one in report.iter("uId"))
+        except (ElementTree.ParseError, ValueError, KeyError) as error:
+            problems += (Problem(file, 0, ILLEGAL, f"it is no report of Open-i's: {tables.shown(error)}"),)
+            continue
+        tags = [tag.text.strip() for tag in report.iter("major") if tag.text]
+        reports.append((study, tags, file, _line(text, "<MeSH")))
+        names = [image.get("id", "") for image in report.iter("parentImage")]
+        films += [(study, _film(name), file, _line(text, f'<parentImage id="{name}"')) for name in names]
+    return (
+        pd.DataFrame(reports, columns=["study", "tags", "table", "row"]),
+        pd.DataFrame(films, columns=["study", "film", "table", "row"]),
+        problems,
+    )
+
+
+def _line(text: bytes, part: str) -> int:
+    """The line that a part of a report begins on."""
+    return text.partition(part.encode())[0].count(b"\n") + 1
+
+
+def _xml(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each report of an archive or folder, in the order of their names."""
+    if path.is_dir():
+        for file in sorted(path.glob("*.xml")):
+            with file.open("rb") as stream:
+                yield file.name, stream.read(LARGEST)
+        return
+    try:
+        with tarfile.open(path) as archive:
+            for member in sorted((one for one in archive if one.name.endswith(".xml")), key=lambda one: one.name):
+                if content := archive.extractfile(member):
+                    yield member.name.rpartition("/")[2], content.read(LARGEST)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise ChexReasonError(f"{path} is no whole archive of Open-i's reports ({error}); get it again: {ACCESS}") from None

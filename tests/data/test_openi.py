@@ -1,0 +1,124 @@
+"""Open-i in its published forms: the archive of reports, the same unpacked, and the public copy as tables; its real reports."""
+
+from __future__ import annotations
+
+import tarfile
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from chexreason.data.records import describe, label_sets
+from chexreason.data.sites.named import names_of
+from chexreason.data.sites.openi import Openi
+from chexreason.errors import ChexReasonError
+from chexreason.phantom.other_layouts import report
+
+from .layouts import write_image, write_rows
+from .test_named_sites import needs_tables, real
+
+REPORTS = {  # uid: tags, films with their views
+    "1": (["normal"], {"1_IM-0001-3001": "Lateral", "1_IM-0001-4001": "Frontal"}),
+    "2": (["Thickening/pleura/left", "Thickening/bronchovascular"], {"2_IM-0652-1001": "Frontal"}),
+    "3": (["Cardiac Shadow/enlarged/mild", "Opacity/lung/base/left", "Stents"], {"3_IM-1384-1001": "Frontal"}),
+    "4": (["No Indexing"], {"4_IM-2050-1001": "Frontal"}),
+    "5": (["Spine/degenerative"], {"5_IM-2117-1003002": "Frontal"}),
+}
+FILMS = {film: view for _, films in REPORTS.values() for film, view in films.items()}
+LABELS = [["No Finding"], ["Pleural Other"], ["Cardiomegaly", "Lung Opacity", "Support Devices"], []]
+
+
+def openi(root: Path, form: str, images: str = "NLMCXR_png/CXR{}.png") -> str:
+    """The collection at `root` in one of its forms; CXR1's films have CXR1_1_ before their number, as published."""
+    rows = [(film.partition("_")[0], f"{film}.dcm.png", view) for film, view in FILMS.items()]
+    write_rows(root / "indiana_projections.csv", ("uid", "filename", "projection"), rows)
+    if form == "tables":
+        write_rows(root / "indiana_reports.csv", ("uid", "MeSH"), [(uid, ";".join(tags)) for uid, (tags, _) in REPORTS.items()])
+    else:
+        for uid, (tags, films) in REPORTS.items():
+            names = [f"CXR1_{film}" if uid == "1" else f"CXR{film}" for film in films]
+            file = root / "ecgen-radiology" / f"{uid}.xml"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(report(f"CXR{uid}", tags, names))
+    if form == "archive":
+        with tarfile.open(root / "NLMCXR_reports.tgz", "w:gz") as archive:
+            archive.add(root / "ecgen-radiology", "ecgen-radiology")
+    for number, film in enumerate(FILMS):
+        write_image(root / images.format(film), number)
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("form", "images"),
+    [("archive", "NLMCXR_png/CXR{}.png"), ("unpacked", "CXR1_{}.png"), ("tables", "images/images_normalized/{}.dcm.png")],
+)
+def test_every_form_gives_the_same_studies(form: str, images: str, tmp_path: Path) -> None:
+    table = Openi(root=openi(tmp_path, form, images)).load()
+    assert label_sets(table) == LABELS and table.records["patient"].tolist() == ["CXR1", "CXR2", "CXR3", "CXR5"]
+    assert table.excluded == {"film of a report without tags": 1, "view lateral": 1}
+    assert all((tmp_path / path).is_file() for path in table.records["path"])
+
+
+def test_a_change_of_any_report_is_another_dataset(tmp_path: Path) -> None:
+    dataset = Openi(root=openi(tmp_path, "unpacked"))
+    before = dataset.inputs(None)
+    file = tmp_path / "ecgen-radiology" / "2.xml"
+    file.write_text(file.read_text().replace("pleura", "lung"))
+    assert dataset.inputs(None) != before
+
+
+def test_what_is_wrong_is_named_with_its_report_and_line(tmp_path: Path) -> None:
+    root = openi(tmp_path, "unpacked")
+    file = tmp_path / "ecgen-radiology" / "2.xml"
+    file.write_text(file.read_text().replace("bronchovascular", "x").replace("Thickening/pleura", "Cardiomegalie/pleura"))
+    (tmp_path / "ecgen-radiology" / "3.xml").write_text("<eCitation><uId")
+    (tmp_path / "NLMCXR_png" / "CXR5_IM-2117-1003002.png").unlink()
+    said = [describe(problem) for problem in Openi(root=root).read().problems]
+    assert said[0].startswith("3.xml: illegal label: it is no report of Open-i's")
+    assert said[1] == "2.xml, row 4: illegal label: 'Cardiomegalie' is not one of Open-i's names. Did you mean 'Cardiomegaly'?"
+    with pytest.raises(ChexReasonError, match=r"illegal label.*missing image"):
+        Openi(root=root).load()
+
+
+def test_without_projections_nobody_can_say_which_films_are_frontal(tmp_path: Path) -> None:
+    root = openi(tmp_path, "archive")
+    (tmp_path / "indiana_projections.csv").rename(tmp_path / "elsewhere.csv")
+    with pytest.raises(ChexReasonError, match=r"which films are frontal.*dataset\.projections=TABLE"):
+        Openi(root=root).load()
+    assert label_sets(Openi(root=root, projections=str(tmp_path / "elsewhere.csv")).load()) == LABELS
+    rows = [(f"CXR{film}", {"Frontal": "AP", "Lateral": "LL"}[view]) for film, view in FILMS.items()]
+    write_rows(tmp_path / "headers.csv", ("imageid", "View Position"), [*rows, ("CXR9_IM-0001-1001", "XX")])
+    by_header = Openi(root=root, projections=str(tmp_path / "headers.csv")).read()
+    assert label_sets(by_header) == LABELS and set(by_header.records["view"]) == {"AP"}
+    assert [describe(one) for one in by_header.problems] == [
+        "headers.csv, row 8: illegal label: View Position is XX; frontal, pa, ap, lateral, ll, rl is wanted"
+    ]
+
+
+def test_an_archive_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    root = openi(tmp_path, "archive")
+    archive = tmp_path / "NLMCXR_reports.tgz"
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(ChexReasonError, match=r"NLMCXR_reports\.tgz is no whole archive"):
+        Openi(root=root).load()
+
+
+@needs_tables
+def test_every_tag_of_the_real_reports_is_known_and_counted() -> None:
+    dataset = Openi(table=real("NLMCXR_reports.tgz"), projections=real("nlmcxr_dicom_metadata.csv.gz"))
+    table = dataset.read()
+    assert not table.problems and len(table.records) == 3_895
+    counts: Counter[str] = Counter()
+    wanted = {f"CXR{path.partition('_')[0]}": path for path in table.records["path"]}
+    with tarfile.open(real("NLMCXR_reports.tgz")) as archive:
+        for member in archive:
+            if member.name.endswith(".xml"):
+                parsed = ElementTree.parse(archive.extractfile(member)).getroot()  # type: ignore[arg-type]
+                if parsed.find("uId").attrib["id"] in wanted:  # type: ignore[union-attr]
+                    counts.update({(tag.text or "").partition("/")[0] for tag in parsed.iter("major")})
+    positive = (table.records.drop_duplicates("patient")[list(table.findings)] == 1).sum()
+    for finding, tag in (("Atelectasis", "Pulmonary Atelectasis"), ("Edema", "Pulmonary Edema"), ("Pneumonia", "Pneumonia")):
+        assert positive[finding] == counts[tag] > 0
+    assert positive["Cardiomegaly"] > counts["Cardiomegaly"], "an enlarged cardiac shadow is one too"
+    assert {name for name, one in names_of("openi").items() if one.exact} >= {"normal", "Pneumonia", "Pleural Effusion"}
