@@ -51,6 +51,7 @@ paper: install  ## Every table and figure of the paper, doing only what is missi
 	test -z "$$failed" || { echo "not finished:$$failed; the same command tries them again and keeps what is complete"; exit 1; }
 
 rehearsal: install-dev  ## The clinical study with nothing changed but size, beside a server that speaks the teachers' protocols
+	$(RUN) --multirun stage=standin model=medgemma,qwen,nv_reason world=rehearsal hydra/launcher=joblib hydra.launcher.n_jobs=2 $(MORE)
 	$(IN) chexreason.phantom.server $(MAKE) --no-print-directory paper WORLD=rehearsal MORE="$(AGREED) $(MORE)"
 	$(IN) chexreason.phantom.server $(RUN) stage=teach world=rehearsal model=medgemma prompt=reasoning_a teacher=openai $(AGREED)
 
