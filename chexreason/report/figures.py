@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chexreason.labels import in_order
 from chexreason.report import transfer
 from chexreason.report.published import PROMPTS
 from chexreason.report.study import Study, Training
@@ -140,19 +141,20 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
     sites = {pair.far.dataset for pair in pairs}
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
-    height = 1.1 + max(len(pair.labels) for pair in pairs) * 0.32
+    labels = in_order({label for pair in pairs for label in pair.labels})  # the panels share their rows
+    height = 1.1 + len(labels) * 0.32
     canvas = Canvas(figsize=(2.2 + 2.9 * columns, rows * height), layout="constrained")
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     other = "another site" if len(sites) > 1 else pairs[0].far.site
     marks = ((pairs[0].near.site, "C0", "o", -0.14), (other, "C1", "D", 0.14))
     for axes, pair in zip(grid.flat, pairs, strict=False):
-        points = transfer.per_label(study, pair)
-        for place, (_, here, there) in enumerate(points):
-            for one, (site, colour, shape, shift) in zip((here, there), marks, strict=True):
-                axes.plot([one.low, one.high], [place + shift] * 2, color=colour, alpha=0.45, linewidth=2)
-                name = site if place == 0 else None
-                axes.plot([one.ours], [place + shift], shape, color=colour, markersize=5.5, label=name)
-        axes.set_yticks(range(len(points)), [label for label, _, _ in points])
+        for label, *both in transfer.per_label(study, pair):
+            for one, (site, colour, shape, shift) in zip(both, marks, strict=True):
+                y = labels.index(label) + shift
+                axes.plot([one.low, one.high], [y] * 2, color=colour, alpha=0.45, linewidth=2)
+                name = site if label == pair.labels[0] else None
+                axes.plot([one.ours], [y], shape, color=colour, markersize=5.5, label=name)
+        axes.set_yticks(range(len(labels)), labels)
         axes.set_xlim(-0.02, 1.02)
         title = study.title(pair.arm) + (f", {pair.far.dataset}" if len(sites) > 1 else "")
         axes.set_title(textwrap.fill(title, 30), fontsize=9.5)

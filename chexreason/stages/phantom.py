@@ -36,9 +36,8 @@ class Settings:
     workers: int | None = field(metadata=CIRCUMSTANCE)
 
     def __post_init__(self) -> None:
-        for site in self.sites:
+        for site in self.sites or [""]:
             one_of(SITES, sites=site)
-        at_least(1, sites=len(self.sites))
         share(mimic_enriched=self.mimic_enriched, nih_misses=self.nih_misses, nih_adds=self.nih_adds)
         at_least(1, mimic_studies=self.mimic_studies, nih_images=self.nih_images, workers=self.workers)
         at_least(1, padchest_images=self.padchest_images, vindr_films=self.vindr_films, openi_reports=self.openi_reports)

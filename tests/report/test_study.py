@@ -164,7 +164,18 @@ def test_every_other_site_has_a_row_of_its_own_and_the_papers_numbers_stand_besi
     assert set(rows) - {""} == {"phantom_nih)", "phantom_padchest)"}, "nothing to train on or to choose by, no site but another"
     beside = {there: [cell.paper is not None for cell in row[1:]] for there, row in rows.items() if there}
     assert beside == {"phantom_nih)": [True] * 4, "phantom_padchest)": [False] * 4}
-    assert len(figures.figures(found)[-1].draw().axes) >= 2
+
+
+def test_each_panel_of_the_transfer_figure_has_its_points_beside_their_own_labels(runs):
+    for site in ("chexpert", "nih", "padchest"):
+        runs.evaluate(site)
+    found = read(runs)
+    panels = figures.figures(found)[-1].draw().axes
+    rows = [tick.get_text() for tick in panels[0].get_yticklabels()]  # the panels share them
+    for pair, panel in zip(transfer.transfers(found), panels, strict=False):
+        circles = [line for line in panel.lines if line.get_marker() == "o"]
+        shown = {rows[round(line.get_ydata()[0])]: line.get_xdata()[0] for line in circles}
+        assert shown == pytest.approx({label: here.ours for label, here, _ in transfer.per_label(found, pair)})
 
 
 def test_claims_hold_fail_and_stay_undecided(runs):
