@@ -69,20 +69,20 @@ class Sweep:
         complete = sum(job.is_complete for job in self.jobs)
         made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
         runs = next((job.planned.folder.parent for job in self.jobs if job.planned), Path())
-        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds, runs)}"]
-        lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), runs)]
+        took = costs.seconds_by_kind(runs)
+        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds, took)}"]
+        lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
-            for lack in job.planned.every_lack() if job.planned else [job.refused]:
+            for lack in job.planned.all_lacking() if job.planned else [job.refused]:
                 blocked[lack].append(" ".join(job.words))
-        for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # each job counts its own alone
+        for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))
         for lack, jobs in blocked.items():
             lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
         return "\n".join(lines)
 
-    def _expected(self, kinds: Counter[str], runs: Path) -> str:
-        took = costs.seconds_by_kind(runs)
+    def _expected(self, kinds: Counter[str], took: dict[str, float]) -> str:
         if not kinds or not kinds.keys() <= took.keys():
             return ""
         seconds = sum(count * took[kind] for kind, count in kinds.items())
