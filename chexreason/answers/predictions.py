@@ -50,10 +50,7 @@ def row(study: dict[str, Any], grammar: str, completions: Sequence[Any]) -> dict
 
 
 def summary(
-    predictions: Sequence[Prediction],
-    labels: Sequence[str],
-    resamples: int = 10_000,
-    exclude_failures: bool = False,
+    predictions: Sequence[Prediction], labels: Sequence[str], resamples: int = 10_000, exclude_failures: bool = False
 ) -> dict[str, Any]:
     """Every metric of these predictions over `labels`, with its 95 % interval over patients (see metrics.summary)."""
     return metrics.summary(

@@ -96,14 +96,7 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     states = table.records[list(FINDINGS)]
     positive, unsure = (_named(states == state) for state in (POSITIVE, UNCERTAIN))
     studies = [
-        {
-            "site": table.site,
-            "patient": patient,
-            "path": path,
-            "sha256": digests[path],
-            "labels": labels,
-            "uncertain": doubts,
-        }
+        {"site": table.site, "patient": patient, "path": path, "sha256": digests[path], "labels": labels, "uncertain": doubts}
         for patient, path, labels, doubts in zip(table.records["patient"], table.records["path"], positive, unsure, strict=True)
     ]
     return studies, table.root

@@ -130,7 +130,7 @@ ARCHITECTURES = {
             image_size=96,
             visual_tokens=None,
             vocabulary=None,
-        ),
+        )
     },
 }
 

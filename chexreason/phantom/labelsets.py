@@ -69,10 +69,7 @@ def draw_states(count: int, rng: np.random.Generator, enriched: float = 0.0) -> 
     lifted = weights / rarest
     many = round(enriched * count)
     rows = np.concatenate(
-        [
-            rng.choice(len(states), size=many, p=lifted / lifted.sum()),
-            rng.choice(len(states), size=count - many, p=weights),
-        ]
+        [rng.choice(len(states), size=many, p=lifted / lifted.sum()), rng.choice(len(states), size=count - many, p=weights)]
     )
     return states[rng.permutation(rows)]
 

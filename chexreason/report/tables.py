@@ -68,13 +68,7 @@ COLUMNS: tuple[tuple[str, str, Take, bool], ...] = (
 TAKE = {name: take for _, name, take, _ in COLUMNS}
 
 
-def value(
-    study: Study,
-    result: Result,
-    take: Take,
-    paper: float | None = None,
-    labels: Sequence[str] = (),
-) -> Value:
+def value(study: Study, result: Result, take: Take, paper: float | None = None, labels: Sequence[str] = ()) -> Value:
     """One metric of one result with its interval."""
     point, cloud = study.scores(result, labels)
     low, high = interval(take(cloud), take(point))
@@ -157,11 +151,7 @@ def resources(study: Study) -> Table:
 
 
 def _variants(
-    study: Study,
-    number: str,
-    title: str,
-    results: list[Result],
-    columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS,
+    study: Study, number: str, title: str, results: list[Result], columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS
 ) -> Table:
     """Tables 1-4: a row per variant, in the paper's order. Its "CheXpert validation" is the MIMIC split with 14 labels."""
     order = published.rows_of(number)

@@ -27,11 +27,7 @@ def device(dtype: str, accumulation: int) -> dict[str, Any]:
     Processes that train together share the `accumulation`, so that an update is made from as many examples as by one.
     """
     gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
-    return {
-        "use_cpu": not gpu,
-        "bf16": gpu and dtype == "bfloat16",
-        "gradient_accumulation_steps": accumulation // processes,
-    }
+    return {"use_cpu": not gpu, "bf16": gpu and dtype == "bfloat16", "gradient_accumulation_steps": accumulation // processes}
 
 
 def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
