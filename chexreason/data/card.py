@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.curation import Balance, imbalance_ratio
 from chexreason.labels import FINDINGS, POSITIVE
+from chexreason.markdown import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,21 +83,17 @@ def write_picture(path: Path, parts: dict[str, dict[str, Any]], floor: float) ->
 def markdown(card: dict[str, Any]) -> str:
     """The card as a page."""
     parts = {"candidates": card["candidates"], **card["sets"]}
-    head = "| | " + " | ".join(parts) + " |\n|---|" + "---:|" * len(parts)
-
-    def row(title: str, cells: list[Any]) -> str:
-        return f"| {title} | " + " | ".join(str(cell) for cell in cells) + " |"
-
+    columns = list(parts.values())
     rows = [
-        row("images", [f"{part['images']:,}" for part in parts.values()]),
-        row("patients", [f"{part['patients']:,}" for part in parts.values()]),
-        row("labels per image", [part["labels_per_image"] for part in parts.values()]),
-        row("most frequent : rarest label", [part["imbalance_ratio"] or "-" for part in parts.values()]),
-        *(row(f, [f"{part['prevalence'][f]:.1%}" for part in parts.values()]) for f in FINDINGS),
-        *_group_rows(parts, "views", row),
-        *_group_rows(parts, "sexes", row),
-        *_group_rows(parts, "ages", row),
+        ["images", *(f"{part['images']:,}" for part in columns)],
+        ["patients", *(f"{part['patients']:,}" for part in columns)],
+        ["labels per image", *(part["labels_per_image"] for part in columns)],
+        ["most frequent : rarest label", *(part["imbalance_ratio"] or "-" for part in columns)],
+        *([finding, *(f"{part['prevalence'][finding]:.1%}" for part in columns)] for finding in FINDINGS),
     ]
+    for group in ("views", "sexes", "ages"):
+        for key in dict.fromkeys(key for part in columns for key in part[group]):
+            rows.append([f"{group}: {key}", *(f"{part[group].get(key, 0):,}" for part in columns)])
     pairs = "\n".join(f"- {name}: {', '.join(_commonest(part))}" for name, part in parts.items())
     return "\n".join([
         f"# Curated from {card['site']}",
@@ -106,8 +103,7 @@ def markdown(card: dict[str, Any]) -> str:
         "",
         "![label prevalence](prevalence.png)",
         "",
-        head,
-        *rows,
+        markdown_table(["", *parts], rows),
         "",
         "## Commonest pairs of labels",
         "",
@@ -143,11 +139,6 @@ def _ages(column: pd.Series) -> dict[str, int]:
     bins = pd.cut(pd.to_numeric(column, errors="coerce"), AGES, right=False, labels=names)
     counts = {name: int((bins == name).sum()) for name in names}
     return {name: n for name, n in (counts | {"unknown": int(bins.isna().sum())}).items() if n}
-
-
-def _group_rows(parts: dict[str, Any], group: str, row: Any) -> list[str]:
-    keys = list(dict.fromkeys(key for part in parts.values() for key in part[group]))
-    return [row(f"{group}: {key}", [f"{part[group].get(key, 0):,}" for part in parts.values()]) for key in keys]
 
 
 def _commonest(part: dict[str, Any], most: int = 4) -> list[str]:

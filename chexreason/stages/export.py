@@ -12,6 +12,7 @@ from typing import Any
 
 from chexreason.answers import predictions
 from chexreason.errors import ChexReasonError
+from chexreason.markdown import markdown_table
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
 from chexreason.runs.identity import CIRCUMSTANCE
@@ -35,6 +36,7 @@ TORCH = True
 def execute(run: Run) -> dict[str, Any]:
     """Write `export/` (and `stage.output`); returns its files and their size."""
     import torch
+    from transformers import GenerationConfig
 
     from chexreason.models.loading import load_adapter, load_model, public_name, require_adapter, save_adapter
     from chexreason.models.processors import load_processor
@@ -52,8 +54,8 @@ def execute(run: Run) -> dict[str, Any]:
     else:
         save_adapter(model, folder, run.model)
     load_processor(run.model, padding_side="left").save_pretrained(folder)
-    if settings.merged:
-        published_generation(run.model.weights, folder)
+    if settings.merged:  # the base's own generation settings, which load_model leaves out: who uses the export expects them
+        GenerationConfig.from_pretrained(run.model.weights).save_pretrained(folder)
     facts = provenance(run.parents["checkpoint"], run.checkpoint.name)
     facts["stand_in"] |= run.model.made_by is not None
     write_text(folder / "instruction.txt", run.prompt.instruction)
@@ -63,13 +65,6 @@ def execute(run: Run) -> dict[str, Any]:
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     run.note(f"{sum(files.values()) / 2**20:.1f} MiB in {folder}")
     return {"files": files, "checkpoint": run.parents["checkpoint"].name, **facts}
-
-
-def published_generation(weights: str, folder: Path) -> None:
-    """The base's own generation settings, which load_model leaves out: those who use the export expect them."""
-    from transformers import GenerationConfig
-
-    GenerationConfig.from_pretrained(weights).save_pretrained(folder)
 
 
 def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
@@ -206,12 +201,11 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
     stages = [stage for stage in ("sft", "grpo") if stage in facts["runs"].values()]
     cards = [f"- `{name}`: sha256 `{digest}`" for name, digest in facts["data_cards"].items()]
-    head = ["| dataset | records | macro-F1 [95 % interval] | micro-F1 | failures |", "| --- | --- | --- | --- | --- |"]
-    rows = [
-        f"| {name} | {found['records']} | {found['macro_f1']:.3f} [{found['interval'][0]:.3f}, {found['interval'][1]:.3f}] "
-        f"| {found['micro_f1']:.3f} | {found['failure_rate']:.3f} |"
-        for name, found in facts["metrics"].items()
-    ]
+    head = ("dataset", "records", "macro-F1 [95 % interval]", "micro-F1", "failures")
+    rows = []
+    for name, found in facts["metrics"].items():
+        macro = "{:.3f} [{:.3f}, {:.3f}]".format(found["macro_f1"], *found["interval"])
+        rows.append([name, found["records"], macro, f"{found['micro_f1']:.3f}", f"{found['failure_rate']:.3f}"])
     warnings = {"stand-in": STAND_IN, "drawn-films": DRAWN}
     told = [name for name, holds in (("stand-in", facts["stand_in"]), ("drawn-films", facts["drawn_films"])) if holds]
     return CARD.format(
@@ -227,5 +221,5 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
         needs=" (its video processor, which no film needs, wants torchvision)" if run.model.family != "gemma3" else "",
         snippet=snippet(run.settings.merged, base),
         cards="\n".join(cards) or "No data card was found beside the training run.",
-        metrics="\n".join([*head, *rows]) if rows else "No evaluation of this checkpoint was found beside the training run.",
+        metrics=markdown_table(head, rows) if rows else "No evaluation of this checkpoint was found beside the training run.",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
+from chexreason.markdown import markdown_table
 from chexreason.runs import files
 from chexreason.runs.folders import Run, deliver
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -197,7 +198,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         return ", ".join(f"{name} {count:,}" for name, count in group.items()) or "none"
 
     splits = [
-        f"| {name} | {part['images']:,} | {part['patients']:,} | {counts(part['views'])} | {counts(part['sexes'])} |"
+        [name, f"{part['images']:,}", f"{part['patients']:,}", counts(part["views"]), counts(part["sexes"])]
         for name, part in summary["splits"].items()
     ]
     more = [f"- ... and {len(problems) - SHOWN:,} more in problems.csv"] if len(problems) > SHOWN else []
@@ -206,9 +207,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         "",
         f"{summary['root']}; {summary['images_read']:,} images decoded.",
         "",
-        "| split | images | patients | views | sexes |",
-        "|---|---:|---:|---|---|",
-        *splits,
+        markdown_table(("split", "images", "patients", "views", "sexes"), splits),
         "",
         "## Problems",
         "",
