@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.curation import Balance, imbalance_ratio
 from chexreason.labels import FINDINGS, POSITIVE
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np

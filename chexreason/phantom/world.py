@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +17,7 @@ from chexreason.phantom.drawing import Phantom, draw
 from chexreason.phantom.labelsets import draw_states, positives
 from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
 from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING, Style
-from chexreason.runs.files import write_text
+from chexreason.runs.files import as_lines, replacing, write_text
 
 STYLES = {MIMIC_ROOT: MIMIC, CHEXPERT_ROOT: CHEXPERT, NIH_ROOT: NIH}
 
@@ -32,8 +31,8 @@ def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None
         drawn = pool.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
         for order, signs in zip(orders, tqdm(drawn, total=len(orders), desc="phantom", unit="image"), strict=True):
             about = {"site": order.site, "path": order.path, "patient": order.patient}
-            described.append(json.dumps(about | {"labels": list(order.findings), "signs": signs}))
-    write_text(root / "signs.jsonl", "\n".join(described) + "\n")
+            described.append(about | {"labels": list(order.findings), "signs": signs})
+    write_text(root / "signs.jsonl", as_lines(described))
 
 
 def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
@@ -47,10 +46,8 @@ def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
 
 
 def _save(pixels: NDArray[np.uint8], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
-    os.replace(partial, target)
+    with replacing(target) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
 
 
 def _lateral(seed: int, size: int) -> NDArray[np.uint8]:

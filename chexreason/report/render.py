@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 
 from chexreason.data.paths import FORMULA
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 from chexreason.report.tables import Cell, Table, Value
 
 HEADER = 60  # characters of a row's header on one line of the terminal

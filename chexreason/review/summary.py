@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from chexreason.labels import FINDINGS
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 from chexreason.review.verdicts import VERDICTS, Judgement
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from chexreason.answers import predictions
 from chexreason.errors import ChexReasonError
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
 from chexreason.runs.identity import CIRCUMSTANCE

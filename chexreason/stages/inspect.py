@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 from chexreason.runs import files
 from chexreason.runs.folders import Run, deliver
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.markdown import markdown_table
+from chexreason.pages import markdown_table
 from chexreason.prompts import Prompt, write_answer
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from chexreason.errors import ChexReasonError
+from chexreason.labels import nearest
 from chexreason.runs.tracking import Log
 
 ADAPTER = "adapter"
@@ -39,9 +39,7 @@ def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
     known = {field.name for field in fields(config)}
     for name in trainer:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{hint}")
+            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{nearest(name, known)}")
     return trainer
 
 

@@ -70,7 +70,7 @@ def test_incomplete_and_broken_runs_are_left_out_and_named(runs):
     found = read(runs)
     assert [one.dataset for one in found.results] == ["phantom_chexpert"]
     assert any(running in problem for problem in found.problems)
-    assert any(f"{broken}/predictions.jsonl:1" in problem for problem in found.problems)
+    assert any(f"{broken}/predictions.jsonl, line 1" in problem for problem in found.problems)
 
 
 def test_runs_that_differ_only_in_settings_stay_apart_and_seeds_are_averaged(runs):

@@ -35,7 +35,7 @@ def test_a_job_that_fails_is_recorded_and_named_and_the_others_go_on(
     done = sweep(runs, *words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "[study] 2 jobs, 0 complete; to make: 2 metrics" in done.stderr and "1 of 2 done" in done.stderr
-    assert "bad.jsonl:1: no JSON object" in done.stderr.strip().splitlines()[-1], "the last line says what was wrong"
+    assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1], "the last line says what was wrong"
     found = {folder.name: folders.read_manifest(folder) for folder in runs.glob("metrics-*")}
     assert sorted(manifest["status"] for manifest in found.values() if manifest) == ["complete", "failed"]
     files.write_text(inputs[1], files.as_lines([LINE | {"id": "b"}]))
