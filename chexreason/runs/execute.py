@@ -92,7 +92,9 @@ def _locked(planned: Plan, force: bool) -> None:
             code = execute_planned(planned.folder)
         else:
             environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
-            code = subprocess.run(_command(planned), env=environment).returncode
+            shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
+            launcher = [sys.executable, *(shared if planned.processes > 1 else ())]
+            code = subprocess.run([*launcher, "-m", "chexreason.stages", str(planned.folder)], env=environment).returncode
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
@@ -112,13 +114,6 @@ def _refuse_changed(folder: Path) -> None:
             f"{folder / name} is not what its run left there, and is not used. Put it back, or make it again:\n"
             f"  {command} force=true"
         )
-
-
-def _command(planned: Plan) -> list[str]:
-    if planned.processes == 1:
-        return [sys.executable, "-m", "chexreason.stages", str(planned.folder)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
-    return [*launcher, "-m", "chexreason.stages", str(planned.folder)]
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:

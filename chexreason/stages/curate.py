@@ -45,7 +45,6 @@ class Settings:
     """See conf/stage/curate.yaml."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     sizes: Sizes
     floor: float
     ceiling: float
@@ -61,7 +60,6 @@ class Settings:
 
 
 USES = ("dataset",)
-TORCH = False
 CARD = "card.md"
 WANTED = "images.txt"  # image files to fetch
 

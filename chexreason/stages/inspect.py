@@ -32,7 +32,6 @@ class Settings:
     """See conf/stage/inspect.yaml."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     images: bool
     only: str | None = field(metadata=CONTENT)
     workers: int = field(metadata=CIRCUMSTANCE)
@@ -43,7 +42,6 @@ class Settings:
 
 
 USES = ("dataset",)
-TORCH = False
 
 
 def reusable(_: Settings) -> bool:

@@ -24,7 +24,6 @@ class Settings:
     """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
     input: str | None = field(metadata=CONTENT, default=None)
     output: str | None = field(metadata=CIRCUMSTANCE, default=None)
     against: str | None = field(metadata=CONTENT, default=None)
@@ -42,7 +41,6 @@ class Settings:
 
 
 USES = ()
-TORCH = False
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -34,7 +34,6 @@ class Settings:
     """What is printed, and for which film the visual tokens are counted (width, height)."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     shown: str
     model: str
     all: bool

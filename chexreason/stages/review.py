@@ -38,7 +38,6 @@ class Settings:
 
 
 USES = ("prompt",)
-TORCH = False
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -35,7 +35,6 @@ class Settings:
     """What is scored, and with which label frequencies."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     input: str | None = field(metadata=CONTENT)
     output: str | None = field(metadata=CIRCUMSTANCE)
     frequencies: str | None = field(metadata=CONTENT)
@@ -48,7 +47,6 @@ class Settings:
 
 
 USES = ("prompt", "reward")
-TORCH = False
 
 
 @dataclass(frozen=True)
