@@ -16,18 +16,33 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 from chexreason.errors import ChexReasonError
 from chexreason.labels import nearest
+from chexreason.runs.folders import Run
 from chexreason.runs.tracking import Log
+from chexreason.training.checkpoints import CHECKPOINTS
 
 ADAPTER = "adapter"
 
 
-def device(dtype: str, accumulation: int) -> dict[str, Any]:
-    """Where a trainer computes, in its words: on GPUs, casting where weights are bfloat16; or on the CPU, weights as they are.
+def shared_arguments(run: Run) -> dict[str, Any]:
+    """What the arguments of SFT and GRPO have in common, in TRL's words.
 
-    Processes that train together share the `accumulation`, so that an update is made from as many examples as by one.
+    On GPUs it is cast where weights are bfloat16; on a CPU weights are as they are. Processes that train together share the
+    accumulation, so that an update is made from as many examples as by one.
     """
-    gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
-    return {"use_cpu": not gpu, "bf16": gpu and dtype == "bfloat16", "gradient_accumulation_steps": accumulation // processes}
+    settings, gpu = run.settings, torch.cuda.is_available()
+    return {
+        "output_dir": str(run.folder / CHECKPOINTS),
+        "seed": run.seed,
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.accumulation // int(os.environ.get("WORLD_SIZE", "1")),
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "use_cpu": not gpu,
+        "bf16": gpu and run.model.dtype == "bfloat16",
+        "logging_steps": settings.logging_steps,
+        "report_to": "none",  # the run's own log feeds the tracker
+    }
 
 
 def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
