@@ -25,17 +25,17 @@ def positives(records: pd.DataFrame) -> np.ndarray:
 def describe(records: pd.DataFrame) -> dict[str, Any]:
     """Counts of one set: images, patients, label prevalence and co-occurrence, views, sexes, ages."""
     labels = positives(records)
+    positive: list[int] = labels.sum(axis=0).tolist()
     together = labels.astype(int).T @ labels.astype(int)
     ratio = imbalance_ratio(labels)
     return {
         "images": len(records),
         "patients": int(records["patient"].nunique()),
-        "prevalence": _by_finding(labels.mean(axis=0) if len(records) else [0.0] * len(FINDINGS)),
-        "positive": {finding: int(n) for finding, n in zip(FINDINGS, labels.sum(axis=0), strict=True)},
+        "prevalence": {f: round(n / max(1, len(records)), 5) for f, n in zip(FINDINGS, positive, strict=True)},
+        "positive": dict(zip(FINDINGS, positive, strict=True)),
         "labels_per_image": round(float(labels.sum(axis=1).mean()), 3) if len(records) else 0.0,
         "imbalance_ratio": round(ratio, 2) if math.isfinite(ratio) else None,
-        "co_occurrence": {f: {g: int(n) for g, n in zip(FINDINGS, row, strict=True)} for f, row in
-                          zip(FINDINGS, together, strict=True)},
+        "co_occurrence": {f: dict(zip(FINDINGS, row, strict=True)) for f, row in zip(FINDINGS, together.tolist(), strict=True)},
         "views": _counts(records["view"]),
         "sexes": _counts(records["sex"]),
         "ages": _ages(records["age"]),
@@ -122,10 +122,6 @@ def markdown(card: dict[str, Any]) -> str:
         *([f"- {line}" for line in card["shortfalls"]] or ["- nothing: every set is full and every label is there"]),
         "",
     ])  # fmt: skip
-
-
-def _by_finding(values: Any) -> dict[str, float]:
-    return {finding: round(float(value), 5) for finding, value in zip(FINDINGS, values, strict=True)}
 
 
 def _counts(column: pd.Series) -> dict[str, int]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE, CARD = "curated.csv", "card.json"
-SETS = ("sft", "rl", "validation")
 COLUMNS = ("set", "path", "patient", "study", "view", "sex", "age", "sha256", *FINDINGS)
 
 
@@ -40,7 +39,7 @@ def write(folder: Path, sets: dict[str, pd.DataFrame], origin: Origin, more: dic
     """Write the sets as one table, and as the CSVs of 0 and 1 that people take along, with their card.
 
     Args:
-        sets: records of each of SETS, with a column sha256 (the digest of each image's content, "" where there is none).
+        sets: records of sft, rl and validation, with a column sha256 (the digest of each image's content, "" if there is none).
         more: what else the card says.
     """
     import pandas as pd

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_wi
 
 from chexreason.answers.parser import TAGS
 from chexreason.labels import FINDINGS
+from chexreason.models.encoding import encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
 from chexreason.phantom.scene import Scene, scene
@@ -304,10 +305,9 @@ def _batches(
 
 def _question(processor: ProcessorMixin, instruction: str, grammar: str | None = None) -> _Question:
     text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
-    blank = Image.new("RGB", (256, 256))
-    inputs = processor(images=[[blank]], text=[text], return_tensors="pt", add_special_tokens=False)
-    marks = {name: inputs[name][0] for name in ("token_type_ids", "mm_token_type_ids") if name in inputs}
-    return _Question(inputs["input_ids"][0], marks, grammar)
+    inputs = encode(processor, [text], [Image.new("RGB", (256, 256))])
+    name = token_types(inputs)
+    return _Question(inputs["input_ids"][0], {name: inputs[name][0]}, grammar)
 
 
 def _collate(processor: ProcessorMixin, question: _Question, answers: list[str], end: int) -> dict[str, torch.Tensor]:

@@ -122,7 +122,7 @@ def execute(run: Run) -> dict[str, Any]:
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
-    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model)}
+    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor)
     rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions

@@ -51,6 +51,8 @@ def reusable(_: Settings) -> bool:
 
 def execute(run: Run) -> dict[str, Any]:
     """Check everything, write the report, then fail if anything is wrong."""
+    import pandas as pd
+
     from chexreason.data import card, integrity, records, tables
 
     run.note(f"reading the tables of {run.dataset.name}")
@@ -80,7 +82,8 @@ def execute(run: Run) -> dict[str, Any]:
         "noted": table.noted,
     }
     files.write_json(run.folder / "summary.json", summary)
-    tables.write_csv(run.folder / "problems.csv", as_frame(problems))
+    frame = pd.DataFrame(map(vars, problems), columns=["table", "row", "kind", "detail"])
+    tables.write_csv(run.folder / "problems.csv", frame)
     text = page(summary, problems)
     files.write_text(run.folder / "report.md", text)
     if run.settings.output:
@@ -179,13 +182,6 @@ def images_in_two_splits(records: pd.DataFrame, digests: dict[str, str]) -> list
         for row, other in pairs
         if row.split != other["split"]
     ]
-
-
-def as_frame(problems: list[Problem]) -> pd.DataFrame:
-    """The problems as a table: one row each."""
-    import pandas as pd
-
-    return pd.DataFrame([vars(problem) for problem in problems], columns=["table", "row", "kind", "detail"])
 
 
 def page(summary: dict[str, Any], problems: list[Problem]) -> str:
