@@ -25,15 +25,28 @@ def html(template: Path, **values: Any) -> str:
 
     `style_digest` and `script_digest` let the page's own policy allow these and no others.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    engine = Environment(loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     for name, file in (("style", "page.css"), ("script", "page.js")):
         text = template.with_name(file).read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         values |= {name: Markup(text), f"{name}_digest": digest}
-    return engine.get_template(template.name).render(version=chexreason.__version__, **values)
+    return _filled(template, True, values | {"version": chexreason.__version__})
+
+
+def markdown(template: Path, **values: Any) -> str:
+    """A text from a template."""
+    return _filled(template, False, values)
+
+
+def _filled(template: Path, escape: bool, values: dict[str, Any]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = FileSystemLoader(template.parent)
+    engine = Environment(
+        loader=folder, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=not escape
+    )
+    return engine.get_template(template.name).render(values)
 
 
 def data_uri(media: str, content: bytes) -> str:
