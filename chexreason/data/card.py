@@ -137,10 +137,10 @@ def _ages(column: pd.Series) -> dict[str, int]:
     return {name: n for name, n in (counts | {"unknown": int(bins.isna().sum())}).items() if n}
 
 
-def _commonest(part: dict[str, Any], most: int = 4) -> list[str]:
+def _commonest(part: dict[str, Any]) -> list[str]:
     pairs = part["co_occurrence"]
     found = [(pairs[f][g], f, g) for i, f in enumerate(FINDINGS) for g in FINDINGS[i + 1 :] if pairs[f][g]]
-    return [f"{f} + {g} ({n:,})" for n, f, g in sorted(found, reverse=True)[:most]] or ["none"]
+    return [f"{f} + {g} ({n:,})" for n, f, g in sorted(found, reverse=True)[:4]] or ["none"]
 
 
 def _listed(counts: dict[str, int]) -> list[str]:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from chexreason.phantom.drawing import Phantom, draw
 from chexreason.phantom.labelsets import draw_states, positives
 from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
-from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING, Style
+from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING
 from chexreason.runs.files import as_lines, replacing, write_text
 
 STYLES = {MIMIC_ROOT: MIMIC, CHEXPERT_ROOT: CHEXPERT, NIH_ROOT: NIH}
@@ -62,15 +62,13 @@ def _lateral(seed: int, size: int) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def labelled_phantoms(
-    count: int, seed: int, size: int = 256, style: Style = PRETRAINING, workers: int | None = None
-) -> Iterator[tuple[Phantom, list[str]]]:
+def labelled_phantoms(count: int, seed: int) -> Iterator[tuple[Phantom, list[str]]]:
     """Drawn images of no site with their findings, enriched for rare ones: for pre-training."""
     rng = np.random.default_rng((seed, 1))
     shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=1.0)) if findings][:count]
     seeds = rng.integers(2**31, size=len(shown)).tolist()
-    views = np.where(rng.random(len(shown)) < style.ap_share, "AP", "PA").tolist()
+    views = np.where(rng.random(len(shown)) < PRETRAINING.ap_share, "AP", "PA").tolist()
     many = len(shown)
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        images = pool.map(draw, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        images = pool.map(draw, shown, [PRETRAINING] * many, seeds, [256] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)
