@@ -111,6 +111,11 @@ def check_findings(
         raise ChexReasonError(f"{key} is empty: name at least one of {', '.join(known)}")
 
 
+def marked(rows: Iterable[Iterable[bool]]) -> list[list[str]]:
+    """The findings that are marked in each row of 14, in CheXpert's order."""
+    return [[finding for finding, mark in zip(FINDINGS, row, strict=True) if mark] for row in rows]
+
+
 def in_order(findings: set[str] | list[str] | tuple[str, ...]) -> list[str]:
     """The findings once each, in CheXpert's order."""
     chosen = set(findings)

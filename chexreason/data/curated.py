@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order
+from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order, marked
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -93,16 +93,12 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     listed, _ = tables.read_table(folder / TABLE, COLUMNS)
     digests = listed.set_index("path")["sha256"]
     states = table.records[list(FINDINGS)]
-    positive, unsure = (_named(states == state) for state in (POSITIVE, UNCERTAIN))
+    positive, unsure = (marked((states == state).to_numpy()) for state in (POSITIVE, UNCERTAIN))
     studies = [
         {"site": table.site, "patient": patient, "path": path, "sha256": digests[path], "labels": labels, "uncertain": doubts}
         for patient, path, labels, doubts in zip(table.records["patient"], table.records["path"], positive, unsure, strict=True)
     ]
     return studies, table.root
-
-
-def _named(marked: pd.DataFrame) -> list[list[str]]:
-    return [[finding for finding, mark in zip(FINDINGS, row, strict=True) if mark] for row in marked.to_numpy()]
 
 
 @dataclass(frozen=True)

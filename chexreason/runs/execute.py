@@ -86,7 +86,7 @@ def _locked(planned: Plan, force: bool) -> None:
         if force:
             _clear(planned.folder, keep=())
         elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
-            _clear(planned.folder, keep=PAID)  # not a step of what was made from other parents is to be gone on with
+            _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
         files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
         if not getattr(planned.module, "TORCH", False):
             code = execute_planned(planned.folder)

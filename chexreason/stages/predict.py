@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WARNING = "Research use only: not a medical device, no output is a diagnosis."
 PICTURE = 1024  # pixels of the drawn image's longer side
-NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # who calls a file so is told why it was not read
+NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # files of such names are read, or it is said why not
 NAME = 50  # characters of an image's name that its picture's name takes over: file systems allow 255 bytes
 
 
