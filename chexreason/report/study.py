@@ -205,10 +205,11 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         reward = trained.get("reward", {}).get("name", "") if trained else "unknown"
         variant = trained.get("variant", {}).get("title") or ""
     variant = ", ".join(filter(None, [variant, _how(config)]))
+    model, checkpoint, prompt = (config[group]["name"] for group in ("model", "checkpoint", "prompt"))
     return Evaluation(
         folder=folder,
         manifest=manifest,
-        arm=Arm(*(config[group]["name"] for group in ("model", "checkpoint", "prompt")), reward, variant, _paper_model(config)),
+        arm=Arm(model, checkpoint, prompt, reward, variant, _paper_model(config)),
         labels=tuple(config["dataset"]["findings"]),
         predictions=tuple(predictions.read(folder / PREDICTIONS)),
     )

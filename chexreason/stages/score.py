@@ -6,7 +6,7 @@ reward stands what evaluation reads, and how.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ def execute(run: Run) -> dict[str, Any]:
 
     @cache
     def counter() -> Any:  # its tokenizer is looked for at the first text that needs it
-        return token_counter(weights_folder(*astuple(settings.tokenizer), run.folder.parent))
+        wanted = settings.tokenizer
+        return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, run.folder.parent))
 
     rows = []
     for one in completions:
