@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
@@ -311,11 +312,9 @@ def _question(processor: ProcessorMixin, instruction: str, grammar: str | None =
 
 
 def _collate(processor: ProcessorMixin, question: _Question, answers: list[str], end: int) -> dict[str, torch.Tensor]:
-    written = [[*_token_ids(processor, answer), end] for answer in answers]
-    longest = max(len(ids) for ids in written)
-    pad = processor.tokenizer.pad_token_id
-    answer = torch.tensor([ids + [pad] * (longest - len(ids)) for ids in written])
-    real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in written])
+    written = [torch.tensor([*_token_ids(processor, answer), end]) for answer in answers]
+    answer = pad_sequence(written, batch_first=True, padding_value=processor.tokenizer.pad_token_id)
+    real = pad_sequence([torch.ones_like(ids) for ids in written], batch_first=True)
     many = len(answers)
     prompt = question.ids.expand(many, -1)
     return {
