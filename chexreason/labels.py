@@ -94,21 +94,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {plain[near[0]]!r}?" if near else ""
 
 
-def check_findings(names: Sequence[str], known: Sequence[str] = FINDINGS, whose: str = "the 14 findings") -> None:
-    """Pass silently where each of dataset.findings is a finding that is known, named once.
+def check_findings(
+    names: Sequence[str], known: Sequence[str] = FINDINGS, whose: str = "the 14 findings", key: str = "dataset.findings"
+) -> None:
+    """Pass silently where each of `key` is a finding that is known, named once.
 
     Raises:
         ChexReasonError: names the first that is not, and the nearest that is.
     """
     for name in names:
         if name not in known:
-            raise ChexReasonError(
-                f"dataset.findings: {name!r} is not one of {whose}.{nearest(name, known)} They are: {', '.join(known)}"
-            )
+            raise ChexReasonError(f"{key}: {name!r} is not one of {whose}.{nearest(name, known)} They are: {', '.join(known)}")
         if list(names).count(name) > 1:
-            raise ChexReasonError(f"dataset.findings: {name!r} is named twice; name each finding once")
+            raise ChexReasonError(f"{key}: {name!r} is named twice; name each finding once")
     if not names:
-        raise ChexReasonError(f"dataset.findings is empty: name at least one of {', '.join(known)}")
+        raise ChexReasonError(f"{key} is empty: name at least one of {', '.join(known)}")
+
+
+def marked(rows: Iterable[Iterable[bool]]) -> list[list[str]]:
+    """The findings that are marked in each row of 14, in CheXpert's order."""
+    return [[finding for finding, mark in zip(FINDINGS, row, strict=True) if mark] for row in rows]
 
 
 def in_order(findings: set[str] | list[str] | tuple[str, ...]) -> list[str]:

@@ -14,7 +14,7 @@ class Prompt:
     """One of the study's instruction formats (sections 4.1 and 4.2)."""
 
     name: str
-    grammar: str  # tags | braces | labels: see chexreason/completion.py
+    grammar: str  # tags | braces | labels | answer: see chexreason/answers/grammars.py
     cue: str  # the design cue in Table 1's words
     section: str  # where the paper describes it
     instruction: str

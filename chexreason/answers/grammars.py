@@ -63,23 +63,14 @@ ANY_TAG = re.compile(
 
 
 TAGS = Grammar(
-    "tags",
-    "<think>{thoughts}</think>\n<solution>{labels}</solution>",
-    ("<think>", "</think>"),
-    ("<solution>", "</solution>"),
+    "tags", "<think>{thoughts}</think>\n<solution>{labels}</solution>", ("<think>", "</think>"), ("<solution>", "</solution>")
 )
 BRACES = Grammar(
-    "braces",
-    "{{analysis: {thoughts}, conclusion: {labels}}}",
-    ("{analysis:", "conclusion:"),
-    ("conclusion:", "}"),
+    "braces", "{{analysis: {thoughts}, conclusion: {labels}}}", ("{analysis:", "conclusion:"), ("conclusion:", "}")
 )
 LABELS = Grammar("labels", "{labels}")
 ANSWER = Grammar(
-    "answer",
-    "<think>{thoughts}</think>\n<answer>{labels}</answer>",
-    ("<think>", "</think>"),
-    ("<answer>", "</answer>"),
+    "answer", "<think>{thoughts}</think>\n<answer>{labels}</answer>", ("<think>", "</think>"), ("<answer>", "</answer>")
 )
 GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS, ANSWER)}
 

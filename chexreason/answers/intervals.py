@@ -47,16 +47,13 @@ def worth(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(squares, total, out=np.full(len(total), squares[-4] / total[-4]), where=total > 0)
 
 
-def interval(
-    values: NDArray[np.float64], point: NDArray[np.float64] | float | None = None, level: float = 0.95
-) -> NDArray[np.float64]:
-    """Central interval of draws over the first axis, widened to hold the observed `point` where one is given.
+def interval(values: NDArray[np.float64], point: NDArray[np.float64] | float | None = None) -> NDArray[np.float64]:
+    """Central 95 % interval of draws over the first axis, widened to hold the observed `point` where one is given.
 
     The result's last axis is (low, high). Draws of a share of 0 of 500 all lie above 0; the interval begins at 0 all the same.
     """
-    tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):  # a bound between infinite values is not a number, and nobody need be warned
-        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+        low, high = np.quantile(values, [0.025, 0.975], axis=0)
     return np.stack([low, high] if point is None else [np.minimum(low, point), np.maximum(high, point)], axis=-1)
 
 

@@ -95,18 +95,13 @@ def _listed(clause: str) -> list[Mention] | None:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
                 item = replace(item, claimed=None)
-            words = piece.casefold().split()
-            if item.claimed is not True and _leads(words[0].strip(EDGES)):
+            first = piece.casefold().split()[0].strip(EDGES)
+            if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
                 reaching = item.claimed
             found.append(item)
     if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
         found = [replace(one, claimed=found[-1].claimed) for one in found]
     return found or ([alone] if alone else None)
-
-
-def _leads(word: str) -> bool:
-    """Whether an item's first word is a denial or a doubt, which reaches further than a sign does."""
-    return word.isalpha() and word in NO | MAYBE
 
 
 def _item(raw: str) -> Mention | None:

@@ -53,21 +53,14 @@ def unfenced(text: str) -> str:
 def _without_latex(text: str) -> str:
     boxes = list(_BOX.finditer(text))
     if boxes:
-        text = "\n".join(filter(None, (_to_closing_brace(text, box.end(), nxt) for box, nxt in _with_next(boxes, len(text)))))
+        ends = [*(box.start() for box in boxes[1:]), len(text)]
+        inside = [_to_closing_brace(text, box.end(), end) for box, end in zip(boxes, ends, strict=True)]
+        text = "\n".join(filter(None, inside))
     if _COMMAND.search(text):
         text = _COMMAND.sub("", text).replace("}", " ")
-    return (
-        text.replace("\\\\", "\n")
-        .replace("\\n", "\n")
-        .replace("$", "")
-        .replace("\\,", " ")
-        .replace("\\ ", " ")
-        .replace("\\", "")
-    )
-
-
-def _with_next(boxes: list[re.Match[str]], end: int) -> list[tuple[re.Match[str], int]]:
-    return [(box, boxes[i + 1].start() if i + 1 < len(boxes) else end) for i, box in enumerate(boxes)]
+    for written, meant in (("\\\\", "\n"), ("\\n", "\n"), ("$", ""), ("\\,", " "), ("\\ ", " "), ("\\", "")):
+        text = text.replace(written, meant)
+    return text
 
 
 def _to_closing_brace(text: str, start: int, end: int) -> str:

@@ -102,21 +102,21 @@ def scores(given: Answers) -> Scores:
     return _from_sums(_per_record(given).sum(axis=0), len(given.labels))
 
 
-def resampled(given: Sequence[Answers], resamples: int = 10_000, seed: int = 0) -> Scores:
+def resampled(given: Sequence[Answers], resamples: int = 10_000) -> Scores:
     """What the metrics may be in the population: draws of a Bayesian bootstrap over patients; leading axis (resamples,).
 
     `given` holds one or more repeats of answers to the same records; the draws are those of the mean over them. In each
-    draw every patient gets a random weight, the same for all of their records and in every run on the same records (and
-    the same seed), which is what pairs two runs. Random pseudo-counts stand for what a sample of this size may have
+    draw every patient gets a random weight, the same for all of their records and in every run on the same records,
+    which is what pairs two runs. Random pseudo-counts stand for what a sample of this size may have
     missed; they follow from the answers, so that two runs that answered alike get the same draws.
 
     Source: Rubin (1981), The Bayesian Bootstrap; pseudo-counts of Gamma(1/2) make Jeffreys' interval of a plain share.
     """
     patients = max(int(one.patients.max()) for one in given) + 1
     tables = [_per_patient(one, patients) for one in given]
-    sums = intervals.weighted_sums(np.hstack(tables), resamples, [seed, given[0].stream])
+    sums = intervals.weighted_sums(np.hstack(tables), resamples, [0, given[0].stream])
     answered = sorted(zlib.crc32(table[:, :-1].tobytes()) for table in tables)  # counts alone: Jaccard's sums are rounded
-    drawn = intervals.pseudo_counts((resamples, 3 * len(given[0].labels) + 5), [seed, given[0].stream, *answered])
+    drawn = intervals.pseudo_counts((resamples, 3 * len(given[0].labels) + 5), [0, given[0].stream, *answered])
     parts = zip(np.split(sums, len(given), axis=1), tables, strict=True)
     return mean([_with_pseudo_counts(part, table, drawn) for part, table in parts])
 
@@ -127,7 +127,6 @@ def summary(
     labels: Sequence[str],
     patients: Sequence[Hashable] | None = None,
     resamples: int = 10_000,
-    seed: int = 0,
     exclude_failures: bool = False,
     ignored: Sequence[Collection[str]] | None = None,
 ) -> dict[str, Any]:
@@ -146,11 +145,11 @@ def summary(
         raise ChexReasonError(f"all {len(truth)} records are failures: there is nothing to score without them")
     given = answered if exclude_failures else everything
     points = [scores(one) for one in given]
-    point, cloud = mean(points), resampled(given, resamples, seed)
+    point, cloud = mean(points), resampled(given, resamples)
     failure_rate = np.mean([one.failed.mean() for one in everything])
     bounds = Scores(*(interval(getattr(cloud, field.name), getattr(point, field.name)) for field in fields(Scores)))
     if exclude_failures:
-        failing = resampled(everything, resamples, seed).failure_rate
+        failing = resampled(everything, resamples).failure_rate
         bounds = replace(bounds, failure_rate=interval(failing, failure_rate))
     return {
         "labels": list(labels),
@@ -183,9 +182,7 @@ def agreement(given: Sequence[Answers]) -> NDArray[np.float64]:
     return ((votes * (votes - 1) + (count - votes) * (count - votes - 1)) / (count * (count - 1))).mean(axis=0)
 
 
-def paired_difference(
-    first: Sequence[Answers], second: Sequence[Answers], resamples: int = 10_000, seed: int = 0
-) -> dict[str, Any]:
+def paired_difference(first: Sequence[Answers], second: Sequence[Answers], resamples: int = 10_000) -> dict[str, Any]:
     """`first` minus `second` on the same records in the same order: difference, 95 % interval and two-sided p.
 
     Each side is the mean of one or more repeats, each patient with one weight in all of them.
@@ -195,7 +192,7 @@ def paired_difference(
         if (other.labels, other.stream) != (one.labels, one.stream) or not np.array_equal(other.patients, one.patients):
             raise ChexReasonError("a paired difference needs the same labels, records and patients in the same order")
     point = mean([scores(side) for side in first]) - mean([scores(side) for side in second])
-    cloud = resampled(first, resamples, seed) - resampled(second, resamples, seed)
+    cloud = resampled(first, resamples) - resampled(second, resamples)
     result: dict[str, Any] = {"records": len(one.truth), "resamples": resamples}
     for name in ("micro", "macro"):
         rates, many = getattr(point, name), getattr(cloud, name)

@@ -70,14 +70,14 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
     return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
 
 
-def parse_strict(text: str, grammar: str, finished: bool = True) -> Answer:
+def parse_strict(text: str, grammar: str) -> Answer:
     """Strict parse, for rewards (equation 3): exactly one reasoning block, then exactly one solution block."""
     rule = grammar_named(grammar)
     if not text.strip():
         return Answer(failure=EMPTY)
     if rule.solution is None:
         return _read_exactly(text, Answer())
-    failure = _broken(text, rule, finished)
+    failure = _broken(text, rule)
     if failure:
         return Answer(extraneous=text, failure=failure)
     assert rule.think
@@ -89,7 +89,7 @@ def parse_strict(text: str, grammar: str, finished: bool = True) -> Answer:
     return _read_exactly(body, Answer(thoughts=thoughts.strip(), extraneous=_joined(before, between, after)))
 
 
-def _broken(text: str, rule: Grammar, finished: bool) -> str | None:
+def _broken(text: str, rule: Grammar) -> str | None:
     """The first thing that is wrong with the blocks of `text`."""
     assert rule.think and rule.solution
     (opened, closed), (begun, ended) = rule.think, rule.solution
@@ -103,9 +103,9 @@ def _broken(text: str, rule: Grammar, finished: bool) -> str | None:
             return UNCLOSED
         return TRUNCATED if at_ended < at_opened else NO_SOLUTION
     if at_begun < at_closed:
-        return TRUNCATED if not finished or _breaks_off(text, begun) else NO_SOLUTION
+        return TRUNCATED if _breaks_off(text, begun) else NO_SOLUTION
     if at_ended < at_begun:
-        return TRUNCATED if not finished or _breaks_off(text, ended) else UNCLOSED
+        return TRUNCATED if _breaks_off(text, ended) else UNCLOSED
     return None
 
 

@@ -6,17 +6,16 @@ from elsewhere may hold the answers themselves.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from chexreason.answers import metrics
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS
+from chexreason.labels import FINDINGS, nearest
+from chexreason.runs.files import each_line
 
 PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
 
@@ -50,10 +49,7 @@ def row(study: dict[str, Any], grammar: str, completions: Sequence[Any]) -> dict
 
 
 def summary(
-    predictions: Sequence[Prediction],
-    labels: Sequence[str],
-    resamples: int = 10_000,
-    exclude_failures: bool = False,
+    predictions: Sequence[Prediction], labels: Sequence[str], resamples: int = 10_000, exclude_failures: bool = False
 ) -> dict[str, Any]:
     """Every metric of these predictions over `labels`, with its 95 % interval over patients (see metrics.summary)."""
     return metrics.summary(
@@ -75,8 +71,7 @@ def read(path: Path) -> list[Prediction]:
     """
     if not path.is_file():
         raise ChexReasonError(f"{path}: there is no such file of predictions")
-    lines = path.read_bytes().split(b"\n")
-    found = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    found = [_prediction(value, where) for where, value in each_line(path)]
     if not found:
         raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
     return found
@@ -103,13 +98,7 @@ def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> l
     return [by_id[one.id] for one in first]
 
 
-def _parse(line: bytes, where: str) -> Prediction:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or one that only means harm
-        raise ChexReasonError(f"{where}: no JSON object ({error})") from None
-    if not isinstance(value, dict):
-        raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(value).__name__}")
+def _prediction(value: dict[str, Any], where: str) -> Prediction:
     if "completions" in value:
         value = _parsed(value, where)
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
@@ -159,7 +148,6 @@ def _names(value: Any, where: str, key: str) -> tuple[str, ...]:
         raise ChexReasonError(f"{where}: {key}: a list of labels is wanted, not {value!r}")
     unknown = [name for name in value if name not in FINDINGS]
     if unknown:
-        nearest = get_close_matches(unknown[0].strip(" .").casefold(), [name.casefold() for name in FINDINGS], n=1)
-        meant = next((f"; did you mean {name!r}?" for name in FINDINGS if [name.casefold()] == nearest), "")
-        raise ChexReasonError(f"{where}: {key} {unknown} are not among the findings {list(FINDINGS)}{meant}")
+        meant = nearest(unknown[0], FINDINGS)
+        raise ChexReasonError(f"{where}: {key} {unknown} are not among the findings {list(FINDINGS)}.{meant}")
     return tuple(value)

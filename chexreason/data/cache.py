@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from chexreason.data.fingerprint import fingerprint
 from chexreason.data.images import ImageError, decode, fit, image_bytes, read_image
 from chexreason.runs import identity
+from chexreason.runs.files import replacing
 from chexreason.runs.identity import file_state
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ class ImageCache:
         stream = io.BytesIO()
         np.save(stream, pixels)
         try:
-            _replace(file, stream.getvalue())
+            with replacing(file) as partial:
+                partial.write_bytes(stream.getvalue() + _seal(file, stream.getvalue()))
         except OSError as error:
             warnings.warn(f"{self.folder}: {error.strerror}; images are decoded anew each time", stacklevel=2)
         self._written += pixels.nbytes
@@ -144,19 +145,6 @@ class ImageCache:
 def _seal(file: Path, body: bytes) -> bytes:
     """A checksum that also knows the entry's name, and with it the image that the picture was made of."""
     return hashlib.sha256(file.stem.encode() + body).digest()
-
-
-def _replace(file: Path, body: bytes) -> None:
-    """Write the entry by atomic rename; leaves nothing behind where that fails."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False)  # noqa: SIM115
-    try:
-        with partial:
-            partial.write(body + _seal(file, body))
-        os.replace(partial.name, file)
-    except OSError:
-        os.unlink(partial.name)
-        raise
 
 
 def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:

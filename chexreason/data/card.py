@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.curation import Balance, imbalance_ratio
 from chexreason.labels import FINDINGS, POSITIVE
+from chexreason.pages import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,17 +25,17 @@ def positives(records: pd.DataFrame) -> np.ndarray:
 def describe(records: pd.DataFrame) -> dict[str, Any]:
     """Counts of one set: images, patients, label prevalence and co-occurrence, views, sexes, ages."""
     labels = positives(records)
+    positive: list[int] = labels.sum(axis=0).tolist()
     together = labels.astype(int).T @ labels.astype(int)
     ratio = imbalance_ratio(labels)
     return {
         "images": len(records),
         "patients": int(records["patient"].nunique()),
-        "prevalence": _by_finding(labels.mean(axis=0) if len(records) else [0.0] * len(FINDINGS)),
-        "positive": {finding: int(n) for finding, n in zip(FINDINGS, labels.sum(axis=0), strict=True)},
+        "prevalence": {f: round(n / max(1, len(records)), 5) for f, n in zip(FINDINGS, positive, strict=True)},
+        "positive": dict(zip(FINDINGS, positive, strict=True)),
         "labels_per_image": round(float(labels.sum(axis=1).mean()), 3) if len(records) else 0.0,
         "imbalance_ratio": round(ratio, 2) if math.isfinite(ratio) else None,
-        "co_occurrence": {f: {g: int(n) for g, n in zip(FINDINGS, row, strict=True)} for f, row in
-                          zip(FINDINGS, together, strict=True)},
+        "co_occurrence": {f: dict(zip(FINDINGS, row, strict=True)) for f, row in zip(FINDINGS, together.tolist(), strict=True)},
         "views": _counts(records["view"]),
         "sexes": _counts(records["sex"]),
         "ages": _ages(records["age"]),
@@ -82,21 +83,17 @@ def write_picture(path: Path, parts: dict[str, dict[str, Any]], floor: float) ->
 def markdown(card: dict[str, Any]) -> str:
     """The card as a page."""
     parts = {"candidates": card["candidates"], **card["sets"]}
-    head = "| | " + " | ".join(parts) + " |\n|---|" + "---:|" * len(parts)
-
-    def row(title: str, cells: list[Any]) -> str:
-        return f"| {title} | " + " | ".join(str(cell) for cell in cells) + " |"
-
+    columns = list(parts.values())
     rows = [
-        row("images", [f"{part['images']:,}" for part in parts.values()]),
-        row("patients", [f"{part['patients']:,}" for part in parts.values()]),
-        row("labels per image", [part["labels_per_image"] for part in parts.values()]),
-        row("most frequent : rarest label", [part["imbalance_ratio"] or "-" for part in parts.values()]),
-        *(row(f, [f"{part['prevalence'][f]:.1%}" for part in parts.values()]) for f in FINDINGS),
-        *_group_rows(parts, "views", row),
-        *_group_rows(parts, "sexes", row),
-        *_group_rows(parts, "ages", row),
+        ["images", *(f"{part['images']:,}" for part in columns)],
+        ["patients", *(f"{part['patients']:,}" for part in columns)],
+        ["labels per image", *(part["labels_per_image"] for part in columns)],
+        ["most frequent : rarest label", *(part["imbalance_ratio"] or "-" for part in columns)],
+        *([finding, *(f"{part['prevalence'][finding]:.1%}" for part in columns)] for finding in FINDINGS),
     ]
+    for group in ("views", "sexes", "ages"):
+        for key in dict.fromkeys(key for part in columns for key in part[group]):
+            rows.append([f"{group}: {key}", *(f"{part[group].get(key, 0):,}" for part in columns)])
     pairs = "\n".join(f"- {name}: {', '.join(_commonest(part))}" for name, part in parts.items())
     return "\n".join([
         f"# Curated from {card['site']}",
@@ -106,8 +103,7 @@ def markdown(card: dict[str, Any]) -> str:
         "",
         "![label prevalence](prevalence.png)",
         "",
-        head,
-        *rows,
+        markdown_table(["", *parts], rows),
         "",
         "## Commonest pairs of labels",
         "",
@@ -128,10 +124,6 @@ def markdown(card: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
-def _by_finding(values: Any) -> dict[str, float]:
-    return {finding: round(float(value), 5) for finding, value in zip(FINDINGS, values, strict=True)}
-
-
 def _counts(column: pd.Series) -> dict[str, int]:
     return {str(key): int(n) for key, n in column.fillna("unknown").value_counts().sort_index().items()}
 
@@ -145,15 +137,10 @@ def _ages(column: pd.Series) -> dict[str, int]:
     return {name: n for name, n in (counts | {"unknown": int(bins.isna().sum())}).items() if n}
 
 
-def _group_rows(parts: dict[str, Any], group: str, row: Any) -> list[str]:
-    keys = list(dict.fromkeys(key for part in parts.values() for key in part[group]))
-    return [row(f"{group}: {key}", [f"{part[group].get(key, 0):,}" for part in parts.values()]) for key in keys]
-
-
-def _commonest(part: dict[str, Any], most: int = 4) -> list[str]:
+def _commonest(part: dict[str, Any]) -> list[str]:
     pairs = part["co_occurrence"]
     found = [(pairs[f][g], f, g) for i, f in enumerate(FINDINGS) for g in FINDINGS[i + 1 :] if pairs[f][g]]
-    return [f"{f} + {g} ({n:,})" for n, f, g in sorted(found, reverse=True)[:most]] or ["none"]
+    return [f"{f} + {g} ({n:,})" for n, f, g in sorted(found, reverse=True)[:4]] or ["none"]
 
 
 def _listed(counts: dict[str, int]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order
+from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order, marked
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE, CARD = "curated.csv", "card.json"
-SETS = ("sft", "rl", "validation")
 COLUMNS = ("set", "path", "patient", "study", "view", "sex", "age", "sha256", *FINDINGS)
 
 
@@ -40,7 +39,7 @@ def write(folder: Path, sets: dict[str, pd.DataFrame], origin: Origin, more: dic
     """Write the sets as one table, and as the CSVs of 0 and 1 that people take along, with their card.
 
     Args:
-        sets: records of each of SETS, with a column sha256 (the digest of each image's content, "" where there is none).
+        sets: records of sft, rl and validation, with a column sha256 (the digest of each image's content, "" if there is none).
         more: what else the card says.
     """
     import pandas as pd
@@ -94,23 +93,12 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     listed, _ = tables.read_table(folder / TABLE, COLUMNS)
     digests = listed.set_index("path")["sha256"]
     states = table.records[list(FINDINGS)]
-    positive, unsure = (_named(states == state) for state in (POSITIVE, UNCERTAIN))
+    positive, unsure = (marked((states == state).to_numpy()) for state in (POSITIVE, UNCERTAIN))
     studies = [
-        {
-            "site": table.site,
-            "patient": patient,
-            "path": path,
-            "sha256": digests[path],
-            "labels": labels,
-            "uncertain": doubts,
-        }
+        {"site": table.site, "patient": patient, "path": path, "sha256": digests[path], "labels": labels, "uncertain": doubts}
         for patient, path, labels, doubts in zip(table.records["patient"], table.records["path"], positive, unsure, strict=True)
     ]
     return studies, table.root
-
-
-def _named(marked: pd.DataFrame) -> list[list[str]]:
-    return [[finding for finding, mark in zip(FINDINGS, row, strict=True) if mark] for row in marked.to_numpy()]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["ImageError", "decode", "fit", "image_bytes", "looks_like_image", "read_image"]
+__all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_image", "read_image"]
 
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -106,6 +106,13 @@ def fit(image: Image.Image, size: int) -> Image.Image:
         return image
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def jpeg(image: Image.Image, side: int, quality: int) -> bytes:
+    """The image encoded anew as grey JPEG, its longer side at most `side` pixels: pixels alone, no metadata."""
+    stream = io.BytesIO()
+    fit(image, side).convert("L").save(stream, format="JPEG", quality=quality)
+    return stream.getvalue()
 
 
 def _decode_picture(content: bytes, name: str) -> Image.Image:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.files import write_text
 from chexreason.runs.identity import content_digests
 
 if TYPE_CHECKING:
@@ -89,8 +90,6 @@ def table_digests(dataset: Any, store: Path | None, patterns: Sequence[str] = TA
 
 def write_root(folder: Path, root: Path) -> None:
     """Leave in the run's `folder` where its images lie: relative to it where another run beside it made them, else absolute."""
-    from chexreason.runs.files import write_text
-
     beside = root.absolute().is_relative_to(folder.absolute().parent)
     write_text(folder / ROOT, os.path.relpath(root, folder) if beside else str(root.absolute()))
 

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import paths
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES, UNCERTAIN, check_findings
+from chexreason.labels import (
+    FINDINGS,
+    NEGATIVE,
+    NO_FINDING,
+    PATHOLOGIES,
+    POSITIVE,
+    SUPPORT_DEVICES,
+    UNCERTAIN,
+    check_findings,
+    marked,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +85,9 @@ class StudyTable:
 
 def with_policy(table: StudyTable, uncertain: str) -> StudyTable:
     """The table with uncertain labels made positive where the policy is "positive", and as it is otherwise."""
-    if _policy(uncertain) != "positive":
+    if uncertain not in POLICIES:
+        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
+    if uncertain != "positive":
         return table
     labels = table.records[list(FINDINGS)]
     return replace(table, records=table.records.assign(**labels.mask(labels == UNCERTAIN, POSITIVE)))
@@ -87,25 +99,17 @@ def label_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]
     `uncertain` is the policy for uncertain labels: "negative" (the paper's), "positive", or "ignore", which leaves them
     out here and names them in `ignored_sets` for the metrics. Unmentioned is negative.
     """
-    return _sets(table, positive=True, uncertain=_policy(uncertain) == "positive")
+    return _in_state(POSITIVE, with_policy(table, uncertain))
 
 
 def ignored_sets(table: StudyTable, uncertain: str = "negative") -> list[list[str]]:
     """Findings of each record that metrics leave out: the uncertain ones where the policy is "ignore"."""
-    return _sets(table, positive=False, uncertain=uncertain == "ignore")
+    return _in_state(UNCERTAIN, table) if uncertain == "ignore" else [[] for _ in range(len(table.records))]
 
 
-def _policy(uncertain: str) -> str:
-    if uncertain not in POLICIES:
-        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
-    return uncertain
-
-
-def _sets(table: StudyTable, positive: bool, uncertain: bool) -> list[list[str]]:
-    scored = [finding for finding in FINDINGS if finding in table.findings]
-    values = table.records[scored].to_numpy()
-    marked = ((values == POSITIVE) & positive) | ((values == UNCERTAIN) & uncertain)
-    return [[scored[column] for column in row.nonzero()[0]] for row in marked]
+def _in_state(state: float, table: StudyTable) -> list[list[str]]:
+    scored = [finding in table.findings for finding in FINDINGS]
+    return marked((table.records[list(FINDINGS)] == state).to_numpy() & scored)
 
 
 def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:

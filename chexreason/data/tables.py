@@ -15,6 +15,7 @@ from chexreason.data import paths
 from chexreason.data.records import ILLEGAL, Problem
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
+from chexreason.runs.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +142,6 @@ def version(path: Path) -> tuple[list[int], str]:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
     """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
-    from chexreason.runs.files import write_text
 
     def safely(cell: object) -> object:
         if not isinstance(cell, str):

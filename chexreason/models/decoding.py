@@ -11,12 +11,7 @@ BY_ROW = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids
 
 
 def decode(
-    model: Any,
-    input_ids: torch.Tensor,
-    logits_processor: Any,
-    stopping_criteria: Any,
-    generation_config: Any,
-    **state: Any,
+    model: Any, input_ids: torch.Tensor, logits_processor: Any, stopping_criteria: Any, generation_config: Any, **state: Any
 ) -> torch.Tensor:
     """What `generate` writes greedily, or draws, when it is given this as `custom_generate`: (rows, tokens), padded.
 

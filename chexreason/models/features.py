@@ -14,6 +14,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from chexreason.models.encoding import check_inputs, check_starts, encode, token_types
 
@@ -102,7 +103,7 @@ class FeatureStore:
         self.processor, self.limit_bytes = processor, limit_bytes
         self.bytes = 0
         self._films: OrderedDict[bytes, Film] = OrderedDict()
-        self._tokens: dict[tuple[str, tuple[int, ...]], tuple[list[int], list[int]]] = {}
+        self._tokens: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def films(self, images: Sequence[Image.Image]) -> list[Film]:
         """The films of `images`; the tower computes those that are not there."""
@@ -125,29 +126,27 @@ class FeatureStore:
         """
         films = self.films(images)
         rows = [self._tokenised(*prompt) for prompt in zip(texts, films, images, strict=True)]
-        left = self.processor.tokenizer.padding_side == "left"
-        pad, length = self.processor.tokenizer.pad_token_id, max(len(ids) for ids, _ in rows)
+        tokenizer = self.processor.tokenizer
 
-        def padded(values: list[int], filler: int) -> list[int]:
-            filling = [filler] * (length - len(values))
-            return filling + values if left else values + filling
+        def padded(values: list[torch.Tensor], filler: int = 0) -> torch.Tensor:
+            return pad_sequence(values, batch_first=True, padding_value=filler, padding_side=tokenizer.padding_side)
 
         name = "token_type_ids" if films[0].grid is None else "mm_token_type_ids"
         inputs = {
-            "input_ids": torch.tensor([padded(ids, pad) for ids, _ in rows]),
-            "attention_mask": torch.tensor([padded([1] * len(ids), 0) for ids, _ in rows]),
-            name: torch.tensor([padded(kinds, 0) for _, kinds in rows]),
+            "input_ids": padded([ids for ids, _ in rows], tokenizer.pad_token_id),
+            "attention_mask": padded([torch.ones_like(ids) for ids, _ in rows]),
+            name: padded([kinds for _, kinds in rows]),
         }
         check_inputs(self.processor, inputs)
         check_starts(self.processor, inputs, texts)
         return inputs, films
 
-    def _tokenised(self, text: str, film: Film, image: Image.Image) -> tuple[list[int], list[int]]:
+    def _tokenised(self, text: str, film: Film, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and token types of a prompt: the processor is asked once for each text and shape of image."""
         key = (text, film.shape)
         if key not in self._tokens:
             inputs = encode(self.processor, [text], [image])
-            self._tokens[key] = (inputs["input_ids"][0].tolist(), inputs[token_types(inputs)][0].tolist())
+            self._tokens[key] = (inputs["input_ids"][0], inputs[token_types(inputs)][0])
         return self._tokens[key]
 
     def _compute(self, images: list[Image.Image]) -> list[Film]:

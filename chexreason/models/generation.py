@@ -13,7 +13,7 @@ from PIL import Image
 from chexreason.models.decoding import decode
 from chexreason.models.encoding import encode
 from chexreason.models.features import FeatureStore, image_inputs
-from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter
+from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter, stop_ids
 from chexreason.models.processors import load_processor
 from chexreason.prompts import messages
 
@@ -68,9 +68,8 @@ class Generator:
         suppressed = [image_token_id(self.model)]
         with torch.inference_mode():
             written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=suppressed)
-        stops = self.model.generation_config.eos_token_id
-        stop_ids = torch.tensor(stops if isinstance(stops, list) else [stops], device=written.device)
-        return [_completion(row, stop_ids, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
+        stops = torch.tensor(stop_ids(self.model.generation_config), device=written.device)
+        return [_completion(row, stops, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
 
     def _inputs(self, texts: list[str], images: Sequence[Image.Image]) -> dict[str, Any]:
         if self.features is not None:
@@ -137,8 +136,8 @@ def completions(
         start += len(images)
 
 
-def _completion(row: torch.Tensor, stop_ids: torch.Tensor, processor: Any) -> Completion:
-    stopped = torch.isin(row, stop_ids).nonzero()
+def _completion(row: torch.Tensor, stops: torch.Tensor, processor: Any) -> Completion:
+    stopped = torch.isin(row, stops).nonzero()
     length = int(stopped[0, 0]) if len(stopped) else len(row)
     text = processor.tokenizer.decode(row[:length], skip_special_tokens=True)
     return Completion(text=text, num_tokens=length, finished=bool(len(stopped)))

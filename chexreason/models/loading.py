@@ -121,9 +121,9 @@ def _weights_digest(model: torch.nn.Module, counts: Callable[[str], bool]) -> st
     return total.hexdigest()
 
 
-def stop_ids(model: Any) -> list[int]:
-    """The tokens that end a completion."""
-    stops = model.generation_config.eos_token_id
+def stop_ids(settings: GenerationConfig) -> list[int]:
+    """The tokens that end a completion, by a model's generation settings."""
+    stops = settings.eos_token_id
     return list(stops) if isinstance(stops, list | tuple) else [int(stops)]
 
 

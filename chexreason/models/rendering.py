@@ -50,7 +50,8 @@ def render(processor: Any, instruction: str, size: tuple[int, int]) -> RenderedP
     """The prompt for one film of `size` (width, height) pixels."""
     from PIL import Image
 
+    from chexreason.models.encoding import IMAGE, encode, token_types
+
     text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
-    inputs = processor(images=[[Image.new("RGB", size)]], text=[text], return_tensors="pt", add_special_tokens=False)
-    kinds = next(values for name, values in inputs.items() if name.endswith("token_type_ids"))  # 1 stands for an image's
-    return RenderedPrompt(text, inputs["input_ids"].shape[1], int((kinds == 1).sum()))
+    inputs = encode(processor, [text], [Image.new("RGB", size)])
+    return RenderedPrompt(text, inputs["input_ids"].shape[1], int((inputs[token_types(inputs)] == IMAGE).sum()))

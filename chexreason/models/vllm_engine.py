@@ -18,6 +18,7 @@ from PIL import Image
 
 from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion, Sampling, seed_of
+from chexreason.models.loading import stop_ids
 from chexreason.models.processors import load_processor, resized
 from chexreason.prompts import messages
 from chexreason.runs.files import read_json
@@ -143,9 +144,8 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
             f"vLLM does not start on {model.weights}: {error}\n"
             "  engine.memory and, beside training, engine.rollout_memory say how much of the GPU's memory it may take"
         ) from error
-    stops = GenerationConfig.from_pretrained(model.weights).eos_token_id
+    stops = stop_ids(GenerationConfig.from_pretrained(model.weights))
     image_token = int(AutoConfig.from_pretrained(model.weights).image_token_id)
-    stops = list(stops) if isinstance(stops, list) else [stops]
     return Engine(llm, processor, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
 
 

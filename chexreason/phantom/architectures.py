@@ -130,7 +130,7 @@ ARCHITECTURES = {
             image_size=96,
             visual_tokens=None,
             vocabulary=None,
-        ),
+        )
     },
 }
 
@@ -143,5 +143,5 @@ def architecture(family: str, size: str) -> Architecture:
     """
     sizes = ARCHITECTURES[family]
     if size not in sizes:
-        raise ChexReasonError(f"stage.size={size}: there is no such size. Valid: {', '.join(sizes)}")
+        raise ChexReasonError(f"model.pretraining.size={size}: there is no such size. Valid: {', '.join(sizes)}")
     return sizes[size]

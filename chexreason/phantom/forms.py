@@ -7,40 +7,34 @@ the models that learn from them in the phantom world have a few million paramete
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 from chexreason.phantom.scene import REGIONS, Scene, Seen, joined, sentence
 
-# What else an appearance could be, and what on the film speaks against it: for the forms that compare.
-RIVALS: dict[str, tuple[str, str]] = {
-    "Enlarged Cardiomediastinum": ("rotation", "the clavicles lie level"),
-    "Cardiomegaly": ("magnification", "the heart fills over half the thorax"),
-    "Lung Opacity": ("overlying soft tissue", "it stays inside the lung"),
-    "Lung Lesion": ("a vessel end on", "it is far wider than its vessels"),
-    "Edema": ("a shallow breath", "septal lines reach the wall"),
-    "Consolidation": ("volume loss", "the fissure keeps its place"),
-    "Pneumonia": ("blood", "the patches follow segments"),
-    "Atelectasis": ("a scar", "the dome is drawn up"),
-    "Pneumothorax": ("a skin fold", "no vessel crosses the line"),
-    "Pleural Effusion": ("fat at the angle", "the border curves upward"),
-    "Pleural Other": ("a rib margin", "it keeps to the inner wall"),
-    "Fracture": ("an overlap of shadows", "the cortex is stepped"),
-    SUPPORT_DEVICES: ("an object on the skin", "its course is inside"),
-}
-CRITERIA: dict[str, str] = {
-    "Enlarged Cardiomediastinum": "silhouette too wide",
-    "Cardiomegaly": "heart over half the thorax",
-    "Lung Opacity": "denser than the lung around it",
-    "Lung Lesion": "focal and rounded",
-    "Edema": "vessels blurred, septal lines",
-    "Consolidation": "vessels hidden, airways dark",
-    "Pneumonia": "airspace pattern of infection",
-    "Atelectasis": "volume lost, linear band",
-    "Pneumothorax": "pleural edge, no markings beyond",
-    "Pleural Effusion": "angle blunted by fluid",
-    "Pleural Other": "pleura thickened",
-    "Fracture": "cortex broken",
-    SUPPORT_DEVICES: "hardware on the film",
+
+class Words(NamedTuple):
+    """What defines a finding, what else it could be, and what on the film speaks against that."""
+
+    criterion: str
+    rival: str
+    against: str
+
+
+WORDS: dict[str, Words] = {
+    "Enlarged Cardiomediastinum": Words("silhouette too wide", "rotation", "the clavicles lie level"),
+    "Cardiomegaly": Words("heart over half the thorax", "magnification", "the heart fills over half the thorax"),
+    "Lung Opacity": Words("denser than the lung around it", "overlying soft tissue", "it stays inside the lung"),
+    "Lung Lesion": Words("focal and rounded", "a vessel end on", "it is far wider than its vessels"),
+    "Edema": Words("vessels blurred, septal lines", "a shallow breath", "septal lines reach the wall"),
+    "Consolidation": Words("vessels hidden, airways dark", "volume loss", "the fissure keeps its place"),
+    "Pneumonia": Words("airspace pattern of infection", "blood", "the patches follow segments"),
+    "Atelectasis": Words("volume lost, linear band", "a scar", "the dome is drawn up"),
+    "Pneumothorax": Words("pleural edge, no markings beyond", "a skin fold", "no vessel crosses the line"),
+    "Pleural Effusion": Words("angle blunted by fluid", "fat at the angle", "the border curves upward"),
+    "Pleural Other": Words("pleura thickened", "a rib margin", "it keeps to the inner wall"),
+    "Fracture": Words("cortex broken", "an overlap of shadows", "the cortex is stepped"),
+    SUPPORT_DEVICES: Words("hardware on the film", "an object on the skin", "its course is inside"),
 }
 NORMAL = ("Nothing abnormal stands out", "No abnormality is seen", "The film looks normal")
 
@@ -82,7 +76,7 @@ def narrative(scene: Scene) -> str:
 def self_check(scene: Scene) -> str:
     """A scan by region, then a second look at each finding."""
     scan = "; ".join(text for region in REGIONS if (text := _region(scene, region)))
-    doubts = [f"{one.name}: {RIVALS[one.finding][1]}, kept" for one in scene.seen]
+    doubts = [f"{one.name}: {WORDS[one.finding].against}, kept" for one in scene.seen]
     return f"Scan: {scan}.\nVerify: {'; '.join(doubts) or 'no region holds more on a second look'}. Nothing to add."
 
 
@@ -93,7 +87,7 @@ def hypothesis(scene: Scene) -> str:
         return _prose([scene.rng.choice(NORMAL), f"a faint shadow was the hypothesis; against it, {clear}", "it is dropped"])
     parts = []
     for one in scene.seen:
-        rival, against = RIVALS[one.finding]
+        _, rival, against = WORDS[one.finding]
         parts.append(f"{one.appearance()}: {one.name} or {rival}? {against}, so {one.name} is kept")
     parts.append(joined(scene.clear_regions(2)))
     return _prose(parts)
@@ -138,7 +132,7 @@ def confidence(scene: Scene) -> str:
     rows = []
     for finding in FINDINGS:
         if finding in seen or (finding == NO_FINDING and not _abnormal(scene)):
-            reason = CRITERIA.get(finding, "film normal")
+            reason = WORDS[finding].criterion if finding in seen else "film normal"
             rows.append(f"{finding} | {reason} | none | {scene.rng.choice((80, 85, 90, 95))}")
         else:
             rows.append(f"{finding} | none | not shown | {scene.rng.choice((1, 2, 5, 10))}")
@@ -148,7 +142,7 @@ def confidence(scene: Scene) -> str:
 
 def definitions(scene: Scene) -> str:
     """Each criterion that is met."""
-    parts = [f"{one.name}: {CRITERIA[one.finding]}; {one.appearance()}; met" for one in scene.seen]
+    parts = [f"{one.name}: {WORDS[one.finding].criterion}; {one.appearance()}; met" for one in scene.seen]
     if not _abnormal(scene):
         parts.append("no other definition is met" if scene.seen else "no definition is met")
     return _prose([*parts, joined(scene.clear_regions(3))])
@@ -179,7 +173,7 @@ def differential(scene: Scene) -> str:
         if one.finding == SUPPORT_DEVICES:
             blocks.append(f"Device: {one.kind or one.name}, {one.name}.")
             continue
-        rival, against = RIVALS[one.finding]
+        _, rival, against = WORDS[one.finding]
         blocks.append(
             f"Abnormality: {one.appearance()}.\nDifferential: {one.name}, {rival}.\n"
             f"For and against: {against}.\nDecision: {one.name}."

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from chexreason.data.frequencies import FREQUENCIES
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NO_FINDING, POSITIVE, SUPPORT_DEVICES
+from chexreason.labels import FINDINGS, PATHOLOGIES, POSITIVE, marked
 
-ALONE = [FINDINGS.index(finding) for finding in FINDINGS if finding not in (NO_FINDING, SUPPORT_DEVICES)]
+ALONE = [FINDINGS.index(finding) for finding in PATHOLOGIES]
 
 
 def real_table() -> Path | None:
@@ -51,8 +51,8 @@ def population() -> tuple[NDArray[np.float32], NDArray[np.float64], str]:
 def consistent(states: NDArray[np.float32]) -> NDArray[np.float32]:
     """States in which No Finding stands beside no other finding than a device."""
     fixed = states.copy()
-    normal = fixed[:, 0] == POSITIVE
-    fixed[np.ix_(normal, ALONE)] = np.where(fixed[np.ix_(normal, ALONE)] == POSITIVE, np.nan, states[np.ix_(normal, ALONE)])
+    beside = np.ix_(states[:, 0] == POSITIVE, ALONE)
+    fixed[beside] = np.where(states[beside] == POSITIVE, np.nan, states[beside])
     return fixed
 
 
@@ -69,17 +69,14 @@ def draw_states(count: int, rng: np.random.Generator, enriched: float = 0.0) -> 
     lifted = weights / rarest
     many = round(enriched * count)
     rows = np.concatenate(
-        [
-            rng.choice(len(states), size=many, p=lifted / lifted.sum()),
-            rng.choice(len(states), size=count - many, p=weights),
-        ]
+        [rng.choice(len(states), size=many, p=lifted / lifted.sum()), rng.choice(len(states), size=count - many, p=weights)]
     )
     return states[rng.permutation(rows)]
 
 
 def positives(states: NDArray[np.float32]) -> list[list[str]]:
     """The positive findings of each row."""
-    return [[finding for finding, state in zip(FINDINGS, row, strict=True) if state == POSITIVE] for row in states]
+    return marked(states == POSITIVE)
 
 
 def write_frequencies() -> None:

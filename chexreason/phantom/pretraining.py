@@ -21,11 +21,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
 from chexreason.answers.parser import TAGS
 from chexreason.labels import FINDINGS
+from chexreason.models.encoding import encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
 from chexreason.phantom.scene import Scene, scene
@@ -304,18 +306,15 @@ def _batches(
 
 def _question(processor: ProcessorMixin, instruction: str, grammar: str | None = None) -> _Question:
     text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
-    blank = Image.new("RGB", (256, 256))
-    inputs = processor(images=[[blank]], text=[text], return_tensors="pt", add_special_tokens=False)
-    marks = {name: inputs[name][0] for name in ("token_type_ids", "mm_token_type_ids") if name in inputs}
-    return _Question(inputs["input_ids"][0], marks, grammar)
+    inputs = encode(processor, [text], [Image.new("RGB", (256, 256))])
+    name = token_types(inputs)
+    return _Question(inputs["input_ids"][0], {name: inputs[name][0]}, grammar)
 
 
 def _collate(processor: ProcessorMixin, question: _Question, answers: list[str], end: int) -> dict[str, torch.Tensor]:
-    written = [[*_token_ids(processor, answer), end] for answer in answers]
-    longest = max(len(ids) for ids in written)
-    pad = processor.tokenizer.pad_token_id
-    answer = torch.tensor([ids + [pad] * (longest - len(ids)) for ids in written])
-    real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in written])
+    written = [torch.tensor([*_token_ids(processor, answer), end]) for answer in answers]
+    answer = pad_sequence(written, batch_first=True, padding_value=processor.tokenizer.pad_token_id)
+    real = pad_sequence([torch.ones_like(ids) for ids in written], batch_first=True)
     many = len(answers)
     prompt = question.ids.expand(many, -1)
     return {

@@ -29,10 +29,7 @@ PLACES: dict[str, tuple[str, str]] = {
 # The regions that a reader looks at: the findings that would show there, and how to say that nothing is wrong. The words for
 # a clear region name no finding, so that a trace never mentions one that is absent.
 REGIONS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "mediastinum": (
-        frozenset({"Enlarged Cardiomediastinum"}),
-        ("mediastinum of normal width", "mediastinal contours normal"),
-    ),
+    "mediastinum": (frozenset({"Enlarged Cardiomediastinum"}), ("mediastinum of normal width", "mediastinal contours normal")),
     "heart": (frozenset({"Cardiomegaly"}), ("heart size normal", "heart not enlarged")),
     "hila": (frozenset({"Edema"}), ("hila normal", "vessels sharp")),
     "lungs": (

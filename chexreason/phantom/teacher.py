@@ -6,7 +6,6 @@ labels and the drawn signs disagree, the labels win, as they do for a teacher th
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.phantom.forms import FORMS, free_reasoning
 from chexreason.phantom.scene import scene
 from chexreason.prompts import Prompt, write_answer
+from chexreason.runs.files import read_lines
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.reply import Reply, Study
 
@@ -54,6 +54,4 @@ def drawn_signs(root: Path) -> dict[str, Sequence[dict[str, Any]]]:
             f"teacher=phantom needs {source}, which stage=phantom writes beside its sites: it can describe drawn "
             "images only. For real ones choose another teacher."
         )
-    with source.open(encoding="utf-8") as lines:
-        images = [json.loads(line) for line in lines]
-    return {image["path"]: image["signs"] for image in images if image["site"] == root.name}
+    return {image["path"]: image["signs"] for image in read_lines(source) if image["site"] == root.name}

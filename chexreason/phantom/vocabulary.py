@@ -22,22 +22,10 @@ GEMMA_RUNS = ["\n" * length for length in range(1, 32)] + ["\t"]
 GEMMA_IMAGE = ["<start_of_image>", "<end_of_image>", "<image_soft_token>"]
 GEMMA_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 # In the order in which they follow each other at the end of the published vocabulary.
-QWEN_SPECIAL = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-]
+QWEN_SPECIAL = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> <|quad_start|> "
+    "<|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
+).split()
 
 SYSTEM_PROMPT = "You are a helpful assistant."  # Qwen's template writes it where a chat has none
 

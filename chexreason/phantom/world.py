@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,8 +17,8 @@ from chexreason.phantom.drawing import Phantom, draw
 from chexreason.phantom.labelsets import draw_states, positives
 from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
 from chexreason.phantom.other_layouts import OPENI_ROOT, PADCHEST_ROOT, VINDR_ROOT
-from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, OPENI, PADCHEST, PRETRAINING, VINDR, Style
-from chexreason.runs.files import write_text
+from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, OPENI, PADCHEST, PRETRAINING, VINDR
+from chexreason.runs.files import as_lines, replacing, write_text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -37,8 +36,8 @@ def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None
         drawn = pool.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
         for order, signs in zip(orders, tqdm(drawn, total=len(orders), desc="phantom", unit="image"), strict=True):
             about = {"site": order.site, "path": order.path, "patient": order.patient}
-            described.append(json.dumps(about | {"labels": list(order.findings), "signs": signs}))
-    write_text(root / "signs.jsonl", "\n".join(described) + "\n")
+            described.append(about | {"labels": list(order.findings), "signs": signs})
+    write_text(root / "signs.jsonl", as_lines(described))
 
 
 def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
@@ -52,13 +51,11 @@ def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
 
 
 def _save(pixels: NDArray[np.uint8], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    if target.suffix == ".dicom":
-        _dicom(pixels, target.stem).save_as(partial, enforce_file_format=True)
-    else:
-        Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
-    os.replace(partial, target)
+    with replacing(target) as partial:
+        if target.suffix == ".dicom":
+            _dicom(pixels, target.stem).save_as(partial, enforce_file_format=True)
+        else:
+            Image.fromarray(pixels).save(partial, format="PNG" if target.suffix == ".png" else "JPEG", quality=92)
 
 
 def _dicom(pixels: NDArray[np.uint8], name: str) -> Dataset:
@@ -89,15 +86,13 @@ def _lateral(seed: int, size: int) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def labelled_phantoms(
-    count: int, seed: int, size: int = 256, style: Style = PRETRAINING, workers: int | None = None
-) -> Iterator[tuple[Phantom, list[str]]]:
+def labelled_phantoms(count: int, seed: int) -> Iterator[tuple[Phantom, list[str]]]:
     """Drawn images of no site with their findings, enriched for rare ones: for pre-training."""
     rng = np.random.default_rng((seed, 1))
     shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=1.0)) if findings][:count]
     seeds = rng.integers(2**31, size=len(shown)).tolist()
-    views = np.where(rng.random(len(shown)) < style.ap_share, "AP", "PA").tolist()
+    views = np.where(rng.random(len(shown)) < PRETRAINING.ap_share, "AP", "PA").tolist()
     many = len(shown)
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        images = pool.map(draw, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        images = pool.map(draw, shown, [PRETRAINING] * many, seeds, [256] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import chexreason
+from chexreason import pages
 from chexreason.report import claims, figures, gallery, render, tables, transfer
 from chexreason.report.figures import Figure
 from chexreason.report.study import Study
 from chexreason.report.tables import Table
 from chexreason.runs.files import write_json, write_text
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
 PAGE = Path(__file__).with_name("page")
 TITLE = "Reasoning-trained chest X-ray models: results"
 VERDICTS = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "open", "no runs": "open"}
 VERDICTS |= {verdict + claims.DRAWN: style for verdict, style in VERDICTS.items()}
+WORDS: dict[str, Any] = {"parts": render.parts, "verdicts": VERDICTS}  # how a template writes a cell
 
 
 @dataclass(frozen=True)
@@ -128,22 +124,16 @@ def markdown(study: Study, made: Contents) -> str:
 
 def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
     """The self-contained page: no request leaves it, and no script but its own can run in it."""
-    from markupsafe import Markup
-
-    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     drawn = [
         {"name": one.name, "title": one.title, "caption": one.caption}
-        | {theme: _data_uri(one.svg(theme)) for theme in ("light", "dark")}
+        | {theme: pages.data_uri("image/svg+xml", one.svg(theme).encode()) for theme in ("light", "dark")}
         for one in made.figures
     ]
     linked = any(case["link"] for case in cases)
-    return _template("page.html.j2").render(
+    return pages.html(
+        PAGE / "page.html.j2",
+        **WORDS,
         title=TITLE,
-        version=chexreason.__version__,
-        style=Markup(style),
-        script=Markup(script),
-        style_digest=_digest(style),
-        script_digest=_digest(script),
         summary=summary(study, made),
         headline=made.headline,
         tables=made.tables,
@@ -161,10 +151,7 @@ def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
 
 def table_html(table: Table) -> str:
     """One table as a page of its own."""
-    from markupsafe import Markup
-
-    style = (PAGE / "page.css").read_text(encoding="utf-8")
-    return _template("alone.html.j2").render(table=table, style=Markup(style))
+    return pages.html(PAGE / "alone.html.j2", **WORDS, table=table)
 
 
 # How a table is written, by the ending of its file's name.
@@ -174,14 +161,6 @@ FORMS: dict[str, Callable[[Table], str]] = {
     "csv": render.tidy_csv,
     "html": table_html,
 }
-
-
-def _template(name: str) -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    engine.globals.update(parts=render.parts, verdicts=VERDICTS)
-    return engine.get_template(name)
 
 
 def _run(manifest: dict[str, Any]) -> dict[str, str]:
@@ -196,11 +175,3 @@ def _run(manifest: dict[str, Any]) -> dict[str, str]:
         "facts": ", ".join([*facts, f"finished {manifest['finished']}"]),
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
     }
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

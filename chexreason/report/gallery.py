@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import random
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from chexreason.data import curated
 from chexreason.data.agreements import UNRESTRICTED, curated_agreement
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
+from chexreason.pages import data_uri
 from chexreason.report.study import Evaluation, Result, Study
 from chexreason.runs.folders import read_manifest
 
@@ -63,16 +62,13 @@ def is_free(evaluation: Evaluation) -> bool:
     return evaluation.is_phantom or evaluation.dataset.get("agreement") == UNRESTRICTED
 
 
-def dataset_folder(evaluation: Evaluation) -> Path:
-    """Where the dataset lies: as its config says or, of one that a run made, inside that run."""
-    maker = evaluation.manifest["parents"].get("dataset")
-    inside = Path(evaluation.dataset["root"])
-    return evaluation.folder.parent / maker / inside if maker else inside
-
-
 def image_root(evaluation: Evaluation) -> Path:
-    """The folder that the predictions' paths are relative to: the dataset's, or that of the set it was curated from."""
-    root = dataset_folder(evaluation)
+    """The folder that the predictions' paths are relative to: the dataset's, or that of the set it was curated from.
+
+    A dataset lies where its config says or, if a run made it, inside that run.
+    """
+    maker = evaluation.manifest["parents"].get("dataset")
+    root = evaluation.folder.parent / maker / evaluation.dataset["root"] if maker else Path(evaluation.dataset["root"])
     return (curated.origin(root).root if curated.is_curated(root) else None) or root
 
 
@@ -110,13 +106,9 @@ def _image(path: Path, folder: Path, embed: bool) -> dict[str, str | None]:
     link = quote(Path(os.path.relpath(path, folder)).as_posix())
     if not embed:
         return {"image": link, "link": link}
-    from chexreason.data.images import read_image
+    from chexreason.data.images import jpeg, read_image
 
     try:
-        picture = read_image(path).convert("L")
+        return {"image": data_uri("image/jpeg", jpeg(read_image(path), SIDE, quality=82)), "link": None}
     except (ChexReasonError, OSError):
         return {"image": None, "link": None}
-    picture.thumbnail((SIDE, SIDE))
-    stream = io.BytesIO()
-    picture.save(stream, format="JPEG", quality=82)
-    return {"image": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(), "link": None}

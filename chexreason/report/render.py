@@ -7,9 +7,10 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from chexreason.data.paths import FORMULA
+from chexreason.pages import markdown_table
 from chexreason.report.tables import Cell, Table, Value
 
 HEADER = 60  # characters of a row's header on one line of the terminal
@@ -46,19 +47,19 @@ def parts(cell: Cell) -> list[str]:
 def markdown(table: Table) -> str:
     """A GitHub-flavoured table with its title and note."""
 
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    def cell(first: str, rest: list[str], is_best: bool) -> str:
+        return "<br>".join([f"**{first}**" if is_best else first, *rest])
 
-    rows = []
-    for index, row in enumerate(table.rows):
-        cells = []
-        for column, cell in enumerate(row):
-            first, *rest = parts(cell)
-            cells.append("<br>".join([f"**{first}**" if (index, column) in table.best else first, *rest]))
-        rows.append(line(cells))
-    rule = "|" + "|".join([" :-- ", *[" --: "] * (len(table.columns) - 1)]) + "|"
     note = f"\n{table.note}\n" if table.note else ""
-    return "\n".join([f"### {table.title}", "", line(table.columns), rule, *rows]) + "\n" + note
+    return f"### {table.title}\n\n{markdown_table(table.columns, _cells(table, cell))}\n{note}"
+
+
+def _cells(table: Table, form: Callable[[str, list[str], bool], str]) -> list[list[str]]:
+    """Each cell as `form` writes its first line, the lines below that, and whether it is the best."""
+    return [
+        [form(first, rest, (index, column) in table.best) for column, (first, *rest) in enumerate(map(parts, row))]
+        for index, row in enumerate(table.rows)
+    ]
 
 
 def tidy_csv(table: Table) -> str:
@@ -79,32 +80,25 @@ def tidy_csv(table: Table) -> str:
 
 def latex(table: Table) -> str:
     r"""A table for \usepackage{booktabs}; interval and the paper's number in small type under ours. LaTeX numbers it itself."""
-    rows = []
-    for index, row in enumerate(table.rows):
-        cells = []
-        for column, cell in enumerate(row):
-            first, *rest = map(_tex, parts(cell))
-            first = rf"\textbf{{{first}}}" if (index, column) in table.best else first
-            stack = r" \\ ".join([first, *(rf"\tiny {line}" for line in rest)])
-            cells.append(rf"\shortstack{{{stack}}}" if rest else first)
-        rows.append("    " + " & ".join(cells) + r" \\")
+    import pandas as pd
+
+    def cell(first: str, rest: list[str], is_best: bool) -> str:
+        top, *below = map(_tex, [first, *rest])
+        lines = [rf"\textbf{{{top}}}" if is_best else top, *(rf"\tiny {line}" for line in below)]
+        stack = r" \\ ".join(lines)
+        return rf"\shortstack{{{stack}}}" if rest else lines[0]
+
     title = re.sub(r"\ATable \d+\. ", "", table.title)
     long = max((len(parts(row[0])[0]) for row in table.rows), default=0) > HEADER
-    body = [
-        r"\begin{table}",
-        r"  \centering\small",
-        rf"  \caption{{{_tex(title)}. {_tex(table.note)}}}".replace(". }", ".}"),
-        rf"  \label{{tab:{table.name}}}",
-        rf"  \begin{{tabular}}{{{HEADING if long else 'l'}{'c' * (len(table.columns) - 1)}}}",
-        r"    \toprule",
-        "    " + " & ".join(_tex(column) for column in table.columns) + r" \\",
-        r"    \midrule",
-        *rows,
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(body) + "\n"
+    frame = pd.DataFrame(_cells(table, cell), columns=[*map(_tex, table.columns)])
+    written = frame.style.hide(axis="index").to_latex(
+        hrules=True,
+        position_float="centering",
+        caption=f"{_tex(title)}. {_tex(table.note)}".strip(),
+        label=f"tab:{table.name}",
+        column_format=(HEADING if long else "l") + "c" * (len(table.columns) - 1),
+    )
+    return written.replace(r"\centering", r"\centering\small", 1)
 
 
 def text(table: Table) -> str:

@@ -21,7 +21,7 @@ from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
-from chexreason.runs.folders import ancestors, changed, is_of_another_version, read_manifest
+from chexreason.runs.folders import LOG, ancestors, changed, is_of_another_version, read_manifest
 
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
@@ -159,8 +159,7 @@ class Study:
     @property
     def arms(self) -> list[Arm]:
         """Arms with results: by model, then base, SFT, GRPO."""
-        order = list(CHECKPOINTS)
-        rank = {name: place for place, name in enumerate(order)}
+        rank = {name: place for place, name in enumerate(CHECKPOINTS)}
         arms = {result.arm for result in self.results}
         return sorted(arms, key=lambda arm: (arm.model, rank.get(arm.checkpoint, len(rank)), arm))
 
@@ -201,7 +200,8 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
             if manifest["stage"] == "evaluate":
                 evaluations.append(_evaluation(folder, manifest))
             elif manifest["stage"] in ("sft", "grpo"):
-                trainings.append(Training(folder, manifest, _read_log(folder / "log.jsonl")))
+                log = folder / LOG
+                trainings.append(Training(folder, manifest, tuple(read_lines(log)) if log.is_file() else ()))
         except (ChexReasonError, OSError, KeyError) as error:
             problems.append(f"{folder.name}: left out, {error if isinstance(error, ChexReasonError) else repr(error)}")
     results = _group(evaluations)
@@ -215,17 +215,11 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         reward = trained.get("reward", {}).get("name", "") if trained else "unknown"
         variant = trained.get("variant", {}).get("title") or ""
     variant = ", ".join(filter(None, [variant, _how(config)]))
+    model, checkpoint, prompt = (config[group]["name"] for group in ("model", "checkpoint", "prompt"))
     return Evaluation(
         folder=folder,
         manifest=manifest,
-        arm=Arm(
-            config["model"]["name"],
-            config["checkpoint"]["name"],
-            config["prompt"]["name"],
-            reward,
-            variant,
-            _paper_model(config),
-        ),
+        arm=Arm(model, checkpoint, prompt, reward, variant, _paper_model(config)),
         labels=tuple(config["dataset"]["findings"]),
         predictions=tuple(predictions.read(folder / PREDICTIONS)),
     )
@@ -289,12 +283,6 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
 def _scores(result: Result, labels: tuple[str, ...], resamples: int) -> tuple[metrics.Scores, metrics.Scores]:
     given = [answers for one in result.evaluations for answers in predictions.as_answers(one.predictions, labels)]
     return metrics.mean([metrics.scores(one) for one in given]), metrics.resampled(given, resamples)
-
-
-def _read_log(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    return tuple(read_lines(path))
 
 
 def _is_number(value: Any) -> bool:

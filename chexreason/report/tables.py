@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,13 +68,7 @@ COLUMNS: tuple[tuple[str, str, Take, bool], ...] = (
 TAKE = {name: take for _, name, take, _ in COLUMNS}
 
 
-def value(
-    study: Study,
-    result: Result,
-    take: Take,
-    paper: float | None = None,
-    labels: Sequence[str] = (),
-) -> Value:
+def value(study: Study, result: Result, take: Take, paper: float | None = None, labels: Sequence[str] = ()) -> Value:
     """One metric of one result with its interval."""
     point, cloud = study.scores(result, labels)
     low, high = interval(take(cloud), take(point))
@@ -157,11 +151,7 @@ def resources(study: Study) -> Table:
 
 
 def _variants(
-    study: Study,
-    number: str,
-    title: str,
-    results: list[Result],
-    columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS,
+    study: Study, number: str, title: str, results: list[Result], columns: Sequence[tuple[str, str, Take, bool]] = COLUMNS
 ) -> Table:
     """Tables 1-4: a row per variant, in the paper's order. Its "CheXpert validation" is the MIMIC split with 14 labels."""
     order = published.rows_of(number)
@@ -171,7 +161,7 @@ def _variants(
         printed = None if result.arm.variant else paper_row
         cells = [value(study, result, take, published.number(number, printed, name)) for _, name, take, _ in columns]
         rows.append((_validation_title(number, result.arm), *cells))
-    less = frozenset(index for index, column in enumerate(columns, start=1) if not column[3])
+    less = [index for index, column in enumerate(columns, start=1) if not column[3]]
     heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
     return Table(
         f"table{number}",
@@ -209,7 +199,9 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
         macro = [value(study, result, TAKE["macro_f1"], _paper_macro(result)) for result in results]
         rows.append(("Macro F1", *macro))
     columns = ("Label", *(_column_title(study, result) for result in results))
-    best = frozenset(position for index, row in enumerate(rows) for position in _best_of_row(index, row))
+    best = frozenset(
+        place for index, row in enumerate(rows) for place in _best({(index, column): cell for column, cell in enumerate(row)})
+    )
     return Table(f"table{number}", f"Table {number}. {title}", columns, tuple(rows), best=best)
 
 
@@ -259,26 +251,19 @@ def _validation_title(number: str, arm: Arm) -> str:
     return f"{title}, {arm.variant}" if arm.variant else title
 
 
-def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: frozenset[int] = frozenset()) -> frozenset[tuple[int, int]]:
-    best = set()
-    for column in range(1, max((len(row) for row in rows), default=0)):
-        ours = [(cell.ours, index) for index, row in enumerate(rows) if (cell := _number(row[column])) is not None]
-        best |= {(index, column) for index in _extremes(ours, column in less)}
-    return frozenset(best)
+def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: Collection[int] = ()) -> frozenset[tuple[int, int]]:
+    """Positions of the best number of each column but the first; of those in `less`, the least is the best."""
+    return frozenset(
+        place
+        for column in range(1, len(rows[0]) if rows else 0)
+        for place in _best({(index, column): row[column] for index, row in enumerate(rows)}, column in less)
+    )
 
 
-def _best_of_row(index: int, row: tuple[Cell, ...]) -> set[tuple[int, int]]:
-    ours = [(cell.ours, column) for column, one in enumerate(row) if (cell := _number(one)) is not None]
-    return {(index, column) for column in _extremes(ours, False)}
-
-
-def _number(cell: Cell) -> Value | None:
-    return cell if isinstance(cell, Value) and cell.ours is not None else None
-
-
-def _extremes(numbers: list[tuple[Any, int]], less: bool) -> list[int]:
+def _best(cells: dict[tuple[int, int], Cell], less: bool = False) -> list[tuple[int, int]]:
     """Positions of the best number; none where there is nothing to be better than."""
-    if len({value for value, _ in numbers}) < 2:
+    numbers = {place: cell.ours for place, cell in cells.items() if isinstance(cell, Value) and cell.ours is not None}
+    if len(set(numbers.values())) < 2:
         return []
-    best = (min if less else max)(value for value, _ in numbers)
-    return [position for value, position in numbers if value == best]
+    best = (min if less else max)(numbers.values())
+    return [place for place, number in numbers.items() if number == best]

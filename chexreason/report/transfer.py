@@ -73,13 +73,7 @@ def published_table() -> Table:
         (column, Value(here), Value(there), *(Value(one, signed=True, percent=True) for one in both))
         for column, (here, there, *both) in published_changes().items()
     )
-    columns = (
-        "Model",
-        "CheXpert, nine labels",
-        "NIH, nine labels",
-        "Change, nine labels",
-        "Change, the paper's definition",
-    )
+    columns = ("Model", "CheXpert, nine labels", "NIH, nine labels", "Change, nine labels", "Change, the paper's definition")
     return Table("transfer_published", "Transfer in the paper's Tables 5 and 6 (macro-F1)", columns, rows)
 
 

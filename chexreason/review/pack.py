@@ -5,9 +5,7 @@ Section 3.1: 100 datapoints of the SFT set were reviewed by radiologists, and th
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import chexreason
+from chexreason import pages
 from chexreason.answers.parser import grammar_named, parse_strict
 from chexreason.labels import FINDINGS
 from chexreason.runs.identity import digest
 
 SCHEMA = 1
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).with_name("page") / "page.html.j2"
 
 
 @dataclass(frozen=True)
@@ -96,17 +94,15 @@ def sample(traces: Sequence[dict[str, Any]], count: int, seed: int) -> list[Case
 
 def html(pack: Pack, root: Path, side: int, agreement: str | None) -> str:
     """The page. No request leaves it, no script but its own runs in it, and neither path nor patient is in it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from chexreason.data.images import jpeg, read_image
+    from chexreason.data.paths import image_file
 
-    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    engine = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     cases = [
         {
             "id": case.id,
             "labels": case.labels,
             "thoughts": parse_strict(case.completion, pack.grammar).thoughts,
-            "image": _image(root, case.path, side),
+            "image": pages.data_uri("image/jpeg", jpeg(read_image(image_file(root, case.path)), side, quality=88)),
         }
         for case in pack.cases
     ]
@@ -118,26 +114,4 @@ def html(pack: Pack, root: Path, side: int, agreement: str | None) -> str:
         "editable": grammar_named(pack.grammar).think is not None,
         "cases": cases,
     }
-    return engine.get_template("page.html.j2").render(
-        pack=pack,
-        agreement=agreement,
-        version=chexreason.__version__,
-        data=data,
-        style=Markup(style),
-        script=Markup(script),
-        style_digest=_sha256(style),
-        script_digest=_sha256(script),
-    )
-
-
-def _image(root: Path, path: str, side: int) -> str:
-    from chexreason.data.images import fit, read_image
-    from chexreason.data.paths import image_file
-
-    stream = io.BytesIO()
-    fit(read_image(image_file(root, path)), side).convert("L").save(stream, format="JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return pages.html(PAGE, pack=pack, agreement=agreement, data=data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 from chexreason.labels import FINDINGS
+from chexreason.pages import markdown_table
 from chexreason.review.verdicts import VERDICTS, Judgement
 
 
@@ -76,7 +77,7 @@ def _between(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     return pairs
 
 
-def markdown(found: dict[str, Any], refused: Iterable[str]) -> str:
+def markdown(found: dict[str, Any], refused: Sequence[str]) -> str:
     """The summary for people."""
     readers = ", ".join(_plain(name) for name in found["readers"])
     undecided = f" In {found['undecided']} more there is no verdict yet: their marks count." if found["undecided"] else ""
@@ -91,31 +92,28 @@ def markdown(found: dict[str, Any], refused: Iterable[str]) -> str:
         _table("label", {k: v for k, v in found["by_label"].items() if v["judgements"] or v["marked"] or v["missed"]}),
     ]
     if found["between_readers"]:
-        parts.append("## Between readers")
-        parts.append("| readers | cases | same verdict | kappa |\n| :-- | --: | --: | --: |")
-        for pair in found["between_readers"]:
-            names = " and ".join(map(_plain, pair["readers"]))
-            parts[-1] += f"\n| {names} | {pair['cases']} | {_share(pair['same'])} | {_share(pair['kappa'])} |"
-    refused = [f"- {line}" for line in refused]
+        pairs = [
+            [" and ".join(map(_plain, pair["readers"])), pair["cases"], _share(pair["same"]), _share(pair["kappa"])]
+            for pair in found["between_readers"]
+        ]
+        parts += ["## Between readers", markdown_table(("readers", "cases", "same verdict", "kappa"), pairs)]
     if refused:
-        parts += ["## Edits that a gate refused (counted as rejected)", "\n".join(refused)]
+        listed = "\n".join(f"- {line}" for line in refused)
+        parts += ["## Edits that a gate refused (counted as rejected)", listed]
     parts.append(
-        "Agreement: findings that readers saw, of those that they marked seen or not seen. Missed: cases where a reader"
+        "Agreement: findings that readers saw, of those that they marked seen or not seen. Missed: cases where a reader saw "
+        "the finding and the labels do not have it."
     )
-    parts[-1] += " saw the finding and the labels do not have it."
     return "\n\n".join(parts) + "\n"
 
 
 def _table(first: str, rows: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        f"| {first} | judged | accepted | 95 % interval | edited | rejected | agreement | missed |",
-        "| :-- | --: | --: | --: | --: | --: | --: | --: |",
-    ]
+    lines = []
     for name, row in rows.items():
         interval = "[{:.2f}, {:.2f}]".format(*row["interval"]) if row["interval"] else "-"
         cells = [_plain(name), row["judgements"], _share(row["accepted"]), interval, row["edit"], row["reject"]]
-        lines.append("| " + " | ".join(map(str, [*cells, _share(row["agreement"]), row.get("missed", "-")])) + " |")
-    return "\n".join(lines)
+        lines.append([*cells, _share(row["agreement"]), row.get("missed", "-")])
+    return markdown_table((first, "judged", "accepted", "95 % interval", "edited", "rejected", "agreement", "missed"), lines)
 
 
 def _share(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Trace:
     completion: str
     readers: list[str]
     comments: list[str]
+    schema: int = SCHEMA
 
 
 def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
@@ -130,11 +131,6 @@ def together(judgements: Sequence[Judgement]) -> list[Trace]:
         ]
         decided.append(Trace(path, text_digest(completion), verdict, text, [one.reader for one in said], comments))
     return decided
-
-
-def as_rows(decided: Sequence[Trace]) -> list[dict[str, Any]]:
-    """For verdicts.jsonl."""
-    return [{"schema": SCHEMA, **asdict(one)} for one in decided]
 
 
 def honoured(traces: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import parse_strict
-from chexreason.rewards.scored import Scored, Scorer, jaccard, require_unit
+from chexreason.errors import above
+from chexreason.rewards.scored import Scored, Scorer, jaccard
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class HardReward:
     unit: float  # points that count as 1 in training; scores and logs stay in points
 
     def __post_init__(self) -> None:
-        require_unit(self.name, self.unit)
+        above(0, unit=self.unit)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time; label frequencies play no part in equation 3."""

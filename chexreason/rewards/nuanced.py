@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import Answer, parse_strict
-from chexreason.rewards.scored import Scored, Scorer, require_unit
+from chexreason.errors import above
+from chexreason.rewards.scored import Scored, Scorer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class NuancedReward:
     unit: float  # points that count as 1 in training; scores and logs stay in points
 
     def __post_init__(self) -> None:
-        require_unit(self.name, self.unit)
+        above(0, unit=self.unit)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores completions in order, remembering the last `window` predictions."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chexreason.answers.parser import Answer
-from chexreason.errors import ChexReasonError
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,6 @@ class Scorer(Protocol):
     def __call__(
         self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()
     ) -> Scored: ...
-
-
-def require_unit(name: str, unit: float) -> None:
-    """Check the points that count as one in training, by which advantages are divided.
-
-    Raises:
-        ChexReasonError: it is not above 0.
-    """
-    if not unit > 0:
-        raise ChexReasonError(f"reward.unit={unit}: the {name} reward's unit is a number of points above 0")
 
 
 def jaccard(truth: Collection[str], predicted: Collection[str]) -> float:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chexreason.errors import ChexReasonError, share
+from chexreason.errors import ChexReasonError, one_of, share
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import explained, suggestion
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -100,13 +101,16 @@ class Engine:
     rollout_memory: float | None = field(metadata=CIRCUMSTANCE)
 
     def __post_init__(self) -> None:
+        one_of(("transformers", "vllm"), name=self.name)
         share(memory=self.memory, rollout_memory=self.rollout_memory)
 
     def require(self) -> None:
         """Raises ChexReasonError where the engine is not installed."""
-        from chexreason.models.engines import require_engine
-
-        require_engine(self.name)
+        if self.name == "vllm" and find_spec("vllm") is None:
+            raise ChexReasonError(
+                "engine=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
+                "  or do without: engine=transformers"
+            )
 
 
 @dataclass(frozen=True)

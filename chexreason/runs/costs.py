@@ -29,8 +29,11 @@ class Bill:
     written: float
 
 
-def lines(missing: Sequence[Plan], runs: Path) -> list[str]:
-    """What `missing`, each once, cost: a line for each service asked, and one for disk and GPU where a model is run."""
+def lines(missing: Sequence[Plan], took: dict[str, float]) -> list[str]:
+    """What `missing`, each once, cost: a line for each service asked, and one for disk and GPU where a model is run.
+
+    `took`: seconds that a run of each kind takes, as `seconds_by_kind` knows them.
+    """
     bills = defaultdict(list)
     for one in missing:
         if one.bill:
@@ -45,7 +48,6 @@ def lines(missing: Sequence[Plan], runs: Path) -> list[str]:
         )
     heavy = [one for one in missing if one.gigabytes]
     if heavy:
-        took = seconds_by_kind(runs)
         hours = sum(took.get(one.kind, nan) for one in heavy) / 3600
         known = "not known before the first runs" if isnan(hours) else f"{hours:.1f}, by earlier runs"
         said.append(f"disk: {sum(one.gigabytes for one in heavy):g} GB ({len(heavy)} runs of a model); GPU hours: {known}")

@@ -86,13 +86,15 @@ def _locked(planned: Plan, force: bool) -> None:
         if force:
             _clear(planned.folder, keep=())
         elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
-            _clear(planned.folder, keep=PAID)  # not a step of what was made from other parents is to be gone on with
+            _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
         files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
         if not getattr(planned.module, "TORCH", False):
             code = execute_planned(planned.folder)
         else:
             environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
-            code = subprocess.run(_command(planned), env=environment).returncode
+            shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
+            launcher = [sys.executable, *(shared if planned.processes > 1 else ())]
+            code = subprocess.run([*launcher, "-m", "chexreason.stages", str(planned.folder)], env=environment).returncode
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
@@ -112,13 +114,6 @@ def _refuse_changed(folder: Path) -> None:
             f"{folder / name} is not what its run left there, and is not used. Put it back, or make it again:\n"
             f"  {command} force=true"
         )
-
-
-def _command(planned: Plan) -> list[str]:
-    if planned.processes == 1:
-        return [sys.executable, "-m", "chexreason.stages", str(planned.folder)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
-    return [*launcher, "-m", "chexreason.stages", str(planned.folder)]
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:

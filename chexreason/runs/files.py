@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,24 @@ def is_first_process() -> bool:
 
 def write_text(path: Path, text: str) -> Path:
     """Write by atomic rename, so that no reader ever sees half a file; of several processes the first alone writes."""
-    if not is_first_process():
-        return path
+    if is_first_process():
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+            _flush(partial)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write to, which takes the place of `path` once all is written; where that fails, nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may write the same file at once
+    # Two runs, or two threads, may write the same file at once.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        _flush(partial)
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return path
 
 
 def to_disk(folder: Path) -> None:
@@ -66,24 +75,37 @@ def as_lines(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
-    """The JSON objects in `path`, one a line; a last line that a kill cut short, be it inside a letter, is left out.
+    """The JSON objects in a file of ours, one a line; a last line that a kill cut short, be it inside a letter, is left out.
 
     Raises:
         ChexReasonError: another line than the last is no JSON object or, where a `schema` is given, none of that version.
     """
-    lines = path.read_bytes().split(b"\n")
     rows = []
+    for where, row in each_line(path, last_may_be_cut=True):
+        if schema is not None and row.get("schema") != schema:
+            raise ChexReasonError(f"{where}: schema {row.get('schema')!r}; {schema} is wanted")
+        rows.append(row)
+    return rows
+
+
+def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each JSON object of a file, one a line, and where it stands: `FILE, line 3`; blank lines are passed over.
+
+    Raises:
+        ChexReasonError: a line is no JSON object.
+    """
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except ValueError as error:  # no JSON, or no UTF-8
-            if number == len(lines):
-                break
-            raise ChexReasonError(f"{path}, line {number}: no JSON object ({error})") from None
-        found = row.get("schema") if isinstance(row, dict) else None
-        if not isinstance(row, dict) or (schema is not None and found != schema):
-            raise ChexReasonError(f"{path}, line {number}: schema {found!r}; {schema or 'an object'} is wanted")
-        rows.append(row)
-    return rows
+            as_lines([row]).encode()
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
+            if last_may_be_cut and number == len(lines):
+                return
+            raise ChexReasonError(f"{where}: no JSON object ({error})") from None
+        if not isinstance(row, dict):
+            raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(row).__name__}")
+        yield where, row

@@ -6,7 +6,6 @@ reports and later stages read it and nothing else, and its manifest says `comple
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import chexreason
-from chexreason.runs.files import is_first_process, read_json
+from chexreason.runs.files import is_first_process, read_json, replacing
 from chexreason.runs.identity import DIGESTS, digest, path_digest
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
@@ -57,21 +56,23 @@ class Run:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A run folder's manifest, or None where there is none yet, a damaged one, or one of another version."""
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except (OSError, ValueError):
-        return None
-    known = isinstance(manifest, dict) and "status" in manifest and manifest.get("schema") == SCHEMA
-    return manifest if known else None
+    manifest = _anyones_manifest(folder)
+    return manifest if "status" in manifest and manifest.get("schema") == SCHEMA else None
 
 
 def is_of_another_version(folder: Path) -> bool:
     """Whether `folder` holds a run whose manifest another version of chexreason wrote."""
+    manifest = _anyones_manifest(folder)
+    return "stage" in manifest and manifest.get("schema") != SCHEMA
+
+
+def _anyones_manifest(folder: Path) -> dict[str, Any]:
+    """A run folder's manifest of any version; {} where there is none that can be read."""
     try:
         manifest = read_json(folder / MANIFEST)
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and "stage" in manifest and manifest.get("schema") != SCHEMA
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def is_complete(folder: Path) -> bool:
@@ -102,11 +103,9 @@ def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
 
 def deliver(folder: Path, output: Path) -> None:
     """Copy what a run left for people to the folder that the user named, each file by atomic rename."""
-    output.mkdir(parents=True, exist_ok=True)
     for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in SCAFFOLD):
-        partial = output / f"{file.name}.partial"
-        shutil.copyfile(file, partial)
-        os.replace(partial, output / file.name)
+        with replacing(output / file.name) as partial:
+            shutil.copyfile(file, partial)
 
 
 def kind(manifest: dict[str, Any]) -> str:

@@ -29,7 +29,8 @@ from chexreason.runs.identity import DIGESTS, defining, digest
 COMMAND = "python -m chexreason.run"
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
 BUNDLES = ("arm", "experiment")  # choices of choices
-NOT_INHERITED = ("stage", "force", "make_missing", "dry_run", "hydra")  # by a parent run's command
+OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
+NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,13 @@ class Plan:
         below = {one.recipe: one for parent in self.parents.values() for one in parent.missing()}
         return [*below.values(), self]
 
+    def all_lacking(self) -> list[str]:
+        """What keeps it or a missing parent from being executed, each once, disk aside."""
+        return list(dict.fromkeys(lack for one in self.missing() for lack in one.lacking))
+
     def every_lack(self) -> list[str]:
-        """What keeps it or a missing parent from being executed, each once."""
-        missing = self.missing()
-        lacking = dict.fromkeys(lack for one in missing for lack in one.lacking)
-        return [*lacking, *machine.lacks_disk(sum(one.gigabytes for one in missing), self.folder.parent)]
+        """The same, with the disk that all of them would take."""
+        return [*self.all_lacking(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
 
     def describe(self) -> Iterator[str]:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
@@ -86,7 +89,7 @@ class Plan:
         missing = self.missing()
         for one in missing[:-1]:
             yield f"missing:  {one.folder.name}"
-        for cost in costs.lines(missing, self.folder.parent):
+        for cost in costs.lines(missing, costs.seconds_by_kind(self.folder.parent)):
             yield f"costs:    {cost}"
         for lack in self.every_lack():
             yield f"not at hand: {lack}"
@@ -143,12 +146,12 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     )
     names = [plain[name]["name"] for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
-    if config.processes > 1 and getattr(config.stage, "accumulation", config.processes) % config.processes:
-        raise ChexReasonError(
-            f"processes={config.processes} share stage.accumulation={config.stage.accumulation}: "
-            f"a multiple of {config.processes} is wanted"
-        )
     processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
+    if processes > 1 and config.stage.accumulation % processes:
+        lacking.append(
+            f"processes={processes} share stage.accumulation={config.stage.accumulation} of stage={config.stage.name}: "
+            f"a multiple of {processes} is wanted"
+        )
     if processes > 1 and "engine" in used and config.engine.name == "vllm":
         lacking.append(
             f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
@@ -232,6 +235,12 @@ def command(typed: Sequence[str]) -> str:
     words = [word for folder in brought for word in ("--config-dir", folder)]
     alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []
     return shlex.join([*COMMAND.split(), *words, *typed, *alone])
+
+
+def on_the_same(command: str, *words: str) -> str:
+    """The line of another run, which `words` choose, on the data and other choices that `command` names."""
+    kept = [word for word in shlex.split(command) if "=" not in word or root(word) not in OF_ONE_RUN]
+    return shlex.join([*kept, *words])
 
 
 def root(override: str) -> str:

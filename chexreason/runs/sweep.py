@@ -54,13 +54,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A multirun's jobs, in order."""
+    """A multirun's config, and its jobs in order."""
 
-    name: str
-    show: list[str] | None
-    then: str | None
+    config: DictConfig
     jobs: list[Job]
-    at_once: int
 
     def __str__(self) -> str:
         """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
@@ -69,38 +66,40 @@ class Sweep:
         complete = sum(job.is_complete for job in self.jobs)
         made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
         runs = next((job.planned.folder.parent for job in self.jobs if job.planned), Path())
-        lines = [f"[{self.name}] {len(self.jobs)} jobs, {complete} complete; to make: {made}{self._expected(kinds, runs)}"]
-        lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), runs)]
+        took = costs.seconds_by_kind(runs)
+        counted = f"{len(self.jobs)} jobs, {complete} complete"
+        lines = [f"[{self.config.sweep.name}] {counted}; to make: {made}{self._expected(kinds, took)}"]
+        lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
-            for lack in job.planned.every_lack() if job.planned else [job.refused]:
+            for lack in job.planned.all_lacking() if job.planned else [job.refused]:
                 blocked[lack].append(" ".join(job.words))
-        for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # each job counts its own alone
+        for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))
         for lack, jobs in blocked.items():
             lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
         return "\n".join(lines)
 
-    def _expected(self, kinds: Counter[str], runs: Path) -> str:
-        took = costs.seconds_by_kind(runs)
+    def _expected(self, kinds: Counter[str], took: dict[str, float]) -> str:
         if not kinds or not kinds.keys() <= took.keys():
             return ""
         seconds = sum(count * took[kind] for kind, count in kinds.items())
-        return f"; about {max(1, round(seconds / self.at_once / 60))} min, by earlier runs"
+        at_once = int(self.config.hydra.launcher.get("n_jobs") or 1)
+        return f"; about {max(1, round(seconds / at_once / 60))} min, by earlier runs"
 
     def folders(self) -> list[Path]:
         """The folders of the jobs that are complete."""
         return list(dict.fromkeys(job.planned.folder for job in self.jobs if job.planned and job.is_complete))
 
-    def finish(self, cfg: DictConfig) -> None:
+    def finish(self) -> None:
         """Print the report on what is complete.
 
         Raises:
             ChexReasonError: jobs failed; each with its reason.
         """
-        if self.show and self.folders():
-            report(cfg, self.folders(), self.show)
-            print(*filter(None, [self.then]), sep="\n", flush=True)
+        if self.config.sweep.show and self.folders():
+            report(self.config, self.folders(), self.config.sweep.show)
+            print(*filter(None, [self.config.sweep.then]), sep="\n", flush=True)
         failed = [job for job in self.jobs if not job.is_complete and (job.planned is None or job.planned.reusable)]
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
@@ -131,7 +130,7 @@ class Progress(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         try:
-            self.foreseen.finish(config)
+            self.foreseen.finish()
         except ChexReasonError as error:
             FAILED.append(error)
 
@@ -143,7 +142,7 @@ def foresee(config: DictConfig) -> Sweep:
     parsed = OverridesParser.create().parse_overrides([*params, *words])
     known: dict[str, Plan] = {}
     jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-    return Sweep(config.sweep.name, config.sweep.show, config.sweep.then, jobs, int(config.hydra.launcher.get("n_jobs") or 1))
+    return Sweep(config, jobs)
 
 
 def _job(words: list[str], known: dict[str, Plan]) -> Job:

@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
+from chexreason.runs.explain import quoted
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
+from chexreason.runs.plan import on_the_same
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +45,6 @@ class Settings:
     """See conf/stage/curate.yaml."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     sizes: Sizes
     floor: float
     ceiling: float
@@ -59,7 +60,6 @@ class Settings:
 
 
 USES = ("dataset",)
-TORCH = False
 CARD = "card.md"
 WANTED = "images.txt"  # image files to fetch
 
@@ -221,11 +221,13 @@ def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
     places = shlex.join(["-P", str(pool.root), "-i", str(listed)])
     fetch = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password {places}"
     how = fetch if str(address).startswith("http") else ""
+    command = files.read_json(run.folder / runs.MANIFEST)["command"]
+    look = on_the_same(command, "stage=inspect", f"stage.only={quoted(str(listed))}")
     raise ChexReasonError(
         f"{pool.site}: the sets are chosen by the tables; {missing:,} of their {len(rows):,} images are not in {pool.root}.\n"
         f"  all are listed:   {listed} ({'one address' if address else 'one path under the root'} a line)\n"
         + (f"  fetch them:       {how}\n" if how else "")
-        + f"  then, if you like: stage=inspect dataset={run.dataset.name} stage.only={listed}\n"
+        + f"  then, if you like: {look}\n"
         "  and at last:      the same command again, which chooses the same images and takes their digests"
     )
 

@@ -122,7 +122,7 @@ def execute(run: Run) -> dict[str, Any]:
     model = load_adapter(load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
-    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model)}
+    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor)
     rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions
@@ -167,15 +167,17 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
     history = trainer.state.log_history
     steps = [entry for entry in history if "reward" in entry]
+    tenth = max(1, len(steps) // 10)
+    first, last = steps[:tenth], steps[-tenth:]
     return {
         "steps": trainer.state.global_step,
         "studies": len(studies),
-        "reward_first_tenth": _mean(steps[: max(1, len(steps) // 10)], "reward"),
-        "reward_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "reward"),
+        "reward_first_tenth": _mean(first, "reward"),
+        "reward_last_tenth": _mean(last, "reward"),
         "reward_trend": trend([entry["step"] for entry in steps], [entry["reward"] for entry in steps]),
-        "entropy_first_tenth": _mean(steps[: max(1, len(steps) // 10)], "entropy"),
-        "entropy_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "entropy"),
-        "failure_rate_last_tenth": _mean(steps[-max(1, len(steps) // 10) :], "failure_rate"),
+        "entropy_first_tenth": _mean(first, "entropy"),
+        "entropy_last_tenth": _mean(last, "entropy"),
+        "failure_rate_last_tenth": _mean(last, "failure_rate"),
         "clipped_share": _mean(history, "clip_ratio/region_mean"),
         "top_p_log_ratio": _mean(history, "sampling/top_p_log_ratio"),
         "log_ratio": _mean(history, "sampling/log_ratio"),
@@ -227,16 +229,13 @@ def arguments(run: Run) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    from chexreason.training.checkpoints import CHECKPOINTS
-    from chexreason.training.trainer import device, passed_through
+    from chexreason.training.trainer import passed_through, shared_arguments
 
     settings: Settings = run.settings
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
     return GRPOConfig(
-        output_dir=str(run.folder / CHECKPOINTS),
-        seed=run.seed,
-        num_train_epochs=settings.epochs,
+        **shared_arguments(run),
         max_steps=settings.max_steps,
         num_generations=settings.completions,
         temperature=settings.temperature,
@@ -254,14 +253,8 @@ def arguments(run: Run) -> GRPOConfig:
         epsilon_high=settings.clip_high,
         num_iterations=settings.steps_per_rollout,
         disable_dropout=True,  # two passes over the same tokens must agree, or the ratio is noise
-        learning_rate=settings.learning_rate,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        **device(run.model.dtype, settings.accumulation),
-        logging_steps=settings.logging_steps,
         save_steps=rollouts_per_save * settings.steps_per_rollout,
         save_total_limit=2,
-        report_to="none",  # the run's own log feeds the tracker
         **passed_through(settings.trainer, GRPOConfig),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
+from chexreason.pages import markdown_table
 from chexreason.runs import files
 from chexreason.runs.folders import Run, deliver
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -31,7 +32,6 @@ class Settings:
     """See conf/stage/inspect.yaml."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     images: bool
     only: str | None = field(metadata=CONTENT)
     workers: int = field(metadata=CIRCUMSTANCE)
@@ -42,7 +42,6 @@ class Settings:
 
 
 USES = ("dataset",)
-TORCH = False
 
 
 def reusable(_: Settings) -> bool:
@@ -52,6 +51,8 @@ def reusable(_: Settings) -> bool:
 
 def execute(run: Run) -> dict[str, Any]:
     """Check everything, write the report, then fail if anything is wrong."""
+    import pandas as pd
+
     from chexreason.data import card, integrity, records, tables
 
     run.note(f"reading the tables of {run.dataset.name}")
@@ -81,7 +82,8 @@ def execute(run: Run) -> dict[str, Any]:
         "noted": table.noted,
     }
     files.write_json(run.folder / "summary.json", summary)
-    tables.write_csv(run.folder / "problems.csv", as_frame(problems))
+    frame = pd.DataFrame(map(vars, problems), columns=["table", "row", "kind", "detail"])
+    tables.write_csv(run.folder / "problems.csv", frame)
     text = page(summary, problems)
     files.write_text(run.folder / "report.md", text)
     if run.settings.output:
@@ -182,13 +184,6 @@ def images_in_two_splits(records: pd.DataFrame, digests: dict[str, str]) -> list
     ]
 
 
-def as_frame(problems: list[Problem]) -> pd.DataFrame:
-    """The problems as a table: one row each."""
-    import pandas as pd
-
-    return pd.DataFrame([vars(problem) for problem in problems], columns=["table", "row", "kind", "detail"])
-
-
 def page(summary: dict[str, Any], problems: list[Problem]) -> str:
     """The report as Markdown."""
     from chexreason.data.records import describe
@@ -197,7 +192,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         return ", ".join(f"{name} {count:,}" for name, count in group.items()) or "none"
 
     splits = [
-        f"| {name} | {part['images']:,} | {part['patients']:,} | {counts(part['views'])} | {counts(part['sexes'])} |"
+        [name, f"{part['images']:,}", f"{part['patients']:,}", counts(part["views"]), counts(part["sexes"])]
         for name, part in summary["splits"].items()
     ]
     more = [f"- ... and {len(problems) - SHOWN:,} more in problems.csv"] if len(problems) > SHOWN else []
@@ -206,9 +201,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         "",
         f"{summary['root']}; {summary['images_read']:,} images decoded.",
         "",
-        "| split | images | patients | views | sexes |",
-        "|---|---:|---:|---|---|",
-        *splits,
+        markdown_table(("split", "images", "patients", "views", "sexes"), splits),
         "",
         "## Problems",
         "",

@@ -5,7 +5,6 @@ The metrics are those of the paper's Tables 1-6; the intervals are ours.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from chexreason.answers import metrics, predictions
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.labels import FINDINGS
+from chexreason.labels import FINDINGS, check_findings
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -25,7 +24,6 @@ class Settings:
     """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
     input: str | None = field(metadata=CONTENT, default=None)
     output: str | None = field(metadata=CIRCUMSTANCE, default=None)
     against: str | None = field(metadata=CONTENT, default=None)
@@ -43,13 +41,13 @@ class Settings:
 
 
 USES = ()
-TORCH = False
 
 
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; the result goes to metrics.json and to `stage.output`."""
     settings: Settings = run.settings
-    labels = list(dict.fromkeys(_known(label) for label in settings.labels)) or list(FINDINGS)
+    labels = list(dict.fromkeys(settings.labels)) or list(FINDINGS)
+    check_findings(labels, key="stage.labels")
     given = predictions.read(Path(str(settings.input)))
     repeated = len(given) - len({one.id for one in given})
     if repeated:
@@ -94,14 +92,6 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
             raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
         first, second = ([one.select(both) for one in side] for side in (first, second))
     return metrics.paired_difference(first, second, settings.resamples)
-
-
-def _known(label: str) -> str:
-    if label in FINDINGS:
-        return label
-    near = difflib.get_close_matches(label, FINDINGS, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise ChexReasonError(f"stage.labels: {label!r} is not one of the 14 findings.{hint} Valid: {', '.join(FINDINGS)}")
 
 
 def line(result: dict[str, Any]) -> str:

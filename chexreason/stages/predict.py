@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WARNING = "Research use only: not a medical device, no output is a diagnosis."
 PICTURE = 1024  # pixels of the drawn image's longer side
-NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # who calls a file so is told why it was not read
+NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # files of such names are read, or it is said why not
 NAME = 50  # characters of an image's name that its picture's name takes over: file systems allow 255 bytes
 
 
@@ -65,7 +65,7 @@ def execute(run: Run) -> dict[str, Any]:
     read = image_reader(run.folder.parent, run.model.image_size)
     readable: list[Path] = []
     refused: dict[str, str] = {}
-    files, passed_over = image_files(settings.input)
+    files, passed_over = image_files(str(settings.input))
     if passed_over:
         run.note(f"passed over, by their content no images: {counted(passed_over)}")
     for file in files:
@@ -113,19 +113,17 @@ def show(folder: Path) -> None:
     print(f"pictures and answers.json: {folder}", flush=True)
 
 
-def image_files(given: str | None) -> tuple[list[Path], dict[str, int]]:
+def image_files(given: str) -> tuple[list[Path], dict[str, int]]:
     """The image itself, or every image of a folder and its folders, in the order of their names; and how many other files
     there are, by the ending of their names. A file's content says what it is (DICOM files are often called by their UID);
     one that is only called an image is listed too, so that it is said what is wrong with it. Hidden files, such as a
     desktop leaves, are not looked at.
 
     Raises:
-        ChexReasonError: nothing is named, it is not there, or a folder holds no image.
+        ChexReasonError: it is not there, or a folder holds no image.
     """
     from chexreason.data.images import looks_like_image
 
-    if not given:
-        raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
     path = Path(given)
     if not path.exists():
         raise ChexReasonError(f"stage.input={printable(given)}: there is no such file or folder")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.pages import markdown_table
 from chexreason.prompts import Prompt, write_answer
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
@@ -33,7 +34,6 @@ class Settings:
     """What is printed, and for which film the visual tokens are counted (width, height)."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     shown: str
     model: str
     all: bool
@@ -100,14 +100,12 @@ def _count(seen: RenderedPrompt) -> str:
 
 def table(prompts: dict[str, Prompt], views: dict[str, dict[str, RenderedPrompt]], absent: dict[str, str]) -> list[str]:
     """All prompts with the tokens that they take, as a table that reads well on a screen and as Markdown."""
-    from tabulate import tabulate
-
     head = ["prompt", "cue (Table 1)", "section", "grammar", "version", *(f"{model}, tokens" for model in views)]
     rows = []
     for name, prompt in prompts.items():
         counts = [str(views[model][name].tokens) for model in views]
         rows.append([name, prompt.cue, prompt.section, prompt.grammar, prompt.version, *counts])
-    lines = tabulate(rows, head, tablefmt="pipe", disable_numparse=True).splitlines()
+    lines = markdown_table(head, rows, align="left").splitlines()
     return lines + ([""] if absent else []) + [f"{name} is not at hand: {reason}" for name, reason in absent.items()]
 
 

@@ -38,7 +38,6 @@ class Settings:
 
 
 USES = ()
-TORCH = False
 
 
 def reusable(settings: Settings) -> bool:

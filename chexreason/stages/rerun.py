@@ -14,7 +14,7 @@ from chexreason.runs import folders
 from chexreason.runs.explain import quoted
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, path_digest
+from chexreason.runs.identity import CONTENT, path_digest
 from chexreason.runs.plan import COMMAND, plan, root
 
 SHOWN = "command.txt"
@@ -26,7 +26,6 @@ class Settings:
     """`run`: the folder of the run that is to be made again."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
     run: str | None = field(metadata=CONTENT, default=None)
 
     def require(self) -> None:
@@ -40,7 +39,6 @@ class Settings:
 
 
 USES = ()
-TORCH = False
 
 
 def reusable(_: Settings) -> bool:

@@ -6,7 +6,7 @@ files, of one pack or several, reports on them, and writes the verdicts.jsonl th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,6 @@ class Settings:
 
 
 USES = ("prompt",)
-TORCH = False
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def read_back(run: Run) -> dict[str, Any]:
     refused = [f"{one.reader}, case {one.case.id}: {one.reason}" for one in judgements if one.reason]
     for line in refused:
         run.note(line)
-    write_text(run.folder / VERDICTS, as_lines(verdicts.as_rows(verdicts.together(judgements))))
+    write_text(run.folder / VERDICTS, as_lines(map(asdict, verdicts.together(judgements))))
     write_json(run.folder / "review.json", found)
     write_text(run.folder / REPORT, summary.markdown(found, refused))
     return found

@@ -6,17 +6,15 @@ reward stands what evaluation reads, and how.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.runs.files import as_lines, read_json, write_text
+from chexreason.runs.files import as_lines, each_line, read_json, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -37,7 +35,6 @@ class Settings:
     """What is scored, and with which label frequencies."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
     input: str | None = field(metadata=CONTENT)
     output: str | None = field(metadata=CIRCUMSTANCE)
     frequencies: str | None = field(metadata=CONTENT)
@@ -50,7 +47,6 @@ class Settings:
 
 
 USES = ("prompt", "reward")
-TORCH = False
 
 
 @dataclass(frozen=True)
@@ -64,35 +60,27 @@ class Line:
     uncertain: list[str]
 
 
-class TokenCounter:
-    """Counts tokens with the model's tokenizer, which is looked for at the first text that needs it."""
-
-    def __init__(self, tokenizer: Tokenizer, runs: Path):
-        self.tokenizer, self.runs = tokenizer, runs
-
-    @cached_property
-    def count(self) -> Callable[[str], int]:
-        from chexreason.models.tokens import token_counter, weights_folder
-
-        wanted = self.tokenizer
-        return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, self.runs))
-
-
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; leaves scores.jsonl (and `stage.output`), prints a table, returns the means."""
     from chexreason.data.frequencies import finding_frequencies
+    from chexreason.models.tokens import token_counter, weights_folder
 
     settings: Settings = run.settings
     completions = read_completions(Path(str(settings.input)))
     frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
     score = run.reward.scorer(run.prompt.grammar, frequencies)
-    tokens = TokenCounter(settings.tokenizer, run.folder.parent)
     counts = hasattr(run.reward, "min_tokens")  # other rewards do not ask how long a completion is
+
+    @cache
+    def counter() -> Any:  # its tokenizer is looked for at the first text that needs it
+        wanted = settings.tokenizer
+        return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, run.folder.parent))
+
     rows = []
     for one in completions:
         num_tokens = one.num_tokens
         if num_tokens is None:
-            num_tokens = tokens.count(one.text) if counts else 0
+            num_tokens = counter()(one.text) if counts else 0
         read = parse(one.text, run.prompt.grammar)
         scored = score(one.text, one.labels, num_tokens, one.uncertain)
         rows.append(
@@ -131,22 +119,14 @@ def read_completions(path: Path) -> list[Line]:
     """
     if not path.is_file():
         raise ChexReasonError(f"stage.input={path}: there is no such file")
-    completions = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if line.strip():
-            completions.append(_completion(line, f"{path}, line {number}"))
+    completions = [_completion(values, where) for where, values in each_line(path)]
     if not completions:
         raise ChexReasonError(f"{path} holds no completion")
     return completions
 
 
-def _completion(line: bytes, where: str) -> Line:
-    try:
-        values = json.loads(line)
-        json.dumps(values, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
-        raise ChexReasonError(f"{where}: no JSON object ({error})") from None
-    if not isinstance(values, dict) or not {"id", "completion", "labels"} <= values.keys():
+def _completion(values: dict[str, Any], where: str) -> Line:
+    if not {"id", "completion", "labels"} <= values.keys():
         raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
     text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
     uncertain = values.get("uncertain", [])

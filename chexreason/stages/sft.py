@@ -133,26 +133,17 @@ def arguments(run: Run) -> SFTConfig:
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
-    from chexreason.training.checkpoints import CHECKPOINTS
-    from chexreason.training.trainer import device, passed_through
+    from chexreason.training.trainer import passed_through, shared_arguments
 
     settings: Settings = run.settings
-
     return SFTConfig(
-        output_dir=str(run.folder / CHECKPOINTS),
-        seed=run.seed,
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
+        **shared_arguments(run),
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.clip_norm,
-        per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        **device(run.model.dtype, settings.accumulation),
         max_length=None,  # cutting a sequence would cut image tokens
-        logging_steps=settings.logging_steps,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=3,  # the best, and should a kill spoil the last one, the one before
@@ -160,7 +151,6 @@ def arguments(run: Run) -> SFTConfig:
         metric_for_best_model="eval_loss",
         restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
         remove_unused_columns=False,  # images are read from their paths, which the model does not take
-        report_to="none",  # the run's own log feeds the tracker
         **passed_through(settings.trainer, SFTConfig),
     )
 

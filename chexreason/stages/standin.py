@@ -20,9 +20,7 @@ from chexreason.runs.identity import CONTENT
 
 @dataclass(frozen=True)
 class Settings:
-    """`size` (small | published) of the architecture; `corpus`: radiographs | shapes; `images` are drawn once; optimizer
-    steps of both phases, 0: the weights stay random; `prompts` that it reads.
-    """
+    """Batches and rates of both phases, tokens of the `vocabulary` at most, and the `prompts` that the stand-in reads."""
 
     name: str
     vision_batch_size: int

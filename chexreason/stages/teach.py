@@ -44,7 +44,6 @@ class Settings:
 
 
 USES = ("prompt", "teacher")
-TORCH = False
 
 
 def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> Bill | None:

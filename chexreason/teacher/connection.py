@@ -60,7 +60,8 @@ class _OneAddress(httpx2.BaseTransport):
             content = self._read(reply)
         finally:
             reply.close()
-        if reply.status_code == 200 and _is_page(reply, content):
+        page = reply.headers.get("content-type", "").startswith("text/html") or content.lstrip()[:1] == b"<"
+        if reply.status_code == 200 and page:
             said = content.decode("utf-8", "replace")[:SHOWN]
             raise Unanswered("a web page came instead of a reply", billed=True, said=said)
         # The content is unpacked by now.
@@ -91,7 +92,3 @@ class _OneAddress(httpx2.BaseTransport):
             f"the teacher at {self._here} answered HTTP {reply.status_code}, a redirect to {to}: neither films nor key were "
             "sent there.\n  If that is where it lives and you may send them there: teacher.base_url=ADDRESS"
         )
-
-
-def _is_page(reply: httpx2.Response, content: bytes) -> bool:
-    return reply.headers.get("content-type", "").startswith("text/html") or content.lstrip()[:1] == b"<"

@@ -31,10 +31,7 @@ class Gemini(Service):
             model=self.model,
             contents=[kinds.Part.from_bytes(data=asked.image, mime_type="image/jpeg"), asked.text],
             config=kinds.GenerateContentConfig(
-                system_instruction=asked.role,
-                temperature=self.temperature,
-                max_output_tokens=self.max_tokens,
-                seed=asked.seed,
+                system_instruction=asked.role, temperature=self.temperature, max_output_tokens=self.max_tokens, seed=asked.seed
             ),
         )
         usage = answer.usage_metadata

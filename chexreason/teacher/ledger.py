@@ -43,7 +43,8 @@ class Ledger:
             if "at_most" in row:
                 self._open[row["request"]] = row["at_most"]
             else:
-                self._settle(row["request"], row["path"], _reply(row), row["counts"])
+                reply = Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"], row.get("thoughts"))
+                self._settle(row["request"], row["path"], reply, row["counts"])
         self._lost = sum(self._open.values())
         self._open.clear()
 
@@ -109,7 +110,3 @@ class Ledger:
             f"{self.output_tokens} written).\n"
             "  Every reply is kept. To go on from there: the same command with a larger stage.budget."
         )
-
-
-def _reply(row: dict[str, Any]) -> Reply:
-    return Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"], row.get("thoughts"))

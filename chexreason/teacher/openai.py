@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from chexreason.pages import data_uri
 from chexreason.teacher.reply import Reply
 from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service, transport
@@ -26,7 +26,7 @@ class OpenAI(Service):
 
     def ask(self, client: Any, asked: Request) -> Reply:
         """One request to chat/completions."""
-        image = f"data:image/jpeg;base64,{base64.b64encode(asked.image).decode()}"
+        image = data_uri("image/jpeg", asked.image)
         warmth = {} if self.temperature is None else {"temperature": self.temperature}
         answer = client.chat.completions.create(
             model=self.model,

@@ -6,7 +6,6 @@ One text for every backend, so that two teachers differ in the model and in noth
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +40,9 @@ class Request:
 
 def compose(study: Study, prompt: Prompt, root: Path, image_side: int, seed: int, attempt: int) -> Request:
     """The request for one study. Neither its path nor its patient's id is in it, nor any metadata of its image file."""
+    from chexreason.data.images import jpeg, read_image
+    from chexreason.data.paths import image_file
+
     form = write_answer(prompt.grammar, "your reasoning", list(study.labels))
     text = (
         f"The student's instruction:\n\n{prompt.instruction.strip()}\n\n"
@@ -48,14 +50,5 @@ def compose(study: Study, prompt: Prompt, root: Path, image_side: int, seed: int
         f"Answer with this and nothing else, your own text in the place of `your reasoning`:\n\n{form}"
     )
     drawn = hashlib.sha256(f"{seed}/{attempt}/{prompt.name}/{study.path}".encode()).digest()
-    return Request(ROLE, text, image_jpeg(root, study.path, image_side), int.from_bytes(drawn[:4]) >> 1)
-
-
-def image_jpeg(root: Path, path: str, side: int) -> bytes:
-    """The image encoded anew, its longer side at most `side` pixels: pixels alone leave, no metadata."""
-    from chexreason.data.images import fit, read_image
-    from chexreason.data.paths import image_file
-
-    stream = io.BytesIO()
-    fit(read_image(image_file(root, path)), side).convert("L").save(stream, format="JPEG", quality=95)
-    return stream.getvalue()
+    image = jpeg(read_image(image_file(root, study.path)), image_side, quality=95)
+    return Request(ROLE, text, image, int.from_bytes(drawn[:4]) >> 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -34,7 +33,7 @@ def explained(run: Run) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise ChexReasonError(smaller(run.settings, run.model, str(error))) from error
+        raise ChexReasonError(smaller(run, str(error))) from error
     except (OSError, SafetensorError, RuntimeError) as error:
         number = getattr(error, "errno", None)
         if number not in _NO_ROOM | _NOT_WRITABLE and not any(words in str(error) for words in _WORDS):
@@ -46,9 +45,12 @@ def explained(run: Run) -> Iterator[None]:
         ) from error
 
 
-def smaller(settings: Any, model: Any, reason: str) -> str:
+def smaller(run: Run, reason: str) -> str:
     """The settings to lower, and by how much, when the GPU's memory does not hold a step of SFT or GRPO."""
-    advice = []
+    settings, model, advice = run.settings, run.model, []
+    if run.engine and run.engine.name == "vllm" and run.engine.rollout_memory:  # its share of the GPU is taken from the start
+        share = 0.75 * run.engine.rollout_memory
+        advice.append(f"engine.rollout_memory={share:.2g} (vLLM leaves more to training, and writes fewer at a time)")
     if settings.batch_size > 1:
         advice.append(
             f"stage.batch_size={settings.batch_size // 2} stage.accumulation={settings.accumulation * 2}"

@@ -188,12 +188,7 @@ class RolloutTrainer(GRPOTrainer):
             film = self.films[int(kwargs["pixel_values"][row])]
             with self.accelerator.autocast():
                 found += score(
-                    model,
-                    self.features.model,
-                    input_ids[row, :length][shown],
-                    kinds[row, :length][shown],
-                    film,
-                    written,
+                    model, self.features.model, input_ids[row, :length][shown], kinds[row, :length][shown], film, written
                 )
         self.scored, entropies = (_padded(values, logits_to_keep) for values in zip(*found, strict=True))
         return self.scored, entropies if kwargs.get("compute_entropy") else None, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ MACRO_F1 = "validation/macro_f1"
 CLIPPED = "clip_ratio/region_mean"  # share of tokens whose ratio is clipped
 
 
+@dataclass(eq=False)
 class CollapseWatch(TrainerCallback):
     """Says when a warning begins and ends, and stops training, with a last checkpoint, where the policy has collapsed."""
 
-    def __init__(self, settings: Collapse, note: Callable[[str], None]):
-        self.settings, self.note, self.warned = settings, note, False
+    settings: Collapse
+    note: Callable[[str], None]
+    warned: bool = False
 
     def calm(self, state: Any) -> bool:
         """Whether nothing is beyond the limits that warn."""
@@ -49,13 +52,15 @@ class CollapseWatch(TrainerCallback):
             control.should_training_stop = control.should_save = True
 
 
+@dataclass(eq=False)
 class ClipWatch(TrainerCallback):
     """Says, once, when clipping has not acted in the first 20 rollouts: the policy then hardly moves on a rollout."""
 
-    ROLLOUTS, LEAST = 20, 1e-5  # of completions' tokens
+    low: float
+    high: float
+    note: Callable[[str], None]
 
-    def __init__(self, low: float, high: float, note: Callable[[str], None]):
-        self.low, self.high, self.note = low, high, note
+    ROLLOUTS, LEAST = 20, 1e-5  # of completions' tokens
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         rollouts = sum("reward" in entry for entry in state.log_history)
@@ -69,20 +74,16 @@ class ClipWatch(TrainerCallback):
         )
 
 
+@dataclass(eq=False)
 class BestAdapter(TrainerCallback):
     """Validates at every checkpoint and keeps the adapter of the best one at which the policy showed no sign of collapse."""
 
-    def __init__(
-        self,
-        folder: Path,
-        watch: CollapseWatch,
-        save: Callable[[Any, Path], None],
-        validate: Callable[[Any], dict[str, float]] | None,
-        log: Callable[[dict[str, float], int], None],
-        patience: int | None,
-    ):
-        self.folder, self.watch, self.save, self.validate = folder, watch, save, validate
-        self.log, self.patience = log, patience
+    folder: Path
+    watch: CollapseWatch
+    save: Callable[[Any, Path], None]
+    validate: Callable[[Any], dict[str, float]] | None
+    log: Callable[[dict[str, float], int], None]
+    patience: int | None
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if not (self.validate and control.should_save):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Callable
@@ -16,21 +15,33 @@ from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from chexreason.errors import ChexReasonError
+from chexreason.labels import nearest
+from chexreason.runs.folders import Run
 from chexreason.runs.tracking import Log
+from chexreason.training.checkpoints import CHECKPOINTS
 
 ADAPTER = "adapter"
 
 
-def device(dtype: str, accumulation: int) -> dict[str, Any]:
-    """Where a trainer computes, in its words: on GPUs, casting where weights are bfloat16; or on the CPU, weights as they are.
+def shared_arguments(run: Run) -> dict[str, Any]:
+    """What the arguments of SFT and GRPO have in common, in TRL's words.
 
-    Processes that train together share the `accumulation`, so that an update is made from as many examples as by one.
+    On GPUs it is cast where weights are bfloat16; on a CPU weights are as they are. Processes that train together share the
+    accumulation, so that an update is made from as many examples as by one.
     """
-    gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
+    settings, gpu = run.settings, torch.cuda.is_available()
     return {
+        "output_dir": str(run.folder / CHECKPOINTS),
+        "seed": run.seed,
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.accumulation // int(os.environ.get("WORLD_SIZE", "1")),
+        "gradient_checkpointing": settings.gradient_checkpointing,
         "use_cpu": not gpu,
-        "bf16": gpu and dtype == "bfloat16",
-        "gradient_accumulation_steps": accumulation // processes,
+        "bf16": gpu and run.model.dtype == "bfloat16",
+        "logging_steps": settings.logging_steps,
+        "report_to": "none",  # the run's own log feeds the tracker
     }
 
 
@@ -43,9 +54,7 @@ def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
     known = {field.name for field in fields(config)}
     for name in trainer:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{hint}")
+            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{nearest(name, known)}")
     return trainer
 
 

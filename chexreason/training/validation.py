@@ -50,9 +50,7 @@ def validator(
             model.train(training)
         answered = [parse(one.text, prompt.grammar, one.finished) for one in written]
         given = scored(
-            [study["labels"] for study in studies],
-            [None if answer.failure else answer.labels for answer in answered],
-            findings,
+            [study["labels"] for study in studies], [None if answer.failure else answer.labels for answer in answered], findings
         )
         found = scores(given)
         return {MACRO_F1: float(found.macro[2]), "validation/failure_rate": float(found.failure_rate)}

@@ -180,10 +180,9 @@ def test_paired_difference_refuses_other_records():
         metrics.paired_difference([first], [second])
 
 
-def test_same_seed_same_intervals():
+def test_the_same_answers_have_the_same_intervals():
     given_ = metrics.answers(draw(60, 6), draw(60, 7), FINDINGS)
-    assert np.array_equal(metrics.resampled([given_], 50, 1).macro, metrics.resampled([given_], 50, 1).macro)
-    assert not np.array_equal(metrics.resampled([given_], 50, 1).macro, metrics.resampled([given_], 50, 2).macro)
+    assert np.array_equal(metrics.resampled([given_], 50).macro, metrics.resampled([given_], 50).macro)
 
 
 def test_the_stream_follows_from_the_records_whatever_their_order():

@@ -27,14 +27,14 @@ GOOD = {"id": "a", "patient": "p", "labels": ["Edema"], "predicted": ["Edema"], 
 def test_a_name_that_is_no_finding_is_refused_with_its_line_and_the_nearest_one(tmp_path: Path, change, key, nearest) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "predictions.jsonl"
     path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(GOOD | change) + "\n")
-    with pytest.raises(ChexReasonError, match=rf"predictions.jsonl:3: {key} .*did you mean '{nearest}'\?$"):
+    with pytest.raises(ChexReasonError, match=rf"predictions.jsonl, line 3: {key} .*Did you mean '{nearest}'\?$"):
         predictions.read(path)
 
 
 def test_a_name_that_resembles_none_is_refused_without_a_guess(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_text(json.dumps(GOOD | {"predicted": ["xyz"]}))
-    with pytest.raises(ChexReasonError, match=r"Support Devices'\]$"):
+    with pytest.raises(ChexReasonError, match=r"Support Devices'\]\.$"):
         predictions.read(path)
     path.write_text(json.dumps(GOOD | {"predicted": None}))
     assert predictions.read(path)[0].predicted is None and predictions.read(path)[0].ignored == ("Fracture",)

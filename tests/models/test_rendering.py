@@ -16,7 +16,7 @@ from chexreason.stages.prompts import PAGE, Settings, execute, show
 
 
 def run(folder: Path, prompt: str = "reasoning_a", **settings: object) -> Run:
-    values = {"name": "prompts", "parents": {}, "shown": prompt, "model": "medgemma", "all": False, "image_size": [400, 500]}
+    values = {"name": "prompts", "shown": prompt, "model": "medgemma", "all": False, "image_size": [400, 500]}
     chosen = group("prompt", as_dict(compose((f"prompt={prompt}",)))["prompt"])
     return Run(Settings(**(values | settings)), folder, prompt=chosen)  # type: ignore[arg-type]
 

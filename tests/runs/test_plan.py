@@ -104,6 +104,23 @@ def test_vllm_rollouts_of_several_processes_are_refused_where_they_would_be_made
     assert not any("one process" in lack for lack in planned(tmp_path, "stage=sft", *words).every_lack())
 
 
+def made(wanted: Plan) -> None:
+    """Let `wanted` and all that it stands on pass for complete."""
+    for one in wanted.missing():
+        made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
+        files.write_json(
+            one.folder / folders.MANIFEST, one.manifest | {"status": "complete", "outputs": {}, "made_from": made_from}
+        )
+
+
+def test_processes_that_cannot_share_an_update_are_a_lack_of_the_training_that_is_to_be_made(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=sft", "processes=3"]
+    lacks = planned(tmp_path, *line).every_lack()
+    assert len(lacks) == 1 and "processes=3 share stage.accumulation=1 of stage=sft: a multiple of 3 is wanted" in lacks[0]
+    made(planned(tmp_path, *line).parents["checkpoint"])
+    assert planned(tmp_path, *line).every_lack() == [] and not planned(tmp_path, *line).is_complete
+
+
 def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]

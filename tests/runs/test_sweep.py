@@ -13,8 +13,8 @@ from chexreason.runs import files, folders
 LINE = {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}
 
 
-def sweep(runs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chexreason.run", *words, "stage=metrics", f"runs={runs}", "tracker=none"]
+def sweep(runs: Path, *words: str, stage: str = "metrics") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chexreason.run", *words, f"stage={stage}", f"runs={runs}", "tracker=none"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
@@ -35,7 +35,7 @@ def test_a_job_that_fails_is_recorded_and_named_and_the_others_go_on(
     done = sweep(runs, *words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "[study] 2 jobs, 0 complete; to make: 2 metrics" in done.stderr and "1 of 2 done" in done.stderr
-    assert "bad.jsonl:1: no JSON object" in done.stderr.strip().splitlines()[-1], "the last line says what was wrong"
+    assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1], "the last line says what was wrong"
     found = {folder.name: folders.read_manifest(folder) for folder in runs.glob("metrics-*")}
     assert sorted(manifest["status"] for manifest in found.values() if manifest) == ["complete", "failed"]
     files.write_text(inputs[1], files.as_lines([LINE | {"id": "b"}]))
@@ -48,6 +48,13 @@ def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path) -> 
     assert done.returncode == 0
     assert "2 of 2 jobs cannot run: stage.input=" in done.stderr and done.stderr.count("there is no such file") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path) -> None:
+    words = ["--multirun", "dataset=phantom_nih", "seed=1,2", "scale.run_gigabytes=1e9", "dry_run=true"]
+    said = sweep(tmp_path / "runs", *words, stage="evaluate").stderr
+    assert "2e+09 GB are wanted for the runs to be made" in said and said.count("GB are wanted") == 1
+    assert "cannot run" not in said
 
 
 def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, inputs: tuple[Path, Path]) -> None:

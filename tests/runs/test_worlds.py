@@ -169,7 +169,7 @@ def test_every_job_of_every_experiment_plans(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("PATH", "")  # no nvidia-smi
     sweep = foreseen(f"experiment={experiment}", f"world={world}", f"runs={tmp_path / 'runs'}", "dry_run=true")
-    assert sweep.name == experiment and sweep.show
+    assert sweep.config.sweep.name == experiment and sweep.config.sweep.show
     for job in sweep.jobs:
         assert job.planned is not None, job.refused
         assert {kind for _, kind in job.planned.worlds} == {world}

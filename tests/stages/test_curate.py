@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -182,11 +183,17 @@ def test_the_sets_are_chosen_from_the_tables_and_what_they_need_is_listed_and_fe
         words = [f"stage={stage}", "dataset=mimic", f"dataset.root={root}", f"runs={tmp_path / runs}", *sizes, *more]
         return execute(compose(tuple(words)), words)
 
+    def typed(line: str) -> Path:
+        start, words = shlex.split(line)[:3], shlex.split(line)[3:]
+        assert start == ["python", "-m", "chexreason.run"]
+        return execute(compose(words), words)
+
     with pytest.raises(
         ChexReasonError, match=r"(?s)23 of their 23 images are not in .*wget -c -x -nH --cut-dirs=3 .* -i "
     ) as told:
-        chosen(root, "runs")
-    (listed,) = (tmp_path / "runs").glob("curate-*/images.txt")
+        chosen(root, "my runs", "curate", "make_missing=true")
+    (listed,) = (tmp_path / "my runs").glob("curate-*/images.txt")
+    (look,) = [line.partition(":")[2] for line in str(told.value).splitlines() if "if you like:" in line]
     assert str(listed) in str(told.value) and "the same command again" in str(told.value).splitlines()[-1]
     wanted = listed.read_text().splitlines()
     base = "https://physionet.org/files/mimic-cxr-jpg/2.1.0/"
@@ -196,20 +203,19 @@ def test_the_sets_are_chosen_from_the_tables_and_what_they_need_is_listed_and_fe
         path = line.removeprefix(base)
         (root / path).parent.mkdir(parents=True)
         shutil.copy(whole / path, root / path)
-    only = f"stage.only={listed}"
     with pytest.raises(ChexReasonError, match=f"1 problems.*{wanted[0].removeprefix(base)} is not in"):
-        chosen(root, "runs", "inspect", only)
+        typed(look)
     with pytest.raises(ChexReasonError, match="1 of their 23 images are not in"):
-        chosen(root, "runs")
+        chosen(root, "my runs")
     path = wanted[0].removeprefix(base)
     (root / path).parent.mkdir(parents=True)
     shutil.copy(whole / path, root / path)
-    chosen(root, "runs", "inspect", only)
-    made, full = chosen(root, "runs"), chosen(whole, "elsewhere")
+    typed(look)
+    made, full = chosen(root, "my runs"), chosen(whole, "elsewhere")
     assert not (made / "images.txt").exists()
     for name in ("curated.csv", "card.json", "sft.csv"):
         assert (made / name).read_bytes() == (full / name).read_bytes()
     assert states(made)["sha256"].str.len().eq(64).all()
     (tmp_path / "other.txt").write_text(f"{wanted[0]}\n{base}files/none.jpg\n")
     with pytest.raises(ChexReasonError, match=r"other.txt, row 2: files/none.jpg is no image of MIMIC-CXR-JPG"):
-        chosen(root, "runs", "inspect", f"stage.only={tmp_path / 'other.txt'}")
+        chosen(root, "my runs", "inspect", f"stage.only={tmp_path / 'other.txt'}")

@@ -163,7 +163,8 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     card = (folder / "export" / "README.md").read_text()
     assert card.startswith("---\nbase_model: gemma3\n") and "Research only" in card
     assert "`teach-1`: sha256 `abc`" in card and "`curate-1`: sha256 `def`" in card
-    assert "| site_of_sft | 8 | 0.933 [" in card and "| 0.933 | 0.125 |" in card and "site_of_grpo" not in card
+    assert "| site_of_sft | 8 | 0.933 [" in " ".join(card.split()) and "| 0.933 | 0.125 |" in " ".join(card.split())
+    assert "site_of_grpo" not in card
 
 
 def _complete(stage: str, parents: dict[str, str], **more: object) -> dict[str, object]:

@@ -14,7 +14,6 @@ import torch
 
 from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
-from chexreason.models.engines import require_engine
 from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs.config import Model, as_dict, compose, group
@@ -249,8 +248,8 @@ def test_rollouts_by_another_engine_are_corrected_token_by_token() -> None:
     arguments = grpo.arguments(clinical("engine=vllm"))
     assert arguments.vllm_importance_sampling_correction and arguments.vllm_importance_sampling_mode == "token_truncate"
     assert not arguments.use_vllm, "TRL's own would merge each adapter into the base weights"
-    with pytest.raises(ChexReasonError, match="there is no such engine"):
-        require_engine("vlm")
+    with pytest.raises(ChexReasonError, match="engine.name=vlm: one of transformers, vllm is wanted"):
+        clinical("engine.name=vlm")
 
 
 def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..., Path]) -> None:
@@ -262,4 +261,4 @@ def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")
 def test_an_engine_that_is_not_installed_says_how_to_get_it() -> None:
     with pytest.raises(ChexReasonError, match=r"pip install 'chexreason\[vllm\]'"):
-        require_engine("vllm")
+        clinical("engine=vllm").engine.require()

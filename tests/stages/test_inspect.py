@@ -20,7 +20,7 @@ FRONTAL = "study1/view1_frontal.jpg"
 def run(tmp_path: Path, split: str = "train") -> Run:
     folder = tmp_path / "runs/inspect"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = inspect.Settings("inspect", {}, images=True, only=None, workers=1, output=str(tmp_path / "out"))
+    settings = inspect.Settings("inspect", images=True, only=None, workers=1, output=str(tmp_path / "out"))
     return Run(settings, folder, dataset=Chexpert(root=str(tmp_path / "c"), split=split))
 
 

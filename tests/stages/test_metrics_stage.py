@@ -72,20 +72,20 @@ def test_against_another_truth_is_no_pair(tmp_path):
 def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
     for line in (b"\xff\xfe", b"[" * 200_000):
         (tmp_path / "in.jsonl").write_bytes(line)
-        with pytest.raises(ChexReasonError, match="in.jsonl:1: no JSON object"):
+        with pytest.raises(ChexReasonError, match="in.jsonl, line 1: no JSON object"):
             score(tmp_path, input=str(tmp_path / "in.jsonl"))
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda two: {**two, "labels": ["Oedema"]}, "in.jsonl:2.*Oedema"),
-        (lambda two: {"id": "2", "labels": []}, "in.jsonl:2: no predicted"),
-        (lambda two: {**two, "predicted": "Edema"}, "in.jsonl:2: predicted: a list"),
-        (lambda two: [], "in.jsonl:2: a JSON object"),
-        (lambda two: {**two, "patient": None}, "in.jsonl:2: patient is null"),
-        (lambda two: {**two, "samples": []}, 'in.jsonl:2: "samples"'),
-        (lambda two: {**two, "samples": ["Edema"]}, 'in.jsonl:2: "samples"'),
+        (lambda two: {**two, "labels": ["Oedema"]}, "in.jsonl, line 2.*Oedema"),
+        (lambda two: {"id": "2", "labels": []}, "in.jsonl, line 2: no predicted"),
+        (lambda two: {**two, "predicted": "Edema"}, "in.jsonl, line 2: predicted: a list"),
+        (lambda two: [], "in.jsonl, line 2: a JSON object"),
+        (lambda two: {**two, "patient": None}, "in.jsonl, line 2: patient is null"),
+        (lambda two: {**two, "samples": []}, 'in.jsonl, line 2: "samples"'),
+        (lambda two: {**two, "samples": ["Edema"]}, 'in.jsonl, line 2: "samples"'),
     ],
 )
 def test_bad_lines_are_named(tmp_path, change, message):
@@ -98,7 +98,7 @@ def test_other_errors_say_what_to_do(tmp_path):
     source = lines(tmp_path / "in.jsonl", LINES)
     with pytest.raises(ChexReasonError, match="stage.input"):
         Settings("metrics").require()
-    with pytest.raises(ChexReasonError, match="Did you mean Edema"):
+    with pytest.raises(ChexReasonError, match="Did you mean .Edema."):
         score(tmp_path, input=source, labels=["Edemma"])
     with pytest.raises(ChexReasonError, match="1 ids are in one file only, e.g. '3'"):
         score(tmp_path, input=source, against=lines(tmp_path / "b.jsonl", LINES[:2]))

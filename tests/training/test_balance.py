@@ -51,7 +51,7 @@ def test_the_best_completion_earns_one_unit(file: Path) -> None:
     reward = instantiate(OmegaConf.load(file))
     best = "<think>" + "word " * 400 + "</think><solution>Edema</solution>"
     assert reward.scorer("tags", {"Edema": 0.3})(best, ["Edema"], 400).reward / reward.unit == pytest.approx(1)
-    with pytest.raises(InstantiationException, match="reward.unit=0"):
+    with pytest.raises(InstantiationException, match="unit=0: more than 0"):
         instantiate(OmegaConf.load(file), unit=0)
 
 

@@ -20,7 +20,8 @@ OUT = "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacit
 def run(stage: str, folder: Path, *overrides: str) -> Run:
     plain = as_dict(compose((f"stage={stage}", "model=qwen", *overrides)))
     settings: Any = group("stage", plain["stage"])
-    return Run(settings=settings, folder=folder, model=group("model", plain["model"]))
+    groups = {name: group(name, plain[name]) for name in ("model", "engine")}
+    return Run(settings=settings, folder=folder, **groups)
 
 
 def message(run: Run, error: Exception) -> str:
@@ -37,6 +38,12 @@ def test_memory_that_runs_out_says_what_to_lower_and_by_how_much(tmp_path: Path)
     assert "gradient_checkpointing" not in said, "it is on already"
     said = message(run("sft", tmp_path, "stage.gradient_checkpointing=false"), torch.OutOfMemoryError(OUT))
     assert "1. stage.gradient_checkpointing=true" in said and "batch_size" not in said and "completions" not in said
+
+
+def test_beside_vllm_its_share_of_the_gpu_is_the_first_to_lower(tmp_path: Path) -> None:
+    lower = "1. engine.rollout_memory=0.22 "
+    assert lower in message(run("grpo", tmp_path, "engine=vllm"), torch.OutOfMemoryError(OUT))
+    assert "rollout_memory" not in message(run("grpo", tmp_path), torch.OutOfMemoryError(OUT))
 
 
 def test_where_nothing_is_left_to_lower_it_says_so(tmp_path: Path) -> None:
