@@ -26,6 +26,9 @@ def write_text(path: Path, text: str) -> Path:
         partial.write_text(text, encoding="utf-8")
         _flush(partial)
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # where a disk is full, the system names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return path

@@ -132,6 +132,22 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: 
         execute_planned(words)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for it")
+@pytest.mark.parametrize("room", [0, 1200, 3000, 8000])  # bytes of a file, from nothing to all but the last word
+def test_a_full_disk_is_told_in_a_line_and_with_room_the_same_command_ends_well(
+    tmp_path: Path, answers: Path, room: int
+) -> None:
+    words = overrides(tmp_path, answers)
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); from chexreason.run import main; main()"
+    )
+    full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    last = full.stderr.splitlines()[-1]
+    assert full.returncode == 1 and "Traceback" not in full.stderr
+    assert last.startswith(f"chexreason: {tmp_path}") and "Make room or set runs=FOLDER" in last
+    assert runs.is_complete(execute_planned(words))
+
+
 @pytest.mark.parametrize(
     "harm", [Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:-9])]
 )
