@@ -14,7 +14,7 @@ from benches.faults.study import NotTried, Study, Tried
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = Study(tmp_path_factory.mktemp("faults"), random.Random(0))
-    made.make(("phantom", "curate", "teach"))
+    made.make(("phantom", "curate", "teach", "teach, free text"))
     return made
 
 
@@ -37,6 +37,11 @@ def test_nothing_is_lost(study: Study, fault: Callable[[Study, int], Tried], tim
         pytest.skip(str(reason))
     assert tried
     assert not [(what, lost) for what, lost in tried if lost]
+
+
+def test_how_many_studies_are_taught_at_once_changes_no_trace(study: Study) -> None:
+    stage = "teach, free text"
+    assert not study.lost(stage, study.without(stage), words="teacher.concurrency=7")
 
 
 def test_the_campaign_can_tell_a_loss(study: Study) -> None:

@@ -30,10 +30,11 @@ def struck(study: Study, stage: str, runs: Path) -> str | None:
     except subprocess.TimeoutExpired:
         pass
     children = psutil.Process(process.pid).children(recursive=True)
+    whom = "parent" if whom == "child" and not children else whom
     if whom == "group":
         os.killpg(process.pid, number)
     else:
-        os.kill(children[0].pid if whom == "child" and children else process.pid, number)
+        os.kill(children[0].pid if whom == "child" else process.pid, number)
     return f"{stage}, {signal.Signals(number).name} to the {whom} after {moment:.1f} s"
 
 

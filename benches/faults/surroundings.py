@@ -17,6 +17,7 @@ from benches.faults.study import CHECKOUT, LOOKS_AGAIN, PLAIN_USER, NotTried, St
 from benches.faults.tracker import unfaithful_tracker
 
 DAY = 86_400  # seconds
+UNSTEADY = Path(__file__).parent / "unsteady"
 
 
 def full_disk(study: Study, times: int) -> Tried:
@@ -103,24 +104,24 @@ def clock_set_back(study: Study, times: int) -> Tried:
 
 
 def unsteady_clock(study: Study, times: int) -> Tried:
-    """Once a second the clock of every process jumps a day back or ahead of what it should be (libfaketime)."""
+    """Once a second the clock of every process is set to now, a day ago or a day ahead (libfaketime)."""
     if not study.libfaketime:
         raise NotTried("libfaketime is not installed")
     shift = study.folder / "shift"
     faked = {"LD_PRELOAD": study.libfaketime, "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1"}
-    faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}  # as a clock that is set: it leaves both alone
+    # Steady clocks and dates of files are left alone, as by a clock that is set.
+    faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{UNSTEADY}"}
     for stage in islice(cycle(study.runs), times):
         runs = study.without(stage)
-        shift.write_text("+0")
+        shift.write_text("-1d")
         process = start(stage, runs, **faked)
         while process.poll() is None:
             time.sleep(1)
-            shift.write_text(study.rng.choice(["-1d", "+0", "+1d"]))
+            shift.with_suffix(".new").write_text(study.rng.choice(["-1d", "+0", "+1d"]))
+            shift.with_suffix(".new").replace(shift)
         said = process.communicate()[1]
-        yield (
-            f"{stage}, clock set back and ahead while it runs",
-            failure(said) if process.returncode else study.lost(stage, runs),
-        )
+        lost = failure(said) if process.returncode else study.lost(stage, runs)
+        yield f"{stage}, clock set back and ahead while it runs", lost
         shutil.rmtree(runs)
 
 

@@ -18,10 +18,7 @@ import pytest
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.training.checkpoints import WHOLE, last_checkpoint
-from tests.stages.conftest import GRPO, SFT, execute, log
-
-# How fast a machine was, and no more.
-CLOCKS = ("runtime", "per_second", "step_time")
+from tests.stages.conftest import GRPO, SFT, execute, history, log
 
 
 def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
@@ -38,11 +35,6 @@ def killed_after(folder: Path, lines: int) -> None:
     assert process.poll() is None, process.communicate()[1]
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-
-
-def history(folder: Path) -> list[dict[str, float]]:
-    """What the run logged, without what only says how fast it was."""
-    return [{key: value for key, value in line.items() if not any(word in key for word in CLOCKS)} for line in log(folder)]
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
