@@ -34,8 +34,7 @@ STAGES = {  # every stage that makes something, each after what it stands on
     "export": "stage=export dataset=tiny_mimic checkpoint=sft",
     "report": "stage=report stage.resamples=100",
 }
-LOOKS_AGAIN = ("report",)  # at every run there is, so that one is made each time
-DATED = ("report", "inspect")  # they say when and where what they read was made
+LOOKS_AGAIN = ("inspect", "report")  # made each time; they say when and where what they read was made
 STARTING = 3  # seconds, about, before a stage gets to work
 MARK = "FAULTS_RUNS"  # in the environment of every process that is started, and of those that it starts
 PLAIN_USER = (
@@ -96,7 +95,7 @@ class Study:
             return "not complete"
         if (folder / "error.txt").exists():
             return "complete, with an error.txt"
-        if stage in DATED:
+        if stage in LOOKS_AGAIN:
             return ""
         names = [name for name, sha256 in wanted["outputs"].items() if made["outputs"].get(name) != sha256]
         return f"other outputs: {', '.join(names)}" if names else ""
