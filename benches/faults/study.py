@@ -78,7 +78,7 @@ class Study:
         """A copy of all runs but that of `stage`."""
         self.copies += 1
         runs = to or self.folder / f"copy-{self.copies}"
-        left_out = shutil.ignore_patterns(*([self.runs[stage]] if stage else []), ".lock", "wandb")
+        left_out = shutil.ignore_patterns(*([self.runs[stage]] if stage else []), "wandb")
         return Path(shutil.copytree(self.whole, runs, ignore=left_out, dirs_exist_ok=True))
 
     def lost(self, stage: str, runs: Path, **how: object) -> str:
@@ -102,7 +102,7 @@ class Study:
 
     def some_file(self, folder: Path) -> Path:
         """A file of a run at random; each kind as often, though a folder holds hundreds of films."""
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock" and path.stat().st_size]
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]
         kind = self.rng.choice(sorted({path.suffix for path in files}))
         return self.rng.choice([path for path in files if path.suffix == kind])
 

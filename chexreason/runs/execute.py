@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,19 +68,17 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
 
 def _locked(planned: Plan, force: bool) -> None:
     """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
-    lock = FileLock(planned.folder / ".lock")
     if planned.is_complete and not force:
         _reuse(planned)
         return
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
-        held = lock.acquire()
+        held = _acquired(folders.LOCK, planned)
+        with _acquired(folders.WRITER, planned):  # whoever started it may have been killed, and it be at work yet
+            pass
     except OSError as error:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
-    with held:  # `with lock` would hold it once more, and keep it
+    with held:
         if planned.is_complete and not force:  # the other process has made it
             _reuse(planned)
             return
@@ -102,6 +101,16 @@ def _locked(planned: Plan, force: bool) -> None:
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
+
+
+def _acquired(name: str, planned: Plan) -> AbstractContextManager[object]:
+    """A lock in the run's folder, once it is free."""
+    lock = FileLock(planned.folder / name)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
+        return lock.acquire()
 
 
 def _reuse(planned: Plan) -> None:
@@ -131,7 +140,7 @@ def _clear(folder: Path, keep: Sequence[str]) -> None:
     """Empty a run's folder but for `keep`, its manifest first: what is left of it must never pass for a run."""
     (folder / folders.MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.name not in (".lock", *keep):
+        if path.name not in (folders.LOCK, folders.WRITER, *keep):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import files
@@ -130,6 +131,20 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: 
     words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
     with pytest.raises(ChexReasonError, match="cannot be written.*set runs=FOLDER"):
         execute_planned(words)
+
+
+def test_a_stage_that_outlived_its_starter_is_waited_for(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    folder = execute_planned(words)
+    whole = (folder / runs.MANIFEST).read_text()
+    with FileLock(folder / runs.WRITER):  # as by a process that is at work yet, and about to finish
+        (folder / runs.MANIFEST).write_text(whole.replace('"complete"', '"running"'))
+        command = [sys.executable, "-m", "chexreason.run", *words]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None and "waiting" in second.stderr.readline()
+        (folder / runs.MANIFEST).write_text(whole)
+    assert "reused" in second.communicate(timeout=60)[1] and second.returncode == 0
+    assert (folder / runs.MANIFEST).read_text() == whole
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the system for it")

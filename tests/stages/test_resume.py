@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from chexreason.runs import files
 from chexreason.runs import folders as runs
@@ -154,6 +155,8 @@ def test_a_run_ends_with_the_process_that_started_it(order: Callable[..., Path],
     while not (log_file.exists() and log_file.read_text().count("\n") > 2) and time.monotonic() < give_up:
         time.sleep(0.05)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    with pytest.raises(Timeout):  # for a second start there is more to wait for than the process that was started
+        FileLock(folder / runs.WRITER).acquire(timeout=0)
     parent.send_signal(number)
     parent.wait()
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < give_up:
