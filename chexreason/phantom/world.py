@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from chexreason.phantom.labelsets import draw_states, positives
 from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
 from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, PRETRAINING, Style
 from chexreason.runs.files import write_text
+from chexreason.runs.processes import pool
 
 STYLES = {MIMIC_ROOT: MIMIC, CHEXPERT_ROOT: CHEXPERT, NIH_ROOT: NIH}
 
@@ -28,8 +28,8 @@ def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None
     from tqdm import tqdm
 
     described = []
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        drawn = pool.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
+    with pool(workers) as processes:
+        drawn = processes.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
         for order, signs in zip(orders, tqdm(drawn, total=len(orders), desc="phantom", unit="image"), strict=True):
             about = {"site": order.site, "path": order.path, "patient": order.patient}
             described.append(json.dumps(about | {"labels": list(order.findings), "signs": signs}))
@@ -74,6 +74,6 @@ def labelled_phantoms(
     seeds = rng.integers(2**31, size=len(shown)).tolist()
     views = np.where(rng.random(len(shown)) < style.ap_share, "AP", "PA").tolist()
     many = len(shown)
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        images = pool.map(draw, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
+    with pool(workers) as processes:
+        images = processes.map(draw, shown, [style] * many, seeds, [size] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)
