@@ -25,9 +25,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         (strikes.damaged_when_complete, 2),
         (strikes.two_starts, 1),
         (surroundings.read_only_source, 3),  # also: the same bytes from another checkout, in another folder
-        (surroundings.other_locale, 2),
-        (surroundings.full_disk, 6),
-        (surroundings.read_only_runs, 3),
+        (surroundings.other_locale, 1),
+        (surroundings.full_disk, 1),
+        (surroundings.read_only_runs, 1),
     ],
 )
 def test_nothing_is_lost(study: Study, fault: Callable[[Study, int], Tried], times: int) -> None:
