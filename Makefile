@@ -17,7 +17,7 @@ AGREED := 'teacher.data_use_agreement=PhysioNet Credentialed Health Data Use Agr
 TABLES := table4 table2 table3 table1 table5 table6 figure1 figure2 figure3
 MORE_EXPERIMENTS := sites transfer collapse footprint
 
-.PHONY: help install install-dev demo paper rehearsal claims test test-real bench fault-campaign check lint types format wheel clean $(TABLES) $(MORE_EXPERIMENTS)
+.PHONY: help install install-dev demo paper rehearsal claims test test-real bench fault-campaign check lint types audit format wheel clean $(TABLES) $(MORE_EXPERIMENTS)
 
 help:  ## Show these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -71,7 +71,7 @@ bench: install-dev  ## How fast everything is, training beside TRL alone: bench.
 fault-campaign: install-dev  ## Kills, full disks, damaged files and more on every stage: docs/reliability.md (an hour or two)
 	OMP_NUM_THREADS=1 $(IN) benches.faults
 
-check: install-dev lint types test  ## Lint, types and tests
+check: install-dev lint types audit test  ## Lint, types, advisories and tests
 
 lint: install-dev  ## ruff
 	$(IN) ruff check .
@@ -79,6 +79,9 @@ lint: install-dev  ## ruff
 
 types: install-dev  ## mypy
 	$(IN) mypy
+
+audit: install-dev  ## Known vulnerabilities among the pinned dependencies, where PyPI's advisories can be reached
+	$(IN) benches.audit
 
 format: install-dev  ## Let ruff put the code in order
 	$(IN) ruff check --fix .

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benches import coverage, curation, parser
-from benches.faults import SITES
+from benches.faults.study import SITES
 from chexreason.answers import metrics
 from chexreason.answers.parser import GRAMMARS, parse, parse_strict
 from chexreason.data.curation import Balance, select

@@ -1,10 +1,30 @@
-"""The one exception that is meant for a person to read, and the checks of ranges that config classes make of themselves."""
+"""The one exception that is meant for a person to read, a disk that takes no more, and the checks of config classes' ranges."""
 
 from __future__ import annotations
+
+import errno
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+# Libraries that write in Rust and C++ pass the system's words on, and no number.
+_NO_ROOM_SAID = (
+    "No space left",
+    "Disk quota",
+    "File too large",
+    "Read-only file system",
+    "file write failed",
+    "unexpected pos",
+)
 
 
 class ChexReasonError(Exception):
     """What was wrong, where (file, row, key), and what to do next. Printed without a traceback."""
+
+
+def is_no_room(error: Exception) -> bool:
+    """Whether `error` says that the disk takes no more: it is full, a quota is used up, or it may only be read."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return any(words in str(error) for words in _NO_ROOM_SAID)
 
 
 def at_least(minimum: float, **values: float | None) -> None:

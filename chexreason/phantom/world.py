@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_R
 from chexreason.phantom.other_layouts import OPENI_ROOT, PADCHEST_ROOT, VINDR_ROOT
 from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, OPENI, PADCHEST, PRETRAINING, VINDR
 from chexreason.runs.files import as_lines, replacing, write_text
+from chexreason.runs.processes import pool
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -32,8 +31,8 @@ def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None
     from tqdm import tqdm
 
     described = []
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        drawn = pool.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
+    with pool(workers) as processes:
+        drawn = processes.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
         for order, signs in zip(orders, tqdm(drawn, total=len(orders), desc="phantom", unit="image"), strict=True):
             about = {"site": order.site, "path": order.path, "patient": order.patient}
             described.append(about | {"labels": list(order.findings), "signs": signs})
@@ -93,6 +92,6 @@ def labelled_phantoms(count: int, seed: int) -> Iterator[tuple[Phantom, list[str
     seeds = rng.integers(2**31, size=len(shown)).tolist()
     views = np.where(rng.random(len(shown)) < PRETRAINING.ap_share, "AP", "PA").tolist()
     many = len(shown)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        images = pool.map(draw, shown, [PRETRAINING] * many, seeds, [256] * many, views, chunksize=64)
+    with pool(None) as processes:
+        images = processes.map(draw, shown, [PRETRAINING] * many, seeds, [256] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)

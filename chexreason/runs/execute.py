@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, is_no_room
 from chexreason.runs import config as schema
 from chexreason.runs import files, folders
 from chexreason.runs.identity import sha256_of
@@ -28,6 +29,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": s
 # The libraries' own notes and progress bars: what a person should see is said once, by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 ERROR = "error.txt"  # why a run failed, in full
+CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
 PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
 # Where a group that a run made lies inside that run's folder.
 PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
@@ -55,7 +57,10 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
             "  or have missing runs made first: add make_missing=true"
         )
     for one in (*missing, planned):
-        _locked(one, force=bool(cfg.force) and one is planned)
+        try:
+            _locked(one, force=bool(cfg.force) and one is planned)
+        except OSError as error:
+            raise ChexReasonError(_told(error, one.folder)) from None
     # What a person waits for at the end, whether it was made now or before.
     getattr(planned.module, "show", lambda folder: None)(planned.folder)
     return planned.folder
@@ -63,19 +68,17 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
 
 def _locked(planned: Plan, force: bool) -> None:
     """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
-    lock = FileLock(planned.folder / ".lock")
     if planned.is_complete and not force:
         _reuse(planned)
         return
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
-        held = lock.acquire()
+        held = _acquired(folders.LOCK, planned)
+        with _acquired(folders.WRITER, planned):  # whoever started it may have been killed, and it be at work yet
+            pass
     except OSError as error:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
-    with held:  # `with lock` would hold it once more, and keep it
+    with held:
         if planned.is_complete and not force:  # the other process has made it
             _reuse(planned)
             return
@@ -95,9 +98,21 @@ def _locked(planned: Plan, force: bool) -> None:
             shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
             launcher = [sys.executable, *(shared if planned.processes > 1 else ())]
             code = subprocess.run([*launcher, "-m", "chexreason.stages", str(planned.folder)], env=environment).returncode
+    if code == CANNOT_WRITE:
+        raise ChexReasonError(_no_room(planned.folder, "no room is left, not even to say there what failed"))
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
+
+
+def _acquired(name: str, planned: Plan) -> AbstractContextManager[object]:
+    """A lock in the run's folder, once it is free."""
+    lock = FileLock(planned.folder / name)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
+        return lock.acquire()
 
 
 def _reuse(planned: Plan) -> None:
@@ -120,7 +135,7 @@ def _clear(folder: Path, keep: Sequence[str]) -> None:
     """Empty a run's folder but for `keep`, its manifest first: what is left of it must never pass for a run."""
     (folder / folders.MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.name not in (".lock", *keep):
+        if path.name not in (folders.LOCK, folders.WRITER, *keep):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -148,44 +163,58 @@ def execute_planned(folder: Path) -> int:
     module = sys.modules[type(run.settings).__module__]
     started, clock = datetime.now(UTC), time.perf_counter()
     manifest |= {"status": "running", "started": started.isoformat(timespec="seconds"), **folders.provenance()}
-    files.write_json(folder / folders.MANIFEST, manifest)
     try:
+        files.write_json(folder / folders.MANIFEST, manifest)
         metrics = module.execute(run)
-    except ChexReasonError as error:
-        _fail(folder, manifest, str(error))
-        return 1
+        done = {
+            "status": "complete",
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(time.perf_counter() - clock, 2),
+            "device": _device(),
+            "peak_memory_bytes": _peak_memory(),
+            "outputs": folders.outputs(folder),
+            "log": {folders.LOG: sha256_of(log)} if (log := folder / folders.LOG).exists() else {},
+            "metrics": metrics,
+        }
+        (folder / ERROR).unlink(missing_ok=True)
+        files.to_disk(folder)
+        files.write_json(folder / folders.MANIFEST, manifest | done)
     except KeyboardInterrupt:
-        _fail(folder, manifest, "interrupted", status="interrupted")
+        if not folders.is_complete(folder):
+            _fail(folder, manifest, "interrupted", status="interrupted")
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.filename:  # a file that cannot be read or written, not a fault of ours
-            _fail(folder, manifest, f"{error.filename}: {error.strerror}")
-        else:
-            _fail(folder, manifest, traceback.format_exc())
-            traceback.print_exc()
-        return 1
-    done = {
-        "status": "complete",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_seconds": round(time.perf_counter() - clock, 2),
-        "device": _device(),
-        "peak_memory_bytes": _peak_memory(),
-        "outputs": folders.outputs(folder),
-        "log": {folders.LOG: sha256_of(log)} if (log := folder / folders.LOG).exists() else {},
-        "metrics": metrics,
-    }
-    (folder / ERROR).unlink(missing_ok=True)
-    files.to_disk(folder)
-    files.write_json(folder / folders.MANIFEST, manifest | done)
+        return _fail(folder, manifest, _told(error, folder))
     said = getattr(module, "headline", lambda metrics: "")(metrics)
     run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")
     return 0
 
 
-def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> None:
-    files.write_text(folder / ERROR, error + "\n")
+def _told(error: Exception, folder: Path) -> str:
+    """What a person is told of an error; where it is a fault of ours, the whole traceback."""
+    if isinstance(error, ChexReasonError):
+        return str(error)
+    if is_no_room(error):
+        return _no_room(Path(getattr(error, "filename", None) or folder), getattr(error, "strerror", None) or str(error))
+    if isinstance(error, OSError) and error.filename:  # a file that cannot be read or written
+        return f"{error.filename}: {error.strerror}"
+    traceback.print_exc()
+    return traceback.format_exc()
+
+
+def _no_room(path: Path, why: str) -> str:
+    return f"{path} could not be written ({why}). Make room or set runs=FOLDER; the same command then goes on from there"
+
+
+def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> int:
+    """Leave word of why the run failed; the exit status."""
     short = error.strip() if not error.startswith("Traceback") else f"{error.strip().splitlines()[-1]} (see {folder / ERROR})"
-    files.write_json(folder / folders.MANIFEST, manifest | {"status": status, "error": short})
+    try:
+        files.write_text(folder / ERROR, error + "\n")
+        files.write_json(folder / folders.MANIFEST, manifest | {"status": status, "error": short})
+    except OSError:
+        return CANNOT_WRITE
+    return 1
 
 
 def _device() -> str:

@@ -36,6 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # where a disk is full, the system names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -20,10 +20,11 @@ from chexreason.runs.files import is_first_process, read_json, replacing
 from chexreason.runs.identity import DIGESTS, digest, path_digest
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
+LOCK, WRITER = ".lock", ".writer"  # held by who starts a run, and by the process of its own that a stage may work in
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, ".lock", "root.path", "wandb", "checkpoints", LOG, "error.txt", "journal.jsonl"}
+SCAFFOLD = {MANIFEST, LOCK, WRITER, "root.path", "wandb", "checkpoints", LOG, "error.txt", "journal.jsonl"}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
 CIRCUMSTANCE, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "content"}
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+BATCH = 64  # files whose digests are written at once
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
 
 
@@ -106,7 +107,12 @@ def _remembered(files: list[Path], store: Path, read: Callable[[Path], str]) -> 
     store.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(store, timeout=60)) as database, database:
         database.execute("CREATE TABLE IF NOT EXISTS digests (file, size, changed, sha256, PRIMARY KEY (file))")
-        return [_digest(file, database, read) for file in files]
+        digests = []
+        for file in files:
+            digests.append(_digest(file, database, read))
+            if len(digests) % BATCH == 0:
+                database.commit()  # so that a kill costs what this batch took, and others may write
+        return digests
 
 
 def _digest(file: Path, database: sqlite3.Connection, read: Callable[[Path], str]) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 from chexreason.runs.files import as_lines, is_first_process, read_lines, write_text
 from chexreason.runs.folders import LOG, Run
 
+PATIENCE = 60.0  # seconds that W&B may take for what is left when a run ends
+
 
 @dataclass
 class Log:
@@ -61,7 +63,14 @@ def tracked(run: Run) -> Iterator[Log]:
             mode=mode,
             dir=run.folder,
             config={"stage": asdict(run.settings), **groups, "seed": run.seed},
-            settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_stats=True),
+            settings=wandb.Settings(
+                console="off",
+                disable_git=True,
+                save_code=False,
+                x_disable_stats=True,
+                finish_timeout=PATIENCE,
+                finish_timeout_raises=True,
+            ),
         )
 
     try:
@@ -73,4 +82,7 @@ def tracked(run: Run) -> Iterator[Log]:
     try:
         yield Log(run.folder / LOG, session)
     finally:
-        session.finish()
+        try:
+            session.finish()
+        except TimeoutError:  # a server that has stopped answering would be waited for without end
+            run.note(f"W&B did not take the rest within {PATIENCE:.0f} s; `wandb sync` sends it from {run.folder / 'wandb'}")

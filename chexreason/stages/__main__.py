@@ -1,7 +1,7 @@
 """`python -m chexreason.stages FOLDER`: execute the run that FOLDER/manifest.json plans, in this process.
 
 Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
-run, this is started once for each. It ends with the process that started it: a second start must be the only writer.
+run, this is started once for each. It ends with the process that started it, and until then no second start writes there.
 """
 
 from __future__ import annotations
@@ -10,11 +10,17 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from chexreason.runs.execute import execute_planned
+from filelock import FileLock
 
+from chexreason.runs.execute import execute_planned
+from chexreason.runs.files import is_first_process
+from chexreason.runs.folders import WRITER
+
+GRACE = 90  # seconds after which a process ends that was told to, and in which some library has swallowed the interruption
 PR_SET_PDEATHSIG = 1  # Linux: the signal that this process gets when its parent ends, however that ends
 
 
@@ -24,6 +30,8 @@ def main(folder: Path) -> int:
 
     def interrupt(number: int, _: Any) -> None:
         ended_by.append(number)
+        if hasattr(signal, "alarm"):
+            signal.alarm(GRACE)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
@@ -33,7 +41,8 @@ def main(folder: Path) -> int:
     if os.getppid() != parent:  # it ended before this could be asked for
         return 128 + signal.SIGTERM
     try:
-        return execute_planned(folder)
+        with FileLock(folder / WRITER) if is_first_process() else nullcontext():
+            return execute_planned(folder)
     except KeyboardInterrupt:
         return 128 + (ended_by or [signal.SIGINT])[0]
 

@@ -6,7 +6,6 @@ registered as a test set, so that no later run trains on them.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -119,20 +118,19 @@ def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:
 
 def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, str]]:
     """Decode every image that is there; (problems, sha256 by path of those that are whole)."""
-    from concurrent.futures import ProcessPoolExecutor
-
     from tqdm import tqdm
 
     from chexreason.data.paths import UNREADABLE
     from chexreason.data.records import Problem
+    from chexreason.runs.processes import pool
 
     known = {(problem.table, problem.row) for problem in table.problems}
     rows = list(zip(table.records["path"], table.records["table"], table.records["row"], strict=True))
     rows = [row for row in rows if row[1:] not in known]
     files = [str(table.root / path) for path, _, _ in rows]
     problems, digests = [], {}
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        looks: Iterator[tuple[str, str]] = pool.map(look, files, chunksize=16)
+    with pool(workers) as processes:
+        looks: Iterator[tuple[str, str]] = processes.map(look, files, chunksize=16)
         for (path, name, row), (digest, error) in zip(rows, tqdm(looks, "images", len(files), unit=" images"), strict=True):
             if error:
                 problems.append(Problem(name, int(row), UNREADABLE, error))

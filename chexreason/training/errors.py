@@ -1,48 +1,23 @@
-"""What can go wrong on a machine while a model trains, said so that a person knows what to do next."""
+"""Memory that runs out while a model trains, said so that a person knows what to do next."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from safetensors import SafetensorError
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.folders import Run
-from chexreason.training.checkpoints import last_checkpoint
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
-# Libraries that write in Rust and C++ pass the system's words on, and no number.
-_WORDS = (
-    "No space left",
-    "Disk quota",
-    "File too large",
-    "Permission denied",
-    "Read-only file system",
-    "file write failed",
-    "unexpected pos",
-)
 
 
 @contextmanager
 def explained(run: Run) -> Iterator[None]:
-    """Turn a full disk, a folder that cannot be written and memory that runs out into errors that say what to change."""
+    """Turn memory that runs out into an error that says what to change."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise ChexReasonError(smaller(run, str(error))) from error
-    except (OSError, SafetensorError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        if number not in _NO_ROOM | _NOT_WRITABLE and not any(words in str(error) for words in _WORDS):
-            raise
-        whole = last_checkpoint(run.folder)
-        usable = f"goes on from {whole.name}" if whole else "starts from the beginning"
-        raise ChexReasonError(
-            f"{run.folder} could not be written ({error}). Make room or set runs=FOLDER; the same command then {usable}"
-        ) from error
 
 
 def smaller(run: Run, reason: str) -> str:

@@ -18,6 +18,8 @@ import pytest
 
 from chexreason.data.cache import ImageCache, content_digests
 from chexreason.data.images import ImageError, fit, read_image
+from chexreason.runs import identity
+from chexreason.runs.identity import BATCH
 
 from .layouts import write_image
 
@@ -168,6 +170,25 @@ def test_a_digest_store_that_cannot_be_written_is_done_without(tmp_path: Path) -
     (tmp_path / "x.bin").write_bytes(b"one")
     (tmp_path / "d.sqlite").mkdir()
     assert content_digests([tmp_path / "x.bin"], tmp_path / "d.sqlite") == [hashlib.sha256(b"one").hexdigest()]
+
+
+def test_what_was_digested_before_a_kill_is_not_digested_again(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.bin" for number in range(2 * BATCH + 9)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    read: list[Path] = []
+
+    def look(file: Path) -> str:
+        if len(read) == 2 * BATCH + 5:
+            raise KeyboardInterrupt
+        read.append(file)
+        return file.name
+
+    with pytest.raises(KeyboardInterrupt):
+        identity.content_digests(files, tmp_path / "d.sqlite", look)
+    read.clear()
+    assert identity.content_digests(files, tmp_path / "d.sqlite", look) == [file.name for file in files]
+    assert read == files[2 * BATCH :]
 
 
 def test_other_content_of_equal_size_and_time_is_noticed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import files
@@ -130,6 +131,36 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: 
     words = [*overrides(tmp_path, answers), f"runs={answers}"]  # a file, where a folder is wanted
     with pytest.raises(ChexReasonError, match="cannot be written.*set runs=FOLDER"):
         execute_planned(words)
+
+
+def test_a_stage_that_outlived_its_starter_is_waited_for(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    folder = execute_planned(words)
+    whole = (folder / runs.MANIFEST).read_text()
+    with FileLock(folder / runs.WRITER):  # as by a process that is at work yet, and about to finish
+        (folder / runs.MANIFEST).write_text(whole.replace('"complete"', '"running"'))
+        command = [sys.executable, "-m", "chexreason.run", *words]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None and "waiting" in second.stderr.readline()
+        (folder / runs.MANIFEST).write_text(whole)
+    assert "reused" in second.communicate(timeout=60)[1] and second.returncode == 0
+    assert (folder / runs.MANIFEST).read_text() == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for it")
+@pytest.mark.parametrize("room", [0, 1200, 3000, 8000])  # bytes of a file, from nothing to all but the last word
+def test_a_full_disk_is_told_in_a_line_and_with_room_the_same_command_ends_well(
+    tmp_path: Path, answers: Path, room: int
+) -> None:
+    words = overrides(tmp_path, answers)
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); from chexreason.run import main; main()"
+    )
+    full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    last = full.stderr.splitlines()[-1]
+    assert full.returncode == 1 and "Traceback" not in full.stderr
+    assert last.startswith(f"chexreason: {tmp_path}") and "Make room or set runs=FOLDER" in last
+    assert runs.is_complete(execute_planned(words))
 
 
 @pytest.mark.parametrize(

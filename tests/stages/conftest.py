@@ -22,6 +22,7 @@ from chexreason.runs.identity import path_digest
 from tests.tiny import described
 
 STUDIES = 12
+CLOCKS = ("runtime", "per_second", "step_time")  # of what is logged: how fast a machine was, and no more
 loaded = load  # the run that a folder plans, as its stage is given it
 LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
 # Steps of a second and runs of a few seconds; what a test is about, it sets itself.
@@ -182,3 +183,8 @@ def execute(folder: Path) -> dict[str, Any]:
 
 def log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """What the run logged, without what only says how fast it was."""
+    return [{key: value for key, value in line.items() if not any(word in key for word in CLOCKS)} for line in log(folder)]

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.training.checkpoints import WHOLE, last_checkpoint
-from tests.stages.conftest import GRPO, SFT, execute, log
-
-# How fast a machine was, and no more.
-CLOCKS = ("runtime", "per_second", "step_time")
+from tests.stages.conftest import GRPO, SFT, execute, history, log
 
 
 def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
@@ -38,11 +36,6 @@ def killed_after(folder: Path, lines: int) -> None:
     assert process.poll() is None, process.communicate()[1]
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-
-
-def history(folder: Path) -> list[dict[str, float]]:
-    """What the run logged, without what only says how fast it was."""
-    return [{key: value for key, value in line.items() if not any(word in key for word in CLOCKS)} for line in log(folder)]
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
@@ -162,6 +155,8 @@ def test_a_run_ends_with_the_process_that_started_it(order: Callable[..., Path],
     while not (log_file.exists() and log_file.read_text().count("\n") > 2) and time.monotonic() < give_up:
         time.sleep(0.05)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    with pytest.raises(Timeout):  # for a second start there is more to wait for than the process that was started
+        FileLock(folder / runs.WRITER).acquire(timeout=0)
     parent.send_signal(number)
     parent.wait()
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < give_up:

@@ -52,11 +52,6 @@ def test_where_nothing_is_left_to_lower_it_says_so(tmp_path: Path) -> None:
     assert "larger GPU" in message(least, torch.OutOfMemoryError(OUT))
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    said = message(run("sft", tmp_path), PermissionError(13, "Permission denied", "/there"))
-    assert str(tmp_path) in said and "runs=FOLDER" in said and "starts from the beginning" in said
-
-
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), FileNotFoundError(2, "No such file", "x.png")])
 def test_other_errors_keep_their_own_words(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)), explained(run("sft", tmp_path)):
