@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chexreason.answers import predictions
+from chexreason.run import main
+from chexreason.runs import execute as execution
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 
@@ -22,6 +25,19 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
+def run_here(folder: Path, *words: str) -> None:
+    """The same in this process, its stages too: to start them is nothing that depends on the model."""
+
+    def stage(command: list[str], **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(returncode=execution.execute_planned(Path(command[-1])))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "subprocess", SimpleNamespace(run=stage))
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setattr(sys, "argv", ["chexreason.run", "--config-dir", str(CONF), f"runs={folder}", *words])
+        main()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("study")
@@ -30,8 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["tiny_gemma", "tiny_qwen"])
 def study(request: pytest.FixtureRequest, folder: Path) -> tuple[Path, str]:
     """The folder in which one command has made a GRPO checkpoint of a model, all that it stands on, and its evaluation."""
-    done = run(folder, *answers(request.param), "make_missing=true")
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = [*answers(request.param), "make_missing=true"]
+    if request.param == "tiny_gemma":
+        done = run(folder, *words)
+        assert done.returncode == 0, done.stderr[-3000:]
+    else:
+        run_here(folder, *words)
     return folder, request.param
 
 
