@@ -23,7 +23,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> faults.Study:
         (faults.kills, 3),
         (faults.damaged_when_complete, 2),
         (faults.two_starts, 1),
-        (faults.read_only_source, 3),  # also: the same bytes from another checkout, in another folder
+        (faults.read_only_source, 2),  # also: the same bytes from another checkout, in another folder
         (faults.other_locale, 2),
     ],
 )

@@ -235,10 +235,20 @@ def group(name: str, values: dict[str, Any]) -> Any:
     return build(described_by(name, values), {key: value for key, value in values.items() if key != "_target_"}, name)
 
 
+_BUILT: dict[tuple[type, str], Any] = {}  # the plans of a sweep check the same few groups over and over
+
+
 def build(described: type, values: dict[str, Any], where: str) -> Any:
     """`values` as an instance of the dataclass `described`, checked by OmegaConf and by the class itself."""
+    key = described, repr(values)
+    if key not in _BUILT:
+        _BUILT[key] = _build(described, values, where)
+    return copy.deepcopy(_BUILT[key])
+
+
+def _build(described: type, values: dict[str, Any], where: str) -> Any:
     try:
-        return OmegaConf.to_object(OmegaConf.merge(_structured(described), values))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), values))
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         parts = [part for part in re.split(r"[.\[\]]", key) if part]
@@ -252,11 +262,6 @@ def build(described: type, values: dict[str, Any], where: str) -> Any:
         raise ChexReasonError(f"{where}.{key}: {message.removesuffix('.')}") from None
     except ValueError as error:  # a range, refused by the class itself
         raise ChexReasonError(f"{where}.{error}") from None
-
-
-@lru_cache  # OmegaConf reads a class anew each time, a third of what a plan takes; merging copies what is kept here
-def _structured(described: type) -> DictConfig:
-    return OmegaConf.structured(described)
 
 
 def _at(values: Any, parts: Sequence[str]) -> Any:
