@@ -1,12 +1,44 @@
-"""The order of the tests."""
+"""The order of the tests, and what several files of them stand on."""
 
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 LONGEST = Path(__file__).parent / "test_study.py"
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file first: what workers take last should be short."""
     items.sort(key=lambda item: item.path != LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A folder by its name, filled by whichever worker asks for it first; nobody writes there afterwards."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with FileLock(shared / f"{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                whole.touch()
+        return folder
+
+    return made

@@ -43,15 +43,13 @@ def test_the_installed_package_composes_away_from_the_checkout(installed: Path, 
     )
     assert shown.returncode == 0, shown.stderr
     assert "learning_rate: 0.001" in shown.stdout
-    where = subprocess.run(
-        [sys.executable, "-c", "import chexreason.runs.config; print(chexreason.runs.config.CONF)"],
-        capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
-    )  # fmt: skip
-    numbers = [
-        sys.executable,
-        "-c",
-        "from chexreason.report import published; print(published.number('5', 'MedGemma', 'macro_f1'))",
-    ]
-    found = subprocess.run(numbers, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
-    assert found.stdout.strip() == "0.362", found.stderr
-    assert Path(where.stdout.strip()) == installed / "chexreason" / "conf"
+
+
+def test_the_installed_package_reads_its_own_files(installed: Path, tmp_path: Path) -> None:
+    code = "from chexreason.report import published; from chexreason.runs.config import CONF\n"
+    code += "print(CONF, published.number('5', 'MedGemma', 'macro_f1'))"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
+    )
+    assert found.stdout.split() == [str(installed / "chexreason" / "conf"), "0.362"], found.stderr

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from omegaconf import OmegaConf
 
 from chexreason.runs.folders import read_manifest
 
 CHECKOUT = Path(__file__).parents[2]
 BASE = "model=tiny_gemma model.pretraining.steps=12 model.pretraining.images=16 prompt=only_label source=tiny_mimic".split()
-SITES = "stage.mimic_studies=160 stage.mimic_laterals=4 stage.chexpert_train=4 stage.chexpert_valid=4 stage.chexpert_test=24"
 STAGES = {  # every stage that makes something, each after what it stands on
-    "phantom": f"stage=phantom {SITES} stage.nih_images=24",
+    "phantom": OmegaConf.load(CHECKOUT / "tests/conf/dataset/tiny_mimic.yaml").made_by,
     "inspect": "stage=inspect dataset=tiny_chexpert",
     "curate": "stage=curate dataset=tiny_mimic",
     "teach": "stage=teach dataset=tiny_mimic",

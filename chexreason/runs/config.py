@@ -240,8 +240,18 @@ def group(name: str, values: dict[str, Any]) -> Any:
     return build(described_by(name, values), {key: value for key, value in values.items() if key != "_target_"}, name)
 
 
+_BUILT: dict[tuple[type, str], Any] = {}  # the plans of a sweep check the same few groups over and over
+
+
 def build(described: type, values: dict[str, Any], where: str) -> Any:
     """`values` as an instance of the dataclass `described`, checked by OmegaConf and by the class itself."""
+    key = described, repr(values)
+    if key not in _BUILT:
+        _BUILT[key] = _build(described, values, where)
+    return copy.deepcopy(_BUILT[key])
+
+
+def _build(described: type, values: dict[str, Any], where: str) -> Any:
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), values))
     except OmegaConfBaseException as error:

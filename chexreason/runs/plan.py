@@ -195,12 +195,15 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     """
     words = shlex.split(line)
     said = {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
+    refined = {root(word) for word in words if "." in word.split("=")[0]}
     groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
     kept = [
         name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
     ]
-    parent = schema.compose((*(f"{name}={cfg[name].name}" for name in groups if name not in said), *words))
-    refined = {root(word) for word in words if "." in word.split("=")[0]}
+    # The child's values replace what is composed here, but for the stage, whose values a scale and a variant change, and for
+    # what the line says: so other choices need not be told apart, and the jobs of a sweep share what they stand on.
+    told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
+    parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
     with open_dict(parent):
         for key in cfg:
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):

@@ -8,6 +8,7 @@ import pytest
 
 from chexreason.phantom.standins import build, save
 from chexreason.runs.config import Model
+from tests.conftest import Once
 from tests.tiny import described
 
 TEXTS = [
@@ -17,8 +18,10 @@ TEXTS = [
 
 
 @pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    model, processor = build(request.param, TEXTS, vocabulary=600)
-    save(model, processor, folder)
+def checkpoint(request: pytest.FixtureRequest, once: Once) -> Model:
+    def fill(folder: Path) -> None:
+        model, processor = build(request.param, TEXTS, vocabulary=600)
+        save(model, processor, folder)
+
+    folder = once(f"checkpoint-{request.param}", fill)
     return described(request.param, folder, attention="eager", visual_tokens=(36, 36))

@@ -187,21 +187,16 @@ def test_what_is_not_scored_is_grey_on_the_page_and_never_exact(runs, tmp_path):
     assert re.findall(r'<span class="verdict">(\w*)', dom) == [""] * 4
 
 
-def test_the_same_runs_make_the_same_page(study_folder, tmp_path):
-    for name in ("a", "b"):
-        found = study.read(sorted(study_folder.glob("evaluate-*")), resamples=20)
-        build.write(found, tmp_path / name, 2, 0, False)
-    assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
-
-
-def test_report_imports_no_torch(study_folder, tmp_path):
+def test_another_process_makes_the_same_page_and_imports_no_torch(report):
+    again = report.with_name("report-2")
     code = (
-        "import sys; from pathlib import Path; from chexreason.report import build, study\n"
-        f"found = study.read(sorted(Path({str(study_folder)!r}).glob('evaluate-*')), 10)\n"
-        f"build.write(found, Path({str(tmp_path)!r}), 1, 0, False)\n"
+        "import sys; from pathlib import Path; from chexreason.runs.folders import Run\n"
+        "from chexreason.stages.report import Settings, execute\n"
+        f"execute(Run(settings=Settings('report', gallery=12, resamples=200), folder=Path({str(again)!r})))\n"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert (again / "report.html").read_bytes() == (report / "report.html").read_bytes()
 
 
 PROBE = """

@@ -12,28 +12,25 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import CONF, GROUPS, as_dict, check, compose, described_by
 from chexreason.runs.plan import plan
-
-PYTHON = [sys.executable, "-m", "chexreason.run"]
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PYTHON, *arguments], capture_output=True, text=True, timeout=60)
+from tests.runs.conftest import Command
 
 
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("group", [name for name in GROUPS if name != "sweep"])
-def test_every_choice_is_valid_and_lists_every_key_it_has(group: str) -> None:
-    for choice in choices(group):
-        words = (f"{group}={choice}",) if group == "stage" else ("stage=curate", f"{group}={choice}")
-        plain = as_dict(compose(words))
-        check(plain)
-        values = plain[group]
-        assert values["name"] == choice, "run folders and parent lookup go by the choice's name"
-        missing = {field.name for field in fields(described_by(group, values))} - values.keys()
-        assert not missing, f"conf/{group}/{choice}.yaml leaves out {missing}: they could not be overridden"
+CHOICES = {group: choices(group) for group in GROUPS if group != "sweep"}
+
+
+@pytest.mark.parametrize("place", range(max(map(len, CHOICES.values()))))
+def test_every_choice_is_valid_and_lists_every_key_it_has(place: int) -> None:
+    chosen = {group: names[place % len(names)] for group, names in CHOICES.items()}  # many at once: composing is slow
+    plain = as_dict(compose([f"{group}={name}" for group, name in chosen.items()]))
+    check(plain)
+    for group, name in chosen.items():
+        assert plain[group]["name"] == name, "run folders and parent lookup go by the choice's name"
+        missing = {field.name for field in fields(described_by(group, plain[group]))} - plain[group].keys()
+        assert not missing, f"conf/{group}/{name}.yaml leaves out {missing}: they could not be overridden"
 
 
 @pytest.mark.parametrize("line", ["stage=sft", "stage=grpo", "stage=evaluate", "stage=standin"])
@@ -79,20 +76,18 @@ def test_command_line_beats_a_models_own_stage_settings() -> None:
         ("stage.lra.rank=3", "lora"),
     ],
 )
-def test_a_misspelt_override_names_the_nearest_valid_one(override: str, named: str) -> None:
-    answer = run("stage=sft", override)
+def test_a_misspelt_override_names_the_nearest_valid_one(override: str, named: str, command: Command) -> None:
+    answer = command("stage=sft", override)
     assert answer.returncode == 1
     assert override.split("=")[0] in answer.stderr and f"Did you mean {named}?" in answer.stderr
-    assert "Traceback" not in answer.stderr
 
 
 @pytest.mark.parametrize(
     "override", ["stage.learning_rate=fast", "stage.epochs=[1]", "model.max_visual_tokens=many", "stage.lerning_rate=1"]
 )
-def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str) -> None:
-    answer = run("stage=sft", override, "--cfg", "job")
+def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, command: Command) -> None:
+    answer = command("stage=sft", override, "--cfg", "job")
     assert answer.returncode == 1 and override.split("=")[0] in answer.stderr
-    assert "Traceback" not in answer.stderr
 
 
 @pytest.mark.parametrize(
@@ -138,9 +133,9 @@ def test_help_and_composing_import_nothing_heavy(arguments: list[str]) -> None:
     assert answer.stderr.strip().splitlines()[-1] == "[]"
 
 
-def test_a_model_without_weights_says_what_to_do_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_weights_says_what_to_do(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    answer = run("stage=sft", "model=medgemma", "model.weights=google/medgemma-4b-it-absent")
+    answer = command("stage=sft", "model=medgemma", "model.weights=google/medgemma-4b-it-absent")
     assert answer.returncode == 1
     for needed in ("google/medgemma-4b-it-absent", "physionet.org", "credentialed", "model=phantom_gemma"):
         assert needed in answer.stderr

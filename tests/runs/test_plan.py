@@ -18,6 +18,7 @@ from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.files import write_json
 from chexreason.runs.plan import Plan, plan
+from tests.runs.conftest import Command
 
 EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
 
@@ -195,17 +196,8 @@ def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the
     assert evaluated.manifest["config"]["dataset"]["split"] == "train"
 
 
-def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "chexreason.run",
-        *EVALUATE,
-        "checkpoint=grpo",
-        "dry_run=true",
-        f"runs={tmp_path / 'runs'}",
-    ]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Path, command: Command) -> None:
+    said = command(*EVALUATE, "checkpoint=grpo", "dry_run=true", f"runs={tmp_path / 'runs'}").stdout.splitlines()
     assert said[0] == f"folder:   {tmp_path / 'runs' / name(tmp_path, *EVALUATE, 'checkpoint=grpo')}"
     assert said[1] == "complete: no"
     missing = [line.removeprefix("missing:  ").split("-")[0] for line in said if line.startswith("missing:")]
@@ -274,9 +266,8 @@ def test_a_run_whose_parent_holds_something_else_now_is_made_again(tmp_path: Pat
     assert not planned(tmp_path, *line).is_complete
 
 
-def test_what_fails_before_it_works_leaves_no_folder_and_says_why_in_its_last_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "chexreason.run", *metrics(tmp_path / "runs", tmp_path / "nowhere.jsonl")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+def test_what_fails_before_it_works_leaves_no_folder_and_says_why_in_its_last_line(tmp_path: Path, command: Command) -> None:
+    done = command(*metrics(tmp_path / "runs", tmp_path / "nowhere.jsonl"))
     assert done.returncode == 1 and "nowhere.jsonl: there is no such file" in done.stderr.strip().splitlines()[-1]
     assert not list((tmp_path / "runs").glob("metrics-*"))
 
@@ -305,7 +296,7 @@ def test_a_read_only_runs_folder_can_be_read(tmp_path: Path, answers: Path) -> N
             path.chmod(0o700)
 
 
-@pytest.mark.parametrize("odd", ["with blank", "a,b", "it's", 'say "x"', "k=v", "{x}", "#1", "übung", "a'b\\", "$x"])
+@pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\'])
 def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
     from chexreason.runs import sweep
     from chexreason.runs.explain import quoted

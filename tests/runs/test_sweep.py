@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from chexreason.runs import files, folders
+from tests.runs.conftest import Command
 
 LINE = {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}
 
 
-def sweep(runs: Path, *words: str, stage: str = "metrics") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chexreason.run", *words, f"stage={stage}", f"runs={runs}", "tracker=none"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def sweep(runs: Path, *words: str, stage: str = "metrics") -> list[str]:
+    return ["--multirun", *words, f"stage={stage}", f"runs={runs}", "tracker=none"]
+
+
+def alone(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -28,45 +32,46 @@ def inputs(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_job_that_fails_is_recorded_and_named_and_the_others_go_on(
-    tmp_path: Path, inputs: tuple[Path, Path], launcher: str
+    tmp_path: Path, inputs: tuple[Path, Path], launcher: str, command: Command
 ) -> None:
     runs = tmp_path / "runs"
-    words = ["--multirun", f"stage.input={inputs[1]},{inputs[0]}", f"hydra/launcher={launcher}"]
-    done = sweep(runs, *words)
+    words = sweep(runs, f"stage.input={inputs[1]},{inputs[0]}", f"hydra/launcher={launcher}")
+    start = alone if launcher == "joblib" else command
+    done = start(*words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "[study] 2 jobs, 0 complete; to make: 2 metrics" in done.stderr and "1 of 2 done" in done.stderr
     assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1], "the last line says what was wrong"
     found = {folder.name: folders.read_manifest(folder) for folder in runs.glob("metrics-*")}
     assert sorted(manifest["status"] for manifest in found.values() if manifest) == ["complete", "failed"]
     files.write_text(inputs[1], files.as_lines([LINE | {"id": "b"}]))
-    again = sweep(runs, *words)
+    again = start(*words)
     assert again.returncode == 0 and "2 jobs, 1 complete; to make: 1 metrics" in again.stderr and "reused" in again.stderr
 
 
-def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path) -> None:
-    done = sweep(tmp_path / "runs", "--multirun", f"stage.input={tmp_path / 'nowhere'}", "seed=1,2", "dry_run=true")
+def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path, command: Command) -> None:
+    done = command(*sweep(tmp_path / "runs", f"stage.input={tmp_path / 'nowhere'}", "seed=1,2", "dry_run=true"))
     assert done.returncode == 0
     assert "2 of 2 jobs cannot run: stage.input=" in done.stderr and done.stderr.count("there is no such file") == 1
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path) -> None:
-    words = ["--multirun", "dataset=phantom_nih", "seed=1,2", "scale.run_gigabytes=1e9", "dry_run=true"]
-    said = sweep(tmp_path / "runs", *words, stage="evaluate").stderr
+def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path, command: Command) -> None:
+    words = ("dataset=phantom_nih", "seed=1,2", "scale.run_gigabytes=1e9", "dry_run=true")
+    said = command(*sweep(tmp_path / "runs", *words, stage="evaluate")).stderr
     assert "2e+09 GB are wanted for the runs to be made" in said and said.count("GB are wanted") == 1
     assert "cannot run" not in said
 
 
-def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
-    words = ["--multirun", f"stage.input={inputs[0]}", "seed=1,2", "dry_run=true"]
-    assert " min" not in sweep(tmp_path, *words).stderr
+def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, inputs: tuple[Path, Path], command: Command) -> None:
+    words = sweep(tmp_path, f"stage.input={inputs[0]}", "seed=1,2", "dry_run=true")
+    assert " min" not in command(*words).stderr
     config = {"stage": {"name": "metrics"}, "seed": 0}
     manifest = {"schema": folders.SCHEMA, "status": "complete", "stage": "metrics", "config": config, "finished": ""}
     files.write_json(tmp_path / "metrics-1" / folders.MANIFEST, manifest | {"wall_seconds": 600.0})
-    assert "about 20 min, by earlier runs" in sweep(tmp_path, *words).stderr
+    assert "about 20 min, by earlier runs" in command(*words).stderr
 
 
 @pytest.mark.parametrize("word", [["sft"], ["--stage", "sft"], ["--stage=sft"]])
-def test_a_word_without_its_key_is_answered_with_the_right_one(word: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "chexreason.run", *word], capture_output=True, text=True, timeout=60)
+def test_a_word_without_its_key_is_answered_with_the_right_one(word: list[str], command: Command) -> None:
+    done = command(*word)
     assert done.returncode == 1 and "Did you mean stage=sft?" in done.stderr.strip().splitlines()[-1]

@@ -19,6 +19,7 @@ from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.execute import load
 from chexreason.runs.identity import path_digest
+from tests.conftest import Once
 from tests.tiny import described
 
 STUDIES = 12
@@ -47,20 +48,23 @@ GRPO = [
 
 
 @pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def tiny(request: pytest.FixtureRequest, once: Once) -> Model:
     """A model with a tokenizer of its own that names findings, whatever it is shown."""
+    folder = once(f"tiny-{request.param}", lambda folder: save_tiny(request.param, folder))
+    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
+
+
+def save_tiny(family: str, folder: Path) -> None:
     import torch
 
     from chexreason.phantom import standins
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp(request.param)
     instruction = as_dict(compose(("stage=sft", "prompt=only_label")))["prompt"]["instruction"]
-    model, processor = standins.build(request.param, [instruction, *map(", ".join, LABELS)] * 20, vocabulary=400)
+    model, processor = standins.build(family, [instruction, *map(", ".join, LABELS)] * 20, vocabulary=400)
     learn_to_name_findings(model, processor, instruction)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
 
 
 def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None:
@@ -86,11 +90,14 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(once: Once) -> Path:
     """A folder that is a teach run and a curate run at once."""
+    return once("data", save_data)
+
+
+def save_data(folder: Path) -> None:
     from PIL import Image
 
-    folder = tmp_path_factory.mktemp("data")
     studies = [{"path": f"{number}.png", "patient": f"p{number}", "labels": LABELS[number % 4]} for number in range(STUDIES)]
     for number, study in enumerate(studies):
         ramp = Image.linear_gradient("L").resize((64, 64))
@@ -107,7 +114,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "traces.jsonl").write_text("".join(json.dumps(trace) + "\n" for trace in traces))
     curate(folder, studies, sft=slice(4), rl=slice(4, 8), validation=slice(8, None))
-    return folder
 
 
 def curate(folder: Path, studies: Sequence[dict[str, Any]], **sets: slice) -> None:
@@ -137,17 +143,10 @@ def order(tiny: Model, data: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def policy(tiny: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(tiny: Model, data: Path, once: Once) -> Path:
     """A finished SFT run: what GRPO starts from."""
-    folder = write_order(
-        tmp_path_factory.mktemp("policy") / "runs" / "policy",
-        tiny,
-        data,
-        [*SFT, "stage.epochs=1", "stage.learning_rate=1e-2"],
-        {},
-    )
-    execute(folder)
-    return folder
+    words = [*SFT, "stage.epochs=1", "stage.learning_rate=1e-2"]
+    return once(f"sft-{tiny.family}", lambda runs: execute(write_order(runs / "policy", tiny, data, words, {}))) / "policy"
 
 
 def write_order(folder: Path, model: Model, data: Path, overrides: Sequence[str], parents: dict[str, Path]) -> Path:

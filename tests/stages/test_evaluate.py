@@ -60,12 +60,17 @@ def test_metrics_are_means_over_repeats_in_the_run_and_in_the_report(evaluation:
     assert study.Study((result,), (), (), resamples=20).scores(result)[0].micro[2] == pytest.approx(found["micro"]["f1"])
 
 
-def test_a_sampled_evaluation_that_was_cut_off_ends_as_if_it_had_not_been(evaluation: Callable[..., Path]) -> None:
+def test_a_sampled_evaluation_that_was_cut_off_ends_as_if_it_had_not_been(
+    evaluation: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, cut = evaluation("whole", *SAMPLED), evaluation("cut", *SAMPLED)
     expected = execute(whole)
     lines = (whole / PREDICTIONS).read_text().splitlines(keepends=True)
     (cut / (PREDICTIONS + ".part")).write_text("".join(lines[:3]) + lines[3][:20])  # within the second batch
+    capsys.readouterr()
     assert execute(cut) == expected
+    # Whole batches of two are kept: a batch that the interruption cut is answered again, in the same company.
+    assert "2 studies were answered before; 2 to go" in capsys.readouterr().err
     assert (cut / PREDICTIONS).read_text() == (whole / PREDICTIONS).read_text()
 
 

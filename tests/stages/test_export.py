@@ -145,7 +145,8 @@ def test_the_licence_is_the_one_that_the_bases_card_gives(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
-def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[..., Path], policy: Path, data: Path) -> None:
+def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[..., Path], policy: Path, tmp_path: Path) -> None:
+    policy = shutil.copytree(policy, tmp_path / "runs" / "policy")
     folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=policy)
     beside = policy.parent
     for name, stage, outputs in (("teach-1", "teach", {"card.json": "abc"}), ("curate-1", "curate", {"card.json": "def"})):

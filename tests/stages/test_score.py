@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.config import compose
+from chexreason.runs.execute import execute
+from chexreason.runs.files import as_lines, read_lines, write_text
 from chexreason.stages.score import read_completions, read_frequencies
 
 RIGHT = "<think>The left base is dense.</think>\n<solution>Edema, Pleural Effusion</solution>"
 LINE = {"id": "a", "completion": RIGHT, "labels": ["Edema", "Pleural Effusion"], "num_tokens": 300}
 
 
-def score(folder: Path, *words: str) -> list[dict[str, object]]:
-    """The lines that the command leaves for one completion of 300 tokens and the same one with 40."""
-    source, target = folder / "in.jsonl", folder / "out.jsonl"
-    source.write_text("".join(json.dumps(line) + "\n" for line in (LINE, LINE | {"num_tokens": 40})))
-    command = [sys.executable, "-m", "chexreason.run", "stage=score", f"stage.input={source}", f"stage.output={target}"]
-    done = subprocess.run([*command, f"runs={folder / 'runs'}", *words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and "answer" in done.stdout, done.stderr
-    return [json.loads(line) for line in target.read_text().splitlines()]
+def run(folder: Path, lines: list[dict[str, object]], *words: str) -> None:
+    words = ("stage=score", f"stage.input={folder / 'in.jsonl'}", f"runs='{folder / 'my runs'}'", *words)
+    write_text(folder / "in.jsonl", as_lines(lines))
+    execute(compose(words), words)
 
 
-def test_a_completion_is_scored_by_the_threshold_that_training_at_its_scale_has(tmp_path: Path) -> None:
-    assert [line["reward"] for line in score(tmp_path, "reward=hard")] == [1.0, 1.0], "a stand-in's are short: 20 tokens"
-    long, short = score(tmp_path, "reward=hard", "scale=paper")
+def score(folder: Path, *words: str, lines: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The lines that the command leaves."""
+    run(folder, lines, f"stage.output={folder / 'out.jsonl'}", *words)
+    return read_lines(folder / "out.jsonl")
+
+
+def test_a_completion_is_scored_by_the_threshold_that_training_at_its_scale_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [LINE, LINE | {"num_tokens": 40}]
+    found = [line["reward"] for line in score(tmp_path, "reward=hard", lines=lines)]
+    assert found == [1.0, 1.0] and "answer" in capsys.readouterr().out, "a stand-in's are short: 20 tokens"
+    long, short = score(tmp_path, "reward=hard", "scale=paper", lines=lines)
     assert long == {
         "id": "a",
         "valid": True,
@@ -48,11 +55,7 @@ def test_beside_the_reward_stands_what_evaluation_reads_and_how(tmp_path: Path) 
         "denied": "<think>t</think><solution>Absent:\nEdema, Pleural Effusion</solution>",
     }
     lines = [{"id": name, "completion": text, "labels": ["Edema"], "num_tokens": 300} for name, text in said.items()]
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = [sys.executable, "-m", "chexreason.run", "stage=score", "reward=hard", f"stage.input={tmp_path / 'in.jsonl'}"]
-    command += [f"stage.output={tmp_path / 'out.jsonl'}", f"runs={tmp_path / 'runs'}"]
-    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    rows = score(tmp_path, "reward=hard", lines=lines)
     assert [row["reward"] for row in rows] == [0.0, 0.0, 0.0], "what is no list of the 14 names earns nothing"
     assert [row["tolerant"] for row in rows] == [
         {"labels": ["Cardiomegaly"], "failure": None, "how": "prose"},
@@ -62,14 +65,11 @@ def test_beside_the_reward_stands_what_evaluation_reads_and_how(tmp_path: Path) 
 
 
 def test_a_reward_that_asks_for_no_length_needs_no_tokenizer(tmp_path: Path) -> None:
-    LESS = {key: value for key, value in LINE.items() if key != "num_tokens"}
-    (tmp_path / "in.jsonl").write_text(json.dumps(LESS) + "\n")
-    command = [sys.executable, "-m", "chexreason.run", "stage=score", f"stage.input={tmp_path / 'in.jsonl'}"]
-    command += [f"runs={tmp_path / 'my runs'}"]
-    assert subprocess.run([*command, "reward=nuanced"], capture_output=True, timeout=60).returncode == 0
-    refused = subprocess.run([*command, "reward=hard"], capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert "my runs" in refused.stderr.split("make it:")[1], "the runs folder belongs to the command"
+    less = {key: value for key, value in LINE.items() if key != "num_tokens"}
+    run(tmp_path, [less], "reward=nuanced")
+    with pytest.raises(ChexReasonError) as refused:
+        run(tmp_path, [less], "reward=hard")
+    assert "my runs" in str(refused.value).split("make it:")[1], "the runs folder belongs to the command"
 
 
 @pytest.mark.parametrize(

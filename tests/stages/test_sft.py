@@ -14,11 +14,12 @@ from chexreason.models.loading import add_lora, image_token_id, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.execute import execute_planned
 from chexreason.runs.folders import Run
 from chexreason.stages import sft
 from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.trainer import with_images
-from tests.stages.conftest import SFT, STUDIES, execute, loaded, log
+from tests.stages.conftest import GRPO, SFT, STUDIES, execute, loaded, log
 
 
 def settings(*overrides: str) -> sft.Settings:
@@ -90,6 +91,18 @@ def test_two_processes_that_share_a_run_update_as_one_does(order: Callable[..., 
     assert runs.is_complete(shared) and done.stderr.count("[sft] complete") == 1, "the first process alone keeps the records"
     losses = [[line["loss"] for line in log(folder) if "loss" in line] for folder in (alone, shared)]
     assert len(losses[0]) > 1 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+@pytest.mark.parametrize(("words", "place"), [(SFT, 3), (GRPO, 6)], ids=["sft", "grpo"])
+def test_no_training_on_a_patient_of_a_test_set(order: Callable[..., Path], words: list[str], place: int) -> None:
+    folder = order("refused", *words)
+    held_out = folder.parent / "test-sets" / "held_out.csv"
+    held_out.parent.mkdir()
+    held_out.write_text(f"patient,path,site,sha256\np{place},{place}.png,here,\n")
+    assert execute_planned(folder) == 1
+    said = (folder / "error.txt").read_text()
+    assert f"image {place}.png, patient p{place}" in said and "held_out" in said
 
 
 def test_traces_of_several_sites_are_learnt_from_together(order: Callable[..., Path], data: Path) -> None:

@@ -20,6 +20,7 @@ from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
 from chexreason.phantom.standins import build
 from chexreason.training.rollouts import RolloutTrainer
+from tests.conftest import Once
 from tests.tiny import described
 
 INSTRUCTION = "Look at this chest radiograph and list its findings."
@@ -38,13 +39,17 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
-def awkward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def awkward(request: pytest.FixtureRequest, once: Once) -> Any:
     """Where an awkward stand-in lies, as `load_model` and `load_processor` take it."""
-    folder: Path = tmp_path_factory.mktemp(f"awkward_{request.param}")
+    folder = once(f"awkward-{request.param}", lambda folder: save_awkward(request.param, folder))
+    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
+
+
+def save_awkward(family: str, folder: Path) -> None:
     torch.manual_seed(0)
-    model, processor = build(request.param, TEXTS * 20, vocabulary=500)
+    model, processor = build(family, TEXTS * 20, vocabulary=500)
     tokenizer = processor.tokenizer
-    if request.param == "gemma3":
+    if family == "gemma3":
         model.config.text_config.sliding_window = 16  # shorter than a prompt, as it can be than prompt and completion
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -55,11 +60,10 @@ def awkward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         eos_token_id=stops,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
-        **PUBLISHED[request.param],
+        **PUBLISHED[family],
     )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return described(request.param, folder, attention="sdpa", visual_tokens=(16, 36))
 
 
 def film(number: int) -> Image.Image:

@@ -101,10 +101,10 @@ def test_a_whole_run_ends_where_the_plain_one_does(grpo: MAKE) -> None:
     """Also where the micro-batches hold less than a group, and without a second pass for the old log-probabilities."""
 
     def course(shared: bool, **options: Any) -> tuple[torch.Tensor, list[dict[str, float]]]:
-        trainer = grpo(shared=shared, max_steps=4, logging_steps=1, **options)
+        trainer = grpo(shared=shared, max_steps=3, logging_steps=1, **options)
         trainer.train()
         adapter = [value for name, value in trainer.model.state_dict().items() if "lora_" in name and ".ref." not in name]
-        return torch.cat([value.flatten() for value in adapter]), trainer.state.log_history[:4]
+        return torch.cat([value.flatten() for value in adapter]), trainer.state.log_history[:3]
 
     for options in ({}, {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}):
         plain, shared = course(False, **options), course(True, **options)
