@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, MAYBE, NO
+from chexreason.answers.values import FILLERS, MAYBE, NO, status
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
     "identified shows show showing report radiology result results summary output assessment following include includes "
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
-    "classification active true yes current acute main key primary conclude concluding summarize included "
-    "probabilities table matrix json breakdown".split()
+    "classification active true yes current acute observation main key primary conclude concluding summarize included "
+    "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
+    "high certain definite "
+    "befund befunde beurteilung diagnose hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
 PLACES = frozenset(
@@ -27,16 +29,24 @@ OPEN = frozenset(
     "followup clinical reason possibilities possibility considerations consideration alternatives alternative risk "
     "limitations limitation quality if exam examination view views information question previous prior example examples "
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
-    "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo".split()
+    "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
+    "available candidate choose select allowed valid initial initially draft preliminary asked task".split()
 )
 DENYING = frozenset("negatives excluding missing unseen unremarkable normal rejected other-negatives absents".split())
-_FRAME = frozenset("my your our for with from by as so thus therefore based provided given i would we all only no. #".split())
-_WORD = re.compile(r"[a-z'’/.?-]+", re.IGNORECASE)
+_FRAME = frozenset(
+    "q what my your our for with from by as so thus therefore based provided given i would we all only no. #".split()
+)
+_CHANGES = frozenset("change changes changed".split())
+_WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def heading(text: str) -> bool | None:
     """True where what follows is claimed, False where it is denied, None where it is neither."""
     words = words_of(text)
+    if status(text.strip(" :-")) is False:  # "0:"
+        return False
+    if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"
+        return True
     if not words.isdisjoint(DENYING) or not words.isdisjoint(NO):
         return False
     words = words_of(text.rstrip(",").rpartition(",")[2])  # "considering the analysis, the answer is": the end of it decides
@@ -66,4 +76,5 @@ def is_place(text: str) -> bool:
 
 def words_of(text: str) -> frozenset[str]:
     words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
+    words = [word if len(word) == 1 else word.rstrip("?") for word in words]
     return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))

@@ -12,26 +12,25 @@ from dataclasses import replace
 from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO, YES, named, share, status, verdict
+from chexreason.answers.values import FILLERS, MAYBE, NO, OPTION, TICKS, YES, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 _SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
 _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
 BULLET = re.compile(rf"\s*(?:[-\u2013\u2014*{_DOTS}\u25cb>#+]\s+|[{_DOTS}])")
 NUMBERED = re.compile(
-    r"\s*(?:\(?\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
-    r"|[\u2460-\u2473]\s*|\[\d{1,2}\]\s*)"
+    r"\s*(?:\(?(?!0\b)\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
+    r"|[\u2460-\u2473]\s*|\[(?!0\])\d{1,2}\]\s*)"
 )
-MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]))\s*")
+MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]))\s*")
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
-_TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
 _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
-_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->)\s*|\s+[-\u2013\u2014]+>?\s+|\?\s*(?=\S)")
+_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->)\s*|\s+[-\u2013\u2014~\u2248]+>?\s+|\?\s*(?=\S)")
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
@@ -59,7 +58,7 @@ def read(clause: str) -> list[Mention] | None:
         pieces = [clause[start:end].strip(" ,;") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
         runs = [[one] if (one := _item(piece)) else _listed(piece) for piece in pieces]
         return None if None in runs else [one for run in runs if run for one in run]
-    head, value = _split(clause)
+    head, value = split(clause)
     if value and named(head) is None:
         over = [named(piece) for part in _ITEM.findall(head) for one in _JOIN.split(part) for piece in _CHOICE.split(one)]
         if len(over) > 1 and all(over):  # "Edema, Fracture: absent"
@@ -72,11 +71,14 @@ def _listed(clause: str) -> list[Mention] | None:
     found: list[Mention] = []
     alone: Mention | None = None  # a status without a name: of what stands before the clause
     reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
-    for raw in _ITEM.findall(clause):
-        if not raw.strip(EDGES):
-            continue
+    raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
+    signed = any(raw.lstrip()[0] == "+" for raw in raws)
+    for raw in raws:
+        raw = re.sub(r"^\s*([-+])(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
         leading = _LEADING.match(raw)
-        openly = bool(leading and leading.group(1).casefold().rstrip(".") in ("or", "versus", "vs"))
+        word = leading.group(1).casefold().rstrip(".") if leading else ""
+        openly = word in ("or", "versus", "vs")
+        reaching = True if word == "but" else reaching
         raw = raw[leading.end() :] if leading else raw
         whole = _item(raw)
         parts = [raw] if whole else [piece for part in _JOIN.split(raw) for piece in _CHOICE.split(part)]
@@ -86,6 +88,9 @@ def _listed(clause: str) -> list[Mention] | None:
             item = _item(piece)
             if item is None:
                 return None
+            if item.finding is None and piece is pieces[0] and len(pieces) > 1:  # "likely with edema": of what follows
+                reaching = item.claimed
+                continue
             if item.finding is None:  # a status alone: of the item before it
                 if found and found[-1].claimed and item.claimed is not True:
                     found[-1] = replace(found[-1], claimed=item.claimed)
@@ -99,6 +104,8 @@ def _listed(clause: str) -> list[Mention] | None:
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
                 reaching = item.claimed
             found.append(item)
+    if clause.rstrip().endswith("?"):
+        found = [replace(one, claimed=None) if one.claimed else one for one in found]
     if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
         found = [replace(one, claimed=found[-1].claimed) for one in found]
     return found or ([alone] if alone else None)
@@ -108,20 +115,22 @@ def _item(raw: str) -> Mention | None:
     """One item, or None where its words are not those of an item."""
     if len(raw) > _LONGEST:
         return None
-    text, ticked = unmarked(raw.strip(" \t\"'`{}<>")), True
+    ticked: bool | None = True
+    text = unmarked(raw.strip(" \t\"'`{}<>"))
     box = MARK.match(text)
     if box and box.end() < len(text) and not named(text):
-        text, ticked = text[box.end() :], (box.group(1) or box.group(2) or box.group(3)) in _TICKS
+        sign = box.group(1) or box.group(2) or box.group(3)
+        text, ticked = text[box.end() :], None if sign == "?" else sign in TICKS
     text = text.strip(" \t\"'`{}<>.")
     if (text[:1] == "(" and text[-1:] == ")" and text.count("(") == 1) or (text[:1] == "[" and text[-1:] == "]"):
         text = text[1:-1].strip()
     finding = named(text)
     if finding:
         return Mention(raw.strip(), finding, ticked, "list")
-    found = _with_remarks(text) if ASIDE.search(text) else _valued(text) or _worded(text)
+    found = _with_remarks(text) if ASIDE.search(text) and len(OPTION.findall(text)) < 2 else _valued(text) or _worded(text)
     if found is None or (found.finding is None and not ticked):
         return None
-    return replace(found, text=raw.strip(), claimed=found.claimed if ticked else False)
+    return replace(found, text=raw.strip(), claimed=False if ticked is False else found.claimed)
 
 
 def _with_remarks(text: str) -> Mention | None:
@@ -141,7 +150,7 @@ def _with_remarks(text: str) -> Mention | None:
 
 def _valued(text: str) -> Mention | None:
     """A name with a value behind a colon, a dash, a question mark or a blank: "Edema: yes", "Edema - 0", "Edema +"."""
-    head, value = _split(text)
+    head, value = split(text)
     if value is not None and (finding := named(head)):
         return Mention(text, finding, verdict(value, finding) if value else None, "list")
     sign = _TRAILING_SIGN.search(text)
@@ -152,7 +161,8 @@ def _valued(text: str) -> Mention | None:
     return None
 
 
-def _split(text: str) -> tuple[str, str | None]:
+def split(text: str) -> tuple[str, str | None]:
+    """A name and what stands behind it after a colon, a dash, an arrow or a question mark."""
     sign = _VALUE.search(text)
     return (text[: sign.start()], text[sign.end() :]) if sign else (text, None)
 

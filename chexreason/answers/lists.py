@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from chexreason.answers import items, prose, tables
+from chexreason.answers import items, prose, records, tables
 from chexreason.answers.headings import heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES
 from chexreason.answers.mentions import Mention
@@ -13,16 +13,21 @@ from chexreason.answers.values import MAYBE, decides, named, status
 from chexreason.labels import NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
+_FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
+_ANSWERED = re.compile(r"\?\s*(?:a|ans|answer)\s?[:.]\s*", re.IGNORECASE)  # "Q: edema? A: yes"
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
+_TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r";|(?<!vs)(?<!\bno)(?<!\sdr)\.\s+|\.\Z", re.IGNORECASE)
 
 
 def read(text: str) -> list[Mention]:
     """What the lines of `text` say, in their order. Linear in the length of `text`."""
-    found: list[Mention] = []
+    begin, found = records.written(text)
+    if found:
+        return (read(text[:begin]) if begin else []) + found
     scope: bool | None = True  # what the last heading makes of the lines under it
-    whole = _CONTINUED.sub(" ", text)
-    lines = _paired([line for line in whole.split("\n") if line.strip(EDGES + "-=")])
+    whole = _ANSWERED.sub("? ", _CONTINUED.sub(" ", text))
+    lines = _paired(_cells([line for line in whole.split("\n") if line.strip(EDGES + "-=")]))
     at = 0
     while at < len(lines):
         line = lines[at]
@@ -45,10 +50,29 @@ def read(text: str) -> list[Mention]:
         if said != "":
             scope = said  # type: ignore[assignment]
             continue
-        splitter = _NEXT_NUMBER if items.NUMBERED.match(line) else items.NEXT_MARK if items.MARK.match(line) else None
+        one = _FIRST.search(line)
+        numbered = items.NUMBERED.match(line) or one and _SECOND.search(line, one.end())
+        splitter = _NEXT_NUMBER if numbered else items.NEXT_MARK if items.MARK.match(line) else None
+        said = scope
         for row in splitter.split(line) if splitter else [line]:
-            found += _line(row, scope)
+            if row.endswith(":") and not _names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
+                said = heading(row) if scope is True else scope
+            found += _line(row, said)
     return found
+
+
+def _cells(lines: list[str]) -> list[str]:
+    """Lines with bars for whatever divides the cells of a table, and without the bars between headings of their own."""
+    lines = [line.replace("\t", " | ") if "\t" in line.strip() else line for line in lines]
+    sign = next((sign for sign in ";," if len(lines) > 1 and tables.is_delimited(lines, sign)), None)
+    if sign:
+        return [line.replace(sign, " | ") for line in lines]
+    divided = []
+    for line in lines:
+        heads = [cell.partition(":") for cell in line.split("|")]
+        headings = len(heads) > 1 and all(colon and not _names_a_finding(head) for head, colon, _ in heads)
+        divided += line.split("|") if headings and sum(_names_a_finding(tail) for *_, tail in heads) > 1 else [line]
+    return divided
 
 
 def _heading(line: str, below: str | None) -> bool | None | str:
@@ -84,7 +108,7 @@ def _paired(lines: list[str]) -> list[str]:
         plain
         and len(lines) % 2 == 0
         and all(
-            names[i] and not names[i + 1] and decides(bare[i + 1]) and not _other(bare[i + 1], names[i])
+            names[i] and names[i + 1] in (None, names[i]) and decides(bare[i + 1]) and not _other(bare[i + 1], names[i])
             for i in range(0, len(lines), 2)
         )
     )
@@ -94,8 +118,8 @@ def _paired(lines: list[str]) -> list[str]:
         beside = (
             at + 1 < len(lines)
             and names[at]
-            and not names[at + 1]
-            and (alternate or bare[at].endswith(":") and decides(bare[at + 1]))
+            and (not names[at + 1] or alternate)
+            and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
         )
         if beside and not bare[at + 1].endswith(":"):
             paired.append(f"{bare[at].rstrip(':')}: {bare[at + 1]}")
@@ -104,6 +128,11 @@ def _paired(lines: list[str]) -> list[str]:
             paired.append(lines[at])
             at += 1
     return paired
+
+
+def _hangs(line: str, below: str) -> bool:
+    """Whether a plain status stands as a bullet below a name without one."""
+    return bool(items.BULLET.match(below)) and not items.BULLET.match(line) and status(_bare(below)) is not None
 
 
 def _other(line: str, finding: str | None) -> bool:
@@ -119,16 +148,19 @@ def _bare(line: str) -> str:
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
-    for clause in _clauses(_bare(line)):
+    carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
+    for clause, goes_on in _clauses(_bare(line)):
         if not clause.strip(EDGES):
             continue
+        carried = carried if goes_on else scope
         head, colon, tail = clause.partition(":")
         if not colon and is_place(clause.partition(" - ")[0]):  # "Heart - Cardiomegaly"
             head, colon, tail = clause.partition(" - ")
-        said = scope
-        if colon and named(head) is None and not items.read(head) and not _names_a_finding(head):
-            inner = heading(head)
-            said = inner if scope is True else scope
+        said = carried
+        bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
+        if colon and named(head) is None and not _names_a_finding(bare):
+            inner = heading(bare)
+            said = carried = inner if scope is True else scope
             if not tail.strip(EDGES):
                 scope = said
                 continue
@@ -137,10 +169,12 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             sentence, place = clause, False
         mentions = items.read(clause)
         if mentions is None:
-            mentions = prose.read(sentence)
+            mentions = _explained(clause)
+            mentions = prose.read(sentence) if mentions is None else mentions
             mentions = mentions or [Mention(clause.strip(), None, None, "prose")]
         elif (
             found
+            and sentence is clause
             and len(mentions) == 1
             and mentions[0].finding is None
             and found[-1].claimed
@@ -154,14 +188,30 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
     return found
 
 
-def _clauses(line: str) -> list[str]:
-    """The sentences of a line; what stands in parentheses divides none."""
+def _explained(clause: str) -> list[Mention] | None:
+    """A name with a plain yes, no or maybe that is then explained: "Edema: no, the vessels are sharp"; else None."""
+    head, value = items.split(clause)
+    finding = named(head) if value else None
+    first, comma, rest = (value or "").partition(",")
+    claimed = status(first)
+    if not finding or not comma or claimed is None and MAYBE.isdisjoint(first.casefold().split()):
+        return None
+    if claimed is not True:  # why it is not there is no finding
+        turn = _TURN.search(rest)
+        rest = rest[turn.end() :] if turn else ""
+    beside = [mention for mention in prose.read(rest) if mention.finding != finding]
+    return [Mention(clause.strip(), finding, claimed, "list"), *beside]
+
+
+def _clauses(line: str) -> list[tuple[str, bool]]:
+    """The sentences of a line, and whether each goes on after a semicolon; what stands in parentheses divides none."""
     whole = items.ASIDE.sub(lambda aside: "x" * len(aside.group()), line)
-    starts, ends = [0], []
+    starts, ends, on = [0], [], [False]
     for end in _CLAUSE.finditer(whole):
         ends.append(end.start())
         starts.append(end.end())
-    return [line[start:end] for start, end in zip(starts, [*ends, len(line)], strict=True)]
+        on.append(end.group() == ";")
+    return [(line[start:end], goes_on) for start, end, goes_on in zip(starts, [*ends, len(line)], on, strict=True)]
 
 
 def _under(scope: bool | None, mention: Mention) -> Mention:

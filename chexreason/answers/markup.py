@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import re
 
+from chexreason.answers.headings import heading
+from chexreason.answers.values import named
+
 _SIGNS = str.maketrans(
     {
         "：": ":", "，": ",", "；": ";", "（": " (", "）": ") ", "？": "?",
         "！": "!", "｜": "|", "＝": "=", "＋": "+", "－": "-",
         "［": "[", "］": "]", "｛": "{", "｝": "}", "％": "%", "／": "/", "＂": '"', "。": ".\n", "．": ". ", "、": ",",
         "【": ",", "】": ",", "「": '"', "」": '"', "『": '"', "』": '"', "《": '"', "》": '"', "“": '"', "”": '"', "„": '"',
-        "«": '"', "»": '"', "‘": "'", "’": "'", "→": ":", "⇒": ":", "\u00a0": " ", "\u3000": " ",
+        "«": '"', "»": '"', "‘": "'", "’": "'", "→": ":", "⇒": ":", "➡": ":", "➔": ":", "➜": ":", "\u00a0": " ", "\u3000": " ",
         "\u200b": None, "\u200c": None, "\u200d": None, "\ufeff": None, "\ufe0f": None,
         "\r": "\n", "\v": "\n", "\f": "\n", "\u2028": "\n", "\u2029": "\n", "\x85": "\n",
     }
+    | dict.fromkeys(map(ord, "👍🗸"), "\u2713")
+    | dict.fromkeys(map(ord, "👎🚫⛔❎✖✕"), "\u2717")
+    | dict.fromkeys(map(ord, "⬜🔲🔳◻□"), "\u2610")
+    | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫❓❔"), "[?]")  # a colour means what its writer thought of
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
 )  # fmt: skip
+_ORNAMENT = re.compile(
+    "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
+)
+_STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike)>[^<]{0,300}</\1>", re.IGNORECASE)
+_SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (]scratch that\b\)?", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
 _CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>",
     re.IGNORECASE,
 )
+_OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
@@ -40,6 +55,8 @@ def plain(text: str) -> str:
             text = text.replace(entity, sign)
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", _CELL.sub(" | ", text)))
+        closed = {tag.group(2) for tag in _OWN_TAG.finditer(text) if tag.group(1)}
+        text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
     if "\\" in text:
         text = _without_latex(text)
     return _BLANKS.sub(" ", _EMPHASIS.sub("", text))
@@ -47,7 +64,18 @@ def plain(text: str) -> str:
 
 def unfenced(text: str) -> str:
     """`text` in plain signs and without code fences."""
-    return _FENCE.sub("", text.translate(_SIGNS))
+    text = text.translate(_SIGNS)
+    if not text.isascii():
+        text = _ORNAMENT.sub("", text)
+    if "cratch that" in text:
+        text = _SCRATCHED.sub("", text)
+    return _FENCE.sub("", _STRUCK.sub("", text))
+
+
+def _as_heading(tag: re.Match[str]) -> str:
+    """A tag of the model's own as a heading: "<absent>Edema</absent>"."""
+    name = tag.group(2).replace("_", " ")
+    return f"\n{name}:\n" if not tag.group(1) and (named(name) or heading(name) is not None) else "\n"
 
 
 def _without_latex(text: str) -> str:
@@ -56,6 +84,7 @@ def _without_latex(text: str) -> str:
         ends = [*(box.start() for box in boxes[1:]), len(text)]
         inside = [_to_closing_brace(text, box.end(), end) for box, end in zip(boxes, ends, strict=True)]
         text = "\n".join(filter(None, inside))
+    text = _ENVIRONMENT.sub("\n", _ARROW.sub(":", text)).replace("\\item", "\n- ")
     if _COMMAND.search(text):
         text = _COMMAND.sub("", text).replace("}", " ")
     for written, meant in (("\\\\", "\n"), ("\\n", "\n"), ("$", ""), ("\\,", " "), ("\\ ", " "), ("\\", "")):

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from chexreason.answers import lists
-from chexreason.answers.headings import heading, words_of
+from chexreason.answers import lists, markup
+from chexreason.answers.headings import heading, is_place, words_of
+from chexreason.answers.items import NAME
 from chexreason.answers.mentions import Mention
-from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import named, share, status, verdict
+from chexreason.answers.records import NAME_KEYS, said_by, status_of
+from chexreason.answers.values import named
+from chexreason.labels import NO_FINDING
 
-_NAME_KEYS = frozenset(
-    "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
-    "title key".split()
-)
-_STATUS_KEYS = frozenset(
-    "present status state presence positive detected exists answer prediction value result identified visible "
-    "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
-    "verdict judgement judgment opinion evaluation".split()
-)
-_INVERSE_KEYS = frozenset("absent negated negative excluded ruled_out denied uncertain".split())
-_NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob p conf".split())
 _NUMBER_GROUPS = frozenset("confidence confidences probability probabilities score scores certainty".split())
 _SKIPPED = frozenset(
     "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
@@ -34,17 +27,19 @@ _LONGEST = 20_000  # characters of a Python literal; more is no answer, and Pyth
 
 
 def read(text: str) -> list[Mention] | None:
-    """What the objects in `text` say, or None where there is none or where text around them names findings too."""
-    first = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
-    if first < 0:
+    """What the objects in `text` say, and the lines around them; None where there is no object that names a finding."""
+    starts = [at for at in (text.find("{"), text.find("["), text.find("('"), text.find('("')) if at >= 0]
+    if not starts:
         return None
-    last = max(text.rfind("}"), text.rfind("]")) + 1
-    around = f"{text[:first]} {text[last:]}".casefold()
-    if any(name in around for name in NAMES if len(name) > 3):
-        return None
-    values = _values(text[first:last])
+    first, last = min(starts), max(map(text.rfind, "}])")) + 1
+    inside = text[first:last] if last > first else text[first:]
+    values = _values(inside) or _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
     found = [mention for value in values for mention in _walk(value, True, 0)]
-    return found or None
+    if not found:
+        return None
+    around = (text[:first], text[first + len(inside) :])
+    before, after = (lists.read(markup.plain(part)) if NAME.search(part) else [] for part in around)
+    return before + found + after
 
 
 def _values(text: str) -> list[Any]:
@@ -67,6 +62,18 @@ def _values(text: str) -> list[Any]:
         return []
 
 
+def _closed(text: str) -> str:
+    """An object that the end of the text cut off, with the brackets that it lacks."""
+    whole = text[:_LONGEST].rstrip(", \n")
+    opened: list[str] = []
+    for sign in re.findall(r'"[^"]*"|[\[\]{}]', whole):
+        if sign in "{[":
+            opened.append("}" if sign == "{" else "]")
+        elif sign in "}]" and opened:
+            opened.pop()
+    return whole + "".join(reversed(opened))
+
+
 def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
     """Mentions under a heading that makes `said` of them."""
     if depth > 20:
@@ -74,10 +81,10 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
     if isinstance(value, dict):
         keys = {str(key).strip().casefold().replace(" ", "_").replace("-", "_"): each for key, each in value.items()}
         subject = next(
-            (keys[key] for key in keys if key in _NAME_KEYS and isinstance(keys[key], str) and named(keys[key])), None
+            (keys[key] for key in keys if key in NAME_KEYS and isinstance(keys[key], str) and named(keys[key])), None
         )
         if subject is not None:
-            yield _mention(subject, _and(said, _status(keys, True)))
+            yield _mention(subject, _and(said, status_of(keys, True)))
             return
         for key, each in value.items():
             if len(value) == 1 or not words_of(str(key)) & _NUMBER_GROUPS:
@@ -89,7 +96,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         and named(value[0])
         and not isinstance(value[1], str)
     ):
-        yield _mention(value[0], _and(said, _said_by(value[1], named(value[0]))))
+        yield _mention(value[0], _and(said, said_by(value[1], named(value[0]))))
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
             yield from _walk(each, said, depth + 1)
@@ -100,39 +107,13 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
 
 
 def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
+    key = re.sub(r"^(?:is|has)[_ ]", "", key.strip().casefold())
     if named(key):
-        yield _mention(key, _and(said, _said_by(value, named(key))))
-    elif key.strip().casefold() not in _SKIPPED and not words_of(key) & _SKIPPED:
-        yield from _walk(value, _and(said, heading(key)), depth + 1)
-
-
-def _said_by(value: Any, finding: str | None) -> bool | None:
-    """What the value beside a finding's name says of it."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return share(str(value)) or False if value >= 0 else None
-    if isinstance(value, str):
-        return verdict(value, finding)
-    if isinstance(value, dict):
-        return _status({str(key).strip().casefold().replace(" ", "_"): each for key, each in value.items()}, None)
-    if isinstance(value, list | tuple) and value:
-        said = [_said_by(each, finding) for each in value]
-        return False if False in said else None if None in said else True
-    return None
-
-
-def _status(record: dict[str, Any], otherwise: bool | None) -> bool | None:
-    """What a record says of its finding: its status decides, and only where there is none a number does."""
-    for keys in (_STATUS_KEYS, _INVERSE_KEYS, _NUMBER_KEYS, frozenset({"label", "severity", "class"})):
-        for key in record:
-            if key in keys and not isinstance(record[key], dict) and not (isinstance(record[key], str) and named(record[key])):
-                said = _said_by(record[key], None)
-                if keys is _INVERSE_KEYS:
-                    return None if said is None else not said
-                return said
-    plain = [status(each) if isinstance(each, str) else each for each in record.values() if isinstance(each, str | bool)]
-    return next((said for said in plain if said is not None), otherwise)
+        yield _mention(key, _and(said, said_by(value, named(key))))
+    elif not words_of(key) & _SKIPPED:
+        for mention in _walk(value, _and(said, heading(key)), depth + 1):
+            normal_part = mention.finding == NO_FINDING and is_place(key)  # "heart": "normal"
+            yield replace(mention, claimed=None) if normal_part else mention
 
 
 def _and(outer: bool | None, inner: bool | None) -> bool | None:

@@ -7,6 +7,7 @@ claim, crashes, or takes more than linear time.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
     rule = grammar_named(grammar)
     if not text.strip():
         return Answer(failure=EMPTY)
+    text = html.unescape(text) if "&lt;" in text else text
     if rule.loosely is not ANY_TAG or rule.solution is None:
         left = _without_thinking(text)
         if not left.strip():

@@ -21,15 +21,26 @@ DENIED_BEFORE = (
     "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
     "clear of", "negative", "nothing to suggest", "resolving to no", "can't see", "unable to", "unlikely",
     "insufficient for", "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
-    "cleared", "free from",
+    "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
+    "rules out", "zero evidence", "disappearance of", "used to be", "wouldn't", "would not", "drained",
+    "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate",
+    "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
+    "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
+    "没有",
 )  # fmt: skip
 DENIED_AFTER = (
     "not seen", "not present", "not identified", "not evident", "not visualized", "not visible", "not appreciated",
     "not apparent", "not noted", "not demonstrated", "not detected", "not found", "is not", "are not", "absent",
     "is absent", "are absent", "excluded", "ruled out", "is ruled out", "are ruled out", "has resolved",
-    "have resolved", "resolved", "cannot be seen", "cleared", "has cleared", "negative", "no longer seen",
+    "have resolved", "resolved", "cannot be seen", "cleared", "has cleared", "no longer seen",
     "no longer", "has been excluded", "not excluded", "none", "isn't seen", "not likely", "improbable",
     "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
+    "does not apply", "do not apply", "doesn't apply", "don't apply", "not applicable", "is incorrect", "are incorrect",
+    "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
+    "explanted", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
+    *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
+    "not favored", "nicht", "ausente", "fehlt",
+    "negativo",
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
@@ -39,7 +50,18 @@ OPEN_LISTS = (
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "low probability of", "low likelihood of",
     "history of", "h/o", "difficult to exclude", "unsure", "check for", "look for", "screen for", "test for", "monitor for",
-    "exclude", "search for",
+    "exclude", "search for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive", "limited",
+    "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
+    "suspect", "guess", "either", "initially", "at first", "at first glance",
+    "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
+    "screened for", "image for", "film for", "radiograph for", "x-ray for", "scan for", "reviewed for", "searched for",
+    "asked", "asked about", "asked to", "choose from", "select from",
+    "looking for", "checking for", "likely represents", "likely represent", "likely reflects", "likely reflect",
+    "likely representing", "likely reflecting", "likely due to", "likely related to", "likely secondary to",
+    "probably represents", "probably represent", "probably reflects", "probably reflecting", "probably due to",
+    "probably related to", "possibly representing", "possibly reflecting", "possibly related to", "possibly due to",
+    "posible", "verdacht auf", "v.a.", "möglich", "mögliche", "posiblemente", "probablemente", "可能",
+    "疑似",
 )  # fmt: skip
 # or to the next comma ("possible edema, pneumonia");
 OPEN_BEFORE = (
@@ -57,6 +79,8 @@ OPEN_LATER = (
     "difficult to exclude", "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
     "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
     "in the differential", "consideration", "cannot be assessed", "cannot be determined", "cannot be evaluated",
+    "on the differential", "in the differential", "one possibility", "a possibility", "is possible", "are possible",
+    "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
@@ -68,14 +92,40 @@ NO_DENIAL = (
     "no decrease", "no larger", "not only", "not severe", "not rule out", "not ruled out", "cannot exclude",
     "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
     "can not be excluded", "not be excluded", "without change", "without significant change",
+    "is not changed", "are not changed", "has not changed", "have not changed", "is not significantly changed",
+    "not resolved", "has not resolved", "have not resolved", "is not resolved", "not completely resolved",
+    *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
+    "progressed")),
+    "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
+    "not cleared", "has not cleared", "nearly resolved", "almost resolved", "partially resolved", "incompletely resolved",
+    "partly resolved", "nearly completely resolved", "almost completely resolved", "largely resolved",
+    "mostly resolved",
     "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
     "not significantly", "without significant interval",
-    *(f"{verb} there {be}" for verb in ("think", "believe", "if", "whether", "that", "say", "feel") for be in ("is", "are")),
+    *(f"{verb} there {be}" for verb in ("think", "believe", "if", "whether", "that", "say", "feel") for be in ("is",
+    "are", "'s")),
 )  # fmt: skip
 # Where the reach of a denial or of a doubt ends.
 TURNS = (
-    "although", "but", "except", "however", "nevertheless", "still", "though", "yet", "aside from", "apart from",
-    "other than", 
+    "although",
+    "but",
+    "except",
+    "however",
+    "nevertheless",
+    "still",
+    "though",
+    "yet",
+    "aside from",
+    "apart from",
+    "other than",
+    "there's",
+    ", with",
+)
+PREDICATES = (  # what ends a clause that says that something is there
+    "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
+    "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
+    "is stable", "are stable", "is present", "are present", "is positive", "are positive", "has improved",
+    "have improved", "after", "s / p", "status post",
 )  # fmt: skip
 
 # After "no finding": of what there is none.
@@ -87,6 +137,11 @@ NO_CHOICE = frozenset({"with", "and", ","})
 
 _LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items of a list
 
+_RESERVED = re.compile(  # "edema, although this is uncertain": a turn that leads to a doubt about what stands before it
+    r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
+    re.IGNORECASE,
+)
+_INNER = frozenset({"not", "n't"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 _LONGEST = 600
 
@@ -115,7 +170,7 @@ def sentences(text: str) -> list[str]:
 def read_sentence(sentence: str) -> tuple[Mention, ...]:
     """The findings that one sentence names. Remembered, since rollouts and repeats say the same thing over and over."""
     whole = sentence.encode("utf-8", "replace").decode()  # half a character is none
-    doc = _reader()(" ".join(whole.split()))
+    doc = _reader()(_RESERVED.sub(" ", " ".join(whole.split())))
     found: list[Mention] = []
     choices = _choices(doc)
     before = None
@@ -125,9 +180,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         if before is not None and before._.doubted:  # "possible edema, pneumonia"
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
-        claimed = (
-            False if entity._.denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
-        )
+        denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
+        claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
@@ -158,7 +212,7 @@ def _reader() -> Any:
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer", config={"punct_chars": ["\n"]})
     ruler: Any = nlp.add_pipe("entity_ruler", config={"overwrite_ents": True})
-    patterns = [{"label": "Other", "pattern": _pattern(nlp, name)} for name in OTHERS]
+    patterns = [{"label": "Other", "pattern": _pattern(nlp, name)} for name in sorted(OTHERS)]
     for finding, synonyms in SYNONYMS.items():
         names = (name for name in (finding.casefold(), *synonyms) if name not in NOT_IN_PROSE)
         patterns += [{"label": finding, "pattern": _pattern(nlp, name)} for name in names]
@@ -168,7 +222,7 @@ def _reader() -> Any:
         "pseudo_negations": [*clinical["pseudo_negations"], *NO_DENIAL],
         "preceding_negations": [*clinical["preceding_negations"], *DENIED_BEFORE],
         "following_negations": [*clinical["following_negations"], *DENIED_AFTER],
-        "termination": [*TURNS, "there is", "there are"],
+        "termination": [*TURNS, *PREDICATES, "there is", "there are"],
     }
     lists = {
         "pseudo_negations": [],
@@ -177,7 +231,7 @@ def _reader() -> Any:
         "termination": [*TURNS],
     }
     doubts = {
-        "pseudo_negations": [],
+        "pseudo_negations": [term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))],
         "preceding_negations": [*OPEN_BEFORE],
         "following_negations": [*OPEN_AFTER],
         "termination": [*TURNS, ",", "and"],
@@ -191,6 +245,6 @@ def _pattern(nlp: Any, name: str) -> list[dict[str, Any]]:
     pattern: list[dict[str, Any]] = []
     for part in name.split("*"):
         if pattern:
-            pattern.append({"LOWER": {"IN": sorted(GAP)}, "OP": "*"})
+            pattern.append({"LOWER": {"IN": sorted(GAP | _INNER)}, "OP": "*"})
         pattern += [{"LOWER": token.lower_} for token in nlp.make_doc(part.strip())]
     return pattern

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from chexreason.answers import lists, markup, objects
 from chexreason.answers.mentions import Mention
 from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
 
+_ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict)"
+_FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
+    rf"\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
+    r"[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
+    re.IGNORECASE,
+)
+_ANSWER_LINE = re.compile(r"(?:^|\n|[.!] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
+_CORRECTION = re.compile(
+    r"\b(?:wait|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
+    r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
+    re.IGNORECASE,
+)
+_NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
 
@@ -16,11 +30,30 @@ def read(body: str) -> list[Mention]:
 
     That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
     """
-    found = objects.read(markup.unfenced(body))
-    if found is None:
-        found = lists.read(markup.plain(body))
-    if any(mention.claimed and mention.finding not in (NO_FINDING, SUPPORT_DEVICES) for mention in found):
+    text = markup.unfenced(body)
+    finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
+    if not finals and answers and (len(answers) == 1 or _CORRECTION.search(text, 0, answers[-1].start())):
+        finals = answers
+    last = text[finals[-1].end() :] if finals else ""  # a final answer is all of the answer
+    if _NOTHING.fullmatch(last):
+        return []
+    found = _read(last)
+    if not any(mention.finding for mention in found):
+        found = _read(text)
+    if any(mention.claimed and mention.finding not in (None, NO_FINDING, SUPPORT_DEVICES) for mention in found):
         found = [mention for mention in found if not _is_remark(mention)]
+    return found
+
+
+def _read(text: str) -> list[Mention]:
+    found = objects.read(text)
+    if found is not None:
+        return found
+    found = []
+    for part in _CORRECTION.split(text):  # what is denied after a second thought was not said before it
+        said = lists.read(markup.plain(part))
+        denied = {mention.finding for mention in said if mention.claimed is not True}
+        found = [mention for mention in found if mention.finding not in denied] + said
     return found
 
 

@@ -44,7 +44,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "heart * large", "cardiac silhouette * large", "large heart", "cardiac contour * enlarged",
         "cardiac contours * enlarged", "cardiac shadow * enlarged", "heart shadow * enlarged",
         "enlarged cardiac contour", "enlarged * heart", "enlarged * cardiac silhouette", "cardiac enlarged",
-        "cardiac size * enlarged", "heart * increased in size", "big heart",
+        "cardiac size * enlarged", "heart * increased in size", "big heart", "heart size * increased",
+        "increased heart size", "cardiothoracic ratio * increased", "increased cardiothoracic ratio",
+        "ctr * increased", "cardiac silhouette * increased",
     ),
     "Lung Opacity": (
         "lung opacities", "opacity", "opacities", "airspace opacity", "airspace opacities", "pulmonary opacity",
@@ -53,7 +55,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "Lung Lesion": (
         "lung lesions", "lung nodule", "lung nodules", "lung mass", "pulmonary nodule", "pulmonary nodules",
-        "pulmonary mass", "nodule", "nodules", "mass", "masses", "cavitary lesion", "lung tumor", "lung tumour",
+        "pulmonary mass", "nodule", "nodules", "mass", "masses", "cavitary lesion", "nodular opacity",
+        "nodular opacities", "nodular density", "lung tumor", "lung tumour",
     ),
     "Edema": (
         "oedema", "pulmonary edema", "pulmonary oedema", "interstitial edema", "alveolar edema", "lung edema",
@@ -71,33 +74,41 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "Pneumothorax": ("pneumothoraces", "ptx", "hydropneumothorax", "hemopneumothorax", "pneumothoraxes"),
     "Pleural Effusion": (
-        "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax",
+        "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax", "haemothorax",
         "hydropneumothorax", "hemopneumothorax", "pleural * effusion", "fluid in * pleural space",
     ),
     "Pleural Other": (
         "pleural thickening", "pleural plaque", "pleural plaques", "pleural scarring", "apical cap",
-        "pleural calcification", "thickened pleura", "thickening of * pleura",
+        "pleural calcification", "fibrothorax", "pleural fibrosis", "calcified pleural plaques", "thickened pleura",
+        "thickening of * pleura",
     ),
     "Fracture": (
         "fractures", "rib fracture", "rib fractures", "clavicle fracture", "fractured rib", "fractured ribs",
-        "fractured",
+        "fractured", "fx", "compression fracture", "compression fractures",
     ),
     "Support Devices": (
         "support device", "devices", "lines and tubes", "tubes and lines", "endotracheal tube",
         "central venous catheter", "central venous line", "central line", "pacemaker", "chest tube",
         "nasogastric tube", "et tube", "ng tube", "picc", "picc line", "port-a-cath", "tracheostomy tube",
         "tracheostomy", "feeding tube", "enteric tube", "swan-ganz catheter", "icd", "aicd", "defibrillator", "pacer",
-        "dual lead pacemaker", "catheter", "support lines", "medical devices", "medical device",
+        "dual lead pacemaker", "catheter", "catheters", "support lines", "medical devices", "medical device", "ett", "ngt",
+        "cvc", "ij line", "ij catheter", "subclavian line", "dialysis catheter", "iabp", "intra-aortic balloon pump",
+        "chest drain", "pleural drain", "chest tubes", "pigtail catheter", "dobhoff tube", "dobbhoff tube", "dobhoff",
+        "nasogastric tubes", "mediport", "port-a-caths", "portacath", "prosthetic valve", "prosthetic heart valve",
+        "valve replacement", "mechanical valve", "thoracostomy tube", "tube thoracostomy", "pacemakers", "pacemaker leads",
+        "pacing leads", "picc lines", "central lines", "ecmo cannula", "lvad", "pacing wires", "implantable device",
+        "spinal hardware", "orthopedic hardware", "surgical hardware",
     ),
 }  # fmt: skip
 
 # Named like a finding, but none of the 14: read before them, so that "pericardial effusion" is no pleural one.
-OTHERS: tuple[str, ...] = (
+OTHERS: frozenset[str] = frozenset((
     "pericardial effusion", "pericardial effusions", "pericardial fluid", "soft tissue edema", "subcutaneous edema",
     "mediastinal mass", "soft tissue mass", "cardiomediastinal mass", "joint effusion", "calcified granuloma",
     "nipple shadow", "old pneumonia", "chest wall mass", "breast mass", "pneumonia vaccine", "mass effect",
-    "pulmonary edema protocol",
-)  # fmt: skip
+    "pulmonary edema protocol", "peripheral edema", "cerebral edema", "body wall edema", "chest wall edema",
+    "leg edema", "breast edema", "bone lesion", "bone lesions", "liver mass", "abdominal mass",
+))  # fmt: skip
 
 GAP = frozenset(
     "a an the of and is are was were be appears appear remains remain seen size sized shadow silhouette contour slightly "

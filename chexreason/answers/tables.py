@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from chexreason.answers import prose
 from chexreason.answers.headings import heading, is_place, words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.values import MAYBE, NO, named, share, status, verdict
+from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
 _STATUS = frozenset(
     "status present presence state result value answer assessment yes/no y/n detected identified prediction predicted label "
-    "visible positive decision verdict seen observed interpretation conclusion".split()
+    "visible positive decision verdict seen observed interpretation conclusion included".split()
 )
 _NUMBER = frozenset("confidence probability score certainty likelihood prob conf".split())
+_REMARKS = frozenset("evidence reason reasoning rationale explanation comment comments".split())
+_GRADES = frozenset("grade severity stage degree".split())
+_SIDES = frozenset("left right bilateral".split())
 _PRESENT = frozenset("present positive yes".split())
 _BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
 
 
 def read(lines: list[str]) -> list[Mention]:
     """What the rows of one table say; each of `lines` holds a bar."""
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    rows = [[_plain(cell) for cell in line.strip().strip("|").split("|")] for line in lines]
     rows = [row for row in rows if not all(set(cell) <= set("-:= ") and len(cell) != 1 for cell in row)]  # rules between rows
     if not rows:
         return []
@@ -30,6 +35,18 @@ def read(lines: list[str]) -> list[Mention]:
     return [mention for row in (rows[1:] if head else rows) for mention in _row(row, head)]
 
 
+def _plain(cell: str) -> str:
+    """A cell without a coloured sign beside its words."""
+    return cell.replace("[?]", "").strip() or cell.strip()
+
+
+def is_delimited(lines: list[str], sign: str) -> bool:
+    """Whether `sign` divides a table: names of columns first, then rows of as many cells that begin with a finding."""
+    head, *rows = [[cell.strip() for cell in line.split(sign)] for line in lines]
+    kinds = [words_of(cell) & (_STATUS | _NUMBER) for cell in head[1:]]
+    return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) for row in rows)
+
+
 def _is_head(row: list[str]) -> bool:
     """Whether a row names columns: no findings, and no values but those that are names of columns too ("Present")."""
     values = [cell for cell in row[1:] if status(cell) is not None and words_of(cell).isdisjoint(_PRESENT | NO)]
@@ -37,10 +54,12 @@ def _is_head(row: list[str]) -> bool:
 
 
 def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
-    at = [index for index, cell in enumerate(row) if named(cell)]
+    part = any(map(is_place, row))
+    at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
     text = " | ".join(row)
     if not at:
-        return [Mention(text, None, None, "table")]
+        seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
+        return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
     if len(at) > 1 and (head or len(at) == sum(map(bool, row))):  # a row of names, each under what its column says
         said = {index: heading(" ".join(head[index])) if head and index < len(head) else True for index in at}
         return [Mention(row[index], named(row[index]), said[index], "table") for index in at]
@@ -50,6 +69,9 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     rest = [pair for index, pair in enumerate(rest) if index != at[0] and index not in numbering]
     if not rest:  # a column of names
         return [Mention(text, finding, heading(" ".join(head[at[0]])) if head and at[0] < len(head) else True, "table")]
+    known = _STATUS | _NUMBER | _GRADES | NO | MAYBE
+    if head and at[0] == len(row) - 1 == len(head) - 1 and not any(words & known for words, _ in rest):  # "Step | Seen | Label"
+        return [Mention(text, finding, heading(" ".join(head[-1])), "table")]
     claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest])
     return [Mention(text, finding, claimed, "table")]
 
@@ -60,19 +82,29 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
         ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
         return heading(" ".join(ticked[0])) if len(ticked) == 1 else None
+    sides = [status(cell) for words, cell in cells if words and words <= _SIDES]
+    if len(sides) > 1 and None not in sides:
+        return True in sides
+    grades = [cell for words, cell in cells if words & _GRADES and cell.isdigit()]
+    if grades:
+        return int(grades[0][:9]) > 0
     for words, cell in cells:
-        if words & _STATUS and not words & _NUMBER:
+        if words & _STATUS and not words & (_NUMBER | _REMARKS):
             return verdict(cell, finding) if cell.casefold() not in ("", "n/a", "na", "null") else None
     for words, cell in cells:
         if words and words <= NO and status(cell) is not None:  # a column of what is absent
             return not status(cell)
-    plain = next((said for words, cell in cells if not words & _NUMBER and (said := status(cell)) is not None), None)
-    if plain is not None:
-        return plain
+    plain = {said for words, cell in cells if not words & _NUMBER and (said := status(cell)) is not None}
+    if plain:
+        return plain.pop() if len(plain) == 1 else None  # two readers who disagree
     numbers = [number for words, cell in cells if words & _NUMBER and (number := share(cell)) is not None]
     if numbers:
         return numbers[0] or None
-    remarks = [verdict(cell, finding) for _, cell in cells if cell.casefold() not in _BLANK and not is_place(cell)]
+    remarks = [
+        status(cell) if words & _NUMBER else verdict(cell, finding)  # a moderate likelihood is a doubt
+        for words, cell in cells
+        if cell.casefold() not in _BLANK and not is_place(cell)
+    ]
     if not remarks:
         return True if any(is_place(cell) for _, cell in cells) else None
     return False if False in remarks else None if None in remarks else True

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.synonyms import NAMES
-from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
+from chexreason.answers.synonyms import NAMES, OTHERS
+from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # Where, how much, and since when a finding is: said of something that is there.
 QUALIFIERS = frozenset(
     "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
     "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced "
     "left right bilateral both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
-    "basilar r l rt lt r>l l>r rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
+    "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
-    "borderline".split()
+    "borderline healed healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 FILLERS = frozenset(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
     "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph "
-    "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely".split()
+    "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely label "
+    "class category".split()
 )
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
@@ -36,19 +37,29 @@ SIGNS = frozenset(
     "line catheter large exceeds exceeding exceeded greater above wires wire batwing".split()
 )
 YES = frozenset(
-    "yes y true t x + ++ +++ 1 present positive pos high definite certain confirmed \u2713 \u2714 \u2611 \u2705 \u2612".split()
+    "yes y true t x + ++ +++ 1 present positive pos high definite certain confirmed correct applicable applies evident "
+    "apparent accepted supported included \u2713 \u2714 \u2611 \u2705 \u2612 "
+    # and in other languages, which models fall into
+    "sí si ja oui sim presente presentes présent vorhanden positivo positiv positif 是 有 存在 あり да".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- "
-    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated".split()
+    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
+    "didn't hasn't haven't incorrect inapplicable rejected dismissed refuted unsupported wrong "
+    # and in other languages
+    "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
+    "fehlt negativo negativa negativ 否 无 無 未见 没有 なし нет".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
     "equivocal uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low "
     "doubtful inconclusive improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd "
-    "\u00b1 +/- insufficient".split()
+    "\u00b1 +/- insufficient query presumed presumptive "
+    # and in other languages
+    "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
+TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
@@ -58,7 +69,14 @@ MEASURES = frozenset(
     "confidence probability likelihood score certainty p very prob conf % percent approximately about ~".split()
 )
 
-_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)")
+LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
+
+_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|5|1)(?:\.0)?)?")
+OPTION = re.compile(
+    r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
+)
+_CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
+_TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
@@ -70,6 +88,12 @@ def verdict(remark: str, finding: str | None = None) -> bool | None:
     A part that is a plain status ("present", "no", "0") decides, and beside one a number is only a confidence.
     """
     if len(remark) > _LONGEST:
+        return None
+    options = OPTION.findall(remark)
+    if len(options) > 1:  # "[x] yes [ ] no": what is ticked
+        ticked = [option[-1] for option in options if TICKS.intersection(option[:-1])]
+        return status(ticked[0]) if len(ticked) == 1 else None
+    if _TO_COME.search(remark):
         return None
     parts = [part for part in _PART.split(remark.replace("\u2019", "'")) if part.strip(_EDGES)]
     if not parts:
@@ -104,6 +128,8 @@ def share(text: str) -> bool | None:
     if not number:
         return None
     value = float(number.group(1)[:20])
+    if number.group(3):  # "8/10"
+        return value / float(number.group(3)) >= 0.5
     return (value / 100 if number.group(2) or value > 1 else value) >= 0.5
 
 
@@ -115,6 +141,12 @@ def named(phrase: str) -> str | None:
     plain = " ".join(phrase.casefold().replace("_", " ").strip(" \t*\"'`.").split())
     if plain in NAMES:
         return NAMES[plain]
+    if plain in OTHERS:
+        return None
+    if plain.strip("-") == plain and ("-" in plain or " " not in plain):  # "Enlarged-Cardiomediastinum", "LungOpacity"
+        found = _CLOSED.get(plain.replace("-", ""))
+        if found:
+            return found
     words = [word for word in plain.split() if word not in QUALIFIERS]
     found = NAMES.get(" ".join(words))
     if not found:  # "enlarged heart, left": words of place that belong to a name
@@ -137,7 +169,7 @@ def _words(text: str) -> list[str]:
 def _said_of(part: str, finding: str | None) -> bool | None:
     """What one part of a remark, neither status nor number, says of the finding that it is made on."""
     words = _words(part)
-    if not MAYBE.isdisjoint(words):
+    if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
         return None
     content = [word for word in words if word not in FILLERS and word not in NO]
     if not NO.isdisjoint(words):
@@ -151,4 +183,5 @@ def _said_of(part: str, finding: str | None) -> bool | None:
         return True if finding == SUPPORT_DEVICES else None
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
-    return True if (QUALIFIERS | YES | MEASURES).issuperset(content) else None
+    degree = [word for word in content if word not in MEASURES]
+    return True if degree and (QUALIFIERS | YES).issuperset(degree) else None

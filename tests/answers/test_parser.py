@@ -337,6 +337,8 @@ maybe {}|question of {}|cannot exclude {}|r/o {}|suspected {}|{} (possible)|{}: 
 )
 @settings(max_examples=400, deadline=None)
 def test_what_is_denied_or_left_open_is_never_read_as_claimed(denied, claimed, order, end) -> None:  # type: ignore[no-untyped-def]
+    if end == "; ":  # a heading reaches over a semicolon: "Absent: edema; fracture"
+        denied = [(form, finding) for form, finding in denied if not form.endswith(": {}")]
     lines = [form.replace("{}", finding) for form, finding in denied] + claimed
     order.shuffle(lines)
     answer = parse(tags(end.join(lines)), "tags")

@@ -1,0 +1,75 @@
+"""Records: what an object, or lines of `key: value`, say of the finding that they name. A status decides, and only where there
+is none a number does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from chexreason.answers.mentions import Mention
+from chexreason.answers.values import named, share, status, verdict
+
+NAME_KEYS = frozenset(
+    "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
+    "title key type".split()
+)
+_STATUS_KEYS = frozenset(
+    "present status state presence positive detected exists answer prediction value result identified visible "
+    "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
+    "verdict judgement judgment opinion evaluation".split()
+)
+_INVERSE_KEYS = frozenset("absent negated negative excluded ruled_out denied uncertain".split())
+_NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob p conf".split())
+_SIDES = frozenset("left right bilateral l r".split())
+
+_FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
+_START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(_STATUS_KEYS | _INVERSE_KEYS | _NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
+    re.IGNORECASE,
+)
+
+
+def written(text: str) -> tuple[int, list[Mention]]:
+    """Records written as lines or in a tag, and where they begin: "Finding: Edema", "Status: absent"; none without a status."""
+    starts = [(one, name) for one in _START.finditer(text) if (name := one.group(2).strip(" *.")) and named(name)]
+    if not starts:
+        return 0, []
+    found, ends = [], [one.start() for one, _ in starts[1:]] + [len(text)]
+    for (start, name), end in zip(starts, ends, strict=True):
+        fields = {one.group(1).casefold(): one.group(2).strip(" *.") for one in _PAIR.finditer(text, start.end(), end)}
+        if fields:
+            found.append(Mention(name, named(name), status_of(fields, None), "list"))
+    return (starts[0][0].start(), found) if len(found) == len(starts) else (0, [])
+
+
+def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
+    """What a record says of its finding; `otherwise` where it has neither a status nor a number."""
+    for keys in (_STATUS_KEYS, _INVERSE_KEYS, _NUMBER_KEYS, frozenset({"label", "severity", "class"})):
+        for key in record:
+            if key in keys and not (isinstance(record[key], str) and named(record[key])):
+                said = said_by(record[key], None)
+                if keys is _INVERSE_KEYS:
+                    return None if said is None else not said
+                return said
+    sides = [said_by(record[key], None) for key in record if key in _SIDES]
+    if sides:
+        return True if True in sides else None if None in sides else False
+    plain = [status(each) if isinstance(each, str) else each for each in record.values() if isinstance(each, str | bool)]
+    return next((said for said in plain if said is not None), otherwise)
+
+
+def said_by(value: Any, finding: str | None) -> bool | None:
+    """What the value beside a finding's name says of it."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return share(str(value)) or False if value >= 0 else None
+    if isinstance(value, str):
+        return verdict(value, finding)
+    if isinstance(value, dict):
+        return status_of({str(key).strip().casefold().replace(" ", "_"): each for key, each in value.items()}, None)
+    if isinstance(value, list | tuple) and value:
+        said = [said_by(each, finding) for each in value]
+        return False if False in said else None if None in said else True
+    return None
