@@ -202,6 +202,6 @@ def _hex(rng: np.random.Generator) -> str:
 
 def _write_gzip(path: Path, table: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + ".partial")  # gzip writes this name into the file, which must be the same each time
     table.to_csv(partial, index=False, compression={"method": "gzip", "mtime": 0})
     os.replace(partial, path)

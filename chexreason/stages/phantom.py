@@ -47,7 +47,6 @@ class Settings:
 
 
 USES = ()
-TORCH = False
 
 
 def execute(run: Run) -> dict[str, Any]:
