@@ -37,7 +37,8 @@ DENIED_AFTER = (
     "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
     "does not apply", "do not apply", "doesn't apply", "don't apply", "not applicable", "is incorrect", "are incorrect",
     "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
-    "explanted", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
+    "explanted", "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
+    "are lacking", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
     "not favored", "nicht", "ausente", "fehlt",
     "negativo",
@@ -50,7 +51,8 @@ OPEN_LISTS = (
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "low probability of", "low likelihood of",
     "history of", "h/o", "difficult to exclude", "unsure", "check for", "look for", "screen for", "test for", "monitor for",
-    "exclude", "search for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive", "limited",
+    "exclude", "search for", "watch for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive",
+    "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
     "suspect", "guess", "either", "initially", "at first", "at first glance",
     "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
@@ -132,7 +134,7 @@ PREDICATES = (  # what ends a clause that says that something is there
 SUGGESTED = frozenset(
     "to suggest suggesting suggestive consistent compatible concerning indicating indicative suspicious that".split()
 )
-CHOICES = frozenset({"or", "versus", "vs", "vs."})  # between two findings
+CHOICES = frozenset({"or", "versus", "vs", "vs.", "<", ">"})  # between two findings
 NO_CHOICE = frozenset({"with", "and", ","})
 
 _LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items of a list
@@ -225,7 +227,7 @@ def _reader() -> Any:
         "termination": [*TURNS, *PREDICATES, "there is", "there are"],
     }
     lists = {
-        "pseudo_negations": [],
+        "pseudo_negations": [f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call")],
         "preceding_negations": [*OPEN_LISTS],
         "following_negations": [*OPEN_LATER],
         "termination": [*TURNS],

@@ -111,7 +111,7 @@ OTHERS: frozenset[str] = frozenset((
 ))  # fmt: skip
 
 GAP = frozenset(
-    "a an the of and is are was were be appears appear remains remain seen size sized shadow silhouette contour slightly "
+    "'s a an the of and is are was were be appears appear remains remain seen size sized shadow silhouette contour slightly "
     "mildly moderately markedly severely minimally borderline mild moderate marked severe slight somewhat "
     "mildly-to-moderately upper limits stable again also grossly probably frontal lateral pa ap view views portable "
     "chest x-ray x - ray acute significant definite active evidence evident radiographic radiographically "

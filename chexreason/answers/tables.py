@@ -14,6 +14,7 @@ _STATUS = frozenset(
     "visible positive decision verdict seen observed interpretation conclusion included".split()
 )
 _NUMBER = frozenset("confidence probability score certainty likelihood prob conf".split())
+_RANKS = frozenset("rank ranking order priority".split())
 _REMARKS = frozenset("evidence reason reasoning rationale explanation comment comments".split())
 _GRADES = frozenset("grade severity stage degree".split())
 _SIDES = frozenset("left right bilateral".split())
@@ -50,7 +51,7 @@ def is_delimited(lines: list[str], sign: str) -> bool:
 def _is_head(row: list[str]) -> bool:
     """Whether a row names columns: no findings, and no values but those that are names of columns too ("Present")."""
     values = [cell for cell in row[1:] if status(cell) is not None and words_of(cell).isdisjoint(_PRESENT | NO)]
-    return not any(map(named, row)) and not values
+    return not any(map(named, row)) and not values and not is_place(row[0])
 
 
 def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
@@ -78,6 +79,7 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
 
 def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) -> bool | None:
     """What a row says by the names of its columns."""
+    cells = [(words, cell) for words, cell in cells if not words & _RANKS]
     choices = [(words, cell) for words, cell in cells if words and ((NO | MAYBE).issuperset(words) or words <= _PRESENT)]
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
         ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
@@ -123,5 +125,5 @@ def _by_cells(cells: list[str]) -> bool | None:
         return numbers[0] or None
     if not cells or cells[-1].casefold() in _BLANK:
         return None
-    remarks = [verdict(cell) for cell in filled]
+    remarks = [verdict(cell) for cell in filled if not is_place(cell)]
     return False if False in remarks else None if None in remarks else True

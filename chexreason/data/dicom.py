@@ -29,7 +29,8 @@ OVERLAY = 0x60000102  # Overlay Bit Position
 WANTED = (
     "Modality NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated "
     "BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope "
-    "RescaleIntercept VOILUTSequence WindowCenter WindowWidth VOILUTFunction PixelData"
+    "RescaleIntercept VOILUTSequence WindowCenter WindowWidth VOILUTFunction "
+    "PresentationLUTShape PixelData"
 ).split()
 
 
@@ -145,6 +146,10 @@ def _check(data: Dataset, name: str) -> None:
     if missing:
         raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
     check_size(int(data.Columns), int(data.Rows), name)
+    if data.get("PresentationLUTShape") == "INVERSE" and data.get("PhotometricInterpretation") == "MONOCHROME2":
+        raise ImageError(
+            f"{name}: MONOCHROME2 says that its largest values are bright, Presentation LUT Shape INVERSE that they are dark"
+        )
     if int(data.get("NumberOfFrames") or 1) > 1:
         raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
 

@@ -121,6 +121,8 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
 
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
         check_size(*file.size, name)
+        if (frames := getattr(file, "n_frames", 1)) > 1:
+            raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted")
         file.load()
         deep = _deep_colours(content) if content.startswith(PNG) else None
         if file.mode.startswith("I") or file.mode == "F":

@@ -36,6 +36,7 @@ ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
 TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
+ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"  # a long number as a spreadsheet shows and saves it: 8.4E+35
 POLICIES = ("negative", "positive", "ignore")
 
 
@@ -123,6 +124,10 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
             problems.append(
                 _at(frame, position, paths.UNSAFE, f"{column} {cell[:200]!r} is refused" if cell else f"no {column}")
             )
+    rounded = frame["patient"].fillna("").astype("str").str.fullmatch(ROUNDED)
+    for position in rounded.to_numpy().nonzero()[0]:  # many patients become one
+        detail = f"patient {frame.at[position, 'patient']} was rounded by a spreadsheet; take the published table"
+        problems.append(_at(frame, position, "illegal id", detail))
     for position in frame["path"].duplicated().to_numpy().nonzero()[0]:
         problems.append(_at(frame, position, DUPLICATE, f"{frame.at[position, 'path']} is listed twice"))
     return frame, tuple(problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has a fortieth of it
 FIELDS = "wrong number of fields"
+_BLANKS = re.compile(r'[,;\t\n"] | [,;\t\r\n"]')  # beside a cell, or beginning or ending it
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
 
 def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """A CSV, plain or gzipped: cells as text (NaN where blank), with a column `row`, the line that each row ends on.
+
+    A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells.
 
     The problems are the rows with more or fewer fields than the header, which are left out: nobody can say what they mean.
 
@@ -39,7 +43,9 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         raise ChexReasonError(f"there is no table {path}; see the dataset's published layout")
     try:
         text = _text(path)
-        reader = csv.reader(io.StringIO(text))
+        first = text.partition("\n")[0]
+        sign = max(",;\t", key=first.count)
+        reader = csv.reader(io.StringIO(text), delimiter=sign)
         header = [name.strip() for name in next(reader, [])]
         rows = [(reader.line_num, len(cells)) for cells in reader if cells]
         require(path, header, required)
@@ -47,7 +53,8 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
         names = {place: name for place, name in enumerate(header) if header.index(name) == place}
         frame = pd.read_csv(
-            io.StringIO(_without(text, odd) if odd else text),
+            io.StringIO(_without(text, sign, odd) if odd else text),
+            sep=sign,
             header=0,
             names=list(range(len(header))),
             usecols=list(names),
@@ -55,18 +62,28 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
             na_values=BLANK,
             keep_default_na=False,
         ).rename(columns=names)
+        if _BLANKS.search(text):
+            frame = frame.apply(_bare)
         frame["row"] = [line for line, _ in rows if line not in odd]
+    except UnicodeError:
+        raise ChexReasonError(f"{path} is no text in UTF-8; save it anew, as CSV in UTF-8") from None
     except (csv.Error, ValueError, OSError, EOFError, zlib.error) as error:
         raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
     width = f"where the header has {len(header)}"
     return frame, tuple(Problem(path.name, line, FIELDS, f"{fields} fields, {width}") for line, fields in odd.items())
 
 
-def _without(text: str, lines: Container[int]) -> str:
-    """The table less the rows that end on `lines`."""
+def _bare(column: pd.Series) -> pd.Series:
+    """Cells without the blanks around them."""
+    bare = column.str.strip() if column.notna().any() else column
+    return bare.mask(bare == "")
+
+
+def _without(text: str, sign: str, lines: Container[int]) -> str:
+    """The table, whose cells `sign` divides, less the rows that end on `lines`."""
     kept = io.StringIO()
-    reader = csv.reader(io.StringIO(text))
-    csv.writer(kept).writerows(cells for cells in reader if reader.line_num not in lines)
+    reader = csv.reader(io.StringIO(text), delimiter=sign)
+    csv.writer(kept, delimiter=sign).writerows(cells for cells in reader if reader.line_num not in lines)
     return kept.getvalue()
 
 
@@ -87,7 +104,9 @@ def require(path: Path, columns: Iterable[str], required: Iterable[str]) -> None
 def _text(path: Path) -> str:
     """The table's text, a byte-order mark taken off; no more of it than any published table has."""
     opened = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as stream:
+    with opened(path, "rb") as start:
+        wide = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    with opened(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="") as stream:
         text = stream.read(MOST_CHARACTERS + 1)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it holds more than {MOST_CHARACTERS:,} characters")

@@ -112,6 +112,7 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
         (lambda: dicom(FILM, NumberOfFrames=3), "3 frames"),
+        (lambda: dicom(FILM, PresentationLUTShape="INVERSE"), "MONOCHROME2 .* INVERSE"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="HSV"), "HSV"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="MONOCHROME2"), "MONOCHROME2|samples"),
         (lambda: dicom(FILM, Rows=30000, Columns=30000), "30000 x 30000 pixels are more"),

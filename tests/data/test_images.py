@@ -56,6 +56,13 @@ def test_a_picture_that_shows_nothing_is_refused_by_name(mode: str, tmp_path: Pa
         read_image(tmp_path / "flat.jpg")
 
 
+def test_an_animated_png_is_no_film(tmp_path: Path) -> None:
+    film = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    film.save(tmp_path / "film.png", save_all=True, append_images=[film.rotate(180)])
+    with pytest.raises(ImageError, match=r"film.png: 2 frames"):
+        read_image(tmp_path / "film.png")
+
+
 def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "x.gif")
     (tmp_path / "empty.jpg").touch()

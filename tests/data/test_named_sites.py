@@ -115,6 +115,13 @@ def test_vindr_takes_what_enough_readers_name(tmp_path: Path) -> None:
     assert len(Vindr(root=root, split="all").load().records) == 3
 
 
+def test_a_vindr_table_without_a_mark_that_can_be_read_is_problems_with_their_rows(tmp_path: Path) -> None:
+    root = vindr(tmp_path, "train", {"a": [{"Edema"}]})
+    table = root / "annotations/image_labels_train.csv"
+    table.write_text(table.read_text().replace(",0", ",False").replace(",1", ",True"))
+    assert {problem.row for problem in Vindr(root=str(root), split="train").read().problems} == {2}
+
+
 def test_two_names_of_one_finding_are_one_vote(tmp_path: Path) -> None:
     root = str(vindr(tmp_path, "train", {"a": [{"Lung tumor", "Nodule/Mass"}, set(), set()]}))
     assert label_sets(Vindr(root=root, split="train").load()) == [[]]

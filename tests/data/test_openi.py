@@ -81,6 +81,14 @@ def test_what_is_wrong_is_named_with_its_report_and_line(tmp_path: Path) -> None
         Openi(root=root).load()
 
 
+def test_a_report_number_in_another_form_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    root = openi(tmp_path, "tables")
+    path = tmp_path / "indiana_reports.csv"
+    path.write_text(path.read_text().replace("\n2,", "\n2.0,"))
+    (problem,) = Openi(root=root).read().problems
+    assert describe(problem) == "indiana_reports.csv, row 3: illegal id: uid is 2.0; a plain number is wanted, such as 2"
+
+
 def test_without_projections_nobody_can_say_which_films_are_frontal(tmp_path: Path) -> None:
     root = openi(tmp_path, "archive")
     (tmp_path / "indiana_projections.csv").rename(tmp_path / "elsewhere.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
     [
         (b"", "no column 'Path'"),
         (b"\x1f\x8b broken", "cannot be read as a CSV table"),
-        (b"Path\n\xff\xfe\n", "cannot be read as a CSV table"),
+        (b"Path\nCaf\xe9\n", "no text in UTF-8"),
         (b"Path,Path\n1,2\n", "2 columns 'Path'"),
         (b"path\n1\n", "Did you mean 'path'"),
         (("Path" + "x" * 140_000).encode(), "cannot be read as a CSV table"),
@@ -86,7 +87,31 @@ def test_a_label_that_is_none_is_shown_short(tmp_path: Path) -> None:
 IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "51000000", "AP", "train")]
 
 
-@pytest.mark.parametrize("spelt", ["s50414267", "50414267.0", " 50414267"])
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda text: text.replace(",", ";").encode("utf-8-sig"),
+        lambda text: text.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),
+        lambda text: text.replace(",", " , ").encode(),
+        lambda text: (text + "\n\n").replace("\n", "\r\n").encode(),
+    ],
+    ids=["semicolons", "tabs in UTF-16", "blanks around cells", "blank lines at the end"],
+)
+def test_a_table_that_a_spreadsheet_saved_is_read_as_it_was(saved: Callable[[str], bytes], tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": "1.0", "Fracture": "0.0"})])
+    (root / "train.csv").write_bytes(saved((root / "train.csv").read_text()))
+    table = Chexpert(root=str(root)).load()
+    assert label_sets(table) == [["Edema"]] and table.records["view"].tolist() == ["AP"]
+
+
+def test_patients_whose_numbers_a_spreadsheet_rounded_are_problems_with_their_row(tmp_path: Path) -> None:
+    root = nih(tmp_path, [("1.png", "Edema", "8.4E+35", "PA", "test")])  # type: ignore[list-item]
+    assert problems(Nih(root=str(root)).read()) == [
+        "Data_Entry_2017_v2020.csv, row 2: illegal id: patient 8.4E+35 was rounded by a spreadsheet; take the published table"
+    ]
+
+
+@pytest.mark.parametrize("spelt", ["s50414267", "50414267.0"])
 def test_a_study_id_in_another_form_is_a_problem_with_its_row(spelt: str, tmp_path: Path) -> None:
     root = mimic(tmp_path, IMAGES, {"50414267": {}, "51000000": {}})
     path = root / "mimic-cxr-2.0.0-chexpert.csv.gz"
@@ -103,10 +128,10 @@ def test_an_image_in_two_mimic_splits_is_a_problem_with_both_rows(tmp_path: Path
 
 
 def test_a_view_that_is_almost_one_wanted_is_a_problem(tmp_path: Path) -> None:
-    root = mimic(tmp_path, [("d1", "10", "50", "PA ", "train"), ("d2", "11", "51", "", "train")], {"50": {}, "51": {}})
+    root = mimic(tmp_path, [("d1", "10", "50", "pa", "train"), ("d2", "11", "51", "", "train")], {"50": {}, "51": {}})
     table = Mimic(root=str(root)).read()
-    assert problems(table) == ["mimic-cxr-2.0.0-metadata.csv.gz, row 2: illegal view: 'PA '; one of AP, PA is meant?"]
-    assert table.records.empty and table.excluded == {"view PA ": 1, "view unknown": 1}
+    assert problems(table) == ["mimic-cxr-2.0.0-metadata.csv.gz, row 2: illegal view: 'pa'; one of AP, PA is meant?"]
+    assert table.records.empty and table.excluded == {"view pa": 1, "view unknown": 1}
 
 
 NIH = [("1_000.png", "Edema", 1, "PA", "test"), ("2_000.png", "No Finding", 2, "PA", "train_val")]

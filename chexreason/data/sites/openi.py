@@ -154,6 +154,7 @@ def _reports(path: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, tuple[Probl
 
     if path.is_file() and not path.name.endswith((".tgz", ".tar.gz", ".tar")):
         frame, problems = tables.read_table(path, ("uid", "MeSH"))
+        problems += tables.plain_numbers(frame, ("uid",), path.name)
         tags = frame["MeSH"].fillna("").map(lambda cell: [tag.strip() for tag in cell.split(";") if tag.strip()])
         return frame[["row"]].assign(study="CXR" + frame["uid"], tags=tags, table=path.name), None, problems
     reports, films, problems = [], [], ()

@@ -109,6 +109,7 @@ def _common(frame: pd.DataFrame, table: str, split: str | None) -> pd.DataFrame:
     born = pd.to_numeric(frame.get("PatientBirth"), errors="coerce") if "PatientBirth" in frame.columns else None
     year = frame["StudyDate_DICOM"].str[:4] if "StudyDate_DICOM" in frame.columns else None
     age = None if born is None or year is None else pd.to_numeric(year, errors="coerce") - born
+    age = None if age is None else age.where(age.between(0, 120))
     return frame.assign(
         path=frame["ImageDir"] + "/" + frame["ImageID"],
         patient=frame["PatientID"],

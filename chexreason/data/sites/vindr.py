@@ -99,7 +99,7 @@ class Vindr:
             )
         readers = frame.assign(rad_id=_readers(frame)).groupby("image_id")["rad_id"].nunique()
         count = once.groupby(["image_id", "becomes"]).size().reset_index(name="count")
-        enough = count[count["count"] >= count["image_id"].map(readers).clip(upper=self.votes)]
+        enough = count[count["count"] >= count["image_id"].map(readers).astype(float).clip(upper=self.votes)]
         agreed = enough.groupby("image_id")["becomes"].agg(list)
         films = frame.drop_duplicates("image_id").reset_index(drop=True)
         image = films["image_id"]
