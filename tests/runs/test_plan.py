@@ -196,6 +196,19 @@ def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the
     assert evaluated.manifest["config"]["dataset"]["split"] == "train"
 
 
+@pytest.mark.parametrize(("words", "epochs"), [(["model=medgemma", "dataset=nih"], 6), (["dataset=phantom_nih"], 0.4)])
+def test_a_parent_is_made_at_its_childs_scale_and_in_its_variant(words: list[str], epochs: float, tmp_path: Path) -> None:
+    grpo = planned(tmp_path, "stage=evaluate", "checkpoint=grpo", "variant=unstabilised", *words).parents["checkpoint"]
+    assert grpo.manifest["config"]["stage"]["beta"] == 0.0
+    assert grpo.parents["policy"].manifest["config"]["stage"]["epochs"] == epochs
+
+
+def test_what_a_parents_line_refines_is_its_childs_choice(tmp_path: Path) -> None:
+    line = "model.made_by='stage=standin seed=0 model.pretraining.steps=2'"
+    made = planned(tmp_path, *EVALUATE, "model=phantom_qwen", line).parents["model"].manifest["config"]["model"]
+    assert (made["name"], made["pretraining"]["steps"]) == ("phantom_qwen", 2)
+
+
 def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Path, command: Command) -> None:
     said = command(*EVALUATE, "checkpoint=grpo", "dry_run=true", f"runs={tmp_path / 'runs'}").stdout.splitlines()
     assert said[0] == f"folder:   {tmp_path / 'runs' / name(tmp_path, *EVALUATE, 'checkpoint=grpo')}"
