@@ -6,8 +6,9 @@ The run folder is the source of truth; W&B is a copy of its numbers and never se
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ class Log:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(as_lines([{"step": step, **numbers}]))
         if self.wandb_run is not None:
-            self.wandb_run.log({**numbers, "step": step})
+            try:
+                self.wandb_run.log({**numbers, "step": step})
+            except Exception as error:  # whatever has become of W&B's own process: its copy ends here, the run does not
+                self.wandb_run = None
+                print(f"W&B takes no more of {self.path} ({error or type(error).__name__})", file=sys.stderr, flush=True)
 
     def rewind(self, step: int) -> None:
         """Forget what an interrupted run logged after the checkpoint that it resumes from."""
@@ -84,5 +89,7 @@ def tracked(run: Run) -> Iterator[Log]:
     finally:
         try:
             session.finish()
-        except TimeoutError:  # a server that has stopped answering would be waited for without end
-            run.note(f"W&B did not take the rest within {PATIENCE:.0f} s; `wandb sync` sends it from {run.folder / 'wandb'}")
+        except Exception as error:  # TimeoutError: a server that has stopped answering would be waited for without end
+            run.note(f"W&B may lack the rest ({error or type(error).__name__}): try `wandb sync` in {run.folder / 'wandb'}")
+            with suppress(Exception):
+                wandb.teardown(exit_code=1)  # now, or at this process's end with a traceback

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benches.faults.tracker import unfaithful_tracker
@@ -86,3 +87,19 @@ def test_a_server_that_falls_silent_during_the_run_is_not_waited_for_without_end
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 1, "loss": 1.0}
     assert "wandb sync" in capsys.readouterr().err
     assert list(tmp_path.glob("wandb/run-*/*.wandb")), "what sync sends"
+
+
+def test_the_end_of_wandbs_own_process_costs_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    tracker = Tracker(name="wandb", mode="offline", project="p", group="g")
+    with tracked(Run(settings=Settings("report"), folder=tmp_path, tracker=tracker)) as log:
+        for one in psutil.Process().children(recursive=True):
+            if "wandb-core" in one.name():
+                one.kill()
+                one.wait()
+        for step in range(200):
+            log({"loss": 1.0}, step)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 200
+    assert "W&B" in capsys.readouterr().err
