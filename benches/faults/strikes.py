@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 
 import psutil
@@ -70,7 +70,7 @@ HARMS: tuple[Callable[[Path], None], ...] = (truncate, empty, flip)
 
 
 def damaged_after_a_kill(study: Study, times: int) -> Tried:
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         harm, runs = study.rng.choice(HARMS), study.without(stage)
         what = struck(study, stage, runs)
         folder = runs / study.runs[stage]
@@ -85,7 +85,7 @@ def damaged_after_a_kill(study: Study, times: int) -> Tried:
 
 def damaged_when_complete(study: Study, times: int) -> Tried:
     """A file of a complete run is damaged: a run that reads it is made, and it is asked for again."""
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         reader = READERS.get(stage) if READERS.get(stage) in study.runs else None
         harm, runs = study.rng.choice(HARMS), study.without(reader)
         folder = runs / study.runs[stage]
@@ -103,7 +103,7 @@ def _names(lost: str, *names: str) -> bool:
 
 
 def two_starts(study: Study, times: int) -> Tried:
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         runs = study.without(stage)
         yield f"{stage} started twice", _failures(start(stage, runs), start(stage, runs)) or study.differs(stage, runs)
         shutil.rmtree(runs)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import psutil
@@ -99,6 +100,10 @@ class Study:
             return ""
         names = [name for name, sha256 in wanted["outputs"].items() if made["outputs"].get(name) != sha256]
         return f"other outputs: {', '.join(names)}" if names else ""
+
+    def turns(self, times: int) -> Iterator[str]:
+        """The stages in an order of chance, over and over, `times` in all."""
+        return islice(cycle(self.rng.sample(list(self.runs), len(self.runs))), times)
 
     def some_file(self, folder: Path) -> Path:
         """A file of a run at random; each kind as often, though a folder holds hundreds of films."""

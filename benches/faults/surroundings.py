@@ -22,7 +22,7 @@ UNSTEADY = Path(__file__).parent / "unsteady"
 
 def full_disk(study: Study, times: int) -> Tried:
     """A file system that fills up while the run is made, and is given room before the second start."""
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         with _file_system(study.folder / "disk") as disk:
             runs = study.without(stage, disk / "runs")
             own = sum(file.stat().st_blocks * 512 for file in (study.whole / study.runs[stage]).rglob("*") if file.is_file())
@@ -52,7 +52,7 @@ def _resize(disk: Path, size: str) -> None:
 
 def read_only_runs(study: Study, times: int) -> Tried:
     """What is complete is reused; what is not says in a line that it cannot be written."""
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         for runs, missing in ((study.without(None), False), (study.without(stage), True)):
             with _read_only(runs):
                 done = start(stage, runs, under=PLAIN_USER)
@@ -67,7 +67,7 @@ def read_only_source(study: Study, times: int) -> Tried:
     for name in ("chexreason", "conf", "experiments", "tests/conf"):
         shutil.copytree(CHECKOUT / name, code / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     with _read_only(code):
-        for stage in islice(cycle(study.runs), times):
+        for stage in study.turns(times):
             runs = study.without(stage)
             yield f"{stage} from a read-only checkout", study.lost(stage, runs, under=PLAIN_USER, code=code)
             shutil.rmtree(runs)
@@ -84,7 +84,7 @@ def _read_only(folder: Path) -> Iterator[None]:
 
 def other_locale(study: Study, times: int) -> Tried:
     plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         runs = study.without(stage, study.folder / "Übung, mit Blank")
         yield f"{stage}, LC_ALL=C and ASCII", study.lost(stage, runs, **plain)
         shutil.rmtree(runs)
@@ -92,7 +92,7 @@ def other_locale(study: Study, times: int) -> Tried:
 
 def clock_set_back(study: Study, times: int) -> Tried:
     """Every file is dated a year ahead, as all are for a clock that was set back between two starts."""
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         runs = study.without(stage)
         what = struck(study, stage, runs)
         time.sleep(2)
@@ -111,7 +111,7 @@ def unsteady_clock(study: Study, times: int) -> Tried:
     faked = {"LD_PRELOAD": study.libfaketime, "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1"}
     # Steady clocks and dates of files are left alone, as by a clock that is set.
     faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{UNSTEADY}"}
-    for stage in islice(cycle(study.runs), times):
+    for stage in study.turns(times):
         runs = study.without(stage)
         shift.write_text("-1d")
         process = start(stage, runs, **faked)

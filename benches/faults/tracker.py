@@ -9,20 +9,22 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PROJECT = {"id": "p", "name": "faults", "entity": {"id": "e", "name": "nobody"}}
-BEGUN = {"data": {"upsertBucket": {"bucket": {"id": "r", "name": "run", "displayName": "run", "project": PROJECT}}}}
+RUN = {"id": "r", "name": "run", "displayName": "run", "config": "{}", "project": PROJECT, "historyLineCount": 0}
+BEGUN = {"upsertBucket": {"bucket": RUN, "inserted": True}}
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.under_way.is_set():
             self.server.closed.wait()
             return
-        if self.path.endswith("/file_stream"):
+        begins = b"mutation UpsertBucket" in asked  # what comes before asks whether there is such a run
+        if begins:
             self.server.under_way.set()
-        content = json.dumps(BEGUN).encode()
+        content = json.dumps({"data": BEGUN if begins else {"model": None}}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
