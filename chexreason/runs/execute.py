@@ -84,6 +84,8 @@ def _locked(planned: Plan, force: bool) -> None:
             return
         for parent in planned.parents.values():
             _refuse_changed(parent.folder)
+        for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # what a process that was killed had half written
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         before = folders.read_manifest(planned.folder)
         made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
         if force:

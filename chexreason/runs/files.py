@@ -12,6 +12,8 @@ from typing import Any
 
 from chexreason.errors import ChexReasonError
 
+PARTIAL = ".partial"  # ends the name of what is not whole yet
+
 
 def is_first_process() -> bool:
     """Whether this process keeps the run's records: of several that share it, the first alone does."""
@@ -32,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file to write to, which takes the place of `path` once all is written; where that fails, nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two runs, or two threads, may write the same file at once.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{PARTIAL}")
     try:
         yield partial
         os.replace(partial, path)

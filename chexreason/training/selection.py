@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from chexreason.runs.files import read_json, write_json
+from chexreason.runs.files import PARTIAL, read_json, write_json
 from chexreason.training.collapse import Collapse, beyond
 
 BEST = "adapter_best"
@@ -102,7 +102,7 @@ class BestAdapter(TrainerCallback):
         before = chosen(self.folder)
         if score is None or not self.watch.calm(state) or (before and before["score"] >= score):
             return
-        partial = self.folder / f"{BEST}.partial"
+        partial = self.folder / f"{BEST}{PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
         self.save(model, partial)
         write_json(partial / CHOICE, {"step": state.global_step, "by": self._by, "score": score})

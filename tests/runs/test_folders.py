@@ -123,6 +123,19 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path, answers: 
         execute_planned(words)
 
 
+def test_what_a_killed_process_had_half_written_is_no_output(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    folder = execute_planned(words)
+    whole = files.read_json(folder / runs.MANIFEST)
+    files.write_json(folder / runs.MANIFEST, whole | {"status": "running"})
+    (folder / "metrics.json.12.34.partial").write_bytes(b"half")
+    (folder / "best.partial").mkdir()
+    (folder / "best.partial" / "weights").write_bytes(b"half")
+    execute_planned(words)
+    assert files.read_json(folder / runs.MANIFEST)["outputs"] == whole["outputs"]
+    assert not list(folder.rglob("*.partial"))
+
+
 def test_a_stage_that_outlived_its_starter_is_waited_for(tmp_path: Path, answers: Path) -> None:
     words = overrides(tmp_path, answers)
     folder = execute_planned(words)
