@@ -46,10 +46,12 @@ def transfers(study: Study) -> list[Transfer]:
 
 def table(study: Study) -> Table:
     """Macro-F1 here and there, and the relative change by both definitions. Test sets are resampled independently."""
-    rows = []
-    for one in transfers(study):
+    pairs, rows = transfers(study), []
+    several = len({(one.near.dataset, one.far.dataset) for one in pairs}) > 1
+    for one in pairs:
         column = published.COLUMNS.get((one.arm.paper_model, one.arm.checkpoint))
-        rows.append((_title(study, one), *_cells(study, one, column)))
+        between = f" ({one.near.dataset} to {one.far.dataset})" if several else ""
+        rows.append((study.title(one.arm) + between, *_cells(study, one, column)))
     columns = (
         "Model",
         "CheXpert, matched labels",
@@ -129,8 +131,3 @@ def _change_cell(study: Study, one: Transfer, labels: tuple[str, ...], paper: fl
     found = float(change(take(near), take(far)))
     low, high = interval(change(take(near_cloud), take(far_cloud)), found)
     return Value(found, float(low), float(high), paper, signed=True, percent=True, comparable=not one.near.is_drawn)
-
-
-def _title(study: Study, one: Transfer) -> str:
-    pairs = {(pair.near.dataset, pair.far.dataset) for pair in transfers(study)}
-    return study.title(one.arm) + (f" ({one.near.dataset} to {one.far.dataset})" if len(pairs) > 1 else "")
