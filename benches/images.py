@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 2544, 3056
 
 def film(seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(40, 215, (24, 20), dtype=np.uint8)).resize((WIDTH, HEIGHT), Image.BICUBIC)
+    coarse = Image.fromarray(rng.integers(40, 215, (24, 20), dtype=np.uint8)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     noise = rng.normal(0, 4, (HEIGHT, WIDTH)).astype(np.float32)
     return Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8))
 

@@ -63,7 +63,8 @@ def rates(given: Sequence[metrics.Answers], resamples: int = 10_000) -> list[tup
     point, cloud = metrics.mean([metrics.scores(one) for one in given]), metrics.resampled(given, resamples)
     columns = [(point.per_label[i, F1], cloud.per_label[:, i, F1]) for i in range(len(FINDINGS))]
     columns.append((point.macro[F1], cloud.macro[:, F1]))
-    return [(float(value), *map(float, interval(draws, value))) for value, draws in columns]
+    bounds = [interval(draws, value) for value, draws in columns]
+    return [(float(value), float(low), float(high)) for (value, _), (low, high) in zip(columns, bounds, strict=True)]
 
 
 def main(path: Path) -> None:

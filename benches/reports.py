@@ -91,8 +91,8 @@ def main(disagreements: int) -> None:
             cases = [r for r, labels in zip(given, claimed, strict=True) if (tag in r.tags) == wanted != (finding in labels)]
             print(f"\n{finding}: {kind}, {len(cases)}")
             for report in cases[:disagreements]:
-                said = [one for one in prose.sentences(report.text) if re.search(WORDS[finding], one, re.IGNORECASE)]
-                print(f"  {report.name:9} {' / '.join(said)[:200] or '(no such word)'}")
+                found = [one for one in prose.sentences(report.text) if re.search(WORDS[finding], one, re.IGNORECASE)]
+                print(f"  {report.name:9} {' / '.join(found)[:200] or '(no such word)'}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import psutil
 from omegaconf import OmegaConf
@@ -82,7 +83,7 @@ class Study:
         left_out = shutil.ignore_patterns(*([self.runs[stage]] if stage else []), "wandb")
         return Path(shutil.copytree(self.whole, runs, ignore=left_out, dirs_exist_ok=True))
 
-    def lost(self, stage: str, runs: Path, **how: object) -> str:
+    def lost(self, stage: str, runs: Path, **how: Any) -> str:
         """What is wrong when the command of `stage` is given again; empty where nothing is."""
         done = start(stage, runs, **how)
         said = done.communicate()[1]

@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import cycle, islice, product
 from pathlib import Path
+from typing import Any
 
 from benches.faults.strikes import struck
 from benches.faults.study import CHECKOUT, LOOKS_AGAIN, PLAIN_USER, NotTried, Study, Tried, failure, start, told_badly
@@ -108,7 +109,7 @@ def unsteady_clock(study: Study, times: int) -> Tried:
     if not study.libfaketime:
         raise NotTried("libfaketime is not installed")
     shift = study.folder / "shift"
-    faked = {"LD_PRELOAD": study.libfaketime, "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1"}
+    faked: dict[str, Any] = {"LD_PRELOAD": study.libfaketime, "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1"}
     # Steady clocks and dates of files are left alone, as by a clock that is set.
     faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{UNSTEADY}"}
     for stage in study.turns(times):
@@ -132,7 +133,11 @@ def _silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-TRACKERS = {"down": lambda: nullcontext(9), "silent": _silent, "silent from the middle of the run on": unfaithful_tracker}
+TRACKERS: dict[str, Callable[[], AbstractContextManager[int]]] = {
+    "down": lambda: nullcontext(9),
+    "silent": _silent,
+    "silent from the middle of the run on": unfaithful_tracker,
+}
 
 
 def no_tracker(study: Study, times: int) -> Tried:

@@ -5,4 +5,9 @@ one that it shifts.
 import select
 import time
 
-time.sleep = lambda seconds: select.select((), (), (), seconds)
+
+def sleep(seconds: float) -> None:
+    select.select((), (), (), seconds)
+
+
+time.sleep = sleep  # type: ignore[assignment]
