@@ -28,9 +28,10 @@ def main(folder: Path) -> int:
     """Execute the run; its exit status, 128 + the signal's number where one ended it."""
     ended_by: list[int] = []
 
-    def interrupt(number: int, _: Any) -> None:
-        ended_by.append(number)
+    def interrupt(*_: Any) -> None:
+        ended_by.append(signal.SIGTERM)
         if hasattr(signal, "alarm"):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(GRACE)
         raise KeyboardInterrupt
 

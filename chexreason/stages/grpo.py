@@ -156,7 +156,7 @@ def execute(run: Run) -> dict[str, Any]:
             rollouts=rollouts,
         )
         quiet_progress(trainer)
-        train(trainer, checkpoint)
+        train(trainer, checkpoint, settings.steps_per_rollout)
         save_adapter(model, run.folder / ADAPTER, run.model)
         if is_first_process() and not (run.folder / BEST).exists():
             # Collapsed before its first checkpoint: nothing is better than the start.

@@ -1,4 +1,5 @@
-"""Checkpoints that an interrupted run can trust: whole ones only, with all that the rest of the run depends on.
+"""Checkpoints that an interrupted run can trust: whole ones only, with all that the rest of the run depends on; the last is
+saved when the run is told to end.
 
 A resumed run ends where an uninterrupted one would. The trainer keeps weights, optimizer, schedule, random state and its
 history; what it would forget is kept here: the reward's window, that training was over, and logged means, none of which
@@ -8,10 +9,14 @@ straddles a checkpoint.
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -20,6 +25,7 @@ from chexreason.runs.identity import sha256_of
 
 CHECKPOINTS, STATE = "checkpoints", "trainer_state.json"
 WHOLE = "whole.json"  # the last file that a checkpoint gets, with the digests of all others
+GRACE = 90  # seconds that the step and its checkpoint get in a run that is told to end
 
 
 class Checkpoints(TrainerCallback):
@@ -51,6 +57,44 @@ class Checkpoints(TrainerCallback):
             to_disk(folder)
             files = {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
             write_json(folder / WHOLE, {"over": control.should_training_stop, "memory": self.memory, "files": files})
+
+
+class Ending(TrainerCallback):
+    """While it trains, a run that is told to end (SIGTERM) does so after one more checkpoint, at the next step with which one
+    can be resumed; comes after Checkpoints. Of processes that train together, one that is told is enough.
+
+    `rollout`: optimizer steps made on one rollout, which cannot be resumed halfway.
+    """
+
+    def __init__(self, rollout: int):
+        self.rollout, self.told = rollout, False
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGTERM, self._tell)
+
+    def __exit__(self, failed: Any, *_: Any) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+        if self.told and not failed:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _tell(self, *_: Any) -> None:
+        self.told = True
+        if hasattr(signal, "alarm"):
+            signal.signal(signal.SIGALRM, self.before)
+            signal.alarm(GRACE)
+
+    def _agreed(self) -> bool:
+        return bool(reduce(torch.tensor(float(self.told), device=PartialState().device)))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        resumable = state.global_step % self.rollout == 0 and state.epoch % 1 != 0 and not control.should_training_stop
+        if resumable and self._agreed():
+            control.should_save = control.should_log = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._agreed():
+            signal.signal(signal.SIGTERM, self.before)
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _folder(args: Any, state: Any) -> Path:
@@ -93,10 +137,16 @@ def epochs_before(checkpoint: Path | None) -> int:
     return int(read_json(checkpoint / STATE)["epoch"]) if checkpoint else 0
 
 
-def train(trainer: Trainer, checkpoint: Path | None) -> None:
-    """Train from `checkpoint` on, if there is one; where training was over by then, take its result."""
+def train(trainer: Trainer, checkpoint: Path | None, rollout: int = 1) -> None:
+    """Train from `checkpoint` on, if there is one; where training was over by then, take its result.
+
+    `rollout`: optimizer steps made on one rollout.
+    """
     if checkpoint is None or not read_json(checkpoint / WHOLE)["over"]:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        ending = Ending(rollout)
+        trainer.add_callback(ending)
+        with ending:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return
     trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
     trainer.model.load_adapter(trainer.state.best_model_checkpoint or str(checkpoint), "default", is_trainable=True)

@@ -96,7 +96,8 @@ class BestAdapter(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        if not state.is_world_process_zero:
+        asked = state.global_step % args.save_steps == 0 or control.should_training_stop  # not one more, for a run told to end
+        if not (state.is_world_process_zero and asked):
             return
         score = self._score(state, args.save_steps)
         before = chosen(self.folder)

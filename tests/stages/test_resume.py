@@ -30,15 +30,24 @@ def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **kwargs)
 
 
-def killed_after(folder: Path, lines: int) -> None:
-    """Let the run log so many lines and then kill it in the middle of whatever it does."""
+def ended_after(folder: Path, lines: int, by: signal.Signals) -> int:
+    """Let the run log so many lines and then kill it, or tell it to end, in the middle of whatever it does; its exit status."""
     process = start(folder)
     path = folder / "log.jsonl"
     while process.poll() is None and (not path.exists() or path.read_text().count("\n") < lines):
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()[1]
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, by)
     process.communicate()
+    return process.returncode
+
+
+def told_to_end(folder: Path, lines: int) -> None:
+    """Tell it to end after so many lines: it says so, and no step that it logged is lost."""
+    assert ended_after(folder, lines, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert files.read_json(folder / runs.MANIFEST)["status"] == "interrupted"
+    newest = last_checkpoint(folder)
+    assert newest is not None and newest.name == f"checkpoint-{log(folder)[-1]['step']}"
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +65,29 @@ def ends_like(whole: Path, cut: Path) -> None:
 
 
 @pytest.mark.parametrize("tiny", ["qwen2_5_vl"], indirect=True)
-def test_grpo_that_was_killed_ends_as_if_it_had_not_been(order: Callable[..., Path], policy: Path, data: Path) -> None:
+def test_grpo_that_was_told_to_end_and_then_killed_ends_as_if_nothing_had_happened(
+    order: Callable[..., Path], policy: Path, data: Path
+) -> None:
     # Two rollouts to an epoch: every checkpoint lies in another one than the first, whose order of studies is another.
     words = [*GRPO, "stage.limit=4", "reward=nuanced", "reward.window=4", "reward.dominance=0.2"]
     whole, cut = (order(name, *words, policy=policy, validation=data) for name in ("whole", "cut"))
     expected = execute(whole)
     assert any(line.get("rewards/collapse") for line in log(whole)), "or the window would not matter"
-    killed_after(cut, random.randint(6, len(log(whole)) - 3))
+    told_to_end(cut, random.randint(1, 5))
+    ended_after(cut, random.randint(7, len(log(whole)) - 3), signal.SIGKILL)
     assert execute(cut) == expected
     assert history(cut) == history(whole)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_sft_that_was_told_to_end_ends_as_if_it_had_not_been(order: Callable[..., Path], whole: Path) -> None:
+    cut = order("told", *SFT, "stage.save_steps=null", "stage.logging_steps=1")
+    for lines in (1, 5):  # within the first epoch and within a later one
+        told_to_end(cut, lines)
+    ended, expected = execute(cut), files.read_json(whole / runs.MANIFEST)["metrics"]
+    # The same losses, logged one by one, make a mean that is rounded otherwise.
+    assert ended.pop("train_loss") == pytest.approx(expected.pop("train_loss"), rel=1e-6)
+    assert ended == expected
 
 
 def truncated(file: Path) -> None:
