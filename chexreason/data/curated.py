@@ -148,7 +148,7 @@ class Curated:
         arranged, more = records.arrange(frame.assign(**optional, table=path.name))
         table = StudyTable(
             site=source.site,
-            root=source.root or folder,
+            root=paths.image_root(folder) if source.root else folder,
             findings=tuple(self.findings),
             records=arranged,
             problems=problems + more,

@@ -101,9 +101,25 @@ def read_root(folder: Path) -> Path:
         ChexReasonError: the run does not say.
     """
     file = folder / ROOT
-    if not file.is_file():
+    said = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+    if not said:
         raise ChexReasonError(f"{folder} has no {ROOT}, which says where its images lie: make that run again, with force=true")
-    return Path(os.path.normpath(folder.absolute() / file.read_text(encoding="utf-8").strip()))
+    return Path(os.path.normpath(folder.absolute() / said))
+
+
+def image_root(folder: Path) -> Path:
+    """As `read_root`, for whoever is about to read images.
+
+    Raises:
+        ChexReasonError: the run does not say, or there is no such folder.
+    """
+    root = read_root(folder)
+    if not root.is_dir():
+        raise ChexReasonError(
+            f"{folder / ROOT} says that the images lie in {root}, and there is no such folder: write the right one into it, or "
+            "make that run again, with force=true"
+        )
+    return root
 
 
 def unsafe(names: pd.Series) -> pd.Series:

@@ -79,6 +79,10 @@ def test_a_folder_that_is_none_or_is_older_is_named(tmp_path: Path) -> None:
     with pytest.raises(ChexReasonError, match=r"lacks curated.csv or card.json.*curate again"):
         Curated(root=str(tmp_path)).load()
     folder = runs(tmp_path)
+    for damaged in ("", "../data/si", "\udcff"):
+        (folder / paths.ROOT).write_text(damaged, encoding="utf-8", errors="surrogateescape")
+        with pytest.raises(ChexReasonError, match=r"root.path.*force=true"):
+            curated.curated_studies(folder, "sft")
     (folder / paths.ROOT).unlink()
     with pytest.raises(ChexReasonError, match=r"root.path.*force=true"):
         curated.curated_studies(folder, "sft")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chexreason.data import paths, records, tables
+from chexreason.data import records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,39 +30,23 @@ BATCHES = "CheXpert-v1.0*batch *"  # the folders that the download comes in
 ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
 
 
-@dataclass(frozen=True)
-class Chexpert:
+@dataclass(frozen=True, kw_only=True)
+class Chexpert(Published):
     """A CheXpert folder, or a label table of its format alone."""
 
+    access = ACCESS
+    variable = "CHEXPERT"
+    drawn = "phantom_chexpert"
+    layout = tuple(
+        f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in sum(TABLES.values(), ())
+    )
+
     name: str = "chexpert"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
     root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # a label table alone: no image is looked for
     split: str = "train"  # train | valid | test | all
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
     all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records of zeros alone, a device aside
     site: str = "CheXpert"
-
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its tables."""
-        return paths.table_digests(self, store)
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        names = sum(TABLES.values(), ())
-        there = [f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in names]
-        phantom = "stage=inspect dataset=phantom_chexpert"
-        return paths.require_folder(self.root, self.site, ACCESS, "CHEXPERT", phantom, there)
-
-    def load(self) -> StudyTable:
-        """The records of `split`, nothing left in them that could fail later."""
-        return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""

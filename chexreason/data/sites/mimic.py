@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chexreason.data import paths, records, tables
+from chexreason.data import records, tables
 from chexreason.data.records import StudyTable
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -29,38 +30,22 @@ METADATA = "mimic-cxr-2.*-metadata.csv*"
 ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
 
 
-@dataclass(frozen=True)
-class Mimic:
+@dataclass(frozen=True, kw_only=True)
+class Mimic(Published):
     """A MIMIC-CXR-JPG folder."""
 
+    access = ACCESS
+    variable = "MIMIC_CXR_JPG"
+    drawn = "phantom_mimic"
+    layout = (METADATA,)
+
     name: str = "mimic"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
     root: str = field(metadata=CONTENT, default="data/mimic-cxr-jpg")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # one table that holds everything: no image is looked for
     split: str = "train"  # train | validate | test | all
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
     labels: str = "chexpert"  # chexpert | negbio | radiologist (part of the test set)
     download: str | None = field(metadata=CIRCUMSTANCE, default=None)  # address of its root: stage=curate lists what to fetch
     site: str = "MIMIC-CXR-JPG"
-
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its tables."""
-        return paths.table_digests(self, store)
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        phantom = "stage=curate dataset=phantom_mimic"
-        return paths.require_folder(self.root, self.site, ACCESS, "MIMIC_CXR_JPG", phantom, [METADATA])
-
-    def load(self) -> StudyTable:
-        """The records of `split`, nothing left in them that could fail later."""
-        return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""

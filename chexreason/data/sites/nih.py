@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import paths, records, tables
+from chexreason.data import records, tables
 from chexreason.data.records import TWICE, Problem, StudyTable
 from chexreason.data.sites.named import inside, label, labelled, noted
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import NIH_NAMES, NIH_SHARED, check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,36 +27,24 @@ TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
 LABELLED = labelled(NIH_NAMES)
 
 
-@dataclass(frozen=True)
-class Nih:
+@dataclass(frozen=True, kw_only=True)
+class Nih(Published):
     """An NIH ChestX-ray14 folder, its parquet export, or its label table alone."""
 
+    access = ACCESS
+    variable = "NIH_CHEST_XRAY14"
+    drawn = "phantom_nih"
+    layout = (TABLE, *EXPORT)
+
     name: str = "nih"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # Data_Entry_2017*.csv alone: no image is looked for
     split: str = "test"  # train_val | test | all; an export's own: train | valid | test
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # NIH marks no uncertainty
     findings: list[str] = field(default_factory=lambda: list(NIH_SHARED))
     lists: str | None = field(metadata=CONTENT, default=None)  # folder of train_val_list.txt and test_list.txt; null: the root
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     draw: int | None = None  # a seeded random draw of this many images
     draw_seed: int = 0
     site: str = "NIH ChestX-ray14"
-
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its tables."""
-        return paths.table_digests(self, store)
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        phantom = "stage=inspect dataset=phantom_nih"
-        return paths.require_folder(self.root, self.site, ACCESS, "NIH_CHEST_XRAY14", phantom, [TABLE, *EXPORT])
 
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""

@@ -19,9 +19,10 @@ from xml.etree import ElementTree
 from chexreason.data import paths, records, tables
 from chexreason.data.records import ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, SiteName, check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,22 +37,19 @@ FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1
 SUFFIXES = (".png", ".jpg", ".dcm")
 
 
-@dataclass(frozen=True)
-class Openi:
+@dataclass(frozen=True, kw_only=True)
+class Openi(Published):
     """An Open-i folder, or its reports alone."""
 
+    access = ACCESS
+    variable = "OPEN_I"
+    drawn = "phantom_openi"
+    layout = REPORTS
+
     name: str = "openi"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
     root: str = field(metadata=CONTENT, default="data/open-i")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # the reports alone: no image is looked for
     projections: str | None = field(metadata=CONTENT, default=None)  # the table of projections; null: the one at the root
     split: str = "test"  # what its images are used as, since none is official: test | train
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # Open-i marks no uncertainty
     findings: list[str] = field(default_factory=lambda: list(labelled(names_of("openi"))))
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "Open-i"
@@ -59,15 +57,6 @@ class Openi:
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What defines the dataset besides its keys: the content of its reports and of its tables."""
         return paths.table_digests(self, store, (*paths.TABLES, "*.tgz", "ecgen-radiology/*.xml"))
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        phantom = "stage=inspect dataset=phantom_openi"
-        return paths.require_folder(self.root, self.site, ACCESS, "OPEN_I", phantom, REPORTS)
-
-    def load(self) -> StudyTable:
-        """The records, nothing left in them that could fail later."""
-        return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The records with the problems of the reports; image files are not looked at yet."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chexreason.data import paths, records, tables
+from chexreason.data import records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,38 +29,22 @@ LABELLERS = {"physician": ("Physician",), "network": ("RNN_model",), "both": ("P
 VIEWS = {"AP_horizontal": "AP", "L": "lateral"}  # AP_horizontal: taken lying down
 
 
-@dataclass(frozen=True)
-class Padchest:
+@dataclass(frozen=True, kw_only=True)
+class Padchest(Published):
     """A PadChest folder, or its label table alone."""
 
+    access = ACCESS
+    variable = "PADCHEST"
+    drawn = "phantom_padchest"
+    layout = (TABLE,)
+
     name: str = "padchest"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
     root: str = field(metadata=CONTENT, default="data/padchest")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # the label table alone: no image is looked for
     split: str = "test"  # what its images are used as, since none is official: test | train
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # PadChest marks no uncertainty
     findings: list[str] = field(default_factory=lambda: list(labelled(names_of("padchest"))))
     labeller: str = "physician"  # physician | network | both
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "PadChest"
-
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its tables."""
-        return paths.table_digests(self, store)
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        phantom = "stage=inspect dataset=phantom_padchest"
-        return paths.require_folder(self.root, self.site, ACCESS, "PADCHEST", phantom, [TABLE])
-
-    def load(self) -> StudyTable:
-        """The records, nothing left in them that could fail later."""
-        return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The records with the problems of the table; image files are not looked at yet."""

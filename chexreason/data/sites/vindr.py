@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chexreason.data import paths, records, tables
+from chexreason.data import records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import check_findings, nearest
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,39 +31,23 @@ SUFFIXES = (".dicom", ".dcm", ".png", ".jpg")
 ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
 
 
-@dataclass(frozen=True)
-class Vindr:
+@dataclass(frozen=True, kw_only=True)
+class Vindr(Published):
     """A VinDr-CXR folder, or a label table of it alone."""
 
+    access = ACCESS
+    variable = "VINDR_CXR"
+    drawn = "phantom_vindr"
+    layout = tuple(f"{name}{suffix}" for suffix in ("", ".gz") for name in sum(TABLES.values(), ()))
+
     name: str = "vindr"
-    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # it is none of the paper's test sets
     root: str = field(metadata=CONTENT, default="data/vindr-cxr")
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
-    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
-    table: str | None = field(metadata=CONTENT, default=None)  # a label table alone: no image is looked for
     split: str = "test"  # train | test | all
     views: list[str] = field(default_factory=lambda: ["PA"])
-    missing: str = "fail"  # fail | skip
-    uncertain: str = "negative"  # VinDr marks no uncertainty
     findings: list[str] = field(default_factory=lambda: list(labelled(names_of("vindr"))))
     votes: int = 2  # readers, of three, who must name a finding; a consensus row is one for all
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "VinDr-CXR"
-
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its tables."""
-        return paths.table_digests(self, store)
-
-    def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
-        there = [f"{name}{suffix}" for suffix in ("", ".gz") for name in sum(TABLES.values(), ())]
-        phantom = "stage=inspect dataset=phantom_vindr"
-        return paths.require_folder(self.root, self.site, ACCESS, "VINDR_CXR", phantom, there)
-
-    def load(self) -> StudyTable:
-        """The records of `split`, nothing left in them that could fail later."""
-        return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""

@@ -1,0 +1,57 @@
+"""What the datasets of all sites have in common: their keys, and how they are found, digested and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from chexreason.data import paths, records
+from chexreason.data.records import StudyTable
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(ABC):
+    """A site's data in its published layout, or its label table alone. Each site has a class of its own that reads it.
+
+    `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
+    the same layout. `layout`: patterns of which one at least is found at its root.
+    """
+
+    access: ClassVar[str]
+    variable: ClassVar[str]
+    drawn: ClassVar[str]
+    layout: ClassVar[tuple[str, ...]]
+
+    name: str
+    world: str = field(metadata=CIRCUMSTANCE, default="clinical")
+    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    root: str = field(metadata=CONTENT)
+    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
+    table: str | None = field(metadata=CONTENT, default=None)  # one label table that holds everything: no image is looked for
+    split: str
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    missing: str = "fail"  # fail | skip
+    uncertain: str = "negative"  # negative | positive | ignore
+    findings: list[str]
+    site: str
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines the dataset besides its keys: the content of its tables."""
+        return paths.table_digests(self, store)
+
+    def folder(self) -> Path:
+        """Where it lies; an error that says how to get it where it is not there."""
+        phantom = f"stage=inspect dataset={self.drawn}"
+        return paths.require_folder(self.root, self.site, self.access, self.variable, phantom, self.layout)
+
+    def load(self) -> StudyTable:
+        """The records of `split`, nothing left in them that could fail later."""
+        return records.checked(self.read(), self.missing)
+
+    @abstractmethod
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of the tables; image files are not looked at yet."""
