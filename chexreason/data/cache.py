@@ -1,4 +1,5 @@
-"""Small stores that spare repeated work: digests and fingerprints of films, and radiographs already decoded and resized.
+"""Stores that spare repeated work: digests and fingerprints of films, radiographs already decoded and resized, and whatever
+else is made of something by much work (image features).
 
 All are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
 them is made again; where they cannot be written, the work is done anew each time.
@@ -9,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING
 from chexreason.data.fingerprint import fingerprint
 from chexreason.data.images import ImageError, decode, fit, image_bytes, read_image
 from chexreason.runs import identity
-from chexreason.runs.files import replacing
+from chexreason.runs.files import PARTIAL, replacing
 from chexreason.runs.identity import file_state
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGES, FINGERPRINTS = ".images", ".fingerprints.sqlite"
+IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints.sqlite"
+LIMIT_BYTES = 20 * 2**30
 SEAL = 32  # bytes
 ABANDONED = 3600  # seconds that nobody takes to write a file
 
@@ -67,62 +69,50 @@ def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:
     return read_image if size is None else ImageCache(runs / IMAGES, size).read
 
 
-class ImageCache:
-    """Radiographs with their longer side at most `size` pixels, decoded once per content.
+class Entries:
+    """Bytes by kind and name in a folder that several runs may use at once.
 
-    Each lies in a .npy file (grey where the picture is grey) that is named by the digest of its encoded content and ends
-    with a checksum; appears by atomic rename; and is dropped, least recently used first, when the store outgrows
-    `limit_bytes`.
+    Each entry is a file that ends with a checksum; appears by atomic rename; and is dropped, least recently used first, when
+    all of them outgrow `limit_bytes`. Where the folder cannot be written, it says once what that means, `otherwise`.
     """
 
-    def __init__(self, folder: Path, size: int, limit_bytes: int = 20 * 2**30) -> None:
-        self.folder, self.size, self.limit_bytes = folder / str(size), size, limit_bytes
-        self._known: dict[tuple[Path, int, str], Path] = {}
-        self._written = 0
+    def __init__(self, folder: Path, otherwise: str, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder, self.otherwise, self.limit_bytes = folder, otherwise, limit_bytes
+        self._written, self._told = 0, False
 
-    def read(self, path: Path) -> Image.Image:
-        """The image at `path` as RGB, its longer side at most `size`; raises ImageError as `read_image` does."""
-        state = (path, *_state(path))
-        if state in self._known and (image := self._load(self._known[state])):
-            return image
-        content = image_bytes(path)
-        digest = hashlib.sha256(content).hexdigest()
-        file = self._known[state] = self.folder / digest[:2] / f"{digest}.npy"
-        return self._load(file) or self._store(file, content, str(path))
-
-    def _load(self, file: Path) -> Image.Image | None:
-        """The picture in `file`; None where there is none, or not the one that was put there."""
-        import numpy as np
-        from PIL import Image
-
+    def load(self, kind: str, name: str) -> bytes | None:
+        """What is kept there; None where there is nothing, or not what was put there."""
+        file = self._file(kind, name)
         try:
             content = file.read_bytes()
         except OSError:
             return None
-        if content[-SEAL:] != _seal(file, content[:-SEAL]):
+        body = content[:-SEAL]
+        if content[-SEAL:] != _seal(f"{kind}/{name}", body):
             return None
         with suppress(OSError):
             os.utime(file)  # the order in which files are dropped
-        return Image.fromarray(np.load(io.BytesIO(content))).convert("RGB")
+        return body
 
-    def _store(self, file: Path, content: bytes, name: str) -> Image.Image:
-        import numpy as np
-
-        image = fit(decode(content, name), self.size)
-        pixels = np.asarray(image)
-        if (pixels == pixels[..., :1]).all():
-            pixels = np.ascontiguousarray(pixels[..., 0])
-        stream = io.BytesIO()
-        np.save(stream, pixels)
+    def store(self, kind: str, name: str, body: bytes) -> None:
+        """Keep it, if there is room."""
         try:
-            with replacing(file) as partial:
-                partial.write_bytes(stream.getvalue() + _seal(file, stream.getvalue()))
+            with replacing(self._file(kind, name)) as partial:
+                partial.write_bytes(body + _seal(f"{kind}/{name}", body))
         except OSError as error:
-            warnings.warn(f"{self.folder}: {error.strerror}; images are decoded anew each time", stacklevel=2)
-        self._written += pixels.nbytes
+            self.tell(error.strerror or str(error))
+        self._written += len(body)
         if self._written > self.limit_bytes // 20:
             self._shrink()
-        return image
+
+    def tell(self, why: str) -> None:
+        """Say, once, why nothing is kept there."""
+        if not self._told:
+            print(f"{self.folder}: {why}; {self.otherwise}", file=sys.stderr, flush=True)
+        self._told = True
+
+    def _file(self, kind: str, name: str) -> Path:
+        return self.folder / kind / name[:2] / name
 
     def _shrink(self) -> None:
         """Drop the least recently used files until nine tenths of the limit are left; one process at a time."""
@@ -142,9 +132,9 @@ class ImageCache:
             pass  # another process is at it, or the folder is read-only
 
 
-def _seal(file: Path, body: bytes) -> bytes:
-    """A checksum that also knows the entry's name, and with it the image that the picture was made of."""
-    return hashlib.sha256(file.stem.encode() + body).digest()
+def _seal(name: str, body: bytes) -> bytes:
+    """A checksum that also knows the entry's name, and with it what the entry was made of."""
+    return hashlib.sha256(name.encode() + body).digest()
 
 
 def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
@@ -152,5 +142,47 @@ def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
     for file in folder.rglob("*.*"):
         with suppress(OSError):  # another process has renamed it
             status = file.stat()
-            if file.suffix == ".npy" or (file.suffix == ".partial" and status.st_mtime < time.time() - ABANDONED):
+            if file.suffix and (file.suffix != PARTIAL or status.st_mtime < time.time() - ABANDONED):
                 yield status.st_mtime_ns, status.st_size, file
+
+
+class ImageCache:
+    """Radiographs with their longer side at most `size` pixels, decoded once per content: .npy entries, grey where the picture
+    is grey, that are named by the digest of the encoded content."""
+
+    def __init__(self, folder: Path, size: int, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.entries, self.size = Entries(folder, "images are decoded anew each time", limit_bytes), size
+        self._known: dict[tuple[Path, int, str], str] = {}
+
+    def read(self, path: Path) -> Image.Image:
+        """The image at `path` as RGB, its longer side at most `size`; raises ImageError as `read_image` does."""
+        state = (path, *_state(path))
+        if state in self._known and (image := self._load(self._known[state])):
+            return image
+        content = image_bytes(path)
+        name = self._known[state] = f"{hashlib.sha256(content).hexdigest()}.npy"
+        return self._load(name) or self._store(name, content, str(path))
+
+    def _load(self, name: str) -> Image.Image | None:
+        import numpy as np
+        from PIL import Image
+
+        body = self.entries.load(str(self.size), name)
+        return None if body is None else Image.fromarray(np.load(io.BytesIO(body))).convert("RGB")
+
+    def _store(self, name: str, content: bytes, path: str) -> Image.Image:
+        import numpy as np
+
+        image = fit(decode(content, path), self.size)
+        pixels = np.asarray(image)
+        if (pixels == pixels[..., :1]).all():
+            pixels = np.ascontiguousarray(pixels[..., 0])
+        stream = io.BytesIO()
+        np.save(stream, pixels)
+        self.entries.store(str(self.size), name, stream.getvalue())
+        return image
+
+
+def feature_entries(runs: Path) -> Entries:
+    """Where image features are kept that all runs beside each other share."""
+    return Entries(runs / FEATURES, "image features are computed anew each time")

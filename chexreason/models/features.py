@@ -1,19 +1,23 @@
 """What a frozen vision tower makes of images: computed without gradients, and once for each image.
 
-The tower never changes while a model trains, so its work is the same in every epoch, rollout and scoring pass. The store keeps
-each image's projected features and hands them to the model by its own door, `mm_encoder_outputs`.
+The tower never changes while a model trains, so its work is the same in every epoch, rollout and scoring pass, and in every run
+of the same base model. The store keeps each image's projected features, in memory and beside the runs, and hands them to the
+model by its own door, `mm_encoder_outputs`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
+from safetensors.torch import load, save
 from torch.nn.utils.rnn import pad_sequence
 
 from chexreason.models.encoding import check_inputs, check_starts, encode, token_types
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
     from PIL import Image
     from transformers import PreTrainedModel, ProcessorMixin
 
+    from chexreason.data.cache import Entries
+
 LANGUAGE_MODEL = "language_model"  # what both families call the part of the model that is not frozen
 GRID = "image_grid_thw"
 LIMIT_BYTES = 4 * 2**30  # 3,000 images at MedGemma's size
-TOGETHER = 8  # images that the tower sees at once
+TRIED = 16  # films that are read before reading is compared with computing
 
 
 def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
@@ -34,8 +40,7 @@ def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
     Gradient checkpointing makes transformers ask for gradients of every embedding's output, the tower's patch embeddings
     among them (`enable_input_require_grads`): backward would then run through the whole tower, for nothing.
     """
-    body = model.base_model
-    frozen = [part for name, part in body.named_children() if name != LANGUAGE_MODEL]
+    body, frozen = model.base_model, list(_frozen_parts(model).values())
     compute = body.get_image_features
 
     @wraps(compute)
@@ -52,6 +57,11 @@ def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
 
     body.get_image_features = features
     return model
+
+
+def _frozen_parts(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    """The vision tower and projector, by their names."""
+    return {name: part for name, part in model.base_model.named_children() if name != LANGUAGE_MODEL}
 
 
 @dataclass(frozen=True)
@@ -95,28 +105,28 @@ def image_inputs(films: Sequence[Film]) -> dict[str, Any]:
 class FeatureStore:
     """Films of one model, by the content of their pixels; those used least recently are dropped beyond `limit_bytes`.
 
-    It lives as long as the model does, on the model's device: weights and processor cannot change under it.
+    In memory (the model's device) they live as long as the model does: weights and processor cannot change under them.
+    `entries`: where they are kept between runs, by all that they depend on; each film is computed by itself, so that it is the
+    same to the bit whichever run asked first. Left alone where reading proves slower than computing.
     """
 
-    def __init__(self, model: Any, processor: ProcessorMixin, limit_bytes: int = LIMIT_BYTES):
+    def __init__(self, model: Any, processor: ProcessorMixin, entries: Entries | None = None, limit_bytes: int = LIMIT_BYTES):
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.processor, self.limit_bytes = processor, limit_bytes
+        self.processor, self.entries, self.limit_bytes = processor, entries, limit_bytes
         self.bytes = 0
-        self._films: OrderedDict[bytes, Film] = OrderedDict()
+        self._films: OrderedDict[str, Film] = OrderedDict()
         self._tokens: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._read, self._spared = list[float](), 0.0  # seconds
 
     def films(self, images: Sequence[Image.Image]) -> list[Film]:
-        """The films of `images`; the tower computes those that are not there."""
-        keys = [_digest(image) for image in images]
-        found = {key: self._films[key] for key in keys if key in self._films}
-        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
-        waiting = list(missing)
-        for start in range(0, len(waiting), TOGETHER):
-            now = waiting[start : start + TOGETHER]
-            found |= dict(zip(now, self._compute([missing[key] for key in now]), strict=True))
-        for key, film in found.items():
+        """The films of `images`; the tower computes those that are nowhere yet."""
+        found = []
+        for image in images:
+            key = _digest(image)
+            film = self._films.get(key) or self._load(key) or self._store(key, image)
             self._keep(key, film)
-        return [found[key] for key in keys]
+            found.append(film)
+        return found
 
     def encode(self, texts: Sequence[str], images: Sequence[Image.Image]) -> tuple[dict[str, torch.Tensor], list[Film]]:
         """Prompts as `encode` gives them, without pixels, and their films.
@@ -149,25 +159,68 @@ class FeatureStore:
             self._tokens[key] = (inputs["input_ids"][0], inputs[token_types(inputs)][0])
         return self._tokens[key]
 
-    def _compute(self, images: list[Image.Image]) -> list[Film]:
-        text = self.processor.image_token
-        asked = {"images": [[image] for image in images], "text": [text] * len(images)}
-        inputs = self.processor(**asked, return_tensors="pt", padding=True)  # the texts are not looked at
+    def _load(self, key: str) -> Film | None:
+        if self.entries is None:
+            return None
+        began = time.perf_counter()
+        body = self.entries.load(self._kind, f"{key}.safetensors")
+        if body is None:
+            return None
+        kept = {name: values.to(self.model.device) for name, values in load(body).items()}
+        spared = float(kept.pop("seconds"))
+        film = Film(kept.pop("features"), kept.pop("grid", None), tuple(kept[name] for name in sorted(kept)))
+        self._weigh(time.perf_counter() - began, spared)
+        return film
+
+    def _weigh(self, seconds: float, spared: float) -> None:
+        """Compare what reading the first films took with what computing them had taken."""
+        self._read.append(seconds)
+        self._spared += spared
+        if self.entries and len(self._read) == TRIED and sum(self._read) > self._spared:
+            self.entries.tell("reading image features takes longer than computing them")
+            self.entries = None
+
+    def _store(self, key: str, image: Image.Image) -> Film:
+        began = time.perf_counter()
+        film = self._compute(image)
+        if self.entries is not None:
+            kept = {f"deeper.{place:03}": layer for place, layer in enumerate(film.deeper)} | {"features": film.features}
+            kept |= {} if film.grid is None else {"grid": film.grid}
+            body = {name: values.cpu().contiguous() for name, values in kept.items()}
+            body["seconds"] = torch.tensor(time.perf_counter() - began)
+            self.entries.store(self._kind, f"{key}.safetensors", save(body))
+        return film
+
+    @cached_property
+    def _kind(self) -> str:
+        """All that features depend on besides the image: weights, processor, libraries and what computes."""
+        weights = {
+            f"{name}.{key}": values.detach().cpu().contiguous()
+            for name, part in _frozen_parts(self.model).items()
+            for key, values in part.state_dict().items()
+        }
+        device = self.model.device
+        gpu = device.type == "cuda"
+        computer = (
+            torch.cuda.get_device_name(device)
+            if gpu
+            else f"{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
+        )
+        said = [torch.__version__, transformers.__version__, computer, self.processor.image_processor.to_json_string()]
+        return hashlib.sha256(save(weights) + "\n".join(said).encode()).hexdigest()[:16]
+
+    def _compute(self, image: Image.Image) -> Film:
+        inputs = self.processor(
+            images=[[image]], text=[self.processor.image_token], return_tensors="pt"
+        )  # the text is not used
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
-        grids = inputs[GRID].to(self.model.device) if GRID in inputs else None
-        seen = (pixels,) if grids is None else (pixels, grids)
+        grid = inputs[GRID].to(self.model.device) if GRID in inputs else None
+        seen = (pixels,) if grid is None else (pixels, grid)
         made = self.model.base_model.get_image_features(*seen, return_dict=True)
         layers = getattr(made, "deepstack_features", None) or ()
-        return [
-            Film(
-                one.detach().clone(),
-                None if grids is None else grids[row : row + 1],
-                tuple(layer[row].detach().clone() for layer in layers),
-            )
-            for row, one in enumerate(made.pooler_output)
-        ]
+        return Film(made.pooler_output[0].detach().clone(), grid, tuple(layer[0].detach().clone() for layer in layers))
 
-    def _keep(self, key: bytes, film: Film) -> None:
+    def _keep(self, key: str, film: Film) -> None:
         if key not in self._films:
             self.bytes += film.nbytes
         self._films[key] = film
@@ -177,7 +230,7 @@ class FeatureStore:
             self.bytes -= dropped.nbytes
 
 
-def _digest(image: Image.Image) -> bytes:
+def _digest(image: Image.Image) -> str:
     content = hashlib.blake2b(image.tobytes(), digest_size=32)
     content.update(f"{image.mode} {image.size}".encode())
-    return content.digest()
+    return content.hexdigest()

@@ -20,6 +20,7 @@ from chexreason.prompts import messages
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
+    from chexreason.data.cache import Entries
     from chexreason.prompts import Prompt
     from chexreason.runs.config import Engine, Model
 
@@ -85,11 +86,12 @@ def seed_of(sampling: Sampling, draw: int) -> int:
 
 
 def load_generator(
-    engine: Engine, model: Model, prompt: Prompt, adapter: str | None, max_tokens: int
+    engine: Engine, model: Model, prompt: Prompt, adapter: str | None, max_tokens: int, entries: Entries | None = None
 ) -> Callable[[Sampling], Callable[[Sequence[Image.Image], int], list[Completion]]]:
     """The model, loaded once, as what answers images after it is told how to sample.
 
-    `adapter`: the folder of a trained checkpoint's adapter; None: the model as it comes.
+    `adapter`: the folder of a trained checkpoint's adapter; None: the model as it comes. `entries`: where image features are
+    kept for other runs.
     """
     folder = require_adapter(Path(adapter)) if adapter else None
     if engine.name == "vllm":
@@ -100,13 +102,8 @@ def load_generator(
     if folder:
         loaded = load_adapter(loaded, folder)
     processor = load_processor(model, padding_side="left")
-    store = FeatureStore(loaded, processor)
-
-    def answering(sampling: Sampling) -> Generator:
-        again = sampling.temperature > 0  # greedily, an image is asked about once
-        return Generator(loaded, processor, prompt, max_tokens, sampling, store if again else None)
-
-    return answering
+    features = FeatureStore(loaded, processor, entries)
+    return lambda sampling: Generator(loaded, processor, prompt, max_tokens, sampling, features)
 
 
 def completions(

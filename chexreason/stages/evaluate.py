@@ -150,10 +150,12 @@ def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable
         return
     from tqdm import tqdm
 
+    from chexreason.data.cache import feature_entries
     from chexreason.models.generation import Sampling, completions, load_generator
 
     settings: Settings = run.settings
-    generator = load_generator(run.engine, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
+    longest, entries = settings.max_completion_tokens, feature_entries(run.folder.parent)
+    generator = load_generator(run.engine, run.model, run.prompt, run.checkpoint.adapter, longest, entries)
     files = [root / study["path"] for study in studies]
     repeats = []
     for repeat in range(settings.sampling.repeats):

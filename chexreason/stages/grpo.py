@@ -86,7 +86,7 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
-    from chexreason.data.cache import image_reader
+    from chexreason.data.cache import feature_entries, image_reader
     from chexreason.models.features import FeatureStore
     from chexreason.models.loading import (
         adapter_digest,
@@ -124,7 +124,7 @@ def execute(run: Run) -> dict[str, Any]:
     # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
     stops = {*processor.tokenizer.all_special_ids, *stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
-    features = None if settings.plain else FeatureStore(model, processor)
+    features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
     rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions
     digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)

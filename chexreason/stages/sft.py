@@ -73,7 +73,7 @@ def execute(run: Run) -> dict[str, Any]:
     from transformers import EarlyStoppingCallback
     from trl import SFTTrainer
 
-    from chexreason.data.cache import image_reader
+    from chexreason.data.cache import feature_entries, image_reader
     from chexreason.models.features import FeatureStore
     from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
     from chexreason.models.processors import load_processor
@@ -91,6 +91,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     model = add_lora(load_model(run.model), run.seed, **asdict(settings.lora))
     processor = load_processor(run.model)
+    features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
     digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
 
     with tracked(run) as log, explained(run):
@@ -100,7 +101,7 @@ def execute(run: Run) -> dict[str, Any]:
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
             processing_class=processor,
-            data_collator=TraceCollator(processor, None if settings.plain else FeatureStore(model, processor)),
+            data_collator=TraceCollator(processor, features),
             callbacks=[EarlyStoppingCallback(settings.patience), RunLog(log), Checkpoints(every=settings.save_steps)],
         )
         quiet_progress(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from trl import SFTConfig, SFTTrainer
 
-from chexreason.models.features import FeatureStore
+from chexreason.data.cache import FEATURES, Entries, feature_entries
+from chexreason.models.features import TRIED, FeatureStore, Film
 from chexreason.models.generation import Generator, Sampling
 from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
@@ -79,3 +81,77 @@ def test_answers_are_the_same_and_asked_again_cost_no_tower(awkward: Any, sampli
     seen = watched(model)
     assert stored([film(0), film(1)]) == wanted == stored([film(0), film(1)])
     assert sum(seen) == 2
+
+
+def same(films: list[Film], others: list[Film]) -> bool:
+    """To the bit, in all that the language model is given."""
+    parts = [[(one.features, one.grid, *one.deeper) for one in some] for some in (films, others)]
+    pairs = [pair for one, other in zip(*parts, strict=True) for pair in zip(one, other, strict=True)]
+    return all(one is other is None or torch.equal(one, other) for one, other in pairs)
+
+
+def test_another_run_finds_what_one_has_computed_alone_or_in_any_company(awkward: Any, tmp_path: Path) -> None:
+    model, processor = load_model(awkward), load_processor(awkward)
+    alone = [FeatureStore(model, processor).films([film(number)])[0] for number in range(3)]
+    first = FeatureStore(model, processor, feature_entries(tmp_path)).films([film(number) for number in range(3)])
+    again = load_model(awkward)
+    seen = watched(again)
+    found = FeatureStore(add_lora(again, 0, rank=4, alpha=8, dropout=0.0), processor, feature_entries(tmp_path))
+    assert same(found.films([film(2), film(0), film(1)]), [first[2], first[0], first[1]]) and not seen
+    assert same(first, alone)
+    assert not same(found.films([film(0)]), found.films([film(3)])) and sum(seen) == 1
+
+
+@pytest.mark.parametrize("change", ["tower", "dtype", "processor", "threads"])
+def test_what_depends_on_something_else_is_not_found(change: str, awkward: Any, tmp_path: Path) -> None:
+    FeatureStore(load_model(awkward), load_processor(awkward), feature_entries(tmp_path)).films([film(0)])
+    model, processor, threads = load_model(awkward), load_processor(awkward), torch.get_num_threads()
+    if change == "tower":
+        weight = next(weight for name, weight in model.named_parameters() if "vision_tower" in name or "visual" in name)
+        with torch.no_grad():
+            weight.view(-1)[-1] += 1e-3
+    elif change == "dtype":
+        model.to(torch.bfloat16)
+    elif change == "processor":
+        processor.image_processor.image_mean = [0.1, 0.2, 0.3]
+    seen = watched(model)
+    torch.set_num_threads(threads + (change == "threads"))
+    try:
+        FeatureStore(model, processor, feature_entries(tmp_path)).films([film(0)])
+    finally:
+        torch.set_num_threads(threads)
+    assert sum(seen) == 1
+
+
+def test_what_is_damaged_is_computed_again(awkward: Any, tmp_path: Path) -> None:
+    model, processor = load_model(awkward), load_processor(awkward)
+    wanted = FeatureStore(model, processor, feature_entries(tmp_path)).films([film(0)])
+    (entry,) = tmp_path.rglob("*.safetensors")
+    whole = entry.read_bytes()
+    for damaged in (b"", whole[:-1], bytes(len(whole)), whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        entry.write_bytes(damaged)
+        assert same(FeatureStore(model, processor, feature_entries(tmp_path)).films([film(0)]), wanted)
+        assert entry.stat().st_size == len(whole)
+
+
+class Slow(Entries):
+    """As on a network that is busy."""
+
+    def load(self, kind: str, name: str) -> bytes | None:
+        time.sleep(0.05)
+        return super().load(kind, name)
+
+
+@pytest.mark.parametrize("awkward", ["gemma3"], indirect=True)
+def test_where_reading_takes_longer_than_computing_it_is_left_and_said(
+    awkward: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, processor = load_model(awkward), load_processor(awkward)
+    many = [film(0).rotate(5 * number) for number in range(TRIED + 2)]
+    FeatureStore(model, processor, feature_entries(tmp_path)).films(many)
+    for entries, computed in ((feature_entries(tmp_path), 0), (Slow(tmp_path / FEATURES, "computed anew"), 2)):
+        again = load_model(awkward)
+        seen = watched(again)
+        FeatureStore(again, processor, entries).films(many)
+        assert sum(seen) == computed
+    assert capsys.readouterr().err.count("takes longer than computing them; computed anew") == 1
