@@ -3,14 +3,17 @@
 The models are those of benches/training.py. Untrained, they would never end: each completion is ended at a length that is
 drawn from Open-i's 3,955 real reports (in torchxrayvision's wheel), by their words, scaled to a mean of the paper's 250 tokens
 and held to evaluation's 1,024. A trained model's completions may vary less, or more where some run to the limit; where all are
-equally long, none leaves early, and there is nothing to gain.
+equally long, none leaves early, and there is nothing to gain. Where another run has seen the images (another checkpoint or
+prompt of the same base model), their features are read from disk, and that is timed too.
 """
 
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +21,9 @@ from transformers import LogitsProcessor
 
 from benches.reports import reports
 from benches.training import WORDS, Results, Setting, compare, films, model_of
+from chexreason.data.cache import feature_entries
 from chexreason.models.encoding import encode
+from chexreason.models.features import FeatureStore
 from chexreason.models.generation import Generator
 from chexreason.prompts import Prompt, messages
 
@@ -48,16 +53,21 @@ class Ending(LogitsProcessor):
         return scores
 
 
-def evaluate(family: str, ours: bool, batch: int, wanted: list[int]) -> dict[str, float]:
-    """Seconds for as many images as there are lengths `wanted`."""
+def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool = False) -> dict[str, float]:
+    """Seconds for as many images as there are lengths `wanted`; `known`: another run has seen them."""
     model, processor = model_of(family)
     model.eval()
     seen = films(len(wanted))
+    if known:
+        features = FeatureStore(model, processor, feature_entries(Path(tempfile.mkdtemp())))
+        features.films(seen)
+        features = FeatureStore(model, processor, features.entries)
     stops = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [stops]
     text = processor.apply_chat_template(messages(INSTRUCTION), tokenize=False, add_generation_prompt=True)
     generate, written = model.generate, []
-    answer = Generator(model, processor, Prompt("bench", "labels", "", "", INSTRUCTION), LIMIT)
+    prompt = Prompt("bench", "labels", "", "", INSTRUCTION)
+    answer = Generator(model, processor, prompt, LIMIT, features=features if known else None)
     began = time.process_time()
     for start in range(0, len(wanted), batch):
         some = slice(start, start + batch)
@@ -80,9 +90,9 @@ def evaluation(families: list[str], repeats: int) -> Results:
     """Batches of 16 of ours against `generate` for batches of 16 and for each image alone."""
     varied = lengths()
     for family in families:
-        for batch, wanted in ((16, varied), (16, [MEAN] * IMAGES), (1, varied)):
-            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, 16, wanted)]
+        for batch, wanted, known in ((16, varied, False), (16, [MEAN] * IMAGES, False), (1, varied, False), (1, varied, True)):
+            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, 16, wanted, known)]
             (measured,) = compare(sides[0], sides[1], repeats, count=batch == 16 and wanted == varied).values()
             measured |= {"images/s": IMAGES / measured["ours_s"]}
-            equally = "" if wanted == varied else ", equally long"
-            yield f"{family}/evaluation against batches of {batch}{equally}", measured
+            how = f"{'' if wanted == varied else ', equally long'}{', known images' if known else ''}"
+            yield f"{family}/evaluation against batches of {batch}{how}", measured
