@@ -1,9 +1,9 @@
-"""The figure of experiments/collapse.yaml, from its two runs' logs: python benches/collapse_figure.py RUNS docs/collapse.png"""
+"""The figure of experiments/collapse.yaml, from its two runs' logs: python -m benches.collapse_figure RUNS docs/collapse.png"""
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from chexreason.runs.folders import complete_runs
@@ -44,4 +44,7 @@ def main(runs: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("target", type=Path)
+    main(**vars(parser.parse_args()))

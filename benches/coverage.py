@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth, for simulated test sets whose true rates are known: tables in Markdown.
 
-python benches/coverage.py [studies, 600 by default]
+python -m benches.coverage [STUDIES]
 
 Each study draws a test set and the answers of two models that have half of their luck in common, and makes the intervals
 of chexreason.answers.metrics for the first model and for the difference between the two. Counted is how many of them hold
@@ -9,7 +9,7 @@ the rates of a population of 900,000 films that was drawn in the same way.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -131,7 +131,9 @@ def studies(
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", type=int, nargs="?", default=STUDIES)
+    count = parser.parse_args().studies
     error = (0.95 * 0.05 / count) ** 0.5
     print(f"{count} studies, {RESAMPLES} resamples each; a coverage of .95 is measured with a standard error of {error:.3f}.")
     print(f"Bold: outside {WANTED[0]} to {WANTED[1]}.")

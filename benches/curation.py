@@ -1,6 +1,6 @@
 """Curation at MIMIC's size: our sampler against random selection and iterative stratification.
 
-    python benches/curation.py [--studies 227835] [--seed 0]
+    python -m benches.curation [--studies 227835] [--seed 0]
 
 The table is the real CheXpert one (from the installed torchxrayvision), its frontal images resampled with replacement
 to MIMIC-CXR-JPG's 227,835 studies. Each method chooses 2,000 + 1,000; the table printed gives the rarest label's share,

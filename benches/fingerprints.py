@@ -1,6 +1,6 @@
 """How surely a film's fingerprint finds changed copies of it, and how often it takes different films for copies.
 
-    python -m benches.fingerprints runs/phantom-NAME [MORE FOLDERS OR FILES OF FILMS]
+    python -m benches.fingerprints runs/phantom-NAME [MORE FOLDERS OR FILES OF FILMS ...]
 
 Frontal films of a phantom run, and real films where more is given; each is compared with changed copies of itself, and each
 with every film of another patient. The threshold is chexreason.data.fingerprint.ALIKE. docs/security.md holds what it printed.
@@ -8,9 +8,9 @@ with every film of another patient. The threshold is chexreason.data.fingerprint
 
 from __future__ import annotations
 
+import argparse
 import io
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,9 +89,11 @@ def measure(title: str, known: list[tuple[str, Path]]) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
-    first, *more = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("films", type=Path)
+    parser.add_argument("more", type=Path, nargs="*")
+    wanted = parser.parse_args()
+    first, more = wanted.films, wanted.more
     measure(first.name, films(first))
     if more:
         measure("more films", [film for place in more for film in films(place)])

@@ -1,11 +1,11 @@
 """The parser against 100,000 random strings: nothing crashes it, or makes it say what no text can mean.
 
-python benches/fuzz_parser.py [COUNT]
+python -m benches.fuzz_parser [COUNT]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from functools import partial
 
@@ -53,4 +53,6 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", type=int, nargs="?", default=100_000)
+    main(parser.parse_args().count)

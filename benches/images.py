@@ -1,6 +1,6 @@
 """Images per second: decoding full-size JPEGs, as MIMIC-CXR-JPG has them, against the image cache.
 
-    python benches/images.py [--images 40] [--size 896]
+    python -m benches.images [--images 40] [--size 896]
 
 Draws grey films of 2,544 x 3,056 with smooth structure and noise, about 1.5 MB each as JPEG, and reads them on one
 core: decoded and resized each time, first through the cache (a miss: decoded, resized, stored), through a cache that a

@@ -1,6 +1,6 @@
 """How fast the parser is: completions a second for each grammar, and a megabyte of the worst text that we know.
 
-python benches/parser.py
+python -m benches.parser
 """
 
 from __future__ import annotations

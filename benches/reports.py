@@ -1,6 +1,6 @@
 """The prose reader against real reports: Open-i's 3,955 (Demner-Fushman et al. 2016) and the tags that people gave them.
 
-python benches/reports.py [DISAGREEMENTS]
+python -m benches.reports [DISAGREEMENTS]
 
 The reports are in the wheel of torchxrayvision (pip install --no-deps torchxrayvision), which is not imported. Findings and
 impression are read as an answer of the grammar `labels`; the truth of a report is its major MeSH tags. Printed are precision
@@ -9,9 +9,9 @@ and recall of each finding, the share of reports tagged normal in which a findin
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
-import sys
 import tarfile
 import time
 from collections import Counter
@@ -96,4 +96,6 @@ def main(disagreements: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("disagreements", type=int, nargs="?", default=0)
+    main(parser.parse_args().disagreements)

@@ -1,4 +1,4 @@
-"""Worked examples of every reward, computed by the code: python benches/reward_examples.py > docs/rewards.md"""
+"""Worked examples of every reward, computed by the code: python -m benches.reward_examples > docs/rewards.md"""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def page() -> str:
         [
             "# Rewards, by example",
             "",
-            "Computed by the code (`python benches/reward_examples.py > docs/rewards.md`; a test compares). The truth is",
+            "Computed by the code (`python -m benches.reward_examples > docs/rewards.md`; a test compares). The truth is",
             f"{' and '.join(TRUTH)} in every line; label frequencies, which the nuanced and the balanced reward weigh by, are",
             "those of CheXpert's published train.csv. For completions of your own:",
             "`python -m chexreason.run stage=score reward=hard stage.input=FILE stage.output=FILE`.",
