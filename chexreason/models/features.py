@@ -199,20 +199,18 @@ class FeatureStore:
             for name, part in _frozen_parts(self.model).items()
             for key, values in part.state_dict().items()
         }
-        device = self.model.device
-        gpu = device.type == "cuda"
-        computer = (
-            torch.cuda.get_device_name(device)
-            if gpu
-            else f"{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
-        )
-        said = [torch.__version__, transformers.__version__, computer, self.processor.image_processor.to_json_string()]
-        return hashlib.sha256(save(weights) + "\n".join(said).encode()).hexdigest()[:16]
+        if self.model.device.type == "cuda":
+            computer = torch.cuda.get_device_name(self.model.device)
+        else:
+            computer = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+        kind = hashlib.sha256(save(weights))
+        for one in (self.processor.image_processor.to_json_string(), torch.__version__, transformers.__version__, computer):
+            kind.update(one.encode())
+        return kind.hexdigest()[:16]
 
     def _compute(self, image: Image.Image) -> Film:
-        inputs = self.processor(
-            images=[[image]], text=[self.processor.image_token], return_tensors="pt"
-        )  # the text is not used
+        text = self.processor.image_token  # it asks for one, which is not used here
+        inputs = self.processor(images=[[image]], text=[text], return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
         grid = inputs[GRID].to(self.model.device) if GRID in inputs else None
         seen = (pixels,) if grid is None else (pixels, grid)
