@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from PIL import Image, ImageDraw
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
@@ -48,7 +49,7 @@ PROPORTIONED = {
         vision={
             "hidden_size": 192,
             "intermediate_size": 720,
-            "num_hidden_layers": 13,
+            "num_hidden_layers": 9,
             "num_attention_heads": 4,
             "patch_size": 14,
         },
@@ -232,9 +233,9 @@ def sft(setting: Setting, ours: bool) -> dict[str, float]:
     return dict(found)
 
 
-def operations(side: Side) -> float:
-    """Floating-point operations of one side's matrix products."""
-    with FlopCounterMode(display=False) as counter:
+def operations(side: Callable[[], object]) -> float:
+    """Floating-point operations of one side's matrix products, attention included, which torch counts in this form alone."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         side()
     return float(counter.get_total_flops())
 
@@ -270,12 +271,10 @@ def vision_share(family: str) -> float:
     model, processor = model_of(family)
     batch = TraceCollator(processor)([rows(1, Setting.words)[0]])
     asked = [batch["pixel_values"]] + ([batch["image_grid_thw"]] if "image_grid_thw" in batch else [])
-    with torch.no_grad(), FlopCounterMode(display=False) as tower:
-        model.get_base_model().base_model.get_image_features(*asked)
     batch.pop("labels")
-    with torch.no_grad(), FlopCounterMode(display=False) as whole:
-        model(**batch)
-    return tower.get_total_flops() / whole.get_total_flops()
+    with torch.no_grad():
+        tower = operations(lambda: model.get_base_model().base_model.get_image_features(*asked))
+        return tower / operations(lambda: model(**batch))
 
 
 def both(
