@@ -32,6 +32,7 @@ _ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->)\s*|\s+[-\u2013\u2014~\u2248]+>?\s+|\?\s*(?=\S)")
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
+_TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+(\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+)")
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
@@ -134,8 +135,8 @@ def _item(raw: str) -> Mention | None:
 
 
 def _with_remarks(text: str) -> Mention | None:
-    """A name with remarks in parentheses, or with a box behind it: "Edema (0.9)", "Edema [x]"."""
-    head = " ".join(ASIDE.sub(" ", text).split())
+    """A name with remarks in parentheses, or with a box behind it: "Edema (0.9)", "Edema: [x]"."""
+    head = " ".join(ASIDE.sub(" ", text).split()).rstrip(" :=")
     inner = _item(head)
     if inner is None or inner.finding is None or inner.claimed is not True:
         return inner if inner and inner.finding else None
@@ -156,6 +157,9 @@ def _valued(text: str) -> Mention | None:
     sign = _TRAILING_SIGN.search(text)
     if sign and (finding := named(text[: sign.start()])):
         return Mention(text, finding, status(sign.group(1)), "list")
+    number = _TRAILING_NUMBER.fullmatch(text)
+    if number and share(number.group(2)) is not None and (finding := named(number.group(1))):
+        return Mention(text, finding, share(number.group(2)), "list")
     if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
         return Mention(text, finding, None, "list")
     return None

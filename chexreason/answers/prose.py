@@ -143,6 +143,7 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
     r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
     re.IGNORECASE,
 )
+_NON = re.compile(r"\bnon[\s-]*\Z", re.IGNORECASE)
 _INNER = frozenset({"not", "n't"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 _LONGEST = 600
@@ -183,6 +184,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
+        denied = denied or bool(_NON.search(doc.text, 0, entity.start_char))  # "non-pneumonia"; not "non-displaced fracture"
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
