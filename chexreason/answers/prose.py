@@ -23,7 +23,12 @@ DENIED_BEFORE = (
     "insufficient for", "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
     "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
     "rules out", "zero evidence", "disappearance of", "used to be", "wouldn't", "would not", "drained",
-    "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate",
+    "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
+    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "hardly any", "scarcely any", "short of",
+    "not yet", "never", "far from",
+    "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
+    "left out", "contradicts", "contradict", "contradicting", "i removed", "removing",
+
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
     "没有",
@@ -40,6 +45,8 @@ DENIED_AFTER = (
     "explanted", "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
+    "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit", "doesn't fit",
+    "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out", "is n't there", "are n't there", "ain't there", "not there", "no more",
     "not favored", "nicht", "ausente", "fehlt",
     "negativo",
 )  # fmt: skip
@@ -83,7 +90,8 @@ OPEN_LATER = (
     "in the differential", "consideration", "cannot be assessed", "cannot be determined", "cannot be evaluated",
     "on the differential", "in the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
-    "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable",
+    "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
+    "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear", "has been treated", "was treated",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
 NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
@@ -116,7 +124,8 @@ TURNS = (
     "nevertheless",
     "still",
     "though",
-    "yet",
+    ", yet",
+    "and yet",
     "aside from",
     "apart from",
     "other than",
@@ -143,7 +152,8 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
     r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
     re.IGNORECASE,
 )
-_NON = re.compile(r"\bnon[\s-]*\Z", re.IGNORECASE)
+_NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
+_NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _INNER = frozenset({"not", "n't"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 _LONGEST = 600
@@ -184,7 +194,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
-        denied = denied or bool(_NON.search(doc.text, 0, entity.start_char))  # "non-pneumonia"; not "non-displaced fracture"
+        before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
+        denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
@@ -229,7 +240,7 @@ def _reader() -> Any:
         "termination": [*TURNS, *PREDICATES, "there is", "there are"],
     }
     lists = {
-        "pseudo_negations": [f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call")],
+        "pseudo_negations": [f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my")],
         "preceding_negations": [*OPEN_LISTS],
         "following_negations": [*OPEN_LATER],
         "termination": [*TURNS],

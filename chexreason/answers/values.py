@@ -37,14 +37,14 @@ SIGNS = frozenset(
     "line catheter large exceeds exceeding exceeded greater above wires wire batwing".split()
 )
 YES = frozenset(
-    "yes y true t x + ++ +++ 1 present positive pos high definite certain confirmed correct applicable applies evident "
+    "yes y true t x + ++ +++ +1 +ve 1 present positive pos high definite certain confirmed correct applicable applies evident "
     "apparent accepted supported included \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent vorhanden positivo positiv positif 是 有 存在 あり да".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
-    "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- "
+    "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
     "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
     "didn't hasn't haven't incorrect inapplicable rejected dismissed refuted unsupported wrong "
     # and in other languages
@@ -55,7 +55,7 @@ MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
     "equivocal uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low "
     "doubtful inconclusive improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd "
-    "\u00b1 +/- insufficient query presumed presumptive "
+    "\u00b1 +/- insufficient query presumed presumptive -1 -1.0 "
     # and in other languages
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
