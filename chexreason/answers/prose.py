@@ -46,7 +46,8 @@ DENIED_AFTER = (
     "are lacking", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit", "doesn't fit",
-    "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out", "is n't there", "are n't there", "ain't there", "not there", "no more",
+    "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
+    "is n't there", "are n't there", "ain't there", "not there", "no more",
     "not favored", "nicht", "ausente", "fehlt",
     "negativo",
 )  # fmt: skip
@@ -91,7 +92,8 @@ OPEN_LATER = (
     "on the differential", "in the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
-    "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear", "has been treated", "was treated",
+    "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
+    "has been treated", "was treated",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
 NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
