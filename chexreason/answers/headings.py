@@ -13,7 +13,7 @@ CLAIMING = frozenset(
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
     "classification active true yes current acute observation main key primary conclude concluding summarize included "
     "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
-    "selected overall high certain definite "
+    "selected chosen picked kept keep now currently today overall high certain definite "
     "befund befunde beurteilung diagnose hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
@@ -30,9 +30,13 @@ OPEN = frozenset(
     "limitations limitation quality if exam examination view views information question previous prior example examples "
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
     "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
-    "available candidate choose select allowed valid initial initially draft preliminary provisional working asked task".split()
+    "considered previously formerly earlier available candidate choose select allowed valid initial initially draft "
+    "preliminary provisional working asked task".split()
 )
-DENYING = frozenset("negatives excluding missing unseen unremarkable normal rejected other-negatives absents".split())
+DENYING = frozenset(
+    "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
+    "absents".split()
+)
 _FRAME = frozenset(
     "q what my your our for with from by as so thus therefore based provided given i would we all only no. #".split()
 )

@@ -30,13 +30,15 @@ _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/
 _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
-_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->)\s*|\s+[-\u2013\u2014~\u2248]+>?\s+|\?\s*(?=\S)")
+_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=\S)")
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
+_LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+(\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+)")
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=?]|->|\((?:[yYnN+-]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]))",
+    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=?]|->|\((?:[yYnN+-]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
+    r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
@@ -56,7 +58,7 @@ def read(clause: str) -> list[Mention] | None:
     pairs = [match.start() for match in PAIR.finditer(clause)]
     if len(pairs) > 1:
         starts = [0, *pairs[1:]]
-        pieces = [clause[start:end].strip(" ,;") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
+        pieces = [clause[start:end].strip(" ,;&") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
         runs = [[one] if (one := _item(piece)) else _listed(piece) for piece in pieces]
         return None if None in runs else [one for run in runs if run for one in run]
     head, value = split(clause)
@@ -72,6 +74,7 @@ def _listed(clause: str) -> list[Mention] | None:
     found: list[Mention] = []
     alone: Mention | None = None  # a status without a name: of what stands before the clause
     reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
+    bare: list[int] = []  # which items are names and nothing else
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
     signed = any(raw.lstrip()[0] == "+" for raw in raws)
     for raw in raws:
@@ -97,6 +100,7 @@ def _listed(clause: str) -> list[Mention] | None:
                     found[-1] = replace(found[-1], claimed=item.claimed)
                 alone = None if found else item
                 continue
+            own = item.claimed
             if reaching is not True and item.claimed:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
@@ -104,6 +108,11 @@ def _listed(clause: str) -> list[Mention] | None:
             first = piece.casefold().split()[0].strip(EDGES)
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
                 reaching = item.claimed
+            elif own is not True and piece is not pieces[0] and first.isalpha() and piece.rstrip()[-1] != ")":
+                # "edema, fracture and pneumonia absent"
+                found = [replace(one, claimed=item.claimed) if place in bare else one for place, one in enumerate(found)]
+            if named(piece):
+                bare.append(len(found))
             found.append(item)
     if clause.rstrip().endswith("?"):
         found = [replace(one, claimed=None) if one.claimed else one for one in found]
@@ -157,12 +166,22 @@ def _valued(text: str) -> Mention | None:
     sign = _TRAILING_SIGN.search(text)
     if sign and (finding := named(text[: sign.start()])):
         return Mention(text, finding, status(sign.group(1)), "list")
+    if value and (finding := named(value)) and (said := _first(head)) is not None:
+        return Mention(text, finding, said, "list")
+    number = _LEADING_NUMBER.fullmatch(text)
+    if number and (finding := named(number.group(2))):
+        return Mention(text, finding, share(number.group(1)), "list")
     number = _TRAILING_NUMBER.fullmatch(text)
     if number and share(number.group(2)) is not None and (finding := named(number.group(1))):
         return Mention(text, finding, share(number.group(2)), "list")
     if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
         return Mention(text, finding, None, "list")
     return None
+
+
+def _first(value: str) -> bool | None:
+    """What a plain status or a share says that stands before a name: "Y - Edema", "0.95: Edema"."""
+    return None if value.strip().isdigit() else status(value) if share(value) is None else share(value)
 
 
 def split(text: str) -> tuple[str, str | None]:

@@ -16,8 +16,9 @@ _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fr
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
 _ANSWERED = re.compile(r"\?\s*(?:a|ans|answer)\s?[:.]\s*", re.IGNORECASE)  # "Q: edema? A: yes"
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
+_PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
-_CLAUSE = re.compile(r";|(?<!vs)(?<!\bno)(?<!\sdr)\.\s+|\.\Z", re.IGNORECASE)
+_CLAUSE = re.compile(r";|(?<!vs)(?<!\sdr)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I)  # not "no. 5"
 
 
 def read(text: str) -> list[Mention]:
@@ -27,6 +28,8 @@ def read(text: str) -> list[Mention]:
         return (read(text[:begin]) if begin else []) + found
     scope: bool | None = True  # what the last heading makes of the lines under it
     whole = _ANSWERED.sub("? ", _CONTINUED.sub(" ", text))
+    if _PLUS.search(whole):
+        whole = _MINUS.sub("(-) ", whole)
     lines = _paired(_cells([line for line in whole.split("\n") if line.strip(EDGES + "-=")]))
     at = 0
     while at < len(lines):

@@ -27,7 +27,8 @@ DENIED_BEFORE = (
     "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "hardly any", "scarcely any", "short of",
     "not yet", "never", "far from",
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
-    "left out", "contradicts", "contradict", "contradicting", "i removed", "removing",
+    "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
+    "mimic", "mimicking", "mimicked", "contradicts", "contradict", "contradicting", "i removed", "removing",
 
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
@@ -45,6 +46,8 @@ DENIED_AFTER = (
     "explanted", "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
+    "i do not see", "i don't see", "we do not see", "we don't see", "i can not see", "i can't see", "nowhere", "is nowhere",
+    "does not hold", "doesn't hold", "off the table", "anything but", "gone",
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit", "doesn't fit",
     "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
     "is n't there", "are n't there", "ain't there", "not there", "no more",
@@ -53,7 +56,8 @@ DENIED_AFTER = (
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
-    "differential", "consider", "considered", "consideration", "considerations", "may", "might", "could", "would",
+    "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
+    "considered", "consideration", "considerations", "may", "might", "could", "would",
     "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
     "concern for", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
@@ -77,11 +81,11 @@ OPEN_LISTS = (
 OPEN_BEFORE = (
     "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
     "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
-    "suggesting possible", "favor", "favored", "?",
+    "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
 )  # fmt: skip
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
-    "likely", "unlikely", "possibly", "perhaps", "maybe",
+    "likely", "unlikely", "possibly", "perhaps", "maybe", "fits less", "fits less well", "less well", "less so",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -109,7 +113,8 @@ NO_DENIAL = (
     *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
     "progressed")),
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
-    "not cleared", "has not cleared", "nearly resolved", "almost resolved", "partially resolved", "incompletely resolved",
+    "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
+    "partially resolved", "incompletely resolved",
     "partly resolved", "nearly completely resolved", "almost completely resolved", "largely resolved",
     "mostly resolved",
     "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
@@ -119,6 +124,8 @@ NO_DENIAL = (
 )  # fmt: skip
 # Where the reach of a denial or of a doubt ends.
 TURNS = (
+    ", keep",
+    "and keep",
     "although",
     "but",
     "except",

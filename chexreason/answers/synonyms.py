@@ -44,7 +44,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "heart * large", "cardiac silhouette * large", "large heart", "cardiac contour * enlarged",
         "cardiac contours * enlarged", "cardiac shadow * enlarged", "heart shadow * enlarged",
         "enlarged cardiac contour", "enlarged * heart", "enlarged * cardiac silhouette", "cardiac enlarged",
-        "cardiac size * enlarged", "heart * increased in size", "big heart", "heart size * increased",
+        "cardiac size * enlarged", "heart * increased in size", "big heart", "heart * big", "heart size * increased",
         "increased heart size", "cardiothoracic ratio * increased", "increased cardiothoracic ratio",
         "ctr * increased", "cardiac silhouette * increased",
     ),
@@ -66,7 +66,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "consolidations", "airspace consolidation", "lobar consolidation", "lung consolidation", "consolidative",
         "consolidated",
     ),
-    "Pneumonia": ("pneumonias", "bronchopneumonia", "lobar pneumonia", "pneumonic", "pneumonitis"),
+    "Pneumonia": ("pneumonias", "pna", "bronchopneumonia", "lobar pneumonia", "pneumonic", "pneumonitis"),
     "Atelectasis": (
         "atelectases", "atelectatic", "atelectatic change", "atelectatic changes", "lung collapse", "lobar collapse",
         "subsegmental atelectasis", "collapsed lung", "collapsed lobe", "lobe collapse", "collapse of * lung",
@@ -106,6 +106,7 @@ OTHERS: frozenset[str] = frozenset((
     "pericardial effusion", "pericardial effusions", "pericardial fluid", "soft tissue edema", "subcutaneous edema",
     "mediastinal mass", "soft tissue mass", "cardiomediastinal mass", "joint effusion", "calcified granuloma",
     "nipple shadow", "old pneumonia", "chest wall mass", "breast mass", "pneumonia vaccine", "mass effect",
+    "mass-like", "masslike", "mass like", "nodule-like",
     "pulmonary edema protocol", "peripheral edema", "cerebral edema", "body wall edema", "chest wall edema",
     "leg edema", "breast edema", "bone lesion", "bone lesions", "liver mass", "abdominal mass",
 ))  # fmt: skip

@@ -22,10 +22,11 @@ QUALIFIERS = frozenset(
 )
 FILLERS = frozenset(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
-    "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph "
+    "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
     "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely label "
     "class category".split()
 )
+DEGREES = frozenset("tension resolving same before than more least at up".split())  # said only of what is there
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
 SIGNS = frozenset(
@@ -37,8 +38,8 @@ SIGNS = frozenset(
     "line catheter large exceeds exceeding exceeded greater above wires wire batwing".split()
 )
 YES = frozenset(
-    "yes y true t x + ++ +++ +1 +ve 1 present positive pos high definite certain confirmed correct applicable applies evident "
-    "apparent accepted supported included \u2713 \u2714 \u2611 \u2705 \u2612 "
+    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
+    "evident apparent accept accepted supported included \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent vorhanden positivo positiv positif 是 有 存在 あり да".split()
 )
@@ -46,7 +47,7 @@ NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
     "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
-    "didn't hasn't haven't incorrect inapplicable rejected dismissed refuted unsupported wrong "
+    "didn't hasn't haven't incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ 否 无 無 未见 没有 なし нет".split()
@@ -75,6 +76,8 @@ _NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
+_GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
+_KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
@@ -138,7 +141,7 @@ def named(phrase: str) -> str | None:
 
     A film is normal only as a whole: of "normal left lung" no place is left aside.
     """
-    plain = " ".join(phrase.casefold().replace("_", " ").strip(" \t*\"'`.").split())
+    plain = " ".join(_KEY.sub("", phrase.casefold()).replace("_", " ").strip(" \t*\"'`.").split())
     if plain in NAMES:
         return NAMES[plain]
     if plain in OTHERS:
@@ -184,4 +187,6 @@ def _said_of(part: str, finding: str | None) -> bool | None:
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
     degree = [word for word in content if word not in MEASURES]
-    return True if degree and (QUALIFIERS | YES).issuperset(degree) else None
+    if number := _GRADE.search(part):
+        return number.group(1) != "0"
+    return True if degree and (QUALIFIERS | YES | DEGREES).issuperset(degree) else None
