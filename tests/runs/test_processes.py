@@ -33,3 +33,18 @@ def test_workers_end_with_whoever_started_them_idle_or_not(number: signal.Signal
     for one in left:
         one.kill()
     assert not left
+
+
+LAUNCHED = """
+from joblib import Parallel, delayed
+def job():
+    from chexreason.runs.processes import pool
+    with pool(2) as processes:
+        return list(processes.map(abs, [-1, -2]))
+print(Parallel(n_jobs=2)(delayed(job)() for _ in range(2)))
+"""
+
+
+def test_they_work_in_the_workers_of_a_launcher() -> None:
+    done = subprocess.run([sys.executable, "-c", LAUNCHED], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[[1, 2], [1, 2]]\n", "")
