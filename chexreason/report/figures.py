@@ -139,7 +139,7 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
     from matplotlib.figure import Figure as Canvas
 
     sites = {pair.far.dataset for pair in pairs}
-    columns = min(3, len(pairs))
+    columns = min(5, len({pair.arm for pair in pairs})) if len(sites) > 1 else min(3, len(pairs))  # a row for each site
     rows = -(-len(pairs) // columns)
     labels = in_order({label for pair in pairs for label in pair.labels})  # the panels share their rows
     height = 1.1 + len(labels) * 0.32

@@ -33,8 +33,10 @@ class Transfer:
 
 
 def transfers(study: Study) -> list[Transfer]:
-    """Every arm that was evaluated on both sites, for every pair of their test sets, one other site after another."""
-    others = sorted((one for one in study.results if one.is_test_set), key=lambda one: study.datasets.index(one.dataset))
+    """Every arm that was evaluated on both sites, for every pair of their test sets: one other site after another."""
+    datasets, arms = study.datasets, study.arms
+    others = [one for one in study.results if one.is_test_set]
+    others.sort(key=lambda one: (datasets.index(one.dataset), arms.index(one.arm)))
     pairs = [
         Transfer(near.arm, near, far)
         for far in others

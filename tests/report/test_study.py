@@ -286,3 +286,13 @@ def test_what_drawn_films_gave_is_never_held_against_the_paper(runs):
     assert all(cell.paper is not None and cell.difference is None for cell in cells[1])
     said = [row[2] for row in claims.table(claims.check(drawn)).rows if row[2] != "no runs"]
     assert said and all(verdict.endswith(" on drawn films") for verdict in said)
+
+
+def test_transfer_goes_from_site_to_site_and_there_from_the_base_to_grpo(runs):
+    trained = {"grpo": runs.grpo("hard"), "base": None, "sft": runs.sft("free_reasoning")}
+    for checkpoint, adapter in trained.items():
+        for site in ("padchest", "chexpert", "nih"):
+            runs.evaluate(site, checkpoint, adapter=adapter, skill=0.5)
+    found = [(one.far.dataset, one.arm.checkpoint) for one in transfer.transfers(read(runs))]
+    places = [one for site in ("phantom_nih", "phantom_padchest") for one in ((site, name) for name in ("base", "sft", "grpo"))]
+    assert found == places
