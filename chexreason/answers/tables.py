@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from chexreason.answers import prose
+from dataclasses import replace
+
+from chexreason.answers import items, prose
 from chexreason.answers.headings import heading, is_place, words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.values import MAYBE, NO, named, share, status, verdict
@@ -55,6 +57,9 @@ def _is_head(row: list[str]) -> bool:
 
 
 def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
+    first = words_of(row[0])
+    if len(row) == 2 and named(row[0]) is None and not first.isdisjoint(NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
+        return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
     part = any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
     text = " | ".join(row)
@@ -105,7 +110,7 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     remarks = [
         status(cell) if words & _NUMBER else verdict(cell, finding)  # a moderate likelihood is a doubt
         for words, cell in cells
-        if cell.casefold() not in _BLANK and not is_place(cell)
+        if cell.casefold() not in _BLANK and (not is_place(cell) or not words_of(cell).isdisjoint(NO | MAYBE))
     ]
     if not remarks:
         return True if any(is_place(cell) for _, cell in cells) else None

@@ -6,6 +6,7 @@ The word lists are data. What is on none of them makes no claim.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
@@ -26,6 +27,7 @@ FILLERS = frozenset(
     "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely label "
     "class category".split()
 )
+_PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 DEGREES = frozenset("tension resolving same before than more least at up".split())  # said only of what is there
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
@@ -158,6 +160,12 @@ def named(phrase: str) -> str | None:
     return None if found == NO_FINDING else found
 
 
+@cache
+def _naming(finding: str) -> re.Pattern[str]:
+    names = (re.escape(name) for name, meant in NAMES.items() if meant == finding)
+    return re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
+
+
 def decides(text: str) -> bool:
     """Whether a line speaks of the finding above it at all."""
     return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
@@ -189,4 +197,6 @@ def _said_of(part: str, finding: str | None) -> bool | None:
     degree = [word for word in content if word not in MEASURES]
     if number := _GRADE.search(part):
         return number.group(1) != "0"
+    if finding and _PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
+        return True
     return True if degree and (QUALIFIERS | YES | DEGREES).issuperset(degree) else None
