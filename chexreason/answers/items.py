@@ -159,7 +159,7 @@ def _with_remarks(text: str) -> Mention | None:
 
 
 def _valued(text: str) -> Mention | None:
-    """A name with a value behind a colon, a dash, a question mark or a blank: "Edema: yes", "Edema - 0", "Edema +"."""
+    """A name with a value behind or before it: "Edema: yes", "Edema - 0", "Edema +", "Edema 0.9", "Y - Edema", "95% Edema"."""
     head, value = split(text)
     if value is not None and (finding := named(head)):
         return Mention(text, finding, verdict(value, finding) if value else None, "list")
