@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-LONGEST = ("test_study.py", "test_worlds.py", "test_faults.py", "test_resume.py")
+LONGEST = (
+    "test_study.py",
+    "test_worlds.py",
+    "test_resume.py",
+    "test_faults.py",
+    "test_shared_prompt.py",
+    "test_sft.py",
+    "test_reproducible.py",
+)
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

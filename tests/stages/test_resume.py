@@ -82,8 +82,7 @@ def test_grpo_that_was_told_to_end_and_then_killed_ends_as_if_nothing_had_happen
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_sft_that_was_told_to_end_ends_as_if_it_had_not_been(order: Callable[..., Path], whole: Path) -> None:
     cut = order("told", *SFT, "stage.save_steps=null", "stage.logging_steps=1")
-    for lines in (1, 5):  # within the first epoch and within a later one
-        told_to_end(cut, lines)
+    told_to_end(cut, random.choice((1, 5)))  # within the first epoch or within a later one
     ended, expected = execute(cut), files.read_json(whole / runs.MANIFEST)["metrics"]
     # The same losses, logged one by one, make a mean that is rounded otherwise.
     assert ended.pop("train_loss") == pytest.approx(expected.pop("train_loss"), rel=1e-6)
