@@ -172,8 +172,8 @@ def _valued(text: str) -> Mention | None:
     if number and (finding := named(number.group(2))):
         return Mention(text, finding, share(number.group(1)), "list")
     number = _TRAILING_NUMBER.fullmatch(text)
-    if number and share(number.group(2)) is not None and (finding := named(number.group(1))):
-        return Mention(text, finding, share(number.group(2)), "list")
+    if number and (said := share(number.group(2))) is not None and (finding := named(number.group(1))):
+        return Mention(text, finding, said, "list")
     if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
         return Mention(text, finding, None, "list")
     return None
@@ -181,7 +181,10 @@ def _valued(text: str) -> Mention | None:
 
 def _first(value: str) -> bool | None:
     """What a plain status or a share says that stands before a name: "Y - Edema", "0.95: Edema"."""
-    return None if value.strip().isdigit() else status(value) if share(value) is None else share(value)
+    if value.strip().isdigit():  # of a numbered list
+        return None
+    said = share(value)
+    return status(value) if said is None else said
 
 
 def split(text: str) -> tuple[str, str | None]:

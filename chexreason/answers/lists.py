@@ -161,8 +161,9 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             head, colon, tail = clause.partition(" - ")
         said = carried
         bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
-        normal = named(head) == NO_FINDING and named(tail.partition(",")[0])  # "Normal: pneumothorax, fracture"
-        if colon and (normal or named(head) is None and not _names_a_finding(bare)):
+        name = named(head) if colon else None
+        normal = name == NO_FINDING and named(tail.partition(",")[0])  # "Normal: pneumothorax, fracture"
+        if colon and (normal or name is None and not _names_a_finding(bare)):
             inner = heading(bare)
             said = carried = inner if scope is True else scope
             if not tail.strip(EDGES):

@@ -148,7 +148,7 @@ class Curated:
         arranged, more = records.arrange(frame.assign(**optional, table=path.name))
         table = StudyTable(
             site=source.site,
-            root=paths.image_root(folder) if source.root else folder,
+            root=paths.existing_root(folder) if source.root else folder,
             findings=tuple(self.findings),
             records=arranged,
             problems=problems + more,

@@ -107,7 +107,7 @@ def read_root(folder: Path) -> Path:
     return Path(os.path.normpath(folder.absolute() / said))
 
 
-def image_root(folder: Path) -> Path:
+def existing_root(folder: Path) -> Path:
     """As `read_root`, for whoever is about to read images.
 
     Raises:

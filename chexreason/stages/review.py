@@ -60,7 +60,7 @@ def show(folder: Path) -> None:
 def make(run: Run) -> dict[str, Any]:
     """Sample the traces and lay them out."""
     from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
-    from chexreason.data.paths import image_root
+    from chexreason.data.paths import existing_root
     from chexreason.review import pack
     from chexreason.teacher.traces import read_traces
 
@@ -79,7 +79,7 @@ def make(run: Run) -> dict[str, Any]:
     teacher, gates = taught["config"]["teacher"]["name"], taught["config"]["stage"]["gates"]
     made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)
     write_json(run.folder / PACK, made.as_json())
-    write_text(run.folder / PAGE, pack.html(made, image_root(folder), settings.image_side, agreement))
+    write_text(run.folder / PAGE, pack.html(made, existing_root(folder), settings.image_side, agreement))
     return {"cases": len(cases), "pack": made.digest, "labels": {name: n for name, n in _counts(made).items() if n}}
 
 

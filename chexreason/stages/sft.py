@@ -163,13 +163,13 @@ def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> 
         ChexReasonError: one of them is of an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
-    from chexreason.data.paths import image_root
+    from chexreason.data.paths import existing_root
     from chexreason.review.verdicts import honoured
     from chexreason.teacher.traces import read_traces as written
 
     traces = []
     for folder in run.every("traces"):
-        root = str(image_root(folder))
+        root = str(existing_root(folder))
         traces += [trace | {"root": root} for trace in written(folder / "traces.jsonl")]
     if run.settings.reviewed:
         traces = honoured(traces, run.settings.reviewed)

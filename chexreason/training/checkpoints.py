@@ -42,9 +42,7 @@ class Checkpoints(TrainerCallback):
             self.memory[:] = read_json(_folder(args, state) / WHOLE)["memory"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # An epoch's last step is saved after its evaluation, which a resumed run would otherwise leave out.
-        within = state.epoch % 1 != 0 and not control.should_training_stop
-        if self.every and within and state.global_step % self.every == 0:
+        if self.every and state.global_step % self.every == 0 and _within_epoch(state, control):
             control.should_save = True
         control.should_log |= control.should_save
 
@@ -87,14 +85,18 @@ class Ending(TrainerCallback):
         return bool(reduce(torch.tensor(float(self.told), device=PartialState().device)))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        resumable = state.global_step % self.rollout == 0 and state.epoch % 1 != 0 and not control.should_training_stop
-        if resumable and self._agreed():
+        if state.global_step % self.rollout == 0 and _within_epoch(state, control) and self._agreed():
             control.should_save = control.should_log = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._agreed():
             signal.signal(signal.SIGTERM, self.before)
             signal.raise_signal(signal.SIGTERM)
+
+
+def _within_epoch(state: Any, control: Any) -> bool:
+    """An epoch's last step is saved after its evaluation, which a resumed run would otherwise leave out."""
+    return state.epoch % 1 != 0 and not control.should_training_stop
 
 
 def _folder(args: Any, state: Any) -> Path:
