@@ -366,11 +366,13 @@ PIECES = [
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_long_text_is_read_in_linear_time(piece: str) -> None:
     def seconds(size: int) -> float:
-        text = tags("Edema" + piece * (size // len(piece)) + "Fracture")
-        started = time.process_time()
-        for read in (parse, parse_strict):
-            read(text, "tags")
-        return time.process_time() - started
+        """The shortest of three readings: one may pay for another's garbage or for the first use of a pattern."""
+        text, taken = tags("Edema" + piece * (size // len(piece)) + "Fracture"), []
+        for _ in range(3):
+            started = time.thread_time()
+            for read in (parse, parse_strict):
+                read(text, "tags")
+            taken.append(time.thread_time() - started)
+        return min(taken)
 
-    seconds(1_000)  # the prose reader is made at its first sentence
-    assert seconds(80_000) < 8 * seconds(20_000) + 0.5
+    assert seconds(80_000) < 8 * seconds(20_000) + 0.2
