@@ -20,17 +20,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
 from chexreason.answers.parser import TAGS
-from chexreason.labels import FINDINGS
 from chexreason.models.encoding import encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
 from chexreason.phantom.scene import Scene, scene
+from chexreason.phantom.shapes import draw_shapes
+from chexreason.phantom.world import labelled_phantoms
 from chexreason.prompts import Prompt, messages, write_answer
 
 # Most questions are short ones, as in a corpus of images and captions.
@@ -76,31 +77,26 @@ def thoughts(labels: list[str]) -> str:
 def draw_corpus(kind: str, count: int, prompts: list[Prompt], prompt_share: float, seed: int) -> Corpus:
     """`count` images of `kind` with what they show, and the `prompts` to ask of them.
 
-    Shapes carry no medical meaning, so the labels and scenes asked of them are drawn at random: a general-purpose model
-    has read how radiologists write and knows how to answer in a grammar, but not what a radiograph shows.
+    A general-purpose model has read how radiologists write and knows how to answer in a grammar, but not what a radiograph
+    shows: what is asked of shapes is answered from films that it does not see, drawn small since only their signs are wanted.
     """
     rng, words = np.random.default_rng(seed), random.Random(seed)
-    if kind == "radiographs":
-        from chexreason.phantom.world import labelled_phantoms
-
-        drawn = list(labelled_phantoms(count, seed=seed))
-        images = [Image.fromarray(phantom.image).convert("RGB") for phantom, _ in drawn]
-        scenes = [scene(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
-        labels = [brief(findings, phantom.signs) if rng.random() < 0.5 else list(findings) for phantom, findings in drawn]
+    radiographs = kind == "radiographs"
+    drawn = list(labelled_phantoms(count, seed, size=256 if radiographs else 64))
+    scenes = [scene(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
+    labels = [brief(findings, phantom.signs) if rng.random() < 0.5 else list(findings) for phantom, findings in drawn]
+    if radiographs:
+        pictures = [phantom.image for phantom, _ in drawn]
         regions = [[(sign.finding, sign.box) for sign in phantom.signs] for phantom, _ in drawn]
         captions = [", ".join(chosen) for chosen in labels]
-        complete = [list(findings) for _, findings in drawn]
-        return Corpus(images, regions, captions, scenes, complete, labels, CAPTION_QUESTION[kind], prompts, prompt_share)
-
-    from chexreason.phantom.shapes import draw_shapes
-
-    shapes = [draw_shapes(int(one)) for one in rng.integers(2**31, size=count)]
-    images = [Image.fromarray(pixels).convert("RGB") for pixels, _ in shapes]
-    regions = [[(word, box) for phrase, box in placed.items() for word in phrase.split()[1:4]] for _, placed in shapes]
-    labels = [_random_labels(rng) for _ in shapes]
-    scenes = [scene(chosen, [], words) for chosen in labels]
-    captions = [", ".join(placed) for _, placed in shapes]
-    return Corpus(images, regions, captions, scenes, labels, labels, CAPTION_QUESTION[kind], prompts, prompt_share)
+    else:
+        shapes = [draw_shapes(int(one)) for one in rng.integers(2**31, size=count)]
+        pictures = [pixels for pixels, _ in shapes]
+        regions = [[(word, box) for phrase, box in placed.items() for word in phrase.split()[1:4]] for _, placed in shapes]
+        captions = [", ".join(placed) for _, placed in shapes]
+    images = [Image.fromarray(pixels).convert("RGB") for pixels in pictures]
+    findings = [list(shown) for _, shown in drawn]
+    return Corpus(images, regions, captions, scenes, findings, labels, CAPTION_QUESTION[kind], prompts, prompt_share)
 
 
 def brief(findings: Sequence[str], signs: Sequence[Sign]) -> list[str]:
@@ -114,11 +110,6 @@ def brief(findings: Sequence[str], signs: Sequence[Sign]) -> list[str]:
         areas[sign.finding] = areas.get(sign.finding, 0.0) + (x1 - x0) * (y1 - y0)
     largest = sorted(findings, key=lambda finding: -areas[finding])[:2]
     return [finding for finding in findings if finding in largest]
-
-
-def _random_labels(rng: np.random.Generator) -> list[str]:
-    chosen = rng.choice(len(FINDINGS), size=rng.integers(1, 4), replace=False)
-    return [FINDINGS[index] for index in sorted(chosen)]
 
 
 def image_inputs(processor: ProcessorMixin, corpus: Corpus) -> list[dict[str, torch.Tensor]]:
@@ -217,7 +208,8 @@ def pretrain_language(
     weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
 
     def loss() -> torch.Tensor:
-        return model(**{name: value.to(device) for name, value in next(batches).items()}).loss
+        batch = {name: value.to(device) for name, value in next(batches).items()}
+        return model(**batch, logits_to_keep=batch["labels"].shape[1]).loss
 
     return _optimise(weights, loss, phase, log)
 
@@ -320,7 +312,8 @@ def _collate(processor: ProcessorMixin, question: _Question, answers: list[str],
     return {
         "input_ids": torch.cat([prompt, answer], dim=1),
         "attention_mask": torch.cat([torch.ones_like(prompt), real], dim=1),
-        "labels": torch.cat([torch.full_like(prompt, IGNORED), answer.masked_fill(real == 0, IGNORED)], dim=1),
+        # Of the answer alone, and one before it, from which its first token is predicted.
+        "labels": pad(answer.masked_fill(real == 0, IGNORED), (1, 0), value=IGNORED),
         **{name: torch.cat([mark.expand(many, -1), torch.zeros_like(answer)], dim=1) for name, mark in question.marks.items()},
     }
 

@@ -85,13 +85,13 @@ def _lateral(seed: int, size: int) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def labelled_phantoms(count: int, seed: int) -> Iterator[tuple[Phantom, list[str]]]:
-    """Drawn images of no site with their findings, enriched for rare ones: for pre-training."""
+def labelled_phantoms(count: int, seed: int, size: int) -> Iterator[tuple[Phantom, list[str]]]:
+    """Drawn images of no site, `size` pixels a side, with their findings, enriched for rare ones: for pre-training."""
     rng = np.random.default_rng((seed, 1))
     shown = [findings for findings in positives(draw_states(2 * count, rng, enriched=1.0)) if findings][:count]
     seeds = rng.integers(2**31, size=len(shown)).tolist()
     views = np.where(rng.random(len(shown)) < PRETRAINING.ap_share, "AP", "PA").tolist()
     many = len(shown)
     with pool(None) as processes:
-        images = processes.map(draw, shown, [PRETRAINING] * many, seeds, [256] * many, views, chunksize=64)
+        images = processes.map(draw, shown, [PRETRAINING] * many, seeds, [size] * many, views, chunksize=64)
         yield from zip(images, shown, strict=True)

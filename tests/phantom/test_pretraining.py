@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.phantom.drawing import draw
 from chexreason.phantom.film import Box, Sign
+from chexreason.phantom.forms import FORMS
+from chexreason.phantom.scene import scene
 from chexreason.phantom.styles import MIMIC
 from chexreason.runs.config import choices, compose, every, group
 from chexreason.runs.plan import plan
@@ -66,6 +71,23 @@ def test_a_corpus_repeats_and_says_of_shapes_nothing_that_they_show(kind: str) -
     assert len(corpus.images) == len(corpus.scenes) == len(corpus.labels) == 12
     named = {name for placed in corpus.regions for name, _ in placed}
     assert named <= set(FINDINGS) if kind == "radiographs" else not named & set(FINDINGS)
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
+@pytest.mark.parametrize("kind", ["radiographs", "shapes"])
+def test_a_stand_in_has_read_every_word_that_its_teacher_will_write(kind: str) -> None:
+    """Fine-tuning on a few hundred traces teaches what to say and not how words are spelt."""
+    read = words(" ".join(draw_corpus(kind, 800, choices("prompt", ["only_label"]), 0.1, 3).texts()))
+    rng = random.Random(0)
+    written: set[str] = set()
+    for seed in range(60):
+        labels = rng.sample(FINDINGS[1:], 2)
+        signs = [asdict(sign) for sign in draw(labels, MIMIC, seed, 64).signs]
+        written |= words(FORMS["free_reasoning"](scene(labels, signs, rng)))
+    assert len(written) > 60 and not written - read
 
 
 def test_the_wording_of_the_prompts_that_it_has_read_defines_a_stand_in(tmp_path: Path) -> None:
