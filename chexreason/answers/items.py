@@ -6,6 +6,7 @@ or a doubt that begins an item reaches to the end of its sentence: "no edema, fr
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -22,9 +23,10 @@ NUMBERED = re.compile(
     r"\s*(?:\(?(?!0\b)\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
     r"|[\u2460-\u2473]\s*|\[(?!0\])\d{1,2}\]\s*)"
 )
-MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]))\s*")
+MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]|!(?=[A-Za-z])))\s*")
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
 _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
@@ -41,6 +43,10 @@ PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
+_RUN = re.compile(rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE)  # "Edema no Fracture yes"
+_GLOSS = re.compile(
+    r"(?!.*[无無未没沒不非否排疑待]|.*(?:可能|なし|ない|없))[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af][\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\s]*"
+)
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"
 
@@ -55,7 +61,7 @@ def unmarked(text: str) -> str:
 
 def read(clause: str) -> list[Mention] | None:
     """The items of a clause that is a list, or None where it is prose."""
-    pairs = [match.start() for match in PAIR.finditer(clause)]
+    pairs = [match.start() for match in (NAME if _RUN.fullmatch(clause.strip()) else PAIR).finditer(clause)]
     if len(pairs) > 1:
         starts = [0, *pairs[1:]]
         pieces = [clause[start:end].strip(" ,;&") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
@@ -74,10 +80,16 @@ def _listed(clause: str) -> list[Mention] | None:
     found: list[Mention] = []
     alone: Mention | None = None  # a status without a name: of what stands before the clause
     reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
+    group = 0  # where what the last raw item names begins
     bare: list[int] = []  # which items are names and nothing else
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
+    denials = sum(1 for _ in itertools.takewhile(lambda raw: _first_word(raw) in NO, raws))  # items that begin so
     signed = any(raw.lstrip()[0] == "+" for raw in raws)
-    for raw in raws:
+    for place, raw in enumerate(raws):
+        if 1 < place == denials and not _LEADING.match(raw):
+            # "no edema, no effusion, mild cardiomegaly" or "..., cardiomegaly, no fracture": each denial is of its own item
+            denied_again = place + 1 < len(raws) and _first_word(raws[place + 1]) in NO
+            reaching = reaching if raw.strip(EDGES + ".").casefold() in NAMES and not denied_again else True
         raw = re.sub(r"^\s*([-+])(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
         leading = _LEADING.match(raw)
         word = leading.group(1).casefold().rstrip(".") if leading else ""
@@ -88,6 +100,7 @@ def _listed(clause: str) -> list[Mention] | None:
         parts = [raw] if whole else [piece for part in _JOIN.split(raw) for piece in _CHOICE.split(part)]
         pieces = [part for part in parts if part.strip(EDGES)]
         openly = openly or not whole and bool(_CHOICE.search(raw)) and len(pieces) > 1
+        group = len(found) if any(map(named, pieces)) else group
         for piece in pieces:
             item = _item(piece)
             if item is None:
@@ -96,8 +109,8 @@ def _listed(clause: str) -> list[Mention] | None:
                 reaching = item.claimed
                 continue
             if item.finding is None:  # a status alone: of the item before it
-                if found and found[-1].claimed and item.claimed is not True:
-                    found[-1] = replace(found[-1], claimed=item.claimed)
+                if found and found[-1].claimed and item.claimed is not True:  # "edema and fracture, no"
+                    found[group:] = [replace(one, claimed=item.claimed) for one in found[group:]]
                 alone = None if found else item
                 continue
             own = item.claimed
@@ -105,12 +118,12 @@ def _listed(clause: str) -> list[Mention] | None:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
                 item = replace(item, claimed=None)
-            first = piece.casefold().split()[0].strip(EDGES)
+            first = _first_word(piece)
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
                 reaching = item.claimed
             elif own is not True and piece is not pieces[0] and first.isalpha() and piece.rstrip()[-1] != ")":
                 # "edema, fracture and pneumonia absent"
-                found = [replace(one, claimed=item.claimed) if place in bare else one for place, one in enumerate(found)]
+                found = [replace(one, claimed=item.claimed) if at in bare else one for at, one in enumerate(found)]
             if named(piece):
                 bare.append(len(found))
             found.append(item)
@@ -119,6 +132,10 @@ def _listed(clause: str) -> list[Mention] | None:
     if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
         found = [replace(one, claimed=found[-1].claimed) for one in found]
     return found or ([alone] if alone else None)
+
+
+def _first_word(text: str) -> str:
+    return text.casefold().split()[0].strip(EDGES)
 
 
 def _item(raw: str) -> Mention | None:
@@ -150,6 +167,7 @@ def _with_remarks(text: str) -> Mention | None:
     if inner is None or inner.finding is None or inner.claimed is not True:
         return inner if inner and inner.finding else None
     remarks = [one.group(1) if one.group(1) is not None else one.group(2) for one in ASIDE.finditer(text)]
+    remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark)]  # the name in another language
     own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]
@@ -165,7 +183,8 @@ def _valued(text: str) -> Mention | None:
         return Mention(text, finding, verdict(value, finding) if value else None, "list")
     sign = _TRAILING_SIGN.search(text)
     if sign and (finding := named(text[: sign.start()])):
-        return Mention(text, finding, status(sign.group(1)), "list")
+        value = sign.group(1)
+        return Mention(text, finding, status(value[0] if len(set(value)) == 1 else value), "list")
     if value and (finding := named(value)) and (said := _first(head)) is not None:
         return Mention(text, finding, said, "list")
     number = _LEADING_NUMBER.fullmatch(text)
@@ -196,7 +215,7 @@ def split(text: str) -> tuple[str, str | None]:
 def _worded(text: str) -> Mention | None:
     """An item whose status stands in words: "no edema", "possible edema", "edema absent"; or a status alone: "not seen"."""
     words = text.casefold().replace("?", " ? ").split()
-    if not words or len(words) > 12:
+    if not words or len(words) > 12 or "left out" in text.casefold() or "evidence" in words and not _SCARCE.isdisjoint(words):
         return None
     denied, doubted = not NO.isdisjoint(words), not MAYBE.isdisjoint(words)
     core = [word for word in words if word not in NO and word not in MAYBE]

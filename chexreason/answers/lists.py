@@ -9,14 +9,24 @@ from chexreason.answers import items, prose, records, tables
 from chexreason.answers.headings import heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import MAYBE, decides, named, status
+from chexreason.answers.spelling import mended
+from chexreason.answers.values import MAYBE, decides, named, share, status
 from chexreason.labels import NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
 _ANSWERED = re.compile(r"\?\s*(?:a|ans|answer)\s?[:.]\s*", re.IGNORECASE)  # "Q: edema? A: yes"
+_ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
+    r"\b(?:(?:is|are|was|were|do|does|did|can|could|has|have) "
+    r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
+    r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
+    rf"({items.NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
+    r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
+    re.IGNORECASE,
+)
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
+_BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r";|(?<!vs)(?<!\sdr)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I)  # not "no. 5"
 
@@ -27,10 +37,12 @@ def read(text: str) -> list[Mention]:
     if found:
         return (read(text[:begin]) if begin else []) + found
     scope: bool | None = True  # what the last heading makes of the lines under it
-    whole = _ANSWERED.sub("? ", _CONTINUED.sub(" ", text))
+    whole = _CONTINUED.sub(" ", mended(text))
+    if "?" in whole:
+        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
-    lines = _paired(_cells([line for line in whole.split("\n") if line.strip(EDGES + "-=")]))
+    lines = _paired(_cells(_columns([line for line in whole.split("\n") if line.strip(EDGES + "-=")])))
     at = 0
     while at < len(lines):
         line = lines[at]
@@ -61,6 +73,29 @@ def read(text: str) -> list[Mention]:
             if row.endswith(":") and not _names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
                 said = heading(row) if scope is True else scope
             found += _line(row, said)
+    return found
+
+
+def _columns(lines: list[str]) -> list[str]:
+    """Lines with names over as many values, or values over names, as names with values: "Edema, Fracture" over "0, 1"."""
+    found: list[str] = []
+    for line in lines:
+        above = found[-1] if found and "|" not in found[-1] + line else ""
+        names, values = (items.NAME.findall(one) for one in (line, above))
+        if len(names) > 1 and not values and not _BETWEEN.sub("", items.NAME.sub("", line)):
+            names, values = names, _CELL.findall(above)
+        elif len(values) > 1 and not names and not _BETWEEN.sub("", items.NAME.sub("", above)):
+            names, values = values, _CELL.findall(line)
+        else:
+            names = []
+        if (
+            names
+            and len(names) == len(values)
+            and all(status(value) is not None or share(value) is not None for value in values)
+        ):
+            found[-1:] = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
+        else:
+            found.append(line)
     return found
 
 

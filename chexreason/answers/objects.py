@@ -23,6 +23,7 @@ _SKIPPED = frozenset(
     "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
     "location side".split()
 )
+_BRACKET = re.compile(r"\"[^\"]*\"|'[^'\n]*'(?=\s*[,:\]})])|[\[\]{}()]")
 _LONGEST = 20_000  # characters of a Python literal; more is no answer, and Python's parser takes its time
 
 
@@ -33,13 +34,27 @@ def read(text: str) -> list[Mention] | None:
         return None
     first, last = min(starts), max(map(text.rfind, "}])")) + 1
     inside = text[first:last] if last > first else text[first:]
-    values = _values(inside) or _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
+    values = _values(inside)
+    if not values and (end := _end(text, first)):  # "['Edema']\nprint(labels)"
+        inside = text[first:end]
+        values = _values(inside)
+    values = values or _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
     found = [mention for value in values for mention in _walk(value, True, 0)]
     if not found:
         return None
     around = (text[:first], text[first + len(inside) :])
     before, after = (lists.read(markup.plain(part)) if NAME.search(part) else [] for part in around)
     return before + found + after
+
+
+def _end(text: str, start: int) -> int | None:
+    """Where the bracket that opens at `start` is closed; None where it is not."""
+    depth = 0
+    for sign in _BRACKET.finditer(text, start, start + _LONGEST):
+        depth += (sign.group() in "[{(") - (sign.group() in "]})")
+        if depth == 0:
+            return sign.end()
+    return None
 
 
 def _values(text: str) -> list[Any]:
@@ -79,6 +94,10 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
     if depth > 20:
         return
     if isinstance(value, dict):
+        if all(str(key).isdigit() and isinstance(each, str) for key, each in value.items()):  # {"0": "Edema", "1": "Fracture"}
+            value = list(value.values())
+            yield from _walk(value, said, depth + 1)
+            return
         keys = {str(key).strip().casefold().replace(" ", "_").replace("-", "_"): each for key, each in value.items()}
         subject = next(
             (keys[key] for key in keys if key in NAME_KEYS and isinstance(keys[key], str) and named(keys[key])), None

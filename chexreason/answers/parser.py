@@ -147,7 +147,7 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
         open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
         cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
         return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
-    if answer and not (ended is None and text[begun.end() :].strip()):
+    if answer and not (ended is None and finished and text[begun.end() :].strip()):
         begun, ended = answer
     reasoned_from = opened.end() if opened and opened.end() <= begun.start() else 0
     reasoned_to = closed.start() if closed else begun.start() if opened else 0

@@ -19,12 +19,16 @@ from chexreason.labels import FINDINGS, NO_FINDING
 DENIED_BEFORE = (
     "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
     "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
-    "clear of", "negative", "nothing to suggest", "resolving to no", "can't see", "unable to", "unlikely",
+    "clear of", "negative", "nothing to suggest", "resolving to no", "cannot see", "unable to", "unlikely",
     "insufficient for", "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
     "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
-    "rules out", "zero evidence", "disappearance of", "used to be", "wouldn't", "would not", "drained",
+    "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
+    *(f"{fail} to {verb}" for fail in ("fail", "fails", "failed", "failing") for verb in ("show", "reveal", "demonstrate",
+    "identify", "display", "disclose", "depict")), "hardly", "zero", "as opposed to", "withdraw", "withdrew", "retract",
+    *(f"{much} {verb}" for much in ("little", "scant", "minimal", "weak", "scarce") for verb in ("to suggest", "to indicate",
+    "evidence")),
     "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
-    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "hardly any", "scarcely any", "short of",
+    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "scarcely any", "short of",
     "not yet", "never", "far from",
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
     "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
@@ -38,18 +42,20 @@ DENIED_AFTER = (
     "not apparent", "not noted", "not demonstrated", "not detected", "not found", "is not", "are not", "absent",
     "is absent", "are absent", "excluded", "ruled out", "is ruled out", "are ruled out", "has resolved",
     "have resolved", "resolved", "cannot be seen", "cleared", "has cleared", "no longer seen",
-    "no longer", "has been excluded", "not excluded", "none", "isn't seen", "not likely", "improbable",
+    "no longer", "has been excluded", "not excluded", "none", "was not", "were not", "not likely", "improbable",
+    *(f"{verb} not appear {rest}" for verb in ("does", "do") for rest in ("to be present", "present", "to be visible",
+    "visible", "likely")), "is missing", "are missing", "is out", "are out", "eliminated", "is the wrong", "withdrawn",
     "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
-    "does not apply", "do not apply", "doesn't apply", "don't apply", "not applicable", "is incorrect", "are incorrect",
+    "does not apply", "do not apply", "not applicable", "is incorrect", "are incorrect",
     "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
     "explanted", "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
-    "are lacking", "can't be seen", "cannot be identified", "can't be identified", "has not", "have not", "hasn't",
+    "are lacking", "cannot be identified", "has not", "have not",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
-    "i do not see", "i don't see", "we do not see", "we don't see", "i can not see", "i can't see", "nowhere", "is nowhere",
-    "does not hold", "doesn't hold", "off the table", "anything but", "gone",
-    "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit", "doesn't fit",
+    "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
+    "does not hold", "off the table", "anything but", "gone",
+    "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
     "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
-    "is n't there", "are n't there", "ain't there", "not there", "no more",
+    "not there", "no more",
     "not favored", "nicht", "ausente", "fehlt",
     "negativo",
 )  # fmt: skip
@@ -69,7 +75,9 @@ OPEN_LISTS = (
     "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
     "screened for", "image for", "film for", "radiograph for", "x-ray for", "scan for", "reviewed for", "searched for",
     "asked", "asked about", "asked to", "choose from", "select from",
-    "looking for", "checking for", "likely represents", "likely represent", "likely reflects", "likely reflect",
+    "looking for", "checking for", "to confirm", "to verify", "treated for", "treatment for", "therapy for",
+    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("see", "appreciate", "identify", "make out", "detect")),
+    "likely represents", "likely represent", "likely reflects", "likely reflect",
     "likely representing", "likely reflecting", "likely due to", "likely related to", "likely secondary to",
     "probably represents", "probably represent", "probably reflects", "probably reflecting", "probably due to",
     "probably related to", "possibly representing", "possibly reflecting", "possibly related to", "possibly due to",
@@ -80,11 +88,12 @@ OPEN_LISTS = (
 OPEN_BEFORE = (
     "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
     "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
+    "less so about", "less sure about", "less confident about", "less certain about",
     "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
 )  # fmt: skip
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
-    "likely", "unlikely", "possibly", "perhaps", "maybe", "fits less", "fits less well", "less well", "less so",
+    "likely", "unlikely", "possibly", "perhaps", "maybe", "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -96,7 +105,8 @@ OPEN_LATER = (
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
-    "has been treated", "was treated",
+    "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
+    "is defined as", "refers to", "is a cause of", "is a common cause", "can cause",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
 NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
@@ -111,6 +121,7 @@ NO_DENIAL = (
     "not resolved", "has not resolved", "have not resolved", "is not resolved", "not completely resolved",
     *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
     "progressed")),
+    "no reason to doubt", "none on the right", "none on the left", "none on the other",
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
     "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
     "partially resolved", "incompletely resolved",
@@ -120,6 +131,11 @@ NO_DENIAL = (
     "not significantly", "without significant interval",
     *(f"{verb} there {be}" for verb in ("think", "believe", "if", "whether", "that", "say", "feel") for be in ("is",
     "are", "'s")),
+)  # fmt: skip
+NO_DOUBT = (
+    *(f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my", "select", "choose",
+    "pick", "give", "list", "include")),
+    *(f"{answer} {be} be" for answer in ("answer", "answers", "label", "labels") for be in ("would", "should")),
 )  # fmt: skip
 # Where the reach of a denial or of a doubt ends.
 TURNS = (
@@ -138,6 +154,11 @@ TURNS = (
     "apart from",
     "other than",
     "there's",
+    "while",
+    "whereas",
+    "and i",
+    "so the",
+    ", the",
     ", with",
 )
 PREDICATES = (  # what ends a clause that says that something is there
@@ -162,8 +183,12 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
 )
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
-_INNER = frozenset({"not", "n't"})  # a denial within a name: "the heart is not enlarged"
+_CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
+_BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
+_INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
+# "Rather than an edema, the opacity is ...": as a sentence of its own.
+_LEADING = re.compile(r"\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s", re.IGNORECASE)
 _LONGEST = 600
 
 
@@ -175,7 +200,7 @@ def read(text: str) -> list[Mention]:
 def sentences(text: str) -> list[str]:
     """The sentences of `text`; one of more than 600 characters is cut between two words, so that time stays linear."""
     found = []
-    for one in _SENTENCE.split(text):
+    for one in _SENTENCE.split(_LEADING.sub(r"\1\n", text)):
         start = 0
         while start < len(one):
             end = start + _LONGEST
@@ -190,8 +215,8 @@ def sentences(text: str) -> list[str]:
 @lru_cache(maxsize=20_000)
 def read_sentence(sentence: str) -> tuple[Mention, ...]:
     """The findings that one sentence names. Remembered, since rollouts and repeats say the same thing over and over."""
-    whole = sentence.encode("utf-8", "replace").decode()  # half a character is none
-    doc = _reader()(_RESERVED.sub(" ", " ".join(whole.split())))
+    whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
+    doc = _reader()(_RESERVED.sub(" ", _BY_THE_WAY.sub("", _written_out(whole))))
     found: list[Mention] = []
     choices = _choices(doc)
     before = None
@@ -209,6 +234,11 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
     return tuple(found)
+
+
+def _written_out(sentence: str) -> str:
+    """`sentence` with "is not" for "isn't", so that each denial is listed once."""
+    return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 
 
 def _choices(doc: Any) -> set[int]:
@@ -248,7 +278,7 @@ def _reader() -> Any:
         "termination": [*TURNS, *PREDICATES, "there is", "there are"],
     }
     lists = {
-        "pseudo_negations": [f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my")],
+        "pseudo_negations": [*NO_DOUBT],
         "preceding_negations": [*OPEN_LISTS],
         "following_negations": [*OPEN_LATER],
         "termination": [*TURNS],

@@ -9,18 +9,20 @@ from chexreason.answers import lists, markup, objects
 from chexreason.answers.mentions import Mention
 from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
 
-_ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict)"
+_ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict|selections?|choices?|decision)"
 _FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
     rf"\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
     r"[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
     re.IGNORECASE,
 )
-_ANSWER_LINE = re.compile(r"(?:^|\n|[.!] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
     r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
     re.IGNORECASE,
 )
+_ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*", re.IGNORECASE)
+_USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
 _NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
@@ -30,7 +32,7 @@ def read(body: str) -> list[Mention]:
 
     That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
     """
-    text = markup.unfenced(body)
+    text = _ROLE.sub("\n", _USER.split(markup.unfenced(body))[0])
     finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
     if not finals and answers and (len(answers) == 1 or _CORRECTION.search(text, 0, answers[-1].start())):
         finals = answers

@@ -72,10 +72,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "subsegmental atelectasis", "collapsed lung", "collapsed lobe", "lobe collapse", "collapse of * lung",
         "collapse of * lobe", "collapse of * lobes", "collapsed * lobe", "collapsed * lung",
     ),
-    "Pneumothorax": ("pneumothoraces", "ptx", "hydropneumothorax", "hemopneumothorax", "pneumothoraxes"),
+    "Pneumothorax": ("pneumothoraces", "ptx", "pneumothoraxes"),
     "Pleural Effusion": (
         "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax", "haemothorax",
-        "hydropneumothorax", "hemopneumothorax", "pleural * effusion", "fluid in * pleural space",
+        "pleural * effusion", "fluid in * pleural space",
     ),
     "Pleural Other": (
         "pleural thickening", "pleural plaque", "pleural plaques", "pleural scarring", "apical cap",

@@ -16,7 +16,7 @@ _STATUS = frozenset(
     "visible positive decision verdict seen observed interpretation conclusion included".split()
 )
 _NUMBER = frozenset("confidence probability score certainty likelihood prob conf".split())
-_RANKS = frozenset("rank ranking order priority".split())
+_RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
 _REMARKS = frozenset("evidence reason reasoning rationale explanation comment comments".split())
 _GRADES = frozenset("grade severity stage degree".split())
 _SIDES = frozenset("left right bilateral".split())

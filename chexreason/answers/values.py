@@ -19,16 +19,19 @@ QUALIFIERS = frozenset(
     "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
-    "borderline healed healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
+    "b/l borderline healed healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 FILLERS = frozenset(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
     "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
-    "film xray x-ray finding findings also out but it and any either patient has have i see currently definitely label "
-    "class category".split()
+    "film xray x-ray finding findings also but it and any either patient has have i see currently definitely certainly "
+    "absolutely clearly surely indeed label "
+    "class category place situ cxr".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-DEGREES = frozenset("tension resolving same before than more least at up".split())  # said only of what is there
+DEGREES = frozenset(
+    "tension resolving same before than more least at up still again remains remaining persists persisting".split()
+)  # said only of what is there
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
 SIGNS = frozenset(
@@ -41,7 +44,7 @@ SIGNS = frozenset(
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
-    "evident apparent accept accepted supported included \u2713 \u2714 \u2611 \u2705 \u2612 "
+    "evident apparent accept accepted supported included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent vorhanden positivo positiv positif 是 有 存在 あり да".split()
 )
@@ -49,7 +52,7 @@ NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
     "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
-    "didn't hasn't haven't incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
+    "didn't hasn't haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ 否 无 無 未见 没有 なし нет".split()
@@ -67,6 +70,7 @@ SOUND = frozenset(
     "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
 )
+SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
 SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 MEASURES = frozenset(
     "confidence probability likelihood score certainty p very prob conf % percent approximately about ~".split()
@@ -120,7 +124,7 @@ def status(text: str) -> bool | None:
     words = _words(text)
     content = [word for word in words if word not in FILLERS]
     if not content:
-        return None if SEEN.isdisjoint(words) else True
+        return None if (SEEN | SURE).isdisjoint(words) else True
     if YES.issuperset(content):
         return True
     return False if NO.union(YES).issuperset(content) and content[0] in NO else None
@@ -128,7 +132,11 @@ def status(text: str) -> bool | None:
 
 def share(text: str) -> bool | None:
     """A number, as a share of one or of a hundred: whether it is at least half of it; None where `text` is no number."""
-    words = [word for word in re.sub(r"[=:]", " ", text.casefold()).split() if word.strip(_EDGES) not in MEASURES]
+    words = [
+        word
+        for word in re.sub(r"[=:]", " ", text.casefold().replace("out of", "/")).split()
+        if word.strip(_EDGES) not in MEASURES
+    ]
     number = _NUMBER.fullmatch(" ".join(words).strip("*_ "))
     if not number:
         return None
