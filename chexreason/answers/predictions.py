@@ -6,8 +6,10 @@ from elsewhere may hold the answers themselves.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
 from chexreason.runs.files import each_line
 
+KEYS = frozenset("id patient labels predicted ignored samples completions grammar failure completion how path".split())
 PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
 
 
@@ -104,22 +107,32 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
         raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
-    if value.get("patient", "") is None:
-        raise ChexReasonError(f"{where}: patient is null; leave it out where every record is a patient of its own")
+    patient = value.get("patient", value["id"])
+    if patient is None or patient != patient or not str(patient).strip():
+        raise ChexReasonError(
+            f"{where}: patient is {json.dumps(patient)}; leave it out where every record is a patient of its own"
+        )
+    for key in value.keys() - KEYS:
+        meant = get_close_matches(key, KEYS - value.keys(), n=1, cutoff=0.8)  # what else a line holds is its own matter
+        if meant:
+            raise ChexReasonError(f"{where}: the key {key!r} is not read. Did you mean {meant[0]!r}?")
     samples = value.get("samples", [value])
-    if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) for one in samples):
-        raise ChexReasonError(f'{where}: "samples" is no list of answers')
+    if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) and "predicted" in one for one in samples):
+        raise ChexReasonError(f'{where}: "samples" is no list of objects with "predicted" in each')
+    predicted, *repeats = (_answer(one["predicted"], where) for one in (value, *samples))
+    if predicted != repeats[0]:
+        raise ChexReasonError(f'{where}: "predicted" is not that of the first of its "samples"')
     return Prediction(
         id=str(value["id"]),
-        patient=str(value.get("patient", value["id"])),
+        patient=str(int(patient) if isinstance(patient, float) and patient.is_integer() else patient),
         labels=_names(value["labels"], where, "labels"),
-        predicted=_answer(value["predicted"], where),
+        predicted=predicted,
         ignored=_names(value.get("ignored", []), where, "ignored"),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         how=value.get("how"),
         path=str(value.get("path", "")),
-        repeats=tuple(_answer(one.get("predicted"), where) for one in samples),
+        repeats=tuple(repeats),
     )
 
 

@@ -139,7 +139,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
     def inside(folder: str) -> bool:
         if folder not in known:
             full = os.path.join(top, folder)
-            within = not os.path.islink(full) or Path(full).resolve().is_relative_to(top)
+            within = not os.path.islink(full) or _reached(full).is_relative_to(top)
             known[folder] = within and inside(os.path.dirname(folder))
         return known[folder]
 
@@ -151,10 +151,15 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
             reached = os.path.isfile(full) if link else True
         except (OSError, ValueError):
             reached, link = False, False
-        if not inside(os.path.dirname(file)) or (link and not Path(full).resolve().is_relative_to(top)):
+        if not inside(os.path.dirname(file)) or (link and not _reached(full).is_relative_to(top)):
             yield position, UNSAFE, f"{path} leads out of {root} through a symbolic link"
         elif not reached:
             yield position, MISSING, f"{path} is not in {root}"
+
+
+def _reached(file: str | Path) -> Path:
+    """Where a path ends; one that a link leads in a circle ends where it is."""
+    return Path(os.path.realpath(file))
 
 
 def image_file(root: Path, path: str) -> Path:
@@ -164,6 +169,6 @@ def image_file(root: Path, path: str) -> Path:
         ChexReasonError: the path leads out of `root`.
     """
     full = root / path
-    if "\0" in path or os.path.isabs(path) or not full.resolve().is_relative_to(root.resolve()):
+    if "\0" in path or os.path.isabs(path) or not _reached(full).is_relative_to(root.resolve()):
         raise ChexReasonError(f"{path!r} leads out of the dataset root {root}; correct the table that names it")
     return full

@@ -116,6 +116,9 @@ def _in_state(state: float, table: StudyTable) -> list[list[str]]:
 def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
     frame = frame[list(COLUMNS)].reset_index(drop=True)
+    frame["path"] = frame["path"].str.replace(
+        r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True
+    )  # "a//b" and "a/./b" are one file
     problems = []
     for column in ("path", "patient"):
         cells = frame[column].fillna("").astype("str").tolist()
@@ -233,11 +236,13 @@ def _settled(table: StudyTable, missing: str) -> StudyTable:
     lost = {paths.MISSING: "image file is missing", paths.UNREADABLE: "image cannot be read"}
     fatal = [problem for problem in table.problems if missing == "fail" or problem.kind not in lost]
     if fatal:
-        shown = "\n".join(f"  {describe(problem)}" for problem in fatal[:5])
+        first, *others = map(describe, fatal[:5])
+        shown = "".join(f"\n  {other}" for other in others)
         kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
         skip = "; dataset.missing=skip leaves such images out" if all(problem.kind in lost for problem in fatal) else ""
         raise ChexReasonError(
-            f"{table.site} ({table.root}): {kinds}, of which the first are\n{shown}\nstage=inspect lists them all{skip}"
+            f"{table.site} ({table.root}): {kinds}{', such as' if others else ''}{shown}\n{first}; "
+            f"stage=inspect lists them all{skip}"
         )
     for kind, reason in lost.items():
         places = {(problem.table, problem.row) for problem in table.problems if problem.kind == kind}

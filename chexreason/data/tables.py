@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has a fortieth of it
 FIELDS = "wrong number of fields"
+GZIP = b"\x1f\x8b"
 _BLANKS = re.compile(r'[,;\t\n"] | [,;\t\r\n"]')  # beside a cell, or beginning or ending it
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
@@ -32,10 +33,11 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
 
     A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells.
 
-    The problems are the rows with more or fewer fields than the header, which are left out: nobody can say what they mean.
+    The problems are the rows with more or fewer fields than the header, and those that a stray quotation mark made one of; they
+    are left out: nobody can say what they mean.
 
     Raises:
-        ChexReasonError: the file is missing, is no CSV, lacks a required column or has one twice.
+        ChexReasonError: the file is missing, is no CSV, lacks a required column, has one twice, or lies beside another version.
     """
     import pandas as pd
 
@@ -47,9 +49,10 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         sign = max(",;\t", key=first.count)
         reader = csv.reader(io.StringIO(text), delimiter=sign)
         header = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, len(cells)) for cells in reader if cells]
-        require(path, header, required)
-        odd = {line: fields for line, fields in rows if fields != len(header)}
+        wrong = ((reader.line_num, _wrong(cells, len(header), sign)) for cells in reader if cells)
+        rows = dict(wrong)
+        require(path, header, dict.fromkeys([*required, *filter(None, header)]))
+        odd = {line: why for line, why in rows.items() if why}
         # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
         names = {place: name for place, name in enumerate(header) if header.index(name) == place}
         frame = pd.read_csv(
@@ -64,13 +67,20 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         ).rename(columns=names)
         if _BLANKS.search(text):
             frame = frame.apply(_bare)
-        frame["row"] = [line for line, _ in rows if line not in odd]
+        frame["row"] = [line for line in rows if line not in odd]
     except UnicodeError:
-        raise ChexReasonError(f"{path} is no text in UTF-8; save it anew, as CSV in UTF-8") from None
+        raise ChexReasonError(f"{path}{_no_text(path)}; save it anew, as CSV in UTF-8") from None
     except (csv.Error, ValueError, OSError, EOFError, zlib.error) as error:
         raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
-    width = f"where the header has {len(header)}"
-    return frame, tuple(Problem(path.name, line, FIELDS, f"{fields} fields, {width}") for line, fields in odd.items())
+    return frame, tuple(Problem(path.name, line, FIELDS, why) for line, why in odd.items())
+
+
+def _wrong(cells: Sequence[str], width: int, sign: str) -> str:
+    """What is wrong with a row; empty where nothing is."""
+    if len(cells) != width:
+        return f"{len(cells)} fields, where the header has {width}"
+    swallowed = any("\n" in cell and cell.count(sign) >= width - 1 for cell in cells) and width > 1
+    return "a quotation mark that is not closed in its row makes one of this row and others before it" if swallowed else ""
 
 
 def _bare(column: pd.Series) -> pd.Series:
@@ -102,15 +112,40 @@ def require(path: Path, columns: Iterable[str], required: Iterable[str]) -> None
 
 
 def _text(path: Path) -> str:
-    """The table's text, a byte-order mark taken off; no more of it than any published table has."""
-    opened = gzip.open if path.name.endswith(".gz") else open
+    """The table's text, a byte-order mark taken off; no more of it than any published table has.
+
+    Gzipped or not is what it begins with, whatever its name. Where it lies both ways, both must say the same.
+    """
+    with path.open("rb") as start:
+        opened = gzip.open if start.read(2) == GZIP else open
     with opened(path, "rb") as start:
-        wide = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    with opened(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="") as stream:
+        head = start.read(4)
+    wide = "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
+    wide = wide or {b"\0": "utf-16-be"}.get(head[:1]) or {b"\0": "utf-16-le"}.get(head[1:2])
+    with opened(path, "rt", encoding=wide or "utf-8-sig", newline="") as stream:
         text = stream.read(MOST_CHARACTERS + 1)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it holds more than {MOST_CHARACTERS:,} characters")
+    zipped = path.with_name(f"{path.name}.gz")
+    if zipped.is_file() and _text(zipped) != text:
+        raise ChexReasonError(
+            f"{path} and {zipped.name} beside it are two versions of one table: leave the right one there alone"
+        )
     return text
+
+
+def _no_text(path: Path) -> str:
+    """Why a table cannot be decoded: what it is instead, or the row with a byte of another encoding."""
+    content = path.read_bytes()
+    if content.startswith(b"PK"):
+        return " is an archive or a workbook: unpack it"
+    content = gzip.decompress(content) if content.startswith(GZIP) else content
+    for row, line in enumerate(content.split(b"\n"), start=1):
+        try:
+            line.decode()
+        except UnicodeError:
+            return f", row {row} is no text in UTF-8"
+    return " is no text in UTF-8"
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
@@ -154,9 +189,10 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
     return tuple(problems)
 
 
-def version(path: Path) -> tuple[list[int], str]:
-    """A key that sorts versions of one table by the numbers in their names, the newest last."""
-    return [int(number) for number in re.findall(r"\d+", path.name)], path.name
+def version(path: Path) -> tuple[bool, list[int], str]:
+    """A key that sorts versions of one table by the numbers in their names, the newest last; a browser's copies before all."""
+    copied = bool(re.search(r" \(\d+\)|\bcopy\b", path.name, re.IGNORECASE))
+    return not copied, [int(number) for number in re.findall(r"\d+", path.name)], path.name
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chexreason.answers.parser import parse_strict
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS
+from chexreason.labels import FINDINGS, nearest
 from chexreason.prompts import write_answer
 from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
 from chexreason.runs.files import read_lines
@@ -61,12 +61,15 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
         ChexReasonError: naming the file, the case and what is wrong with it.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text)
+        json.dumps(values, ensure_ascii=False).encode()  # half a character is none
     except FileNotFoundError:
         raise ChexReasonError(f"stage.filled: there is no file {path}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ChexReasonError(f"{path} is no saved review: {error}") from None
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA or not isinstance(values.get("verdicts"), dict):
+    known = isinstance(values, dict) and values.get("schema") == SCHEMA and values["schema"] is not True
+    if not known or not isinstance(values.get("verdicts"), dict):
         raise ChexReasonError(f"{path} is no saved review of schema {SCHEMA}: save it from the page once more")
     pack = packs.get(str(values.get("pack")))
     if pack is None:
@@ -75,7 +78,9 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
             f"{', '.join(packs) or 'none'}). Read it where its pack was made, or bring that run's folder here."
         )
     cases = {case.id: case for case in pack.cases}
-    reader = str(values.get("reader") or path.stem)
+    reader = values.get("reader") or path.stem
+    if not isinstance(reader, str):
+        raise ChexReasonError(f"{path}: the reader is {reader!r}; a name is wanted")
     judged = []
     for name, said in values["verdicts"].items():
         if name not in cases:
@@ -93,10 +98,13 @@ def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Ju
     comment, text = said.get("comment", ""), said.get("text", "")
     if verdict not in (*VERDICTS, ""):
         raise ChexReasonError(f"{where}: the verdict is {verdict!r}; one of {', '.join(VERDICTS)} is wanted")
-    if not isinstance(marks, dict) or set(marks) - set(case.labels) or set(marks.values()) - set(MARKS):
+    if not isinstance(marks, dict) or set(marks) - set(case.labels) or any(mark not in MARKS for mark in marks.values()):
         raise ChexReasonError(f"{where}: marks {marks!r} are not of its findings, or none of {', '.join(MARKS)}")
-    if not isinstance(missed, list) or not set(missed) <= set(FINDINGS) - set(case.labels):
-        raise ChexReasonError(f"{where}: {missed!r} is no list of findings that the case does not have")
+    others = [finding for finding in FINDINGS if finding not in case.labels]
+    wrong = [finding for finding in missed if finding not in others] if isinstance(missed, list) else [missed]
+    if wrong:
+        hint = nearest(str(wrong[0]), others)
+        raise ChexReasonError(f"{where}: missed {missed!r} is no list of findings that the case does not have.{hint}")
     if not isinstance(comment, str) or not isinstance(text, str):
         raise ChexReasonError(f"{where}: comment and text must be texts")
     if verdict == "edit" and not text.strip():

@@ -64,6 +64,20 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def require_output(output: str | None, *read: str | None, key: str = "stage.output") -> None:
+    """Pass silently where `output` is None, or a file that is none of those that are read.
+
+    Raises:
+        ChexReasonError: names `key`, and what stands at its place.
+    """
+    if output is None:
+        return
+    if Path(output).is_dir():
+        raise ChexReasonError(f"{key}={output} is a folder; the name of a file is wanted")
+    if any(one and Path(one).resolve() == Path(output).resolve() for one in read):
+        raise ChexReasonError(f"{key}={output} is what is read: the result would be written over it; choose another name")
+
+
 def write_json(path: Path, value: Any) -> Path:
     """`value` as indented JSON, by atomic rename."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -103,7 +103,10 @@ def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:
     Raises:
         ChexReasonError: a line is none of the table's images.
     """
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise ChexReasonError(f"stage.only={file}: a list in UTF-8 is wanted, an image a line ({error})") from None
     wanted = {line.removeprefix(f"{address}/"): row for row, line in enumerate(lines, start=1) if line}
     unknown = wanted.keys() - set(table.records["path"])
     if unknown:

@@ -14,7 +14,7 @@ import numpy as np
 from chexreason.answers import metrics, predictions
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import FINDINGS, check_findings
-from chexreason.runs.files import read_json, write_json
+from chexreason.runs.files import read_json, require_output, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -38,6 +38,7 @@ class Settings:
         """Raises ChexReasonError where no file is named."""
         if not self.input:
             raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
+        require_output(self.output, self.input, self.against)
 
 
 USES = ()

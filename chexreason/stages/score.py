@@ -13,8 +13,8 @@ from typing import Any
 
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS
-from chexreason.runs.files import as_lines, each_line, read_json, write_text
+from chexreason.labels import FINDINGS, nearest
+from chexreason.runs.files import as_lines, each_line, read_json, require_output, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -44,6 +44,7 @@ class Settings:
         """Raises ChexReasonError where no file is named."""
         if not self.input:
             raise ChexReasonError('stage.input is not set: name a JSON Lines file of {"id", "completion", "labels"}')
+        require_output(self.output, self.input, self.frequencies)
 
 
 USES = ("prompt", "reward")
@@ -133,8 +134,10 @@ def _completion(values: dict[str, Any], where: str) -> Line:
     if not isinstance(text, str):
         raise ChexReasonError(f'{where}: "completion" is no text')
     for key, found in (("labels", labels), ("uncertain", uncertain)):
-        if not isinstance(found, list) or any(label not in FINDINGS for label in found):
-            raise ChexReasonError(f'{where}: "{key}" is no list of findings: {found!r}')
+        unknown = [label for label in found if label not in FINDINGS] if isinstance(found, list) else [found]
+        if unknown:
+            hint = nearest(str(unknown[0]), FINDINGS)
+            raise ChexReasonError(f'{where}: "{key}" is no list of findings: {found!r}.{hint}')
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
     return Line(values["id"], text, labels, num_tokens, uncertain)
@@ -150,9 +153,14 @@ def read_frequencies(path: Path) -> dict[str, float]:
         given = read_json(path)
     except (OSError, ValueError):
         given = None
-    shares = given.values() if isinstance(given, dict) and not set(given) - set(FINDINGS) else [None]
-    if not all(isinstance(share, int | float) for share in shares):
+    if not isinstance(given, dict):
         raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted")
+    for finding in (*FINDINGS, *given):
+        share = given.get(finding)
+        if finding not in FINDINGS:
+            raise ChexReasonError(f"stage.frequencies={path}: {finding!r} is no finding.{nearest(finding, FINDINGS)}")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ChexReasonError(f"stage.frequencies={path}: {finding} is {share}; a share of studies is wanted, 0 to 1")
     return given
 
 

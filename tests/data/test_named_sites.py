@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -120,6 +121,31 @@ def test_a_vindr_table_without_a_mark_that_can_be_read_is_problems_with_their_ro
     table = root / "annotations/image_labels_train.csv"
     table.write_text(table.read_text().replace(",0", ",False").replace(",1", ",True"))
     assert {problem.row for problem in Vindr(root=str(root), split="train").read().problems} == {2}
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("Rib fracture", "Rib Fracture", "no column 'Rib fracture'. Did you mean 'Rib Fracture'"),
+        ("Nodule/Mass", "Nodule-Mass", "no column 'Nodule/Mass'"),
+        ("COPD", "Rib-fracture", "column 'Rib-fracture' is not one of VinDr's names. Did you mean 'Rib fracture'"),
+        ("COPD", "Lung cavity", "2 columns 'Lung cavity'"),
+    ],
+)
+def test_a_vindr_column_that_is_misspelt_or_there_twice_is_named(was: str, becomes: str, said: str, tmp_path: Path) -> None:
+    table = vindr(tmp_path, "train", {"a": [{"Edema"}]}) / "annotations/image_labels_train.csv"
+    table.write_text(table.read_text().replace(f",{was},", f",{becomes},"))
+    with pytest.raises(ChexReasonError, match=re.escape(said)):
+        Vindr(root=str(tmp_path), split="train").load()
+
+
+def test_a_vindr_reading_of_nobody_or_given_twice_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    table = vindr(tmp_path, "train", {"a": [{"Edema"}, set(), set()]}) / "annotations/image_labels_train.csv"
+    text = table.read_text()
+    table.write_text(text.replace("a,R1", "a,").replace("a,R2", "a,R0"))
+    found = [describe(problem) for problem in Vindr(root=str(tmp_path), split="train").read().problems]
+    assert any("row 3: illegal id: rad_id is blank" in line for line in found)
+    assert any("row 4: duplicate image: a is listed twice" in line for line in found)
 
 
 def test_two_names_of_one_finding_are_one_vote(tmp_path: Path) -> None:

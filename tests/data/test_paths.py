@@ -68,6 +68,15 @@ def test_a_symbolic_link_out_of_the_root_is_refused(linked: str, tmp_path: Path)
         paths.image_file(root, "train/patient1/study1/view1_frontal.jpg")
 
 
+def test_a_link_that_leads_in_a_circle_is_a_missing_image(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [("patient1/study1/view1_frontal.jpg", "AP", {})])
+    film = root / "train/patient1/study1/view1_frontal.jpg"
+    film.unlink()
+    film.symlink_to(film)
+    with pytest.raises(ChexReasonError, match="train.csv, row 2: missing image"):
+        Chexpert(root=str(root), split="train").load()
+
+
 def test_a_root_that_is_a_link_itself_and_links_inside_it_are_fine(tmp_path: Path) -> None:
     root = chexpert(tmp_path / "real", "train", [("patient1/study1/view1_frontal.jpg", "AP", {})], prefix="CheXpert-v1.0")
     write_image(root / "store/x.jpg")

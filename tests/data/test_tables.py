@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def test_rows_with_too_few_or_too_many_fields_are_named_by_their_lines(tmp_path:
     ]
 
 
+def test_rows_that_stray_quotation_marks_made_one_are_a_problem_and_a_wrapped_cell_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b,c\n1,"x\ny, z",3\n2,"M,3\n3,F,3\n4,M",5\n6,M,7\n')
+    frame, found = tables.read_table(path, ("a",))
+    assert frame["a"].tolist() == ["1", "6"] and [(problem.row, problem.kind) for problem in found] == [(6, tables.FIELDS)]
+    assert "quotation mark" in found[0].detail
+
+
+def test_a_table_that_lies_zipped_beside_another_version_of_itself_is_refused(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    text = (root / "train.csv").read_bytes()
+    (root / "train.csv.gz").write_bytes(gzip.compress(text))
+    assert label_sets(Chexpert(root=str(root)).load()) == [["Edema"]]
+    (root / "train.csv.gz").write_bytes(gzip.compress(text.replace(b"1.0", b"0.0")))
+    with pytest.raises(ChexReasonError, match="train.csv and train.csv.gz beside it are two versions of one table"):
+        Chexpert(root=str(root)).load()
+
+
 def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
     root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Support Devices": 1.0})])
     text = (root / "train.csv").read_text()
@@ -52,8 +71,10 @@ def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
     [
         (b"", "no column 'Path'"),
         (b"\x1f\x8b broken", "cannot be read as a CSV table"),
-        (b"Path\nCaf\xe9\n", "no text in UTF-8"),
+        (b"Path\nCaf\xe9\n", "row 2 is no text in UTF-8"),
+        (b"PK\x03\x04\xff\xff", "is an archive or a workbook: unpack it"),
         (b"Path,Path\n1,2\n", "2 columns 'Path'"),
+        (b"Path,view,view\n1,AP,PA\n", "2 columns 'view'"),
         (b"path\n1\n", "Did you mean 'path'"),
         (("Path" + "x" * 140_000).encode(), "cannot be read as a CSV table"),
         (",".join(f"column{number}" for number in range(100_000)).encode(), "99,980 more"),
@@ -93,9 +114,18 @@ IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "510
         lambda text: text.replace(",", ";").encode("utf-8-sig"),
         lambda text: text.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),
         lambda text: text.replace(",", " , ").encode(),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: gzip.compress(text.encode()),
         lambda text: (text + "\n\n").replace("\n", "\r\n").encode(),
     ],
-    ids=["semicolons", "tabs in UTF-16", "blanks around cells", "blank lines at the end"],
+    ids=[
+        "semicolons",
+        "tabs in UTF-16",
+        "blanks around cells",
+        "UTF-16 that does not say so",
+        "zipped under its name",
+        "blank lines at the end",
+    ],
 )
 def test_a_table_that_a_spreadsheet_saved_is_read_as_it_was(saved: Callable[[str], bytes], tmp_path: Path) -> None:
     root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": "1.0", "Fracture": "0.0"})])
@@ -118,6 +148,40 @@ def test_a_study_id_in_another_form_is_a_problem_with_its_row(spelt: str, tmp_pa
     write_rows(path, ("subject_id", "study_id", *FINDINGS), [("10000032", spelt, *states({"Edema": 1.0}))])
     found = problems(Mimic(root=str(root)).read())
     assert found == [f"{path.name}, row 2: illegal id: study_id is {spelt}; a plain number is wanted, such as 50414267"]
+
+
+@pytest.mark.parametrize("table", ["chexpert", "split"])
+def test_tables_that_give_a_study_to_two_subjects_contradict_each_other(table: str, tmp_path: Path) -> None:
+    root = mimic(tmp_path, IMAGES, {"50414267": {"Edema": 1.0}, "51000000": {}})
+    path = root / f"mimic-cxr-2.0.0-{table}.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    swapped = text.replace("50414267", "X").replace("51000000", "50414267").replace("X", "51000000")
+    path.write_bytes(gzip.compress(swapped.encode()))
+    found = problems(Mimic(root=str(root)).read())
+    assert any(line.startswith(f"{path.name}, row 2: illegal id: ") and "in the metadata" in line for line in found)
+
+
+@pytest.mark.parametrize("split", ["", "Train"])
+def test_a_mimic_split_that_is_none_is_a_problem_with_its_row(split: str, tmp_path: Path) -> None:
+    root = mimic(
+        tmp_path, [*IMAGES, ("d3", "12000012", "52000000", "PA", split)], {"50414267": {}, "51000000": {}, "52000000": {}}
+    )
+    name = "mimic-cxr-2.0.0-split.csv.gz"
+    assert problems(Mimic(root=str(root)).read()) == [
+        f"{name}, row 4: illegal split: {split!r}; one of train, validate, test is wanted"
+    ]
+
+
+def test_one_film_under_two_spellings_of_its_path_is_listed_twice(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    text = (root / "train.csv").read_text()
+    row = text.splitlines()[1]
+    for other in ("CheXpert-v1.0-small/train/patient1", "CheXpert-v1.0/train//patient1", "CheXpert-v1.0/./train/patient1"):
+        (root / "train.csv").write_text(text + row.replace("CheXpert-v1.0/train/patient1", other) + "\n")
+        assert (
+            "row 3: duplicate image: train/patient1/study1/view1_frontal.jpg is listed twice"
+            in problems(Chexpert(root=str(root)).read())[0]
+        )
 
 
 def test_an_image_in_two_mimic_splits_is_a_problem_with_both_rows(tmp_path: Path) -> None:
@@ -158,10 +222,21 @@ def test_nih_lists_may_name_folders_and_an_image_in_both_is_a_problem(tmp_path: 
     ]
 
 
+def test_an_nih_image_in_neither_list_is_counted_and_lists_of_other_images_are_named(tmp_path: Path) -> None:
+    root = nih(tmp_path, [*NIH, ("3_000.png", "Mass", 3, "PA", "test")])
+    (root / "test_list.txt").write_text("1_000.png\n")
+    assert Nih(root=str(root)).load().excluded == {"in neither of train_val_list.txt and test_list.txt": 1}
+    for name in ("test_list.txt", "train_val_list.txt"):
+        (root / name).write_text("1_000.PNG,2_000.PNG\n")
+    with pytest.raises(ChexReasonError, match="test_list.txt.: none of their lines is an image .* such as 1_000.png"):
+        Nih(root=str(root)).load()
+
+
 def test_of_two_versions_of_a_table_the_newest_is_read(tmp_path: Path) -> None:
     root = nih(tmp_path / "nih", NIH)
     old = (root / "Data_Entry_2017_v2020.csv").read_text().replace("Edema", "Mass")
-    (root / "Data_Entry_2017.csv").write_text(old)
+    for name in ("Data_Entry_2017.csv", "Data_Entry_2017_v2020 (1).csv", "Data_Entry_2017_v2020 - Copy.csv"):
+        (root / name).write_text(old)
     assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
     root = mimic(tmp_path / "m", IMAGES, {"50414267": {"Edema": 1.0}, "51000000": {}})
     (root / "mimic-cxr-2.0.0-chexpert.csv.gz").rename(root / "mimic-cxr-2.10.0-chexpert.csv.gz")

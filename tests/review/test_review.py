@@ -200,6 +200,8 @@ def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
     [
         ({"pack": "0123"}, "filled for the pack '0123'"),
         ({"schema": 2}, "no saved review of schema 1"),
+        ({"schema": True}, "no saved review of schema 1"),
+        ({"reader": ["x"]}, "a name is wanted"),
         ({"verdicts": []}, "no saved review"),
         ({"verdicts": {"nowhere": {}}}, "case 'nowhere' is not in its pack"),
     ],
@@ -217,6 +219,8 @@ def test_a_file_that_does_not_belong_is_refused(changed: dict[str, Any], message
         ({"verdict": "edit", "text": " \n"}, "case .*: an edit without text"),
         ({"verdict": "accept", "marks": {"No Finding": "seen"}}, "marks"),
         ({"verdict": "accept", "missed": ["Flu"]}, "no list of findings"),
+        ({"verdict": "accept", "missed": [{"a": 1}]}, "no list of findings"),
+        ({"verdict": "accept", "marks": {"No Finding": ["seen"]}}, "marks"),
         ({"verdict": "accept", "comment": 3}, "must be texts"),
         ({}, "no case has a verdict or a mark yet"),
     ],
@@ -229,9 +233,10 @@ def test_a_wrong_verdict_names_its_case(said: dict[str, Any], message: str, taug
 
 def test_no_json_is_no_review_and_verdicts_of_other_traces_are_refused(taught: Path) -> None:
     broken = taught.parent / "broken.json"
-    broken.write_text("{")
-    with pytest.raises(ChexReasonError, match="no saved review"):
-        review(taught, "review-2", filled=[str(broken)])
+    for text in ("{", "[" * 200_000, '{"schema": 1, "reader": "\\ud800", "verdicts": {}}'):
+        broken.write_text(text)
+        with pytest.raises(ChexReasonError, match="no saved review"):
+            review(taught, "review-2", filled=[str(broken)])
     read = review(taught, "review-3", filled=[fill(review(taught), {0: {"verdict": "reject"}})])
     rows = read_lines(taught / "traces.jsonl")
     write_text(taught / "traces.jsonl", as_lines([row | {"completion": row["completion"] + " "} for row in rows]))

@@ -86,6 +86,11 @@ def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
         (lambda two: {**two, "patient": None}, "in.jsonl, line 2: patient is null"),
         (lambda two: {**two, "samples": []}, 'in.jsonl, line 2: "samples"'),
         (lambda two: {**two, "samples": ["Edema"]}, 'in.jsonl, line 2: "samples"'),
+        (lambda two: {**two, "samples": [{"prediction": ["Edema"]}]}, 'in.jsonl, line 2: "samples"'),
+        (lambda two: {**two, "samples": [{"predicted": ["Fracture"]}]}, "line 2: .predicted. is not that of the first"),
+        (lambda two: {**two, "patient": " "}, "line 2: patient is ...;"),
+        (lambda two: {**two, "patient": float("nan")}, "line 2: patient is NaN"),
+        (lambda two: {**two, "ignore": ["Edema"]}, "line 2: the key 'ignore' is not read. Did you mean 'ignored'"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, change, message):

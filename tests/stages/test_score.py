@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
-from chexreason.runs.files import as_lines, read_lines, write_text
+from chexreason.runs.files import as_lines, read_lines, require_output, write_text
 from chexreason.stages.score import read_completions, read_frequencies
 
 RIGHT = "<think>The left base is dense.</think>\n<solution>Edema, Pleural Effusion</solution>"
@@ -92,8 +93,22 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
         read_completions(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"Oedema": 0.1}', '{"Edema": "often"}'])
+SHARES = dict.fromkeys(FINDINGS, 0.1)
+ODD = [SHARES | {"Edema": value} for value in (10, -0.1, float("nan"), True, None)] + [{"Edema": 0.1}]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"Oedema": 0.1}', '{"Edema": "often"}', "{}", *map(json.dumps, ODD)])
 def test_frequencies_are_shares_of_findings(tmp_path: Path, text: str) -> None:
     (tmp_path / "frequencies.json").write_text(text)
     with pytest.raises(ChexReasonError, match="stage.frequencies"):
         read_frequencies(tmp_path / "frequencies.json")
+    (tmp_path / "frequencies.json").write_text(json.dumps(SHARES))
+    assert read_frequencies(tmp_path / "frequencies.json") == SHARES
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("{}")
+    for output, said in ((tmp_path / "x/../in.jsonl", "is what is read"), (tmp_path, "is a folder")):
+        with pytest.raises(ChexReasonError, match=f"stage.output=.*{said}"):
+            require_output(str(output), None, str(tmp_path / "in.jsonl"))
+    require_output(str(tmp_path / "out.jsonl"), str(tmp_path / "in.jsonl"))

@@ -61,9 +61,10 @@ class Chexpert(Published):
             parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
             if not parts:
                 raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
-        frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
+        frame = pd.concat([part for part, _ in parts], ignore_index=True)
         if not self.table:
             frame["path"] = _in_batches(frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True), root)
+        frame, more = records.arrange(frame)
         problems = sum((found for _, found in parts), ()) + more
         table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
         split = "all" if self.table else self.split
@@ -113,7 +114,7 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
     problems += tables.label_values(frame, path.name)
     if "Path" not in frame.columns:
         if "Study" not in frame.columns:
-            raise ChexReasonError(f"{path}: neither a column 'Path' nor 'Study'. Columns: {tables.listed(frame.columns)}")
+            tables.require(path, frame.columns.drop("row"), ["Path"])
         frame = _images_of_studies(frame, path.parent)
     import pandas as pd
 

@@ -26,6 +26,7 @@ LABELS = {
     "negbio": "mimic-cxr-2.*-negbio.csv*",
     "radiologist": "mimic-cxr-2.*-test-set-labeled.csv*",
 }
+SPLITS = ("train", "validate", "test")
 METADATA = "mimic-cxr-2.*-metadata.csv*"
 ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
 
@@ -60,11 +61,13 @@ class Mimic(Published):
         metadata = _find(root, METADATA)
         images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
         problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
-        splits, found = _splits(_find(root, "mimic-cxr-2.*-split.csv*"))
+        named = _find(root, "mimic-cxr-2.*-split.csv*")
+        splits, found = _splits(named)
         path = _find(root, LABELS[self.labels])
         labels, more = _labels(path)
-        problems += found + more
-        frame = images.merge(splits, on="dicom_id", how="left")
+        problems += found + more + _contradictions(images, splits, "dicom_id", ("subject_id", "study_id"), named.name)
+        problems += _contradictions(images, labels, "study_id", ("subject_id",), path.name)
+        frame = images.merge(splits[["dicom_id", "split"]], on="dicom_id", how="left")
         frame = frame.merge(labels[["study_id", *FINDINGS]], on="study_id", how="left", indicator="labelled")
         subject, study = frame["subject_id"].fillna(""), frame["study_id"].fillna("")
         columns = {
@@ -107,14 +110,36 @@ def _splits(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     frame, problems = tables.read_table(path, ("dicom_id", "split"))
     first = frame.drop_duplicates("dicom_id")
     again = frame.merge(first[["dicom_id", "split", "row"]], on="dicom_id", suffixes=("", "_first"))
-    again = again[again["split"] != again["split_first"]]
+    again = again[again["split"].fillna("") != again["split_first"].fillna("")]
+    odd = frame[~frame["split"].isin(SPLITS)]
+    problems += tuple(
+        records.Problem(
+            path.name, int(row.row), "illegal split", f"{tables.shown(row.split)!r}; one of {', '.join(SPLITS)} is wanted"
+        )
+        for row in odd.assign(split=odd["split"].fillna("")).itertuples()
+    )
     problems += tuple(
         records.Problem(
             path.name, int(row.row), records.TWICE, f"{row.dicom_id}: {row.split}, and {row.split_first} in row {row.row_first}"
         )
         for row in again.itertuples()
     )
-    return first[["dicom_id", "split"]], problems
+    return first, problems
+
+
+def _contradictions(
+    images: pd.DataFrame, other: pd.DataFrame, key: str, columns: tuple[str, ...], table: str
+) -> tuple[records.Problem, ...]:
+    """A problem for each row of `other` that gives a subject or study to `key` which the metadata does not."""
+    problems = []
+    for column in set(columns) & set(other.columns):
+        said = other[[key, column, "row"]].merge(images[[key, column]].drop_duplicates(key), on=key, suffixes=("", "_meant"))
+        for row in said[said[column].fillna("") != said[f"{column}_meant"].fillna("")].itertuples():
+            detail = (
+                f"{column} of {getattr(row, key)} is {getattr(row, column)}, in the metadata {getattr(row, f'{column}_meant')}"
+            )
+            problems.append(records.Problem(table, int(row.row), "illegal id", detail))
+    return tuple(problems)
 
 
 def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:

@@ -62,6 +62,7 @@ class Nih(Published):
             root = self.folder()
             path = _find(root)
         problems: tuple[Problem, ...] = ()
+        splits: dict[str, str] | None = None
         if path.suffix == ".parquet":
             frame = _export(root)
         else:
@@ -72,6 +73,13 @@ class Nih(Published):
         problems += label(frame, names, NIH_NAMES, "NIH")
         arranged, more = records.arrange(frame)
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        if splits:
+            table = table.without(table.records["split"].isna(), f"in neither of {' and '.join(LISTS.values())}")
+            if table.records.empty:
+                raise ChexReasonError(
+                    f"{self.lists or root} ({', '.join(LISTS.values())}): none of their lines is an image of {path.name}; "
+                    f"one name a line is wanted, such as {frame['path'].iloc[0].rpartition('/')[2]}, in UTF-8"
+                )
         return inside(records.choose(table, self.split, self.views), self.outside)
 
     def _lists(self, root: Path) -> tuple[dict[str, str] | None, tuple[Problem, ...]]:

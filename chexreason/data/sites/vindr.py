@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
-from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.data.records import DUPLICATE, ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
@@ -28,6 +28,7 @@ TABLES = {
     "test": ("annotations/image_labels_test.csv", "image_labels_test.csv"),
 }
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg")
+OPTIONAL = ("Infiltration",)  # a name that not every release of the tables has
 ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
 
 
@@ -114,6 +115,9 @@ def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
     frame, problems = tables.read_table(path, ("image_id",))
     said, more = _boxes(frame, path) if "class_name" in frame.columns else _columns(frame, path)
     said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
+    if "rad_id" in frame.columns:
+        nobody = frame.loc[frame["rad_id"].isna(), "row"]
+        problems += tuple(Problem(path.name, int(row), "illegal id", "rad_id is blank: whose reading is it?") for row in nobody)
     return frame, said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"]), problems + more
 
 
@@ -149,9 +153,13 @@ def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Probl
     """image_id, rad_id and name of each 1 in PhysioNet's tables."""
     import pandas as pd
 
-    names = [column for column in frame.columns if column in names_of("vindr")]
-    needed = [name for name, one in names_of("vindr").items() if one.exact]
-    tables.require(path, frame.columns, needed)
+    known = names_of("vindr")
+    tables.require(path, frame.columns, [name for name, one in known.items() if one.finding and name not in OPTIONAL])
+    names = [column for column in frame.columns if column not in ("image_id", "rad_id", "row")]
+    for name in names:
+        if name not in known:
+            raise ChexReasonError(f"{path}: column {tables.shown(name)!r} is not one of VinDr's names.{nearest(name, known)}")
+    twice = frame.assign(rad_id=_readers(frame)).duplicated(["image_id", "rad_id"])
     values = frame[names].apply(pd.to_numeric, errors="coerce")
     cells = frame[names].where(~values.isin((0.0, 1.0))).stack()
     blank = values.isna() & frame[names].isna()
@@ -162,6 +170,10 @@ def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Probl
     problems += [
         Problem(path.name, int(frame["row"][row]), ILLEGAL, "a label is blank; 1 or 0 is wanted")
         for row in blank.any(axis=1).to_numpy().nonzero()[0]
+    ]
+    problems += [
+        Problem(path.name, int(row), DUPLICATE, f"{image} is listed twice")
+        for row, image in frame.loc[twice, ["row", "image_id"]].itertuples(index=False)
     ]
     marked = frame[["image_id"]].assign(rad_id=_readers(frame)).join(values)
     said = marked.melt(["image_id", "rad_id"], names, "name", "marked")
