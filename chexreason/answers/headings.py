@@ -14,6 +14,8 @@ CLAIMING = frozenset(
     "classification active true yes current acute observation main key primary conclude concluding summarize included "
     "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
     "selected chosen picked kept keep now currently today overall high certain definite "
+    "here here's let let's sum summing short bottom imp step looking consistent compatible suggestive indicates indicating "
+    "etiquetas etiquettes étiquettes etiketten etichette rótulos "
     "new persistent persisting unchanged stable increased decreased worsened worsening improved improving "
     "befund befunde beurteilung diagnose sicher hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
@@ -36,23 +38,24 @@ OPEN = frozenset(
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
-    "absents non distractor distractors".split()
+    "absents non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
 # What a heading in a language without spaces says: that something is shown, and that it is not, or may be.
-_SHOWN = re.compile("显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
+_SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
 _DOUBT = re.compile("[无無未没沒不非否排疑待]|可能|なし|ない|없")
 _FRAME = frozenset(
-    "q what my your our for with from by as so thus therefore based provided given i would we all only no. #".split()
+    "q what my your our for with from by as so thus therefore based provided given i would can we all only no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
+_NOTED = re.compile(r"\bnote (?:that|the following)\b", re.IGNORECASE)
 _CHANGES = frozenset("change changes changed".split())
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def heading(text: str) -> bool | None:
     """True where what follows is claimed, False where it is denied, None where it is neither."""
-    text = _RULED_IN.sub("confirmed", text)
+    text = _NOTED.sub("the following", _RULED_IN.sub("confirmed", text))
     words = words_of(text)
     if _SHOWN.search(text):
         return None if _DOUBT.search(text) else True

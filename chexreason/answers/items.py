@@ -172,7 +172,7 @@ def _with_remarks(text: str) -> Mention | None:
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]
     else:
-        said = [verdict(remark, inner.finding) if remark.strip(" *_") else False for remark in own]
+        said = [verdict(remark, inner.finding, aside=True) if remark.strip(" *_") else False for remark in own]
     return replace(inner, claimed=False if False in said else None if None in said else True)
 
 

@@ -6,16 +6,21 @@ import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import heading, is_place, is_plain_heading
+from chexreason.answers.headings import heading, is_place, is_plain_heading, words_of
 from chexreason.answers.items import EDGES
 from chexreason.answers.mentions import Mention
+from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.spelling import mended
-from chexreason.answers.values import MAYBE, decides, named, share, status
+from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 from chexreason.labels import NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
-_ANSWERED = re.compile(r"\?\s*(?:a|ans|answer)\s?[:.]\s*", re.IGNORECASE)  # "Q: edema? A: yes"
+_ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
+    r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
+)
+_LOOKED = re.compile(r"\b(?:look|check|search|screen|evaluat|assess)\w* for\b", re.IGNORECASE)
+_REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
 _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
     r"\b(?:(?:is|are|was|were|do|does|did|can|could|has|have) "
     r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
@@ -27,6 +32,7 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
+_COMMA = re.compile(r"[,;]|\bbut\b")
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r";|(?<!vs)(?<!\sdr)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I)  # not "no. 5"
 
@@ -42,7 +48,7 @@ def read(text: str) -> list[Mention]:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
-    lines = _paired(_cells(_columns([line for line in whole.split("\n") if line.strip(EDGES + "-=")])))
+    lines = _paired(_sections(_cells(_columns([line for line in whole.split("\n") if line.strip(EDGES + "-=")]))))
     at = 0
     while at < len(lines):
         line = lines[at]
@@ -61,7 +67,7 @@ def read(text: str) -> list[Mention]:
         bare = _bare(line)
         if not bare:
             continue
-        said = _heading(bare, lines[at] if at < len(lines) else None)
+        said = _heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line)))
         if said != "":
             scope = said  # type: ignore[assignment]
             continue
@@ -113,7 +119,7 @@ def _cells(lines: list[str]) -> list[str]:
     return divided
 
 
-def _heading(line: str, below: str | None) -> bool | None | str:
+def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
     """What a heading line makes of the lines under it; "" where `line` is no heading."""
     head = line.rstrip()
     if head.endswith(":"):
@@ -124,7 +130,7 @@ def _heading(line: str, below: str | None) -> bool | None | str:
         return heading(head)
     if (
         items.BULLET.match(below)
-        and not items.BULLET.match(line)
+        and not bulleted
         and not head.endswith(".")
         and not head.endswith(",")
         and len(head.split()) <= 8
@@ -168,6 +174,35 @@ def _paired(lines: list[str]) -> list[str]:
     return paired
 
 
+def _sections(lines: list[str]) -> list[str]:
+    """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
+    names = [named(_bare(line).rstrip(":")) for line in lines]
+    heads = [at for at, name in enumerate(names) if name]
+    if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
+        return lines
+    found = lines[: heads[0]]
+    for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+        block, name = lines[at + 1 : end], _bare(lines[at]).rstrip(":")
+        verdicts = [
+            value for key, colon, value in (_bare(line).partition(":") for line in block) if key.casefold() in STATUS_KEYS
+        ]
+        if len(verdicts) == 1 and status(verdicts[0]) is not None:
+            found.append(f"{name}: {verdicts[0]}")
+        elif block and _denies(block[0], names[at]):
+            found += [f"{name}: {_bare(block[0])}", *block[1:]]
+        else:
+            found += lines[at:end]
+    return found
+
+
+def _denies(line: str, finding: str | None) -> bool:
+    """Whether a line is a sentence that denies something, and nothing but `finding` or a sign of it."""
+    if not line.rstrip().endswith(".") or words_of(line).isdisjoint(NO) or _REST.search(line) or is_plain_heading(line):
+        return False
+    named_in_it = {mention.finding for mention in prose.read(line)} - {finding}
+    return not named_in_it or finding in DENSE and named_in_it <= DENSITIES
+
+
 def _hangs(line: str, below: str) -> bool:
     """Whether a plain status stands as a bullet below a name without one."""
     return bool(items.BULLET.match(below)) and not items.BULLET.match(line) and status(_bare(below)) is not None
@@ -209,7 +244,7 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             sentence, place = clause, False
         mentions = items.read(clause)
         if mentions is None:
-            mentions = _explained(clause)
+            mentions = _explained(clause) or (_described(bare, tail, name) if name else None)
             mentions = prose.read(sentence) if mentions is None else mentions
             mentions = mentions or [Mention(clause.strip(), None, None, "prose")]
         elif (
@@ -241,6 +276,20 @@ def _explained(clause: str) -> list[Mention] | None:
         rest = rest[turn.end() :] if turn else ""
     beside = [mention for mention in prose.read(rest) if mention.finding != finding]
     return [Mention(clause.strip(), finding, claimed, "list"), *beside]
+
+
+def _described(head: str, value: str, finding: str) -> list[Mention]:
+    """A name that a sentence is said of: "Edema: the vessels are sharp". What the sentence says of that finding decides."""
+    said = prose.read(value)
+    own = [mention.claimed for mention in said if mention.finding == finding]
+    words, first = words_of(value), words_of(_COMMA.split(value)[0])
+    if own:
+        claimed = True if True in own else own[0]
+    elif not MAYBE.isdisjoint(words) or _LOOKED.search(value):
+        claimed = None
+    else:
+        claimed = False if not first.isdisjoint(NO) else None if not first.isdisjoint(SOUND) else True
+    return [Mention(head.strip(), finding, claimed, "prose"), *(one for one in said if one.finding != finding)]
 
 
 def _clauses(line: str) -> list[tuple[str, bool]]:

@@ -33,6 +33,7 @@ DENIED_BEFORE = (
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
     "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
     "mimic", "mimicking", "mimicked", "contradicts", "contradict", "contradicting", "i removed", "removing",
+    "absence de", "ausência de", "assenza di",
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
     "没有",
@@ -48,7 +49,8 @@ DENIED_AFTER = (
     "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
     "does not apply", "do not apply", "not applicable", "is incorrect", "are incorrect",
     "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
-    "explanted", "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
+    "explanted", "completely re-expanded", "fully re-expanded",
+    "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "cannot be identified", "has not", "have not",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
     "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
@@ -61,6 +63,7 @@ DENIED_AFTER = (
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
+    "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
     "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
@@ -121,6 +124,7 @@ NO_DENIAL = (
     "not resolved", "has not resolved", "have not resolved", "is not resolved", "not completely resolved",
     *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
     "progressed")),
+    "absence of lung markings", "absence of vascular markings",
     "no reason to doubt", "none on the right", "none on the left", "none on the other",
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
     "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
@@ -185,6 +189,7 @@ _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", a
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
+_MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -228,7 +233,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
-        denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it))
+        denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
@@ -287,7 +292,7 @@ def _reader() -> Any:
         "pseudo_negations": [term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))],
         "preceding_negations": [*OPEN_BEFORE],
         "following_negations": [*OPEN_AFTER],
-        "termination": [*TURNS, ",", "and"],
+        "termination": [*TURNS, ",", "and", "there is", "there are", "there has been"],
     }
     for name, terms in (("denied", denials), ("considered", lists), ("doubted", doubts)):
         nlp.add_pipe("negex", name=name, config={"neg_termset": terms, "extension_name": name})

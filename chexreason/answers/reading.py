@@ -21,7 +21,7 @@ _CORRECTION = re.compile(
     r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
     re.IGNORECASE,
 )
-_ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*", re.IGNORECASE)
+_ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:", re.IGNORECASE)
 _USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
 _NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")

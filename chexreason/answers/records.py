@@ -13,7 +13,7 @@ NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
     "title key type".split()
 )
-_STATUS_KEYS = frozenset(
+STATUS_KEYS = frozenset(
     "present status state presence positive detected exists answer prediction value result identified visible "
     "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
     "verdict judgement judgment opinion evaluation".split()
@@ -25,7 +25,7 @@ _SIDES = frozenset("left right bilateral l r".split())
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
 _PAIR = re.compile(
-    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(_STATUS_KEYS | _INVERSE_KEYS | _NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
+    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | _NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
     re.IGNORECASE,
 )
 
@@ -45,7 +45,7 @@ def written(text: str) -> tuple[int, list[Mention]]:
 
 def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     """What a record says of its finding; `otherwise` where it has neither a status nor a number."""
-    for keys in (_STATUS_KEYS, _INVERSE_KEYS, _NUMBER_KEYS, frozenset({"label", "severity", "class"})):
+    for keys in (STATUS_KEYS, _INVERSE_KEYS, _NUMBER_KEYS, frozenset({"label", "severity", "class"})):
         for key in record:
             if key in keys and not (isinstance(record[key], str) and named(record[key])):
                 said = said_by(record[key], None)

@@ -70,6 +70,8 @@ SOUND = frozenset(
     "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
 )
+# Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
+DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
 SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
 SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 MEASURES = frozenset(
@@ -82,6 +84,8 @@ _NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
+_CROSSES = frozenset("\u2717\u2718\u274c")
+_RATIO = re.compile(r"\b(?:ctr|cardio-?thoracic ratio)\b[^\d.]{0,20}(0?\.\d{1,3})", re.IGNORECASE)
 _GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
@@ -91,13 +95,16 @@ _LONGEST = 300  # characters of a remark that is read; a longer one makes no cla
 _EDGES = " \t*_.!\"'`"
 
 
-def verdict(remark: str, finding: str | None = None) -> bool | None:
+def verdict(remark: str, finding: str | None = None, aside: bool = False) -> bool | None:
     """What `remark` says of `finding`: there (True), not there (False), neither (None).
 
-    A part that is a plain status ("present", "no", "0") decides, and beside one a number is only a confidence.
+    A part that is a plain status ("present", "no", "0") decides, and beside one a number is only a confidence. Only an `aside`
+    denies what would be a sign of it: "Pneumonia (no consolidation)", but "Pneumonia: no infiltrate".
     """
     if len(remark) > _LONGEST:
         return None
+    if remark.lstrip(" *_")[:1] in _CROSSES:
+        return False
     options = OPTION.findall(remark)
     if len(options) > 1:  # "[x] yes [ ] no": what is ticked
         ticked = [option[-1] for option in options if TICKS.intersection(option[:-1])]
@@ -115,7 +122,7 @@ def verdict(remark: str, finding: str | None = None) -> bool | None:
     numbers = [share(part) for part in parts]
     if True in numbers or False in numbers:
         return False not in numbers
-    said = [_said_of(part, finding) for part in parts]
+    said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
     return False if False in said else None if None in said else True
 
 
@@ -185,7 +192,7 @@ def _words(text: str) -> list[str]:
     return [word.strip(_EDGES) or word for word in words]
 
 
-def _said_of(part: str, finding: str | None) -> bool | None:
+def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     """What one part of a remark, neither status nor number, says of the finding that it is made on."""
     words = _words(part)
     if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
@@ -194,12 +201,16 @@ def _said_of(part: str, finding: str | None) -> bool | None:
     if not NO.isdisjoint(words):
         other = named(" ".join(content))
         if other and SIGNS.isdisjoint(content):  # "no pneumothorax", said of an effusion
-            return other != finding
+            sign = other in DENSITIES and finding in DENSE and not beside
+            return not sign and other not in (finding, NO_FINDING)
         # "not severe" and "no change" grade what is there; "not seen on the left" does not.
         graded = (QUALIFIERS | GRADES).issuperset(content) and words[0] in NO and words[1:2] != [] and words[1] not in FILLERS
         return True if graded else False if (QUALIFIERS | YES).issuperset(content) else None
     if not SOUND.isdisjoint(words):
         return True if finding == SUPPORT_DEVICES else None
+    ratio = _RATIO.search(part)
+    if ratio and finding == "Cardiomegaly":
+        return float(ratio.group(1)) >= 0.5
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
     degree = [word for word in content if word not in MEASURES]
