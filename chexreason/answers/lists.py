@@ -8,30 +8,15 @@ from dataclasses import replace
 from chexreason.answers import items, prose, records, tables
 from chexreason.answers.headings import heading, is_place, is_plain_heading, words_of
 from chexreason.answers.items import EDGES
+from chexreason.answers.layout import arranged, bare_line, names_a_finding
 from chexreason.answers.mentions import Mention
-from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.spelling import mended
-from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
+from chexreason.answers.values import MAYBE, NO, SOUND, named, status
 from chexreason.labels import NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
-_ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
-    r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
-)
 _LOOKED = re.compile(r"\b(?:look|check|search|screen|evaluat|assess)\w* for\b", re.IGNORECASE)
-_REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
-_ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
-    r"\b(?:(?:is|are|was|were|do|does|did|can|could|has|have) "
-    r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
-    r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
-    rf"({items.NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
-    r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
-    re.IGNORECASE,
-)
-_CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
-_PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
-_BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r";|(?<!vs)(?<!\sdr)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I)  # not "no. 5"
@@ -43,18 +28,12 @@ def read(text: str) -> list[Mention]:
     if found:
         return (read(text[:begin]) if begin else []) + found
     scope: bool | None = True  # what the last heading makes of the lines under it
-    whole = _CONTINUED.sub(" ", mended(text))
-    if "?" in whole:
-        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
-    if _PLUS.search(whole):
-        whole = _MINUS.sub("(-) ", whole)
-    lines = _paired(_sections(_cells(_columns([line for line in whole.split("\n") if line.strip(EDGES + "-=")]))))
-    at = 0
+    lines, at = arranged(mended(text)), 0
     while at < len(lines):
         line = lines[at]
         if "|" in line and len(items.PAIR.findall(line)) > 1:
             line = line.replace("|", ",")
-        elif items.PAIR.match(_bare(line)) and not any(map(named, line.split("|"))):  # "Edema: absent | Confidence: 0.9"
+        elif items.PAIR.match(bare_line(line)) and not any(map(named, line.split("|"))):  # "Edema: absent | Confidence: 0.9"
             line = line.partition("|")[0]
         if "|" in line:
             rows = at
@@ -64,7 +43,7 @@ def read(text: str) -> list[Mention]:
             at = rows
             continue
         at += 1
-        bare = _bare(line)
+        bare = bare_line(line)
         if not bare:
             continue
         said = _heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line)))
@@ -76,55 +55,18 @@ def read(text: str) -> list[Mention]:
         splitter = _NEXT_NUMBER if numbered else items.NEXT_MARK if items.MARK.match(line) else None
         said = scope
         for row in splitter.split(line) if splitter else [line]:
-            if row.endswith(":") and not _names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
+            if row.endswith(":") and not names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
                 said = heading(row) if scope is True else scope
             found += _line(row, said)
     return found
-
-
-def _columns(lines: list[str]) -> list[str]:
-    """Lines with names over as many values, or values over names, as names with values: "Edema, Fracture" over "0, 1"."""
-    found: list[str] = []
-    for line in lines:
-        above = found[-1] if found and "|" not in found[-1] + line else ""
-        names, values = (items.NAME.findall(one) for one in (line, above))
-        if len(names) > 1 and not values and not _BETWEEN.sub("", items.NAME.sub("", line)):
-            names, values = names, _CELL.findall(above)
-        elif len(values) > 1 and not names and not _BETWEEN.sub("", items.NAME.sub("", above)):
-            names, values = values, _CELL.findall(line)
-        else:
-            names = []
-        if (
-            names
-            and len(names) == len(values)
-            and all(status(value) is not None or share(value) is not None for value in values)
-        ):
-            found[-1:] = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
-        else:
-            found.append(line)
-    return found
-
-
-def _cells(lines: list[str]) -> list[str]:
-    """Lines with bars for whatever divides the cells of a table, and without the bars between headings of their own."""
-    lines = [line.replace("\t", " | ") if "\t" in line.strip() else line for line in lines]
-    sign = next((sign for sign in ";," if len(lines) > 1 and tables.is_delimited(lines, sign)), None)
-    if sign:
-        return [line.replace(sign, " | ") for line in lines]
-    divided = []
-    for line in lines:
-        heads = [cell.partition(":") for cell in line.split("|")]
-        headings = len(heads) > 1 and all(colon and not _names_a_finding(head) for head, colon, _ in heads)
-        divided += line.split("|") if headings and sum(_names_a_finding(tail) for *_, tail in heads) > 1 else [line]
-    return divided
 
 
 def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
     """What a heading line makes of the lines under it; "" where `line` is no heading."""
     head = line.rstrip()
     if head.endswith(":"):
-        return heading(head) if named(head[:-1]) is None and not _names_a_finding(head) else ""
-    if below is None or named(head) is not None or _names_a_finding(head):
+        return heading(head) if named(head[:-1]) is None and not names_a_finding(head) else ""
+    if below is None or named(head) is not None or names_a_finding(head):
         return ""
     if is_plain_heading(head) and not head.endswith("."):
         return heading(head)
@@ -139,90 +81,11 @@ def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
     return ""
 
 
-def _names_a_finding(text: str) -> bool:
-    return bool(items.NAME.search(text))
-
-
-def _paired(lines: list[str]) -> list[str]:
-    """Lines with the value that stands on the line below a name set beside it: "Edema:" and "Absent" are "Edema: Absent"."""
-    bare = [_bare(line).rstrip(" ?") for line in lines]
-    names = [named(line.rstrip(":")) for line in bare]
-    plain = len(lines) > 2 or len(lines) == 2 and (status(bare[1]) is not None or MAYBE.issuperset(bare[1].casefold().split()))
-    alternate = (
-        plain
-        and len(lines) % 2 == 0
-        and all(
-            names[i] and names[i + 1] in (None, names[i]) and decides(bare[i + 1]) and not _other(bare[i + 1], names[i])
-            for i in range(0, len(lines), 2)
-        )
-    )
-    paired: list[str] = []
-    at = 0
-    while at < len(lines):
-        beside = (
-            at + 1 < len(lines)
-            and names[at]
-            and (not names[at + 1] or alternate)
-            and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
-        )
-        if beside and not bare[at + 1].endswith(":"):
-            paired.append(f"{bare[at].rstrip(':')}: {bare[at + 1]}")
-            at += 2
-        else:
-            paired.append(lines[at])
-            at += 1
-    return paired
-
-
-def _sections(lines: list[str]) -> list[str]:
-    """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
-    names = [named(_bare(line).rstrip(":")) for line in lines]
-    heads = [at for at, name in enumerate(names) if name]
-    if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
-        return lines
-    found = lines[: heads[0]]
-    for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
-        block, name = lines[at + 1 : end], _bare(lines[at]).rstrip(":")
-        verdicts = [
-            value for key, colon, value in (_bare(line).partition(":") for line in block) if key.casefold() in STATUS_KEYS
-        ]
-        if len(verdicts) == 1 and status(verdicts[0]) is not None:
-            found.append(f"{name}: {verdicts[0]}")
-        elif block and _denies(block[0], names[at]):
-            found += [f"{name}: {_bare(block[0])}", *block[1:]]
-        else:
-            found += lines[at:end]
-    return found
-
-
-def _denies(line: str, finding: str | None) -> bool:
-    """Whether a line is a sentence that denies something, and nothing but `finding` or a sign of it."""
-    if not line.rstrip().endswith(".") or words_of(line).isdisjoint(NO) or _REST.search(line) or is_plain_heading(line):
-        return False
-    named_in_it = {mention.finding for mention in prose.read(line)} - {finding}
-    return not named_in_it or finding in DENSE and named_in_it <= DENSITIES
-
-
-def _hangs(line: str, below: str) -> bool:
-    """Whether a plain status stands as a bullet below a name without one."""
-    return bool(items.BULLET.match(below)) and not items.BULLET.match(line) and status(_bare(below)) is not None
-
-
-def _other(line: str, finding: str | None) -> bool:
-    return any(named(name) != finding for name in items.NAME.findall(line))
-
-
-def _bare(line: str) -> str:
-    """A line without bullet, number and quotation marks."""
-    line = line.strip(EDGES.replace("[", "").replace("]", "").replace("#", ""))
-    return items.unmarked(line).strip()
-
-
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
     carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
-    for clause, goes_on in _clauses(_bare(line)):
+    for clause, goes_on in _clauses(bare_line(line)):
         if not clause.strip(EDGES):
             continue
         carried = carried if goes_on else scope
@@ -233,7 +96,7 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
         bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
         name = named(head) if colon else None
         normal = name == NO_FINDING and named(tail.partition(",")[0])  # "Normal: pneumothorax, fracture"
-        if colon and (normal or name is None and not _names_a_finding(bare)):
+        if colon and (normal or name is None and not names_a_finding(bare)):
             inner = heading(bare)
             said = carried = inner if scope is True else scope
             if not tail.strip(EDGES):

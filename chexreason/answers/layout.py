@@ -1,0 +1,150 @@
+"""Lines rearranged: a value or a sentence that stands below, above or beside a name is set beside it as `name: value`."""
+
+from __future__ import annotations
+
+import re
+
+from chexreason.answers import items, prose, tables
+from chexreason.answers.headings import is_plain_heading, words_of
+from chexreason.answers.items import EDGES
+from chexreason.answers.records import STATUS_KEYS
+from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, decides, named, share, status
+
+_ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
+    r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
+)
+_REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
+_ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
+    r"\b(?:(?:is|are|was|were|do|does|did|can|could|has|have) "
+    r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
+    r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
+    rf"({items.NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
+    r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
+    re.IGNORECASE,
+)
+_CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
+_PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
+_BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
+
+
+def arranged(text: str) -> list[str]:
+    """The lines of `text` that hold anything. Linear in the length of `text`."""
+    whole = _CONTINUED.sub(" ", text)
+    if "?" in whole:
+        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
+    if _PLUS.search(whole):
+        whole = _MINUS.sub("(-) ", whole)
+    lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
+    return _paired(_sections(_cells(_columns(lines))))
+
+
+def _columns(lines: list[str]) -> list[str]:
+    """Lines with names over as many values, or values over names, as names with values: "Edema, Fracture" over "0, 1"."""
+    found: list[str] = []
+    for line in lines:
+        above = found[-1] if found and "|" not in found[-1] + line else ""
+        pairs = _pairs(line, above) or _pairs(above, line)
+        found[len(found) - bool(pairs) :] = pairs or [line]
+    return found
+
+
+def _pairs(names: str, values: str) -> list[str]:
+    """`name: value` for each name of a line of nothing but names; none where the other line does not hold as many values."""
+    given, cells = items.NAME.findall(names), _CELL.findall(values)
+    if len(given) < 2 or len(given) != len(cells) or _BETWEEN.sub("", items.NAME.sub("", names)):
+        return []
+    plain = all(status(cell) is not None or share(cell) is not None for cell in cells)
+    return [f"{name}: {cell}" for name, cell in zip(given, cells, strict=True)] if plain else []
+
+
+def _cells(lines: list[str]) -> list[str]:
+    """Lines with bars for whatever divides the cells of a table, and without the bars between headings of their own."""
+    lines = [line.replace("\t", " | ") if "\t" in line.strip() else line for line in lines]
+    sign = next((sign for sign in ";," if len(lines) > 1 and tables.is_delimited(lines, sign)), None)
+    if sign:
+        return [line.replace(sign, " | ") for line in lines]
+    divided = []
+    for line in lines:
+        heads = [cell.partition(":") for cell in line.split("|")]
+        headings = len(heads) > 1 and all(colon and not names_a_finding(head) for head, colon, _ in heads)
+        divided += line.split("|") if headings and sum(names_a_finding(tail) for *_, tail in heads) > 1 else [line]
+    return divided
+
+
+def _sections(lines: list[str]) -> list[str]:
+    """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
+    names = [named(bare_line(line).rstrip(":")) for line in lines]
+    heads = [at for at, name in enumerate(names) if name]
+    if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
+        return lines
+    found = lines[: heads[0]]
+    for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+        block, name = lines[at + 1 : end], bare_line(lines[at]).rstrip(":")
+        verdicts = [
+            value for key, colon, value in (bare_line(line).partition(":") for line in block) if key.casefold() in STATUS_KEYS
+        ]
+        if len(verdicts) == 1 and status(verdicts[0]) is not None:
+            found.append(f"{name}: {verdicts[0]}")
+        elif block and _denies(block[0], names[at]):
+            found += [f"{name}: {bare_line(block[0])}", *block[1:]]
+        else:
+            found += lines[at:end]
+    return found
+
+
+def _denies(line: str, finding: str | None) -> bool:
+    """Whether a line is a sentence that denies something, and nothing but `finding` or a sign of it."""
+    if not line.rstrip().endswith(".") or words_of(line).isdisjoint(NO) or _REST.search(line) or is_plain_heading(line):
+        return False
+    named_in_it = {mention.finding for mention in prose.read(line)} - {finding}
+    return not named_in_it or finding in DENSE and named_in_it <= DENSITIES
+
+
+def _paired(lines: list[str]) -> list[str]:
+    """Lines with the value that stands on the line below a name set beside it: "Edema:" and "Absent" are "Edema: Absent"."""
+    bare = [bare_line(line).rstrip(" ?") for line in lines]
+    names = [named(line.rstrip(":")) for line in bare]
+    plain = len(lines) > 2 or len(lines) == 2 and (status(bare[1]) is not None or MAYBE.issuperset(bare[1].casefold().split()))
+    alternate = (
+        plain
+        and len(lines) % 2 == 0
+        and all(
+            names[i] and names[i + 1] in (None, names[i]) and decides(bare[i + 1]) and not _other(bare[i + 1], names[i])
+            for i in range(0, len(lines), 2)
+        )
+    )
+    paired: list[str] = []
+    at = 0
+    while at < len(lines):
+        beside = (
+            at + 1 < len(lines)
+            and names[at]
+            and (not names[at + 1] or alternate)
+            and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
+        )
+        if beside and not bare[at + 1].endswith(":"):
+            paired.append(f"{bare[at].rstrip(':')}: {bare[at + 1]}")
+            at += 2
+        else:
+            paired.append(lines[at])
+            at += 1
+    return paired
+
+
+def _hangs(line: str, below: str) -> bool:
+    """Whether a plain status stands as a bullet below a name without one."""
+    return bool(items.BULLET.match(below)) and not items.BULLET.match(line) and status(bare_line(below)) is not None
+
+
+def _other(line: str, finding: str | None) -> bool:
+    return any(named(name) != finding for name in items.NAME.findall(line))
+
+
+def bare_line(line: str) -> str:
+    """A line without bullet, number and quotation marks."""
+    line = line.strip(EDGES.replace("[", "").replace("]", "").replace("#", ""))
+    return items.unmarked(line).strip()
+
+
+def names_a_finding(text: str) -> bool:
+    return bool(items.NAME.search(text))
