@@ -367,13 +367,11 @@ PIECES = [
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_long_text_is_read_in_linear_time(piece: str) -> None:
     def seconds(size: int) -> float:
-        """The shortest of three readings: one may pay for another's garbage or for the first use of a pattern."""
-        text, taken = tags("Edema" + piece * (size // len(piece)) + "Fracture"), []
-        for _ in range(3):
-            started = time.thread_time()
-            for read in (parse, parse_strict):
-                read(text, "tags")
-            taken.append(time.thread_time() - started)
-        return min(taken)
+        text = tags("Edema" + piece * (size // len(piece)) + "Fracture")
+        started = time.thread_time()
+        for read in (parse, parse_strict):
+            read(text, "tags")
+        return time.thread_time() - started
 
-    assert seconds(80_000) < 8 * seconds(20_000) + 0.2
+    # One of three is enough: a reading may pay for another's garbage or for the first use of a pattern.
+    assert any(seconds(80_000) < 8 * seconds(20_000) + 0.2 for _ in range(3))
