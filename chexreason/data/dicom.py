@@ -202,9 +202,9 @@ def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: s
     syntax = data.file_meta.TransferSyntaxUID
     if pixels.dtype.kind == "f" or allocated == stored or allocated != 8 * pixels.dtype.itemsize:
         return pixels
-    if syntax in (*JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes):  # these count their bits themselves, but not the sign
-        words = pixels.dtype.kind == "i" and pixels.min() >= 0 and pixels.max() < 2**stored
-        return (pixels << (allocated - stored)) >> (allocated - stored) if words else pixels
+    extended = pixels.dtype.kind == "u" or pixels.min() < 0 or pixels.max() >= 2**stored
+    if syntax in JPEG2000TransferSyntaxes or (syntax in JPEGLSTransferSyntaxes and extended):
+        return pixels  # JPEG-LS knows its bits, JPEG 2000 its sign as well
     high = int(data.get("HighBit", stored - 1))
     if not stored - 1 <= high < allocated:
         raise ImageError(f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other")

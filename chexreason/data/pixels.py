@@ -95,7 +95,8 @@ def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:
     """Values from `black` to `white` as uint8 from 0 to 255; what lies beyond is clipped."""
     import numpy as np
 
-    grey = (np.clip(values, black, white) - black).astype(np.float32)
+    grey = np.clip(values.astype(np.promote_types(values.dtype, np.float32)), black, white)  # exact: of small slopes as well
+    grey -= black
     grey *= 255.0 / (white - black)
     return grey.round().astype(np.uint8)
 

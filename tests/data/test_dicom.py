@@ -128,6 +128,7 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX * 0, 8)]), "VOI LUT.*alike"),
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX[:4000], 12)]).replace(b"\xa0\x0f\0\0", b"\0\x10\0\0"), "4000 entries"),
         (lambda: dicom(FILM, BitsStored=10, HighBit=9), "larger than the 10 bits"),
+        (lambda: retagged(ENCODINGS["JPEG"](), BitsStored=6, HighBit=5), "larger than the 6 bits"),
         (lambda: dicom(FILM, HighBit=7), "high bit 7 contradict"),
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
