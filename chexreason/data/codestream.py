@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from chexreason.data.pixels import ImageError
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
+CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
 
-def check_stream(stream: bytes, expected: tuple[int, int, int], name: str) -> None:
-    """Refuse a stream that holds another picture than the file announces, or only a part of one.
-
-    Args:
-        expected: width, height and channels by the file's tags.
+def check_stream(stream: bytes, data: Dataset, name: str) -> None:
+    """Refuse a stream that holds another picture than the file's tags announce, or only a part of one.
 
     Raises:
         ImageError: names the file.
     """
-    coded = _size(stream)
-    if coded is not None and coded != expected:
+    from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+    syntax = data.file_meta.TransferSyntaxUID
+    coded, expected = _size(stream), (int(data.Columns), int(data.Rows), int(data.SamplesPerPixel))
+    if coded is None:  # the decoder will say it better
+        return
+    if stream.startswith(JPEG) != (syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)):
+        kind = "JPEG" if stream.startswith(JPEG) else "JPEG 2000"
+        raise ImageError(f"{name}: the picture inside is {kind}, its transfer syntax says {syntax.name}; refused")
+    if coded != expected:
         shapes = ["{} x {} of {} channels".format(*shape) for shape in (coded, expected)]
         raise ImageError(f"{name}: the picture inside is {shapes[0]}, its tags say {shapes[1]}; refused")
-    if coded is not None and END not in stream[-32:]:  # some decoders fill up what is missing; a few bytes are padding
-        raise ImageError(f"{name}: its pixel data is cut short: the compressed picture has no end")
+    siz = stream.find(J2K)
+    if not stream.startswith(JPEG) and stream[siz + 42] >> 7 and not int(data.get("PixelRepresentation") or 0):
+        raise ImageError(f"{name}: the numbers inside are signed, its Pixel Representation says unsigned; refused")
+    if END not in stream.rstrip(b"\0")[-32:]:  # a few bytes are padding
+        raise ImageError(f"{name}: {CUT}")
+
+
+def prolonged(stream: bytes) -> bytes:
+    """A JPEG stream with more bits at its end. A whole picture stays as it is; in one that was cut and closed they show.
+
+    Decoders do not tell: they make up what is missing. Two decodings that differ do.
+    """
+    end = stream.rfind(END)
+    return stream[:end] + b"\xa5\x5a\x13\x77" * 16 + stream[end:]
 
 
 def _size(stream: bytes) -> tuple[int, int, int] | None:
-    """(width, height, channels) from the stream's header; None where there is none, which the decoder will say better."""
+    """(width, height, channels) from the stream's header; None where there is none."""
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(stream[at : at + size], "big")

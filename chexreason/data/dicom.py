@@ -10,9 +10,9 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import check_stream
+from chexreason.data.codestream import CUT, JPEG, check_stream, prolonged
 from chexreason.data.lookup import PALETTE, coloured, looked_up
-from chexreason.data.pixels import ALIKE, ImageError, check_size, extent, one_line, refuse_flat, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, extent, one_line, refuse_flat, rgb, stretched, white
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities tha
 MAX_INFLATED = 256 * 2**20
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
 RLE = "1.2.840.10008.1.2.5"
-OVERLAY = 0x60000102  # Overlay Bit Position
+OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
 # What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
 WANTED = (
     "Modality NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated "
@@ -63,17 +63,20 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
 def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     """MONOCHROME pixels as they come out of the decoder, shown as the file asks."""
     import numpy as np
-    from pydicom.pixels import apply_rescale, apply_windowing
+    from pydicom.pixels import apply_windowing
 
     padding = _padding(pixels, data)
     pixels = _stored_bits(pixels, padding, data, name)
     padding |= _padding(pixels, data)
     film = ~padding if padding.any() else np.s_[...]
-    refuse_flat(pixels[film], name, ALIKE)
+    refuse_flat(pixels[film], name, ALIKE, NOISE if int(data.BitsStored) >= 8 else 0)
     if data.get("ModalityLUTSequence"):
         values = looked_up(pixels, data.ModalityLUTSequence[0], data, name)
-    else:
-        values = apply_rescale(pixels, data)
+    elif data.get("RescaleSlope") is None and data.get("RescaleIntercept") is None:
+        values = pixels
+    else:  # one that is left empty changes nothing
+        slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
+        values = pixels * float(1 if slope is None else slope) + float(intercept or 0)
     refuse_flat(values[film], name, f"its modality transform (rescale slope {data.get('RescaleSlope')}) makes all pixels alike")
     if data.get("VOILUTSequence"):
         values = looked_up(values, data.VOILUTSequence[0], data, name)
@@ -93,8 +96,11 @@ def _read(content: bytes, name: str) -> Dataset:
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    wanted: list[Any] = [*WANTED, *PALETTE, OVERLAY]
-    data = pydicom.dcmread(io.BytesIO(_inflated(content, name)), force=True, specific_tags=wanted)
+    wanted: list[Any] = [*WANTED, *PALETTE, *OVERLAYS]
+    content = _inflated(content, name)
+    data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=wanted)
+    if not len(data) and b"\xe0\x7f\x10\0" in content:  # pixel data, before whose end pydicom gave up
+        raise ImageError(f"{name}: it is cut short, or not written in the transfer syntax that it names")
     if not data.file_meta.get("TransferSyntaxUID"):
         if "PixelData" in data and data["PixelData"].is_undefined_length:
             raise ImageError(
@@ -156,7 +162,7 @@ def _check(data: Dataset, name: str) -> None:
 
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
-    from pydicom.encaps import get_frame
+    from pydicom.encaps import encapsulate, get_frame
     from pydicom.pixels import get_decoder
 
     syntax = data.file_meta.TransferSyntaxUID
@@ -167,12 +173,18 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     codec = f"; a codec for {syntax.name} comes with pip install 'chexreason[dicom]'"
     if not decoder.is_available:
         raise ImageError(f"{name}: it cannot be read yet{codec}")
-    if syntax.is_encapsulated and syntax != RLE:
-        frame = get_frame(data.PixelData, 0, number_of_frames=1)
-        check_stream(frame, (int(data.Columns), int(data.Rows), int(data.SamplesPerPixel)), name)
+    strict = "pyjpegls" in decoder.available_plugins  # it alone refuses what is cut; the others fill it up
+    options: dict[str, Any] = {"correct_unused_bits": False}  # see _stored_bits
+    options |= {"decoding_plugin": "pyjpegls"} if strict else {}
+    frame = get_frame(data.PixelData, 0, number_of_frames=1) if syntax.is_encapsulated and syntax != RLE else b""
+    if frame:
+        check_stream(frame, data, name)
     try:
-        options = {} if syntax.is_encapsulated and syntax != RLE else {"correct_unused_bits": False}  # see _stored_bits
-        pixels, properties = decoder.as_array(data, index=0, **options)  # type: ignore[arg-type]
+        pixels, properties = decoder.as_array(data, index=0, **options)
+        if frame.startswith(JPEG) and not strict:
+            data.PixelData = encapsulate([prolonged(frame)])
+            if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
+                raise ImageError(f"{name}: {CUT}")
     except RuntimeError as error:  # every codec that is installed failed
         lacking = syntax != RLE and not {"pylibjpeg", "pyjpegls"} & set(decoder.available_plugins)
         raise ImageError(f"{name}: {one_line(error)}{codec if lacking else ''}") from None
@@ -180,19 +192,28 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
 
 
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
-    """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended."""
+    """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended.
+
+    Unsigned samples with nothing above them but more of themselves are clipped instead: they are brighter than stated.
+    """
+    from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
+
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
     syntax = data.file_meta.TransferSyntaxUID
-    codec = syntax.is_encapsulated and syntax != RLE  # JPEG and its kin know no unused bits
-    if codec or pixels.dtype.kind == "f" or allocated == stored or allocated != 8 * pixels.dtype.itemsize:
+    if pixels.dtype.kind == "f" or allocated == stored or allocated != 8 * pixels.dtype.itemsize:
         return pixels
+    extended = pixels.dtype.kind == "u" or pixels.min() < 0 or pixels.max() >= 2**stored
+    if syntax in JPEG2000TransferSyntaxes or (syntax in JPEGLSTransferSyntaxes and extended):
+        return pixels  # JPEG-LS knows its bits, JPEG 2000 its sign as well
     high = int(data.get("HighBit", stored - 1))
     if not stored - 1 <= high < allocated:
         raise ImageError(f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other")
-    overlay = OVERLAY in data and int(data[OVERLAY].value or 0) > 0  # drawn into the bits that are left over
+    overlay = any(tag in data and int(data[tag].value or 0) > 0 for tag in OVERLAYS)  # drawn into the bits that are left over
     plain = high == stored - 1 and pixels.dtype.kind == "u" and not overlay
     if plain and ((pixels >> stored > 0) & ~padding).sum() > WRONG_BITS * pixels.size:
         raise ImageError(f"{name}: its pixels are larger than the {stored} bits hold that it says are stored")
+    if plain:
+        return pixels.clip(max=2**stored - 1)
     return (pixels << (allocated - 1 - high)) >> (allocated - stored)
 
 

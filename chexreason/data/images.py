@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 import stat
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.data.codestream import CUT, prolonged
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ALIKE, ImageError, check_size, nothing_in, one_line, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, one_line, refuse_flat, rgb, stretched, white
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +27,9 @@ __all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_ima
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
+# Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
+CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 
 
 def image_bytes(path: Path) -> bytes:
@@ -82,6 +87,8 @@ def read_image(path: Path) -> Image.Image:
 
 def decode(content: bytes, name: str) -> Image.Image:
     """An encoded image's content as an RGB picture; `name` is for the error message."""
+    import numpy as np
+
     if not content:
         raise ImageError(f"{name}: the file is empty")
     try:
@@ -91,9 +98,7 @@ def decode(content: bytes, name: str) -> Image.Image:
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
         why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
-    extrema: Any = picture.getextrema()  # of each channel
-    if all(low == high for low, high in extrema):
-        raise nothing_in(name, ALIKE)
+    refuse_flat(np.asarray(picture.convert("L")), name, ALIKE, NOISE)
     return picture
 
 
@@ -124,7 +129,11 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         if (frames := getattr(file, "n_frames", 1)) > 1:
             raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted")
         file.load()
-        deep = _deep_colours(content) if content.startswith(PNG) else None
+        deep = None
+        if content.startswith(PNG):
+            deep = _deep_colours(content, _png_data(content, name))
+        elif file.tobytes() != Image.open(io.BytesIO(prolonged(content)), formats=("JPEG",)).tobytes():
+            raise ImageError(f"{name}: {CUT}")
         if file.mode.startswith("I") or file.mode == "F":
             deep = np.asarray(file)
         if deep is None:
@@ -135,7 +144,34 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
     return ImageOps.exif_transpose(picture)  # as a viewer turns it
 
 
-def _deep_colours(content: bytes) -> np.ndarray | None:
+def _png_head(content: bytes) -> tuple[int, int, int, int]:
+    """Width, height, bits a sample and kind of colour."""
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big"), content[24], content[25]
+
+
+def _png_data(content: bytes, name: str) -> bytes:
+    """A PNG's deflated rows.
+
+    Raises:
+        ImageError: they are fewer than the header says, of which Pillow makes black ones.
+    """
+    parts, at = [], len(PNG)
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        if content[at + 4 : at + 8] == b"IDAT":
+            parts.append(content[at + 8 : at + 8 + length])
+        at += 12 + length
+    data, wanted = b"".join(parts), 0
+    width, height, depth, kind = _png_head(content)
+    for left, top, across, down in ADAM7 if content[INTERLACED] else [(0, 0, 1, 1)]:
+        columns, rows = len(range(left, width, across)), len(range(top, height, down))
+        wanted += rows * (1 + (columns * depth * CHANNELS[kind] + 7) // 8) if columns else 0
+    if len(zlib.decompressobj().decompress(data, wanted)) < wanted:
+        raise ImageError(f"{name}: its pixel data is cut short: it holds fewer rows than the {height} that its header says")
+    return data
+
+
+def _deep_colours(content: bytes, data: bytes) -> np.ndarray | None:
     """A PNG's colours, or its grey beside an alpha channel, where they have 16 bits; None where they have not.
 
     Pillow keeps the upper eight of such bits. Its decoder gives the lower ones as well, when asked for them as if they
@@ -147,18 +183,12 @@ def _deep_colours(content: bytes) -> np.ndarray | None:
     import numpy as np
     from PIL import Image
 
-    width, height, depth, kind = (int.from_bytes(content[a:b], "big") for a, b in ((16, 20), (20, 24), (24, 25), (25, 26)))
+    width, height, depth, kind = _png_head(content)
     if depth != 16 or kind not in (2, 4, 6):
         return None
-    data, at = [], len(PNG)
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] == b"IDAT":
-            data.append(content[at + 8 : at + 8 + length])
-        at += 12 + length
 
     def channels(mode: str, raw: str) -> np.ndarray:
-        return np.asarray(Image.frombytes(mode, (width, height), b"".join(data), "zip", raw, content[28])).astype(np.uint16)
+        return np.asarray(Image.frombytes(mode, (width, height), data, "zip", raw, content[INTERLACED])).astype(np.uint16)
 
     if kind == 4:  # grey and alpha: four bytes a pixel, as RGBA has
         both = channels("RGBA", "RGBA")

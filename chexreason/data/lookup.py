@@ -53,7 +53,7 @@ def _through(values: np.ndarray, descriptor: Any, element: Any, data: Dataset, n
 
     table = _entries(int(descriptor[0]) % 2**16 or 2**16, int(descriptor[2]), element, data, name)
     first = int(descriptor[1])
-    if int(data.get("PixelRepresentation", 0)) and first >= 2**15:  # a negative number that was written unsigned
+    if first >= 2**15 and (int(data.get("PixelRepresentation", 0)) or values.min() < 0):  # negative, but written unsigned
         first -= 2**16
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 

@@ -17,6 +17,7 @@ MAX_ASPECT = 100
 DEPTHS = (8, 10, 12, 14, 16)  # bits of usual detectors
 TAIL = 0.02  # share of the pixels that a burnt-in marker may cover
 ALIKE = "all its pixels are alike"
+NOISE = 3  # grey levels that noise alone spans in a film of nothing
 SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
 
 
@@ -40,25 +41,32 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def refuse_flat(values: np.ndarray, name: str, why: str) -> None:
+def refuse_flat(values: np.ndarray, name: str, why: str, noise: float = 0) -> None:
     """Refuse a film that shows nothing.
 
     Args:
         values: grey values, of any shape.
         why: what to say, after the file's name.
+        noise: a span up to which values are alike.
 
     Raises:
-        ImageError: all values are one, there are none, or some are no finite numbers.
+        ImageError: all values are alike, or all but what a marker may cover; there are none, or some are no finite numbers.
     """
     import numpy as np
 
     if not values.size or not np.isfinite([values.min(), values.max()]).all() or values.min() == values.max():
-        raise nothing_in(name, why)
+        raise ImageError(f"{name}: {why}; there is no information in this film")
+    below, above = middle(values)
+    if above - below <= noise:
+        raise ImageError(f"{name}: {why}, but for a marker, specks or noise; there is no information in this film")
 
 
-def nothing_in(name: str, why: str) -> ImageError:
-    """The error for a film that shows nothing."""
-    return ImageError(f"{name}: {why}; there is no information in this film")
+def middle(values: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest value, without the share TAIL of the pixels at either end."""
+    import numpy as np
+
+    below, above = np.quantile(values.reshape(-1)[:: max(1, values.size // SAMPLE)], (TAIL, 1 - TAIL))
+    return float(below), float(above)
 
 
 def extent(values: np.ndarray) -> tuple[float, float]:
@@ -67,11 +75,8 @@ def extent(values: np.ndarray) -> tuple[float, float]:
     Those are the extremes of all values, unless a few (a lead marker or text burnt in at full white, an unnamed border)
     lie so far out that the film itself would be left with less than half of the greys: then they are not counted.
     """
-    import numpy as np
-
     low, high = float(values.min()), float(values.max())
-    some = values.reshape(-1)[:: max(1, values.size // SAMPLE)]
-    below, above = (float(value) for value in np.quantile(some, (TAIL, 1 - TAIL)))
+    below, above = middle(values)
     span = above - below
     if span > 0 and high > above + span:
         high = float(values.max(where=values <= above + span, initial=low))
@@ -90,7 +95,7 @@ def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:
     """Values from `black` to `white` as uint8 from 0 to 255; what lies beyond is clipped."""
     import numpy as np
 
-    grey = np.clip(values.astype(np.float32), black, white)
+    grey = np.clip(values.astype(np.promote_types(values.dtype, np.float32)), black, white)  # exact: of small slopes as well
     grey -= black
     grey *= 255.0 / (white - black)
     return grey.round().astype(np.uint8)

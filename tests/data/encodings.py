@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pydicom
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import convert_color_space
 
 ROWS, COLUMNS = 96, 80
@@ -70,10 +71,28 @@ DEFLATED = uid.DeflatedExplicitVRLittleEndian
 
 def compressed(pixels: np.ndarray, syntax: str, **tags: Any) -> bytes:
     """By the codecs that pydicom knows."""
-    import pydicom
-
     data = pydicom.dcmread(io.BytesIO(dicom(pixels, **tags)))
     data.compress(syntax)
+    stream = io.BytesIO()
+    data.save_as(stream)
+    return stream.getvalue()
+
+
+def frame(content: bytes) -> bytes:
+    """The compressed picture in a DICOM file."""
+    return get_frame(pydicom.dcmread(io.BytesIO(content)).PixelData, 0, number_of_frames=1)
+
+
+def retagged(content: bytes, elements: Any = (), **tags: Any) -> bytes:
+    """The file with other tags; None takes one away. `elements`: (tag, type, value) of those without a name of their own."""
+    data = pydicom.dcmread(io.BytesIO(content))
+    for element in elements:
+        data.add_new(*element)
+    for tag, value in tags.items():
+        if value is None:
+            delattr(data, tag)
+        else:
+            setattr(data, tag, value)
     stream = io.BytesIO()
     data.save_as(stream)
     return stream.getvalue()
@@ -155,9 +174,23 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "signed, not extended": lambda: dicom((SIGNED & 0x0FFF).astype(np.int16)),
     "high bit 15": lambda: dicom(FILM << 4, HighBit=15),
     "signed, high bit 15": lambda: dicom(SIGNED << 4, HighBit=15),
-    "overlay in the upper bits": lambda: dicom(FILM | (MARKER.astype(np.uint16) << 12)),
+    "overlay in the upper bits": lambda: retagged(
+        dicom(FILM | (MARKER.astype(np.uint16) << 12)), [(0x60000102, "US", 12)]
+    ),
+    "two overlays in the upper bits": lambda: retagged(
+        dicom(FILM | (EDGE.astype(np.uint16) << 12) | (MARKER.astype(np.uint16) << 14)),
+        [(0x60020102, "US", 12), (0x601E0102, "US", 14)],
+    ),
     "rescaled": lambda: dicom(FILM, RescaleSlope=0.25, RescaleIntercept=-1000),
     "rescaled downwards": lambda: dicom(4095 - FILM, RescaleSlope=-1, RescaleIntercept=4095),
+    "rescaled by a tiny slope": lambda: dicom(FILM, RescaleSlope=1e-9, RescaleIntercept=1),
+    "empty rescale": lambda: dicom(FILM, RescaleSlope=None, RescaleIntercept=None),
+    "empty slope, windowed": lambda: dicom(
+        FILM, **{"RescaleSlope": None, "RescaleIntercept": -1024, "WindowCenter": 1024, "WindowWidth": 4096}
+    ),
+    "empty intercept, windowed": lambda: dicom(
+        FILM, **{"RescaleSlope": 2, "RescaleIntercept": None, "WindowCenter": 4096, "WindowWidth": 8192}
+    ),
     "rescaled and windowed": lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=4000, WindowWidth=8200),
     "window": lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096),
     "several windows": lambda: dicom(FILM, WindowCenter=[2048, 100], WindowWidth=[4096, 10]),
@@ -172,6 +205,13 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "VOI LUT of signed pixels": lambda: dicom(SIGNED, VOILUTSequence=[table(INDEX * 16, 16, 2**16 - 2048)]),
     "VOI LUT of rescaled pixels": lambda: dicom(
         FILM, RescaleSlope=1, RescaleIntercept=0, VOILUTSequence=[table(INDEX >> 4, 8)]
+    ),
+    "VOI LUT of pixels rescaled below 0": lambda: dicom(
+        FILM, RescaleSlope=1, RescaleIntercept=-1024, VOILUTSequence=[table(INDEX, 12, 2**16 - 1024)]
+    ),
+    "VOI LUT of pixels rescaled below 0, implicit": lambda: dicom(
+        FILM, uid.ImplicitVRLittleEndian, RescaleSlope=1, RescaleIntercept=-1024,
+        VOILUTSequence=[table(INDEX, 12, 2**16 - 1024)],
     ),
     "VOI LUT before a window": lambda: dicom(FILM, VOILUTSequence=[table(INDEX, 12)], WindowCenter=9, WindowWidth=9),
     "modality LUT of 12 bits": lambda: dicom(4095 - FILM, ModalityLUTSequence=[table(4095 - INDEX, 12)]),
@@ -212,7 +252,18 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "JPEG 2000, signed": lambda: compressed(SIGNED, uid.JPEG2000Lossless),
     "JPEG 2000 in colour": lambda: compressed(grey(EIGHT), uid.JPEG2000Lossless),
     "JPEG-LS": lambda: compressed(FILM, uid.JPEGLSLossless),
+    "JPEG-LS, signed": lambda: compressed(SIGNED, uid.JPEGLSLossless),
+    "JPEG-LS of 16 bits, signed, not extended": lambda: retagged(
+        compressed((SIGNED & 0x0FFF).astype(np.uint16), uid.JPEGLSLossless, BitsStored=16, HighBit=15),
+        **{"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1},
+    ),
+    "JPEG-LS, zeros after its end": lambda: dicom(
+        encapsulate([frame(compressed(FILM, uid.JPEGLSLossless)) + bytes(64)]), uid.JPEGLSLossless
+    ),
     "JPEG": lambda: jpeg(Image.fromarray(EIGHT), "MONOCHROME2"),
+    "JPEG, zeros after its end": lambda: retagged(
+        ENCODINGS["JPEG"](), PixelData=encapsulate([frame(ENCODINGS["JPEG"]()) + bytes(64)])
+    ),
     "JPEG in YBR_FULL_422": lambda: jpeg(Image.fromarray(grey(EIGHT)), "YBR_FULL_422", subsampling="4:2:2"),
     "JPEG in YBR_FULL_422, said to be RGB": lambda: jpeg(Image.fromarray(grey(EIGHT)), "RGB"),
     "JPEG in RGB": lambda: jpeg(Image.fromarray(grey(EIGHT)), "RGB", keep_rgb=True),

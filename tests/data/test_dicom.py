@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import re
 import subprocess
 import sys
@@ -19,12 +18,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import uid
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate
 
 from chexreason.data import dicom as reader
 from chexreason.data.images import ImageError, decode, read_image
 
-from .encodings import DEFLATED, EDGE, ENCODINGS, FILM, INDEX, MARKER, ROWS, compressed, dicom, grey, table
+from .encodings import (
+    DEFLATED,
+    EDGE,
+    ENCODINGS,
+    FILM,
+    INDEX,
+    MARKER,
+    ROWS,
+    SIGNED,
+    compressed,
+    dicom,
+    frame,
+    grey,
+    retagged,
+    table,
+)
 
 STORE = importlib.util.find_spec("data_store")  # the package pydicom-data installs under this name
 needs_films = pytest.mark.skipif(STORE is None, reason="pydicom-data is not installed")
@@ -101,6 +115,12 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(np.full_like(FILM, 900)), "all its pixels are alike"),
         (lambda: dicom(np.full_like(grey(FILM), 9).astype(np.uint8)), "all its pixels are alike"),
         (lambda: dicom(np.where(EDGE, 65535, 900).astype(np.uint16), PixelPaddingValue=65535), "all its pixels are alike"),
+        (lambda: dicom(np.where(MARKER, 4000, 900).astype(np.uint16)), "all its pixels are alike, but for a marker"),
+        (lambda: dicom(np.where(MARKER, 65535, 900).astype(np.uint16), BitsStored=16, HighBit=15), "alike, but for a marker"),
+        (lambda: dicom(np.where(MARKER, 9, np.where(EDGE, 0, 2)).astype(np.uint16), PixelPaddingValue=0), "alike, but for"),
+        (lambda: dicom(np.where(INDEX[:96, None] + INDEX[:80] == 0, 1000, 0).astype(np.uint16)), "but for a marker, specks"),
+        (lambda: dicom((FILM % 3 + 900).astype(np.uint16)), "or noise; there is no information"),
+        (lambda: dicom(FILM, WindowCenter=np.quantile(FILM, 0.995), WindowWidth=1), "window .*alike, but for"),
         (lambda: dicom(FILM, PixelPaddingValue=0, PixelPaddingRangeLimit=4095), "all its pixels are alike"),
         (lambda: dicom(FILM, RescaleSlope=0, RescaleIntercept=5), "rescale slope 0.0.*alike"),
         (lambda: dicom(FILM, RescaleSlope="1E400", RescaleIntercept=5), "rescale slope"),
@@ -108,6 +128,7 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX * 0, 8)]), "VOI LUT.*alike"),
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX[:4000], 12)]).replace(b"\xa0\x0f\0\0", b"\0\x10\0\0"), "4000 entries"),
         (lambda: dicom(FILM, BitsStored=10, HighBit=9), "larger than the 10 bits"),
+        (lambda: retagged(ENCODINGS["JPEG"](), BitsStored=6, HighBit=5), "larger than the 6 bits"),
         (lambda: dicom(FILM, HighBit=7), "high bit 7 contradict"),
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
@@ -122,6 +143,8 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(encapsulate([b"video"]), uid.MPEG2MPML), "transfer syntax MPEG2.* not read"),
         (lambda: retagged(compressed(FILM, uid.JPEG2000Lossless), Rows=8), "80 x 96 of 1 channels, its tags say 80 x 8"),
         (lambda: retagged(ENCODINGS["JPEG"](), SamplesPerPixel=3), "96 of 1 channels, its tags say 80 x 96 of 3"),
+        (lambda: retagged(compressed(SIGNED, uid.JPEG2000Lossless), PixelRepresentation=0), "signed, .* says unsigned"),
+        (lambda: compressed(FILM, uid.JPEGLSLossless)[:-3000], "it is cut short"),
         (lambda: without_meta(compressed(FILM, uid.JPEG2000Lossless)), "names no transfer syntax"),
         (lambda: retagged(dicom(FILM), PixelData=None), "without a picture: it has no PixelData"),
     ],
@@ -132,17 +155,16 @@ def test_what_is_no_film_is_refused_by_name(content: Any, why: str) -> None:
     assert str(raised.value).isprintable() and len(str(raised.value)) < 400
 
 
-def retagged(content: bytes, **tags: Any) -> bytes:
-    """The file with other tags; None takes one away."""
-    data = pydicom.dcmread(io.BytesIO(content))
-    for tag, value in tags.items():
-        if value is None:
-            delattr(data, tag)
-        else:
-            setattr(data, tag, value)
-    stream = io.BytesIO()
-    data.save_as(stream)
-    return stream.getvalue()
+@pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLosslessSV1, uid.JPEGLSLossless])
+def test_a_stream_of_another_kind_than_its_transfer_syntax_is_refused_by_name(syntax: uid.UID) -> None:
+    other = dicom(encapsulate([frame(compressed(FILM, uid.JPEG2000Lossless))]), syntax)
+    with pytest.raises(
+        ImageError, match=f"^x: the picture inside is JPEG 2000, its transfer syntax says {re.escape(syntax.name)}"
+    ):
+        decode(other, "x")
+    other = dicom(encapsulate([frame(compressed(FILM, uid.JPEGLSLossless))]), uid.JPEG2000Lossless)
+    with pytest.raises(ImageError, match="^x: the picture inside is JPEG, its transfer syntax says JPEG 2000"):
+        decode(other, "x")
 
 
 def without_meta(content: bytes) -> bytes:
@@ -191,12 +213,21 @@ def test_a_file_cut_anywhere_is_refused(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["JPEG 2000", "JPEG-LS", "JPEG", "JPEG in YBR_FULL_422", "RLE"])
-@pytest.mark.parametrize("part", [0.02, 0.4, 0.97])
-def test_half_a_compressed_picture_is_refused_though_decoders_fill_it_up(encoding: str, part: float) -> None:
-    data = pydicom.dcmread(io.BytesIO(ENCODINGS[encoding]()))
-    frame = get_frame(data.PixelData, 0, number_of_frames=1)
+@pytest.mark.parametrize("part", [0.02, 0.4, 0.5, 0.9, 0.97])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_half_a_compressed_picture_is_refused_though_decoders_fill_it_up(encoding: str, part: float, end: bytes) -> None:
+    stream = frame(whole := ENCODINGS[encoding]())
     with pytest.raises(ImageError, match="^x: "):
-        decode(retagged(ENCODINGS[encoding](), PixelData=encapsulate([frame[: int(len(frame) * part)]])), "x")
+        decode(retagged(whole, PixelData=encapsulate([stream[: int(len(stream) * part)] + end])), "x")
+
+
+@pytest.mark.parametrize("over", [0.002, 0.01, 0.019])
+def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
+    bright = (FILM / np.quantile(FILM, 1 - over) * 2047).astype(np.uint16)
+    for content in (dicom(bright), dicom(bright, uid.ExplicitVRBigEndian), compressed(bright, uid.RLELossless)):
+        image = np.asarray(decode(retagged(content, BitsStored=11, HighBit=10), "x"))
+        assert (image[bright > 2047] == 255).all()
+        looks_like(image.astype(float), np.minimum(bright, 2047), np.zeros_like(EDGE))
 
 
 WITHOUT = """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from PIL import Image
 
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
 
-from .encodings import FILM, MARKER, grey, png
+from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, grey, png
 from .layouts import write_image
 
 
@@ -46,6 +48,77 @@ def test_a_truncated_file_is_refused_by_name(suffix: str, tmp_path: Path) -> Non
         read_image(path)
 
 
+def coded(image: Image.Image, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("part", [0.5, 0.8, 0.9, 0.98])
+def test_half_a_jpeg_that_was_closed_again_is_refused(mode: str, options: dict[str, Any], part: float) -> None:
+    whole = coded(Image.fromarray(EIGHT).resize((320, 384)).convert(mode), format="JPEG", quality=90, **options)
+    assert decode(whole, "x").size == decode(whole + bytes(64), "x").size == (320, 384)
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
+        decode(whole[: int(len(whole) * part)] + b"\xff\xd9", "x")
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 100),
+    st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    *[st.booleans()] * 3,
+)
+def test_a_whole_jpeg_is_never_taken_for_half_of_one(
+    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool
+) -> None:
+    image = Image.fromarray(EIGHT).resize((width + 8, height + 8)).convert("RGB" if colour else "L")
+    options = {"quality": quality, "progressive": progressive, "optimize": optimize, "subsampling": subsampling}
+    try:
+        assert decode(coded(image, format="JPEG", **options), "x").size == image.size
+    except ImageError as error:
+        assert "alike" in str(error), "the lowest qualities leave nothing of a small picture"
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def of_height(content: bytes, height: int) -> bytes:
+    """The PNG with another height in its header."""
+    head = content[16:20] + struct.pack(">I", height) + content[24:29]
+    return content[:8] + chunk(b"IHDR", head) + content[33:]
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("rows", [50, ROWS - 1])
+def test_a_png_with_fewer_rows_than_its_header_says_is_refused(mode: str, rows: int) -> None:
+    short = coded(Image.fromarray(EIGHT[:rows]).convert(mode), format="PNG")
+    deep = {"L": FILM, "LA": np.dstack([FILM, FILM]), "RGB": grey(FILM), "RGBA": np.dstack([grey(FILM), FILM])}
+    for content in [short, *([png(deep[mode][:rows])] if mode in deep else [])]:
+        assert decode(content, "x").size == (COLUMNS, rows)
+        with pytest.raises(ImageError, match=f"^x: its pixel data is cut short: it holds fewer rows than the {ROWS}"):
+            decode(of_height(content, ROWS), "x")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(96, 80), (95, 79), (33, 3), (5, 70)])
+def test_an_interlaced_png_is_read_whole_or_not_at_all(rows: int, columns: int) -> None:
+    film = FILM[:rows, :columns]
+    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # ISO 15948, 8.2
+    passes = [np.ascontiguousarray(film[y::down, x::right].astype(">u2")) for y, x, down, right in steps]
+    lines = [b"\0" + line.tobytes() for one in passes if one.size for line in one]
+
+    def interlaced(lines: list[bytes]) -> bytes:
+        head = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 1)
+        return HEADS[2] + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+
+    assert np.array_equal(np.asarray(decode(interlaced(lines), "x")), np.asarray(decode(png(film), "x")))
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
+        decode(interlaced(lines[:-1]), "x")
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "RGB", "RGBA", "P"])
 def test_a_picture_that_shows_nothing_is_refused_by_name(mode: str, tmp_path: Path) -> None:
     Image.new(mode, (40, 30), (9, 9, 200) if mode == "RGB" else None).save(tmp_path / "flat.png")
@@ -54,6 +127,17 @@ def test_a_picture_that_shows_nothing_is_refused_by_name(mode: str, tmp_path: Pa
     Image.new("L", (40, 30), 77).save(tmp_path / "flat.jpg")
     with pytest.raises(ImageError, match="flat.jpg: all its pixels are alike"):
         read_image(tmp_path / "flat.jpg")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_picture_of_nothing_but_a_marker_or_noise_is_refused(form: str) -> None:
+    noise = np.random.default_rng(0).integers(127, 129, FILM.shape, dtype=np.uint8)
+    speck = np.pad(np.ones((1, 1), np.uint8), ((5, 90), (7, 72)))
+    for pixels in (noise, 200 * speck, np.where(MARKER, 255, 40).astype(np.uint8)):
+        with pytest.raises(ImageError, match="^x: all its pixels are alike, but for a marker, specks or noise"):
+            decode(coded(Image.fromarray(pixels), format=form, quality=95), "x")
+    with pytest.raises(ImageError, match="alike, but for a marker"):
+        decode(png(np.where(MARKER, 65535, 900)), "x")
 
 
 def test_an_animated_png_is_no_film(tmp_path: Path) -> None:
@@ -131,9 +215,6 @@ def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     for side in (9_000, 60_000):
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
         (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
