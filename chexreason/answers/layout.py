@@ -24,6 +24,8 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
 )
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
+_LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
+_NUMBER = re.compile(r"([:=|]\s?)(-?\d)(?![\d.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 
 
@@ -35,7 +37,24 @@ def arranged(text: str) -> list[str]:
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
-    return _paired(_sections(_cells(_columns(lines))))
+    return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
+
+
+def _spelt_out(lines: list[str]) -> list[str]:
+    """Lines with words for numbers where one of them says what those mean: "Scale: 0 = absent, 1 = unsure, 2 = present"."""
+    at = next((place for place, line in enumerate(lines) if len(_legend(line)) > 1), None)
+    if at is None:
+        return lines
+    legend = _legend(lines[at])
+    others = lines[:at] + lines[at + 1 :]
+    return [_NUMBER.sub(lambda number: f"{number[1]}{legend.get(number[2], number[2])}", line) for line in others]
+
+
+def _legend(line: str) -> dict[str, str]:
+    """What a line says that numbers mean; empty where it says something else, too."""
+    legend = {number: word.strip() for number, word in _LEGEND.findall(line)}
+    known = all(status(word) is not None or not MAYBE.isdisjoint(words_of(word)) for word in legend.values())
+    return legend if known and not names_a_finding(line) else {}
 
 
 def _columns(lines: list[str]) -> list[str]:
