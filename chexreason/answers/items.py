@@ -80,6 +80,7 @@ def _listed(clause: str) -> list[Mention] | None:
     found: list[Mention] = []
     alone: Mention | None = None  # a status without a name: of what stands before the clause
     reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
+    settled = False  # whether a status has stood alone behind the last name
     group = 0  # where what the last raw item names begins
     bare: list[int] = []  # which items are names and nothing else
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
@@ -108,12 +109,15 @@ def _listed(clause: str) -> list[Mention] | None:
             if item.finding is None and piece is pieces[0] and len(pieces) > 1:  # "likely with edema": of what follows
                 reaching = item.claimed
                 continue
-            if item.finding is None:  # a status alone: of the item before it
+            if item.finding is None:  # a status alone: of the item before it; a number beside one is only a confidence
+                if settled and share(piece.strip(EDGES)) is not None:
+                    continue
+                settled = True
                 if found and found[-1].claimed and item.claimed is not True:  # "edema and fracture, no"
                     found[group:] = [replace(one, claimed=item.claimed) for one in found[group:]]
                 alone = None if found else item
                 continue
-            own = item.claimed
+            own, settled = item.claimed, False
             if reaching is not True and item.claimed:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
@@ -217,6 +221,8 @@ def _worded(text: str) -> Mention | None:
     words = text.casefold().replace("?", " ? ").split()
     if not words or len(words) > 12 or "left out" in text.casefold() or "evidence" in words and not _SCARCE.isdisjoint(words):
         return None
+    if len(words) == 1 and share(words[0]) is not None:
+        return Mention(text, None, share(words[0]), "list")
     denied, doubted = not NO.isdisjoint(words), not MAYBE.isdisjoint(words)
     core = [word for word in words if word not in NO and word not in MAYBE]
     rest = [word for word in core if word not in FILLERS and word not in YES and word != "but"]
@@ -228,6 +234,4 @@ def _worded(text: str) -> Mention | None:
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
     if denied or doubted:
         return Mention(text, None, False if denied else None, "list")
-    if len(words) == 1 and share(words[0]) is not None:
-        return Mention(text, None, share(words[0]), "list")
     return None if YES.isdisjoint(words) else Mention(text, None, True, "list")

@@ -188,6 +188,7 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
+_ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
@@ -242,7 +243,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 
 def _written_out(sentence: str) -> str:
-    """`sentence` with "is not" for "isn't", so that each denial is listed once."""
+    """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
+    sentence = _ALL_BUT.sub(r"\1 except", sentence)
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 
 

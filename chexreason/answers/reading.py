@@ -23,6 +23,7 @@ _CORRECTION = re.compile(
 )
 _ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:", re.IGNORECASE)
 _USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
+_WITHDRAWN = re.compile(r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))\W*", re.IGNORECASE)
 _NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
@@ -53,9 +54,12 @@ def _read(text: str) -> list[Mention]:
         return found
     found = []
     for part in _CORRECTION.split(text):  # what is denied after a second thought was not said before it
+        if found and _WITHDRAWN.fullmatch(part):  # "Edema. Wait, no."
+            found = []
         said = lists.read(markup.plain(part))
         denied = {mention.finding for mention in said if mention.claimed is not True}
-        found = [mention for mention in found if mention.finding not in denied] + said
+        normal = any(mention.claimed and mention.finding == NO_FINDING for mention in said)
+        found = [mention for mention in found if not normal and mention.finding not in denied] + said
     return found
 
 

@@ -84,6 +84,7 @@ _NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
+_SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _RATIO = re.compile(r"\b(?:ctr|cardio-?thoracic ratio)\b[^\d.]{0,20}(0?\.\d{1,3})", re.IGNORECASE)
 _GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
@@ -194,7 +195,7 @@ def _words(text: str) -> list[str]:
 
 def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     """What one part of a remark, neither status nor number, says of the finding that it is made on."""
-    words = _words(part)
+    words = _words(_SINCE.sub("", part))
     if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
         return None
     content = [word for word in words if word not in FILLERS and word not in NO]
