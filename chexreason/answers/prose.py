@@ -91,7 +91,7 @@ OPEN_LISTS = (
 OPEN_BEFORE = (
     "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
     "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
-    "less so about", "less sure about", "less confident about", "less certain about",
+    "less so about", "less of", "less sure about", "less confident about", "less certain about",
     "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
 )  # fmt: skip
 OPEN_AFTER = (
@@ -168,7 +168,8 @@ TURNS = (
 PREDICATES = (  # what ends a clause that says that something is there
     "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
     "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
-    "is stable", "are stable", "is present", "are present", "is positive", "are positive", "has improved",
+    "is stable", "are stable", "is present", "are present", "is positive",
+    "is 1", "is true", "is yes", "are positive", "has improved",
     "have improved", "after", "s / p", "status post",
 )  # fmt: skip
 

@@ -55,7 +55,8 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     sides = [said_by(record[key], None) for key in record if key in _SIDES]
     if sides:
         return True if True in sides else None if None in sides else False
-    plain = [status(each) if isinstance(each, str) else each for each in record.values() if isinstance(each, str | bool)]
+    values = [value for value in record.values() if not (isinstance(value, str) and named(value))]
+    plain = [status(value) if isinstance(value, str) else value for value in values if isinstance(value, str | bool)]
     return next((said for said in plain if said is not None), otherwise)
 
 

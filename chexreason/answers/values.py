@@ -40,7 +40,7 @@ SIGNS = frozenset(
     "effaced widened widening lucency collapse collapsed cephalization congestion congested engorged septal kerley "
     "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
     "disrupted discontinuity fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
-    "line catheter large exceeds exceeding exceeded greater above wires wire batwing".split()
+    "line catheter large exceeds exceeding exceeded greater above wide wires wire batwing".split()
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
