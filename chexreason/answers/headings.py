@@ -14,7 +14,8 @@ CLAIMING = frozenset(
     "classification active true yes current acute observation main key primary conclude concluding summarize included "
     "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
     "selected chosen picked kept keep now currently today overall high certain definite "
-    "here here's let let's sum summing short bottom imp step looking consistent compatible suggestive indicates indicating "
+    "after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
+    "suggestive indicates indicating "
     "etiquetas etiquettes étiquettes etiketten etichette rótulos "
     "new persistent persisting unchanged stable increased decreased worsened worsening improved improving "
     "befund befunde beurteilung diagnose sicher hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
@@ -48,7 +49,7 @@ _FRAME = frozenset(
     "q what my your our for with from by as so thus therefore based provided given i would can we all only no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
-_NOTED = re.compile(r"\bnote (?:that|the following)\b", re.IGNORECASE)
+_NOTED = re.compile(r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b", re.IGNORECASE)
 _CHANGES = frozenset("change changes changed".split())
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 

@@ -26,7 +26,7 @@ _SIGNS = str.maketrans(
 _ORNAMENT = re.compile(
     "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 )
-_STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike)>[^<]{0,300}</\1>", re.IGNORECASE)
+_STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
 _SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (]scratch that\b\)?", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
 _CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
@@ -39,6 +39,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
+_BESIDE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z])")  # where a language without blanks meets a name
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
     r"\*\*+|__+|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s", re.MULTILINE
@@ -50,7 +51,7 @@ _ENTITIES = {"&nbsp;": " ", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
-    text = unfenced(text)
+    text = _BESIDE.sub(" ", unfenced(text))
     if "&" in text:
         for entity, sign in _ENTITIES.items():
             text = text.replace(entity, sign)

@@ -63,7 +63,7 @@ DENIED_AFTER = (
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
-    "you gave", "you provided", "you listed", "label set",
+    "can show", "can include", "conditions like", "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
     "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
@@ -109,6 +109,7 @@ OPEN_LATER = (
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
     "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
+    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
     "is defined as", "refers to", "is a cause of", "is a common cause", "can cause",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.

@@ -66,7 +66,14 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     if not at:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
         return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
-    if len(at) > 1 and (head or len(at) == sum(map(bool, row))):  # a row of names, each under what its column says
+    decided = any(
+        words & _STATUS and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
+        for index, (words, cell) in enumerate(zip(head or (), row, strict=False))
+        if index not in at
+    )
+    if (
+        len(at) > 1 and not decided and (head or len(at) == sum(map(bool, row)))
+    ):  # a row of names, each under what its column says
         said = {index: heading(" ".join(head[index])) if head and index < len(head) else True for index in at}
         return [Mention(row[index], named(row[index]), said[index], "table") for index in at]
     finding = named(row[at[0]])

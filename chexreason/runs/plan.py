@@ -65,7 +65,7 @@ class Plan:
         if not self.reusable or found is None or found["status"] != "complete":
             return False
         made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
-        return all(plan.is_complete for plan in self.parents.values()) and found["made_from"] == made_from
+        return all(plan.is_complete for plan in self.parents.values()) and found.get("made_from") == made_from
 
     def missing(self) -> list[Plan]:
         """The runs that executing it would execute, each once, parents first."""

@@ -59,7 +59,7 @@ class Settings:
     accumulation: int
     gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
     plain: bool = field(metadata=CIRCUMSTANCE)
-    logging_steps: int = field(metadata=CIRCUMSTANCE)
+    logging_steps: int  # the watch for collapse reads what is logged, so this counts
     save_steps: int
     selection: Selection
     collapse: Collapse
