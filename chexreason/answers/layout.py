@@ -10,6 +10,9 @@ from chexreason.answers.items import EDGES
 from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, decides, named, share, status
 
+_QUESTION = re.compile(
+    r"^[ \t]*q\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a\d{0,2}[:.] ?", re.I | re.M
+)  # "Q: edema", "A: no"
 _ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
     r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
 )
@@ -31,7 +34,7 @@ _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\
 
 def arranged(text: str) -> list[str]:
     """The lines of `text` that hold anything. Linear in the length of `text`."""
-    whole = _CONTINUED.sub(" ", text)
+    whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", text))
     if "?" in whole:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
     if _PLUS.search(whole):

@@ -176,7 +176,7 @@ PREDICATES = (  # what ends a clause that says that something is there
 
 # After "no finding": of what there is none.
 SUGGESTED = frozenset(
-    "to suggest suggesting suggestive consistent compatible concerning indicating indicative suspicious that".split()
+    "of to suggest suggesting suggestive consistent compatible concerning indicating indicative suspicious that".split()
 )
 CHOICES = frozenset({"or", "versus", "vs", "vs.", "<", ">"})  # between two findings
 NO_CHOICE = frozenset({"with", "and", ","})

@@ -58,7 +58,7 @@ class Run:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A run folder's manifest, or None where there is none yet, a damaged one, or one of another version."""
     manifest = _anyones_manifest(folder)
-    return manifest if "status" in manifest and manifest.get("schema") == SCHEMA else None
+    return manifest if {"status", "stage"} <= manifest.keys() and manifest.get("schema") == SCHEMA else None
 
 
 def is_of_another_version(folder: Path) -> bool:
