@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, MAYBE, NO, status
+from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, status
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -42,9 +42,8 @@ DENYING = frozenset(
     "absents non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
-# What a heading in a language without spaces says: that something is shown, and that it is not, or may be.
+# What a heading in a language without spaces says where something is shown.
 _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
-_DOUBT = re.compile("[无無未没沒不非否排疑待]|可能|なし|ない|없")
 _FRAME = frozenset(
     "q what my your our for with from by as so thus therefore based provided given i would can we all only no. #".split()
 )
@@ -59,7 +58,7 @@ def heading(text: str) -> bool | None:
     text = _NOTED.sub("the following", _RULED_IN.sub("confirmed", text))
     words = words_of(text)
     if _SHOWN.search(text):
-        return None if _DOUBT.search(text) else True
+        return None if NOT_CLAIMED.search(text) else True
     if status(text.strip(" :-")) is False:  # "0:"
         return False
     if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO, OPTION, TICKS, YES, named, share, status, verdict
+from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, OPTION, TICKS, YES, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 _SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
@@ -44,9 +44,7 @@ PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     re.IGNORECASE,
 )
 _RUN = re.compile(rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE)  # "Edema no Fracture yes"
-_GLOSS = re.compile(
-    r"(?!.*[无無未没沒不非否排疑待]|.*(?:可能|なし|ない|없))[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af][\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\s]*"
-)
+_GLOSS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af][\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\s]*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"
 
@@ -171,7 +169,8 @@ def _with_remarks(text: str) -> Mention | None:
     if inner is None or inner.finding is None or inner.claimed is not True:
         return inner if inner and inner.finding else None
     remarks = [one.group(1) if one.group(1) is not None else one.group(2) for one in ASIDE.finditer(text)]
-    remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark)]  # the name in another language
+    # The name in another language is no remark on it.
+    remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark) or NOT_CLAIMED.search(remark)]
     own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]

@@ -10,9 +10,9 @@ from chexreason.answers.items import EDGES
 from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, decides, named, share, status
 
-_QUESTION = re.compile(
-    r"^[ \t]*q\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a\d{0,2}[:.] ?", re.I | re.M
-)  # "Q: edema", "A: no"
+_QUESTION = re.compile(  # "Q: edema" above "A: no"
+    r"^[ \t]*q\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
+)
 _ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
     r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
 )
@@ -45,10 +45,9 @@ def arranged(text: str) -> list[str]:
 
 def _spelt_out(lines: list[str]) -> list[str]:
     """Lines with words for numbers where one of them says what those mean: "Scale: 0 = absent, 1 = unsure, 2 = present"."""
-    at = next((place for place, line in enumerate(lines) if len(_legend(line)) > 1), None)
+    at, legend = next(((at, found) for at, found in enumerate(map(_legend, lines)) if len(found) > 1), (None, {}))
     if at is None:
         return lines
-    legend = _legend(lines[at])
     others = lines[:at] + lines[at + 1 :]
     return [_NUMBER.sub(lambda number: f"{number[1]}{legend.get(number[2], number[2])}", line) for line in others]
 

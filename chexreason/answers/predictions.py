@@ -125,9 +125,9 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
     return Prediction(
         id=str(value["id"]),
         patient=str(int(patient) if isinstance(patient, float) and patient.is_integer() else patient),
-        labels=_names(value["labels"], where, "labels"),
+        labels=names(value["labels"], where, "labels"),
         predicted=predicted,
-        ignored=_names(value.get("ignored", []), where, "ignored"),
+        ignored=names(value.get("ignored", []), where, "ignored"),
         failure=value.get("failure"),
         completion=str(value.get("completion", "")),
         how=value.get("how"),
@@ -152,11 +152,15 @@ def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _answer(value: Any, where: str) -> tuple[str, ...] | None:
-    return None if value is None else _names(value, where, "predicted")
+    return None if value is None else names(value, where, "predicted")
 
 
-def _names(value: Any, where: str, key: str) -> tuple[str, ...]:
-    """A list of findings by their exact names; another name would silently count as no finding at all."""
+def names(value: Any, where: str, key: str) -> tuple[str, ...]:
+    """A list of findings by their exact names; another name would silently count as no finding at all.
+
+    Raises:
+        ChexReasonError: it is none; names `where` it stands, its `key` and the nearest finding.
+    """
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ChexReasonError(f"{where}: {key}: a list of labels is wanted, not {value!r}")
     unknown = [name for name in value if name not in FINDINGS]

@@ -21,17 +21,17 @@ QUALIFIERS = frozenset(
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
     "b/l borderline healed healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
-FILLERS = frozenset(
+SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
+FILLERS = SURE.union(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
     "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
-    "film xray x-ray finding findings also but it and any either patient has have i see currently definitely certainly "
-    "absolutely clearly surely indeed label "
-    "class category place situ cxr".split()
+    "film xray x-ray finding findings also but it and any either patient has have i see currently label class category "
+    "place situ cxr".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-DEGREES = frozenset(
+DEGREES = frozenset(  # said only of what is there
     "tension resolving same before than more least at up still again remains remaining persists persisting".split()
-)  # said only of what is there
+)
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
 SIGNS = frozenset(
@@ -65,6 +65,7 @@ MAYBE = frozenset(
     # and in other languages
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
+NOT_CLAIMED = re.compile("[无無未没沒不非否排疑待]|可能|なし|ない|없")  # denials and doubts of languages without blanks
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
@@ -72,7 +73,6 @@ SOUND = frozenset(
 )
 # Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
-SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
 SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 MEASURES = frozenset(
     "confidence probability likelihood score certainty p very prob conf % percent approximately about ~".split()

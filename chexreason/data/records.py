@@ -116,9 +116,8 @@ def _in_state(state: float, table: StudyTable) -> list[list[str]]:
 def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
     frame = frame[list(COLUMNS)].reset_index(drop=True)
-    frame["path"] = frame["path"].str.replace(
-        r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True
-    )  # "a//b" and "a/./b" are one file
+    # "a//b" and "a/./b" are one file
+    frame["path"] = frame["path"].str.replace(r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True)
     problems = []
     for column in ("path", "patient"):
         cells = frame[column].fillna("").astype("str").tolist()

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from chexreason.answers import predictions
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
@@ -134,10 +135,7 @@ def _completion(values: dict[str, Any], where: str) -> Line:
     if not isinstance(text, str):
         raise ChexReasonError(f'{where}: "completion" is no text')
     for key, found in (("labels", labels), ("uncertain", uncertain)):
-        unknown = [label for label in found if label not in FINDINGS] if isinstance(found, list) else [found]
-        if unknown:
-            hint = nearest(str(unknown[0]), FINDINGS)
-            raise ChexReasonError(f'{where}: "{key}" is no list of findings: {found!r}.{hint}')
+        predictions.names(found, where, key)
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
     return Line(values["id"], text, labels, num_tokens, uncertain)
