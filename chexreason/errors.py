@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from math import inf
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # Libraries that write in Rust and C++ pass the system's words on, and no number.
@@ -34,15 +35,19 @@ def at_least(minimum: float, **values: float | None) -> None:
         ValueError: `key=value: minimum or more is wanted`; the config's reader puts the group's name before it.
     """
     for key, value in values.items():
-        if value is not None and not value >= minimum:
-            raise ValueError(f"{key.replace('__', '.')}={value}: {minimum:g} at least is wanted")
+        if value is not None and not minimum <= value < inf:
+            raise ValueError(f"{key.replace('__', '.')}={value}: {minimum:g} at least is wanted{_finite(value)}")
 
 
 def above(minimum: float, **values: float | None) -> None:
     """As `at_least`, the bound itself excluded."""
     for key, value in values.items():
-        if value is not None and not value > minimum:
-            raise ValueError(f"{key.replace('__', '.')}={value}: more than {minimum:g} is wanted")
+        if value is not None and not minimum < value < inf:
+            raise ValueError(f"{key.replace('__', '.')}={value}: more than {minimum:g} is wanted{_finite(value)}")
+
+
+def _finite(value: float) -> str:
+    return ", and a number that is finite" if value == inf else ""
 
 
 def share(**values: float | None) -> None:

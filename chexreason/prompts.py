@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chexreason.answers.parser import grammar_named
+from chexreason.runs.identity import CIRCUMSTANCE
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,12 @@ class Prompt:
 
     name: str
     grammar: str  # tags | braces | labels | answer: see chexreason/answers/grammars.py
-    cue: str  # the design cue in Table 1's words
-    section: str  # where the paper describes it
+    cue: str = field(metadata=CIRCUMSTANCE)  # the design cue in Table 1's words
+    section: str = field(metadata=CIRCUMSTANCE)  # where the paper describes it
     instruction: str
+
+    def __post_init__(self) -> None:
+        grammar_named(self.grammar)
 
     @property
     def version(self) -> str:

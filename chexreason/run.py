@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import fields
 from io import TextIOWrapper
 
 import hydra
@@ -48,12 +49,15 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> None:
     _refuse_bare_words(arguments[1:])
+    if {"-c", "--cfg"} & set(arguments) and {"-m", "--multirun"} & set(arguments):
+        raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
     words = [word for word in arguments[1:] if "=" in word and not word.startswith("-") or word.startswith("~")]
     if not any(re.match(r"\+?(stage|experiment)=", word) for word in words):
         words.append(DEFAULT)
         arguments.append(DEFAULT)
+    schema.refuse_words(words)
     with explained(words, schema.compose, schema.CONF):
-        if {"-c", "--cfg"} & set(arguments) and not {"-m", "--multirun"} & set(arguments):
+        if {"-c", "--cfg"} & set(arguments):
             schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
     if sweep.FAILED:
@@ -77,11 +81,14 @@ def _application(cfg: DictConfig) -> None:
 
 def _refuse_bare_words(words: list[str]) -> None:
     """`sft` and `--stage sft` are answered with `stage=sft`."""
+    keys = {*(field.name for field in fields(schema.Config)), *schema.BUNDLES}
     for word, following in zip(words, [*words[1:], ""], strict=False):
         name = word.lstrip("-").split("=")[0]
-        if word.startswith("--") and (name in schema.GROUPS or name in ("experiment", "arm", "runs", "seed")):
-            value = word.partition("=")[2] or following or "..."
+        if word.startswith("--") and name in keys:
+            value = word.partition("=")[2] or (following if "=" not in following else "") or "true"
             raise ChexReasonError(f"{word}: keys have no dashes here. Did you mean {name}={value}?")
+        if word in keys and following.startswith("=") or word.endswith("=") and following and "=" not in following:
+            raise ChexReasonError(f"{word} {following}: no blank stands at the =. Did you mean {word}{following}?")
         if re.fullmatch(r"\w+", word):
             for group in ("stage", "experiment", "model"):
                 if word in schema.choice_names(group):

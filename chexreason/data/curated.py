@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
-from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, in_order, marked
+from chexreason.errors import ChexReasonError, one_of
+from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, check_findings, in_order, marked
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -116,6 +116,11 @@ class Curated:
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+
+    def __post_init__(self) -> None:
+        one_of(("sft", "rl", "validation", "all"), split=self.split)
+        records.check_choices(self.missing, self.uncertain)
+        check_findings(self.findings)
 
     @property
     def agreement(self) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.data import paths
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import (
     FINDINGS,
     NEGATIVE,
@@ -38,6 +38,7 @@ COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
 ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"  # a long number as a spreadsheet shows and saves it: 8.4E+35
 POLICIES = ("negative", "positive", "ignore")
+MISSING = ("fail", "skip", "later")  # later: image files are looked for when they are read
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,15 @@ class StudyTable:
         return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
 
 
+def check_choices(missing: str, uncertain: str) -> None:
+    """What a dataset does about images that are not there and about uncertain labels; raises ValueError as `errors.one_of`."""
+    one_of(MISSING, missing=missing)
+    one_of(POLICIES, uncertain=uncertain)
+
+
 def with_policy(table: StudyTable, uncertain: str) -> StudyTable:
     """The table with uncertain labels made positive where the policy is "positive", and as it is otherwise."""
-    if uncertain not in POLICIES:
-        raise ChexReasonError(f"dataset.uncertain={uncertain!r}: one of {', '.join(POLICIES)} is wanted")
+    one_of(POLICIES, uncertain=uncertain)
     if uncertain != "positive":
         return table
     labels = table.records[list(FINDINGS)]
@@ -230,8 +236,6 @@ def _settled(table: StudyTable, missing: str) -> StudyTable:
     """Problems made an error or, where `missing` allows it, counted exclusions."""
     import pandas as pd
 
-    if missing not in ("fail", "skip"):
-        raise ChexReasonError(f"dataset.missing={missing!r}: one of fail, skip is wanted")
     lost = {paths.MISSING: "image file is missing", paths.UNREADABLE: "image cannot be read"}
     fatal = [problem for problem in table.problems if missing == "fail" or problem.kind not in lost]
     if fatal:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import parse_strict
-from chexreason.errors import above
+from chexreason.errors import above, at_least, share
 from chexreason.rewards.scored import Scored, Scorer
 
 
@@ -31,7 +31,9 @@ class BalancedReward:
     unit: float  # points that count as 1 in training; scores and logs stay in points
 
     def __post_init__(self) -> None:
-        above(0, unit=self.unit)
+        above(0, unit=self.unit, rarest=self.rarest)
+        share(rarest=self.rarest)
+        at_least(0, power=self.power, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time, by weights from the training set's label frequencies."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chexreason.answers.parser import parse_strict
-from chexreason.errors import above
+from chexreason.errors import above, at_least
 from chexreason.rewards.scored import Scored, Scorer, jaccard
 
 
@@ -21,6 +21,7 @@ class HardReward:
 
     def __post_init__(self) -> None:
         above(0, unit=self.unit)
+        at_least(0, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time; label frequencies play no part in equation 3."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from chexreason.answers.parser import Answer, parse_strict
-from chexreason.errors import above
+from chexreason.errors import above, at_least, share
 from chexreason.rewards.scored import Scored, Scorer
 
 
@@ -32,6 +32,9 @@ class NuancedReward:
 
     def __post_init__(self) -> None:
         above(0, unit=self.unit)
+        at_least(1, window=self.window)
+        share(dominance=self.dominance)
+        at_least(0, **{one.name: getattr(self, one.name) for one in fields(self) if one.type == "float"})
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores completions in order, remembering the last `window` predictions."""

@@ -24,7 +24,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chexreason.errors import ChexReasonError, one_of, share
+from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import explained, suggestion
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -32,6 +32,7 @@ from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
 CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()), PACKAGE / "conf")
+FAMILIES = ("gemma3", "qwen2_5_vl", "qwen3_vl")  # transformers' model_type of those that chexreason.models knows
 
 
 @dataclass
@@ -49,6 +50,13 @@ class Pretraining:
     steps: int
     prompt_share: float
 
+    def __post_init__(self) -> None:
+        one_of(("small", "published"), pretraining__size=self.size)
+        one_of(("radiographs", "shapes"), pretraining__corpus=self.corpus)
+        at_least(1, pretraining__images=self.images)
+        at_least(0, pretraining__vision_steps=self.vision_steps, pretraining__steps=self.steps)
+        share(pretraining__prompt_share=self.prompt_share)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -57,7 +65,7 @@ class Model:
     name: str
     paper_name: str | None = field(metadata=CIRCUMSTANCE)  # what the paper calls it, or the model that it stands in for
     world: str = field(metadata=CIRCUMSTANCE)
-    family: str  # gemma3 | qwen2_5_vl | qwen3_vl: transformers' model_type, which decides processor and visual-token bounds
+    family: str  # one of FAMILIES: it decides processor and visual-token bounds
     made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
     weights: str = field(metadata=CONTENT)  # a folder (inside that run, when made_by is set) or a hub id
     dtype: str
@@ -66,6 +74,12 @@ class Model:
     max_visual_tokens: int
     image_size: int | None  # pixels of the longer side at which images are kept decoded; None: read anew at full size
     pretraining: Pretraining | None = None
+
+    def __post_init__(self) -> None:
+        one_of(FAMILIES, family=self.family)
+        one_of(("float32", "bfloat16", "float16"), dtype=self.dtype)
+        at_least(1, min_visual_tokens=self.min_visual_tokens, image_size=self.image_size)
+        at_least(self.min_visual_tokens, max_visual_tokens=self.max_visual_tokens)
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Weights from outside count by their files or, on the hub, by their revision."""
@@ -129,6 +143,9 @@ class Scale:
     gpu_gigabytes: float  # memory of a GPU; 0: none is needed
     run_gigabytes: float  # disk
 
+    def __post_init__(self) -> None:
+        at_least(0, gpu_gigabytes=self.gpu_gigabytes, run_gigabytes=self.run_gigabytes)
+
 
 @dataclass(frozen=True)
 class Tracker:
@@ -138,6 +155,9 @@ class Tracker:
     mode: str  # offline | online | disabled
     project: str
     group: str
+
+    def __post_init__(self) -> None:
+        one_of(("offline", "online", "disabled"), mode=self.mode)
 
 
 @dataclass(frozen=True)
@@ -197,6 +217,8 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ChexReasonError(f"seed={self.seed}: a number from 0 to {2**32 - 1} is wanted")
+        if not self.runs.strip():
+            raise ChexReasonError("runs=: the folder that run folders go into is wanted")
         if self.processes < 1:
             raise ChexReasonError(f"processes={self.processes}: one process at least is wanted")
         if self.stage is None:
@@ -218,6 +240,7 @@ GROUPS: dict[str, type | None] = {  # the class that describes a group; None: it
     "world": World,
     "sweep": Sweep,
 }
+BUNDLES = ("arm", "experiment")  # choices of choices
 
 
 def described_by(group: str, values: dict[str, Any]) -> type:
@@ -327,11 +350,19 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's
 
 def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
     """Compose conf/config.yaml (or another file) with overrides, inside a running Hydra application or without one."""
-    for word in overrides:
-        if word.startswith("=") or word.lstrip("~").split(".")[-1] == "name" and word.startswith("~"):
-            raise ChexReasonError(f"{word}: an override is key=value, and a choice keeps its name")
+    refuse_words(overrides)
     with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
         return copy.deepcopy(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
+
+
+def refuse_words(overrides: Sequence[str]) -> None:
+    """Raises ChexReasonError at an override without a key, or at one that takes a choice away."""
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if not key or key.startswith("~") and (key.endswith(".name") or key.lstrip("~") in GROUPS):
+            raise ChexReasonError(f"{word}: an override is key=value, and a choice keeps its name")
+        if key.lstrip("+") in (*GROUPS, *BUNDLES) and value in ("", "null"):
+            raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(key.lstrip('+')))}")
 
 
 @lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over

@@ -64,12 +64,17 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
 
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
     others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
+    group = key.split(".")[0]
+    swept = next((line for line in others if line.startswith(f"{group}=") and "," in line), None)
+    if swept:
+        return f"{key}: a key of one choice, and {swept} are several: sweep over each by itself"
     try:
         node: Any = compose(others)
     except ChexReasonError:
         return f"{key}: there is no such key."
     for name in key.split("."):  # down to the first name that is wrong
         if not isinstance(node, DictConfig) or name not in node:
-            return f"{key}: there is no such key.{suggestion(name, {str(one) for one in node or ()})}"
+            valid = {str(one) for one in node or ()}
+            return f"{key}: there is no such key.{suggestion(name, valid) or f' A block that takes more keys: +{key}=VALUE'}"
         node = node[name]
     return f"{key}: there is no such key."

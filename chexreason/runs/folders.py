@@ -21,6 +21,8 @@ from chexreason.runs.identity import DIGESTS, digest, path_digest
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
 LOCK, WRITER = ".lock", ".writer"  # held by who starts a run, and by the process of its own that a stage may work in
+WANTED = {"name", "stage", "status", "config", "parents", "command"}  # in any manifest
+DONE = {"outputs", "finished", "wall_seconds"}  # ... and in a complete run's
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
@@ -58,7 +60,8 @@ class Run:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A run folder's manifest, or None where there is none yet, a damaged one, or one of another version."""
     manifest = _anyones_manifest(folder)
-    return manifest if {"status", "stage"} <= manifest.keys() and manifest.get("schema") == SCHEMA else None
+    wanted = WANTED | DONE if manifest.get("status") == "complete" else WANTED
+    return manifest if manifest.keys() >= wanted and manifest.get("schema") == SCHEMA else None
 
 
 def is_of_another_version(folder: Path) -> bool:

@@ -38,20 +38,23 @@ def defining(described: Any, where: str, store: Path | None) -> dict[str, Any]:
     Raises:
         ChexReasonError: a file that a CONTENT key names is not there.
     """
-    values: dict[str, Any] = {}
-    own = described.inputs(store) if hasattr(described, "inputs") else None
-    for field in dataclasses.fields(described):
-        role, value = field.metadata.get(_ROLE), getattr(described, field.name)
-        if role == CIRCUMSTANCE[_ROLE]:
-            continue
-        if role == CONTENT[_ROLE]:
-            if own is None:
-                values[field.name] = _digests(value, f"{where}.{field.name}", store)
-        elif dataclasses.is_dataclass(value):
-            values[field.name] = defining(value, f"{where}.{field.name}", store)
-        else:
-            values[field.name] = value
-    return values | (own or {})
+    values = by_name(described)
+    if hasattr(described, "inputs"):
+        contents = described.inputs(store)
+    else:
+        contents = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in _contents(described)}
+    return {name: value for name, value in values.items() if name not in _contents(described)} | contents
+
+
+def by_name(described: Any) -> dict[str, Any]:
+    """The same while a file or folder is not there: it counts by its name."""
+    kept = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) != CIRCUMSTANCE[_ROLE]]
+    values = {name: getattr(described, name) for name in kept}
+    return {name: by_name(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+
+
+def _contents(described: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
 
 
 def _digests(value: Any, key: str, store: Path | None) -> Any:

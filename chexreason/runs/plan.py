@@ -11,7 +11,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,11 +23,10 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, kind, outputs_digest, read_manifest
-from chexreason.runs.identity import DIGESTS, defining, digest
+from chexreason.runs.identity import DIGESTS, by_name, defining, digest
 
 COMMAND = "python -m chexreason.run"
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
-BUNDLES = ("arm", "experiment")  # choices of choices
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
@@ -101,9 +99,20 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     `known`: plans made in the same breath, by their configs; the jobs of a sweep stand on the same few runs.
 
     Raises:
-        ChexReasonError: a wrong key or value, or a mixture of worlds.
+        ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
-    known = {} if known is None else known
+    planned = _plan(cfg, typed, {} if known is None else known)
+    read = {choice for choice, _ in planned.worlds if choice.startswith("dataset=")}
+    chosen = next((word for word in typed if word.partition("=")[0] == "dataset"), None)
+    if chosen is not None and read and f"dataset={cfg.dataset.name}" not in read:
+        raise ChexReasonError(
+            f"{chosen}: no run of stage={planned.stage} would read it, but {', '.join(sorted(read))}.\n"
+            f"  What training draws from is chosen by source. Did you mean source={cfg.dataset.name}?"
+        )
+    return planned
+
+
+def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan:
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
     module = sys.modules[type(config.stage).__module__]
@@ -115,9 +124,9 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         return known[key]
     _refuse_bad_names(plain, module.USES)
     below = _chosen(cfg, typed)
-    parents = {role: plan(*parent_config(cfg, below, module.USES, line), known) for role, line in lines.items()}
+    parents = {role: _plan(*parent_config(cfg, below, module.USES, line), known) for role, line in lines.items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
-    if {"model", "teacher"} & used.keys():
+    if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.members))
     for parent in parents.values():
         worlds |= parent.worlds
@@ -133,10 +142,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
             defined[name] = defining(one, name, None if config.dry_run else store)
         except ChexReasonError as error:
             lacking.append(str(error))
-            defined[name] = plain[name]
-            if not hasattr(one, "inputs"):  # an engine defines the same run where it is not installed
-                with suppress(ChexReasonError):
-                    defined[name] = defining(one, name, None)
+            defined[name] = by_name(one)
     if hasattr(module, "lacks"):
         lacking += module.lacks(config.stage, used, parents)
     if getattr(module, "DISTRIBUTED", False):  # training; to answer, any machine does that holds the weights
@@ -221,7 +227,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
 
 def _chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
-    rest = [word for word in typed if root(word) not in BUNDLES]
+    rest = [word for word in typed if root(word) not in schema.BUNDLES]
     if len(rest) == len(typed):
         return rest
     # Keys of what only the arm or the experiment chooses are not there without it.
@@ -254,6 +260,11 @@ def root(override: str) -> str:
 def _lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
     lines = dict(getattr(config.stage, "parents", {}))
+    for role, line in lines.items():
+        try:
+            shlex.split(line or "")
+        except ValueError as error:
+            raise ChexReasonError(f"stage.parents.{role}={line}: no line of overrides ({error})") from None
     makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
     # The stage that makes a group is its own maker: it needs no parent for it.
     lines |= {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
@@ -287,6 +298,8 @@ def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None
     by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
     met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
     models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
+    if config.world.members in by_world:  # whose choices may be another world's, made smaller
+        models[config.world.members] = models[config.world.members] or [config.world.medical, config.world.general]
     choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items())
     raise ChexReasonError(
         f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"

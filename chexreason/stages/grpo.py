@@ -75,7 +75,13 @@ class Settings:
         at_least(1, logging_steps=self.logging_steps, selection__limit=self.selection.limit)
         at_least(1, selection__batch_size=self.selection.batch_size, selection__patience=self.selection.patience)
         at_least(1, collapse__window=self.collapse.window)
+        at_least(1, max_steps=None if self.max_steps == -1 else self.max_steps)
         one_of(("none", "group", "batch"), scale_rewards=self.scale_rewards)
+        if self.selection.patience is not None and self.parents.get("validation") is None:
+            raise ValueError(
+                f"selection.patience={self.selection.patience} waits for a better validation macro-F1, and "
+                "stage.parents.validation is null: set patience to null, or name a run that has a validation set"
+            )
 
 
 USES = ("model", "prompt", "reward", "engine", "variant")
@@ -107,11 +113,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.training.validation import validator
 
     settings: Settings = run.settings
-    if settings.selection.patience is not None and "validation" not in run.parents:
-        raise ChexReasonError(
-            "stage.selection.patience waits for a better validation macro-F1, and stage.parents.validation is null: "
-            "set patience to null, or name a run that has a validation set"
-        )
+    wanted = arguments(run)  # first: TRL may refuse them
     read = image_reader(run.folder.parent, run.model.image_size)
     studies = read_studies(run, read)
     frequencies = label_frequencies([study["labels"] for study in studies])
@@ -140,7 +142,7 @@ def execute(run: Run) -> dict[str, Any]:
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
-            args=arguments(run),
+            args=wanted,
             train_dataset=with_images([example(study, run) for study in studies], read),
             processing_class=processor,
             callbacks=[
@@ -229,12 +231,12 @@ def arguments(run: Run) -> GRPOConfig:
     """Equation 2 in TRL's words."""
     from trl import GRPOConfig
 
-    from chexreason.training.trainer import passed_through, shared_arguments
+    from chexreason.training.trainer import in_full, shared_arguments
 
     settings: Settings = run.settings
     # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
-    return GRPOConfig(
+    said = dict(
         **shared_arguments(run),
         max_steps=settings.max_steps,
         num_generations=settings.completions,
@@ -255,8 +257,8 @@ def arguments(run: Run) -> GRPOConfig:
         disable_dropout=True,  # two passes over the same tokens must agree, or the ratio is noise
         save_steps=rollouts_per_save * settings.steps_per_rollout,
         save_total_limit=2,
-        **passed_through(settings.trainer, GRPOConfig),
     )
+    return in_full(GRPOConfig, said, settings.trainer)
 
 
 def label_frequencies(label_sets: list[list[str]]) -> dict[str, float]:

@@ -33,6 +33,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         at_least(1, resamples=self.resamples)
+        if self.labels:
+            check_findings(list(dict.fromkeys(self.labels)), key="stage.labels")
 
     def require(self) -> None:
         """Raises ChexReasonError where no file is named."""
@@ -48,7 +50,6 @@ def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; the result goes to metrics.json and to `stage.output`."""
     settings: Settings = run.settings
     labels = list(dict.fromkeys(settings.labels)) or list(FINDINGS)
-    check_findings(labels, key="stage.labels")
     given = predictions.read(Path(str(settings.input)))
     repeated = len(given) - len({one.id for one in given})
     if repeated:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs, outputs_digest
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -31,6 +31,10 @@ class Settings:
     gallery: int = 60
     embed_credentialed: bool = False
     resamples: int = 10_000
+
+    def __post_init__(self) -> None:
+        at_least(0, gallery=self.gallery)
+        at_least(1, resamples=self.resamples)
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""

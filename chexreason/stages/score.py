@@ -51,6 +51,11 @@ class Settings:
 USES = ("prompt", "reward")
 
 
+def reusable(_: Settings) -> bool:
+    """The tokenizer that counts may be another by now, at the same place."""
+    return False
+
+
 @dataclass(frozen=True)
 class Line:
     """A completion to be scored."""

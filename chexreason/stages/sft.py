@@ -84,6 +84,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
     settings: Settings = run.settings
+    wanted = arguments(run)  # first: TRL may refuse them
     read = image_reader(run.folder.parent, run.model.image_size)
     traces = read_traces(run, read)
     learnt, held_out = split_by_patient(traces, settings.held_out, run.seed)
@@ -97,7 +98,7 @@ def execute(run: Run) -> dict[str, Any]:
     with tracked(run) as log, explained(run):
         trainer = SFTTrainer(
             model=model,
-            args=arguments(run),
+            args=wanted,
             train_dataset=with_images([example(trace, run) for trace in learnt], read),
             eval_dataset=with_images([example(trace, run) for trace in held_out], read),
             processing_class=processor,
@@ -134,10 +135,10 @@ def arguments(run: Run) -> SFTConfig:
     """Section 3.2.1 in TRL's words."""
     from trl import SFTConfig
 
-    from chexreason.training.trainer import passed_through, shared_arguments
+    from chexreason.training.trainer import in_full, shared_arguments
 
     settings: Settings = run.settings
-    return SFTConfig(
+    said = dict(
         **shared_arguments(run),
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup,
@@ -152,8 +153,8 @@ def arguments(run: Run) -> SFTConfig:
         metric_for_best_model="eval_loss",
         restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
         remove_unused_columns=False,  # images are read from their paths, which the model does not take
-        **passed_through(settings.trainer, SFTConfig),
     )
+    return in_full(SFTConfig, said, settings.trainer)
 
 
 def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> list[dict[str, Any]]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, at_least
+from chexreason.errors import at_least
 from chexreason.runs.config import choices
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CONTENT
+
+if TYPE_CHECKING:
+    from chexreason.runs.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ USES = ("model",)
 TORCH = True
 
 
+def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
+    """Why there is nothing to be made."""
+    if used["model"].pretraining is None:
+        return [f"model={used['model'].name} is no stand-in: model.pretraining says of one what it has seen"]
+    return []
+
+
 def execute(run: Run) -> dict[str, Any]:
     """Draw the corpus, train from random weights; leaves the checkpoint in `model/`."""
     import torch
@@ -55,8 +65,6 @@ def execute(run: Run) -> dict[str, Any]:
 
     settings: Settings = run.settings
     seen = run.model.pretraining
-    if seen is None:
-        raise ChexReasonError(f"model={run.model.name} is no stand-in: model.pretraining says of one what it has seen")
     run.note(f"drawing {seen.images} images of {seen.corpus}")
     corpus = draw_corpus(seen.corpus, seen.images, choices("prompt", settings.prompts), seen.prompt_share, run.seed)
     set_seed(run.seed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chexreason.answers.parser import grammar_named, parse_strict
+from chexreason.errors import at_least
 
 # What a teacher lets slip that was told the labels. Each is matched as whole words, any blank or hyphen between them. What
 # a radiologist may well write stays allowed: "the provided radiograph", "given the volume loss", "labelled AP portable".
@@ -54,6 +55,11 @@ class Gates:
     least_words: int
     most_words: int
     repeated_words: int
+
+    def __post_init__(self) -> None:
+        at_least(0, gates__least_words=self.least_words)
+        at_least(max(1, self.least_words), gates__most_words=self.most_words)
+        at_least(1, gates__repeated_words=self.repeated_words)
 
     def refuse(self, completion: str | None, labels: Sequence[str], grammar: str) -> Refusal | None:
         """The first gate that `completion` fails as a trace for a study with these labels, or None."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, above, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.reply import Reply, Study, Unanswered
@@ -68,8 +68,10 @@ class Service(ABC):
             raise ChexReasonError("teacher.base_url: an address is wanted, such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
             raise ChexReasonError(f"teacher.base_url (of {parts.hostname}): no user, password or query may stand in it")
-        if self.concurrency < 1 or (self.requests_per_minute is not None and self.requests_per_minute <= 0):
-            raise ChexReasonError("teacher.concurrency and teacher.requests_per_minute: a number above zero is wanted")
+        at_least(1, concurrency=self.concurrency, max_tokens=self.max_tokens, image_side=self.image_side)
+        above(0, requests_per_minute=self.requests_per_minute, timeout=self.timeout)
+        at_least(0, retries=self.retries, temperature=self.temperature, input_tokens=self.input_tokens)
+        at_least(0, input_price=self.input_price, output_price=self.output_price)
 
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request. See `Teacher.write` for what it raises."""

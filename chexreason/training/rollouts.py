@@ -19,6 +19,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
@@ -240,10 +242,11 @@ class RewardFunction:
         **_: Any,
     ) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
-        scored = [
-            self.score(text, truth, sum(token not in self.special_ids for token in ids), doubtful)
-            for text, truth, ids, doubtful in zip(texts, labels, completion_ids, uncertain, strict=True)
-        ]
+        lengths = [sum(token not in self.special_ids for token in ids) for ids in completion_ids]
+        # A reward may remember earlier answers: each process scores those of all, in the same order, and keeps its own.
+        everyones = gather_object(list(zip(texts, labels, lengths, uncertain, strict=True)))
+        first = PartialState().process_index * len(texts)
+        scored = [self.score(*one) for one in everyones][first : first + len(texts)]
         for part in scored[0].parts:
             log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))
         for name, value in signs(texts, [one.answer for one in scored]).items():

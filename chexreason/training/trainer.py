@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
@@ -21,6 +21,7 @@ from chexreason.runs.tracking import Log
 from chexreason.training.checkpoints import CHECKPOINTS
 
 ADAPTER = "adapter"
+Trl = TypeVar("Trl")
 
 
 def shared_arguments(run: Run) -> dict[str, Any]:
@@ -45,17 +46,22 @@ def shared_arguments(run: Run) -> dict[str, Any]:
     }
 
 
-def passed_through(trainer: dict[str, Any], config: type) -> dict[str, Any]:
-    """The keys of a `trainer:` block, which are TRL's own names of `config` (SFTConfig, GRPOConfig).
+def in_full(config: type[Trl], said: dict[str, Any], trainer: dict[str, Any]) -> Trl:
+    """TRL's `config` (SFTConfig, GRPOConfig) with what the stage says, and the keys of its `trainer:` block by TRL's own names.
 
     Raises:
-        ChexReasonError: there is no such name.
+        ChexReasonError: TRL has no such name, the stage itself says it, or TRL takes no such value.
     """
-    known = {field.name for field in fields(config)}
+    known = {field.name for field in fields(config)}  # type: ignore[arg-type]
     for name in trainer:
+        if name in said:
+            raise ChexReasonError(f"stage.trainer.{name}: the stage itself sets it ({said[name]}); leave it out of trainer")
         if name not in known:
             raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{nearest(name, known)}")
-    return trainer
+    try:
+        return config(**said, **trainer)
+    except (TypeError, ValueError) as error:
+        raise ChexReasonError(f"stage: TRL's {config.__name__} refuses a value: {error}") from None
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:

@@ -51,7 +51,7 @@ def test_the_uncertain_policy_decides_what_uncertain_means(mimic_root: Path) -> 
     assert label_sets(table, "positive")[0] == ["Edema", "Pneumonia"]
     assert label_sets(table, "ignore")[0] == ["Edema"] and ignored_sets(table, "ignore") == [["Pneumonia"], []]
     assert ignored_sets(table, "negative") == [[], []]
-    with pytest.raises(ChexReasonError, match="negative, positive, ignore"):
+    with pytest.raises(ValueError, match="negative, positive, ignore"):
         label_sets(table, "maybe")
 
 

@@ -278,5 +278,5 @@ def test_names_of_findings_are_checked_and_the_nearest_is_offered(findings: list
         Chexpert(root=str(root), findings=findings).load()
     with pytest.raises(ChexReasonError, match=f"{said}"):
         Nih(root=str(nih(tmp_path / "n", NIH)), findings=findings).load()
-    with pytest.raises(ChexReasonError, match="'Fracture' is not one of those that NIH labels"):
+    with pytest.raises(ChexReasonError, match="'Fracture' is not one of those that NIH ChestX-ray14 labels"):
         Nih(root=str(tmp_path / "n"), findings=["Fracture"]).load()

@@ -17,6 +17,7 @@ from chexreason.runs.folders import Run
 from chexreason.runs.identity import path_digest
 from chexreason.stages.review import PACK, Settings, execute
 from chexreason.stages.sft import read_traces
+from tests.manifests import complete
 from tests.teacher.conftest import STUDIES
 from tests.teacher.conftest import curated as curated
 
@@ -45,14 +46,7 @@ def taught(curated: Path) -> Path:
     config = {"prompt": prompt, "teacher": {"name": "phantom"}, "stage": {"gates": gates}}
     write_json(
         folder / "manifest.json",
-        {
-            "schema": 2,
-            "stage": "teach",
-            "status": "complete",
-            "finished": "1",
-            "config": config,
-            "parents": {"curated": curated.name},
-        },
+        complete("teach", finished="1", config=config, parents={"curated": curated.name}),
     )
     return folder
 
@@ -66,7 +60,7 @@ def review(taught: Path, name: str = "review-1", **settings: Any) -> Path:
     values = {"name": "review", "parents": {}, "sample": 8, "image_side": 64, "data_use_agreement": None, "filled": []}
     run = Run(Settings(**(values | settings)), taught.parent / name, parents={"traces": taught})
     execute(run)
-    write_json(run.folder / "manifest.json", {"schema": 2, "stage": "review", "status": "complete", "finished": name})
+    write_json(run.folder / "manifest.json", complete("review", finished=name))
     return run.folder
 
 

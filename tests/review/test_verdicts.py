@@ -14,6 +14,7 @@ from chexreason.review.summary import summary
 from chexreason.review.verdicts import read_filled
 from chexreason.runs.files import as_lines, read_json, read_lines, write_json, write_text
 from chexreason.stages.review import PACK, REPORT, VERDICTS, show
+from tests.manifests import complete
 from tests.review.conftest import fill, learnt, review
 
 
@@ -78,7 +79,7 @@ def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
     pack = read_json(made / PACK)
     other = made.parent / "review-9"
     write_json(other / PACK, pack | {"prompt_version": "other", "digest": ""})
-    write_json(other / "manifest.json", {"schema": 2, "stage": "review", "status": "complete", "finished": "9"})
+    write_json(other / "manifest.json", complete("review", finished="9"))
     from chexreason.review.pack import from_json
 
     packs = {one.digest: one for one in (from_json(pack), from_json(read_json(other / PACK)))}

@@ -110,11 +110,76 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=evaluate", "stage.sampling.repeats=0"], "stage.sampling.repeats=0: 1 at least"),
         (["stage=predict", "stage.temperature=-1"], "stage.temperature=-1"),
         (["stage=predict", "stage.input=a film (1).png"], "quoted twice"),
+        (["stage=grpo", "stage.max_steps=0"], "stage.max_steps=0: 1 at least"),
+        (["stage=grpo", "stage.learning_rate=inf"], "stage.learning_rate=inf: .*finite"),
+        (["stage=grpo", "stage.learning_rate=nan"], "stage.learning_rate=nan: 0 at least"),
+        (["stage=grpo", "stage.selection.patience=1", "stage.parents.validation=null"], "parents.validation is null"),
+        (["stage=sft", "model.dtype=float99"], "model.dtype=float99: one of"),
+        (["stage=sft", "model.family=gemma4"], "model.family=gemma4: one of"),
+        (["stage=sft", "model.min_visual_tokens=0"], "model.min_visual_tokens=0: 1 at least"),
+        (["stage=sft", "model.max_visual_tokens=3"], "model.max_visual_tokens=3: 36 at least"),
+        (["stage=sft", "model.pretraining.corpus=films"], "model.pretraining.corpus=films: one of"),
+        (["stage=sft", "model.pretraining.prompt_share=2"], "model.pretraining.prompt_share=2.0: a share"),
+        (["stage=sft", "prompt.grammar=xml"], "prompt.grammar='xml': one of tags"),
+        (["stage=grpo", "reward.min_tokens=-4"], "reward.min_tokens=-4: 0 at least"),
+        (["stage=grpo", "reward=nuanced", "reward.window=0"], "reward.window=0: 1 at least"),
+        (["stage=grpo", "reward=nuanced", "reward.duplicate=-1"], "reward.duplicate=-1.0: 0 at least"),
+        (["stage=grpo", "reward=balanced", "reward.rarest=0"], "reward.rarest=0.0: more than 0"),
+        (["stage=sft", "tracker.mode=sometimes"], "tracker.mode=sometimes: one of offline"),
+        (["stage=teach", "stage.gates.most_words=1"], "stage.gates.most_words=1: 4 at least"),
+        (["stage=teach", "model=medgemma", "teacher.retries=-1"], "teacher.retries=-1: 0 at least"),
+        (["stage=report", "stage.resamples=0"], "stage.resamples=0: 1 at least"),
+        (["stage=metrics", "stage.labels=[Foo]"], "stage.labels: 'Foo' is not one of"),
+        (["stage=curate", "dataset=mimic", "dataset.split=tset"], "dataset.split=tset: one of train"),
+        (["stage=curate", "dataset=mimic", "dataset.labels=x"], "dataset.labels=x: one of chexpert"),
+        (["stage=curate", "dataset=chexpert", "dataset.all_zero=x"], "dataset.all_zero=x: one of keep"),
+        (["stage=curate", "dataset=nih", "dataset.draw=0"], "dataset.draw=0: 1 at least"),
+        (["stage=curate", "dataset=nih", "dataset.findings=[Fracture]"], "'Fracture' is not one of those that NIH"),
+        (["stage=curate", "dataset=vindr", "dataset.votes=4"], "dataset.votes=4: a number of readers"),
+        (["stage=curate", "dataset=padchest", "dataset.labeller=x"], "dataset.labeller=x: one of physician"),
+        (["stage=curate", "dataset=openi", "dataset.outside=x"], "dataset.outside=x: one of keep"),
+        (["stage=curate", "dataset=mimic", "dataset.uncertain=maybe"], "dataset.uncertain=maybe: one of negative"),
+        (["stage=evaluate", "dataset=validation", "dataset.split=test"], "dataset.split=test: one of sft"),
+        (["stage=sft", "stage.parents.traces='stage=teach \"x'"], "stage.parents.traces=.*No closing quotation"),
+        (["stage=sft", "prompt=null"], "prompt=null: a choice is wanted. Valid: free_reasoning"),
+        (["stage=sft", "reward="], "reward=: a choice is wanted. Valid: balanced"),
+        (["stage=sft", "~prompt"], "a choice keeps its name"),
+        (["stage=sft", "runs="], "runs=: the folder"),
+        (["stage=sft", "stage.trainer.foo=1"], "stage.trainer.foo: there is no such key. .*\\+stage.trainer.foo=VALUE"),
     ],
 )
 def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> None:
     with pytest.raises(ChexReasonError, match=message):
         plan(compose(tuple(words)), words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stage=null"], "stage=null: a choice is wanted. Valid: curate"),
+        (["arm="], "arm=: a choice is wanted. Valid: balanced"),
+        (["stage", "=sft"], "Did you mean stage=sft?"),
+        (["stage=", "sft"], "Did you mean stage=sft?"),
+        (["--dry_run", "stage=sft"], "Did you mean dry_run=true?"),
+        (["--prompt", "only_label", "stage=sft"], "Did you mean prompt=only_label?"),
+        (
+            ["--multirun", "stage=sft,grpo", "stage.epochs=1"],
+            "stage.epochs: a key of one choice",
+        ),
+        (["--cfg", "job", "--multirun", "stage=sft"], "leave out --multirun"),
+    ],
+)
+def test_a_command_that_is_none_says_in_its_last_line_what_is_meant(words: list[str], said: str, command: Command) -> None:
+    answer = command(*words)
+    assert answer.returncode == 1 and said in answer.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in answer.stderr
+
+
+def test_families_are_those_that_processors_and_architectures_know() -> None:
+    from chexreason.models.processors import PROCESSORS
+    from chexreason.phantom.architectures import ARCHITECTURES
+
+    assert set(config.FAMILIES) == PROCESSORS.keys() == ARCHITECTURES.keys()
 
 
 def test_top_level_types_are_checked() -> None:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.files import write_json
 from chexreason.runs.plan import Plan, plan
+from tests.manifests import complete
 from tests.runs.conftest import Command
 
 EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
@@ -110,7 +110,7 @@ def made(wanted: Plan) -> None:
     for one in wanted.missing():
         made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
         files.write_json(
-            one.folder / folders.MANIFEST, one.manifest | {"status": "complete", "outputs": {}, "made_from": made_from}
+            one.folder / folders.MANIFEST, complete(one.stage) | one.manifest | {"status": "complete", "made_from": made_from}
         )
 
 
@@ -184,6 +184,15 @@ def test_circumstances_do_not_make_another_run(tmp_path: Path) -> None:
     assert name(tmp_path, *line, "+stage.trainer.optim=sgd") != same and name(tmp_path, *line, "stage.lora.rank=4") != same
 
 
+def test_neither_do_they_while_the_data_is_missing(tmp_path: Path) -> None:
+    line = ["stage=evaluate", "model=medgemma", "dataset=mimic", f"dataset.root={tmp_path / 'no'}", "model.weights=org/none"]
+    usual = name(tmp_path, *line)
+    for word in ("dataset.download=https://host/", "dataset.agreement=another", "prompt.cue=x", "prompt.section='9'"):
+        assert name(tmp_path, *line, word) == usual, word
+    for word in ("dataset.split=test", "dataset.root=/elsewhere", "model.weights=org/other", "prompt.instruction=Look."):
+        assert name(tmp_path, *line, word) != usual, word
+
+
 def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the_run_that_curates(tmp_path: Path) -> None:
     sft = planned(tmp_path, "stage=sft", "prompt=reasoning_a", "dataset.missing=skip", "seed=3")
     teach = sft.parents["traces"]
@@ -232,14 +241,7 @@ def test_a_plan_says_what_the_teacher_the_disk_and_the_gpu_would_cost(tmp_path: 
     )
     files.write_json(
         tmp_path / "sft-1" / folders.MANIFEST,
-        {
-            "schema": folders.SCHEMA,
-            "status": "complete",
-            "stage": "sft",
-            "config": {"model": {"name": "medgemma"}},
-            "finished": "",
-        }
-        | {"wall_seconds": 5400.0},
+        complete("sft", config={"model": {"name": "medgemma"}}, wall_seconds=5400.0),
     )
     assert "GPU hours: 1.5, by earlier runs" in costs(tmp_path, *words)
     fewer = ["stage=teach", "prompt=reasoning_a", "stage.parents.curated='stage=curate dataset=mimic stage.sizes.sft=10'"]
@@ -309,6 +311,14 @@ def test_a_read_only_runs_folder_can_be_read(tmp_path: Path, answers: Path) -> N
             path.chmod(0o700)
 
 
+def test_a_manifest_that_lacks_what_others_read_of_it_is_none(tmp_path: Path) -> None:
+    whole = complete("sft")
+    for left_out in whole:
+        files.write_json(tmp_path / left_out / folders.MANIFEST, {key: whole[key] for key in whole if key != left_out})
+        assert folders.read_manifest(tmp_path / left_out) is None, left_out
+    assert list(folders.complete_runs(tmp_path)) == []
+
+
 @pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\'])
 def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
     from chexreason.runs import sweep
@@ -318,10 +328,8 @@ def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> N
     cfg = compose(["stage=curate", f"runs={quoted(str(runs))}"])
     assert cfg.runs == str(runs)
     folder = runs / "sft-1"
-    manifest: dict[str, Any] = {"schema": folders.SCHEMA, "name": "sft-1", "stage": "sft", "status": "complete", "outputs": {}}
     config = {"model": {"name": "m", "paper_name": None}, "prompt": {"name": "p"}, "stage": {}, "seed": 0}
-    manifest |= {"config": config, "parents": {}, "finished": "2026", "command": "", "wall_seconds": 1, "device": "CPU"}
-    files.write_json(folder / folders.MANIFEST, manifest | {"peak_memory_bytes": {"main": 1}})
+    files.write_json(folder / folders.MANIFEST, complete("sft", config=config, device="CPU", peak_memory_bytes={"main": 1}))
     files.write_text(folder / "log.jsonl", files.as_lines([{"step": 1, "loss": 1.0, "mean_token_accuracy": 0.5}]))
     sweep.report(cfg, [folder], ["figure1"])
     (made,) = runs.glob("report-*")
@@ -357,7 +365,7 @@ def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path
 def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
-        write_json(tmp_path / name / "manifest.json", {"schema": folders.SCHEMA, "status": "complete", "outputs": {"x": name}})
+        write_json(tmp_path / name / "manifest.json", complete("sft", outputs={"x": name}))
         line = ["stage=report", f"runs={tmp_path}", f"stage.runs=[{tmp_path / name}]"]
         made += [plan(compose(line), line).folder for _ in range(2)]
     assert made[0] == made[1] != made[2] == made[3]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.runs import files, folders
+from tests.manifests import complete
 from tests.runs.conftest import Command
 
 LINE = {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}
@@ -66,8 +67,7 @@ def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, input
     words = sweep(tmp_path, f"stage.input={inputs[0]}", "seed=1,2", "dry_run=true")
     assert " min" not in command(*words).stderr
     config = {"stage": {"name": "metrics"}, "seed": 0}
-    manifest = {"schema": folders.SCHEMA, "status": "complete", "stage": "metrics", "config": config, "finished": ""}
-    files.write_json(tmp_path / "metrics-1" / folders.MANIFEST, manifest | {"wall_seconds": 600.0})
+    files.write_json(tmp_path / "metrics-1" / folders.MANIFEST, complete("metrics", config=config, wall_seconds=600.0))
     assert "about 20 min, by earlier runs" in command(*words).stderr
 
 

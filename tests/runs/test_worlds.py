@@ -69,6 +69,24 @@ def test_a_mixture_is_refused_by_name_unless_it_is_meant(words: list[str], tmp_p
     plan(compose([*line, "mixed_worlds=true"]), line)
 
 
+@pytest.mark.parametrize("stage", ["curate", "sft", "evaluate"])
+def test_a_world_that_makes_another_smaller_is_not_composed_at_that_ones_size(stage: str, tmp_path: Path) -> None:
+    line = [f"stage={stage}", "world=rehearsal", f"runs={tmp_path}"]
+    with pytest.raises(ChexReasonError, match=r"with world=rehearsal .*\n.*rehearsal: model=medgemma, qwen"):
+        plan(compose(line), line)
+    assert plan(compose([*line, "model=medgemma"]), line).parents
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo", "teach", "review"])
+def test_a_dataset_that_training_would_not_read_is_refused_and_its_source_is_named(stage: str, tmp_path: Path) -> None:
+    line = [f"stage={stage}", "dataset=phantom_nih", f"runs={tmp_path}"]
+    with pytest.raises(ChexReasonError, match="dataset=phantom_nih: no run of .*\n.*Did you mean source=phantom_nih"):
+        plan(compose(line), line)
+    for read in (["dataset=phantom_nih", "source=phantom_nih"], ["dataset=phantom_mimic"], ["dataset.missing=skip"]):
+        line = [f"stage={stage}", *read, f"runs={tmp_path}"]
+        plan(compose(line), line)
+
+
 def test_data_alone_is_of_no_world(tmp_path: Path) -> None:
     for stage in ("curate", "inspect"):
         line = [f"stage={stage}", "dataset=chexpert", f"runs={tmp_path}"]
@@ -92,12 +110,16 @@ def test_every_stage_variant_reward_and_scale_composes_to_its_values(scale: str,
         assert cfg.scale.name == scale
         if reward != "nuanced":
             assert cfg.reward.min_tokens == MIN_TOKENS[scale], (stage, reward)
-        if stage in SCALES[scale] and not (stage == "grpo" and variant.endswith("stabilised")):
+        if stage in SCALES[scale]:
             key, value = SCALES[scale][stage]
             assert cfg.stage[key] == value, (stage, variant)
         if stage == "grpo":
             assert ("curated_chexpert" in cfg.stage.parents) == (variant == "two_sites")
             assert cfg.stage.selection.patience == (2 if variant == "other_site_stops" else None)
+            usual = compose(["stage=grpo", f"model={MODELS[scale]}"]).stage
+            larger = cfg.stage.learning_rate / usual.learning_rate
+            assert larger == pytest.approx(3 if variant.endswith("stabilised") else 1, rel=0.05), "at any scale"
+            assert cfg.stage.save_steps <= usual.save_steps, "what stops or is chosen between saved steps needs some"
             assert (cfg.stage.beta == 0.0) == (variant == "unstabilised")
             stops = [value for value in cfg.stage.collapse.stop.values() if value is not None]
             assert bool(stops) == (scale != "footprint"), "nothing stops an untrained model"
@@ -106,7 +128,9 @@ def test_every_stage_variant_reward_and_scale_composes_to_its_values(scale: str,
 def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() -> None:
     """Their defaults are optional, so a wrong name would never fail by itself."""
     for path in (CONF / "varied").rglob("*.yaml"):
-        assert path.parent.name in choice_names("variant") and path.stem in choice_names("stage"), path
+        scale, _, stage = path.stem.rpartition("_")
+        assert path.parent.name in choice_names("variant") and stage in choice_names("stage"), path
+        assert (scale in choice_names("scale")) == (path.parents[1].name == "sized"), path
     composed = set(re.findall(r"optional sized@(\w+)", (CONF / "config.yaml").read_text()))
     for path in (CONF / "sized").rglob("*.yaml"):
         group, _, choice = path.stem.partition("_")

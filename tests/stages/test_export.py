@@ -23,6 +23,7 @@ from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model
 from chexreason.stages.export import base_licence
+from tests.manifests import complete
 from tests.stages.conftest import execute, loaded
 
 IMAGES = [Image.new("RGB", (64, 64), (shade,) * 3) for shade in (0, 120, 255)]
@@ -123,7 +124,7 @@ def test_a_stand_in_and_drawn_films_are_called_so_and_nothing_else_is(
     for number, stages in enumerate(((), ("standin",), ("phantom",), ("standin", "phantom"))):
         parent = shutil.copytree(policy, tmp_path / "runs" / f"policy{number}")
         for stage in stages:
-            files.write_json(parent.parent / f"{stage}-{number}" / runs.MANIFEST, _complete(stage, {}))
+            files.write_json(parent.parent / f"{stage}-{number}" / runs.MANIFEST, complete(stage))
         manifest = files.read_json(parent / runs.MANIFEST)
         files.write_json(parent / runs.MANIFEST, manifest | {"parents": {stage: f"{stage}-{number}" for stage in stages}})
         folder = order(f"exported{number}", "stage=export", "checkpoint=sft", checkpoint=parent)
@@ -151,11 +152,11 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     beside = policy.parent
     for name, stage, outputs in (("teach-1", "teach", {"card.json": "abc"}), ("curate-1", "curate", {"card.json": "def"})):
         parents = {"curated": "curate-1"} if stage == "teach" else {}
-        files.write_json(beside / name / runs.MANIFEST, _complete(stage, parents, outputs=outputs))
+        files.write_json(beside / name / runs.MANIFEST, complete(stage, parents=parents, outputs=outputs))
     rows = [{"id": str(number), "labels": ["Edema"], "predicted": ["Edema"] if number else None} for number in range(8)]
     for name, checkpoint in (("evaluate-1", "sft"), ("evaluate-2", "grpo")):
         config = {"checkpoint": {"name": checkpoint}, "dataset": {"name": f"site_of_{checkpoint}", "findings": ["Edema"]}}
-        files.write_json(beside / name / runs.MANIFEST, _complete("evaluate", {"checkpoint": "policy"}, config=config))
+        files.write_json(beside / name / runs.MANIFEST, complete("evaluate", parents={"checkpoint": "policy"}, config=config))
         files.write_text(beside / name / PREDICTIONS, files.as_lines(rows))
     manifest = runs.read_manifest(policy)
     assert manifest is not None
@@ -166,15 +167,3 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     assert "`teach-1`: sha256 `abc`" in card and "`curate-1`: sha256 `def`" in card
     assert "| site_of_sft | 8 | 0.933 [" in " ".join(card.split()) and "| 0.933 | 0.125 |" in " ".join(card.split())
     assert "site_of_grpo" not in card
-
-
-def _complete(stage: str, parents: dict[str, str], **more: object) -> dict[str, object]:
-    return {
-        "schema": runs.SCHEMA,
-        "status": "complete",
-        "stage": stage,
-        "parents": parents,
-        "finished": "",
-        "outputs": {},
-        **more,
-    }

@@ -16,6 +16,7 @@ from chexreason.labels import FINDINGS
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import write_json
 from chexreason.runs.identity import path_digest
+from tests.manifests import complete
 
 KEY = "sk-SECRET-0123456789abcdef"
 STUDIES = 12
@@ -56,8 +57,8 @@ def curated(tmp_path: Path) -> Path:
 def state_agreement(curated: Path, *agreement: str | None, parent: str | None = None, **dataset: Any) -> None:
     """The record of that run: its dataset's `agreement` key with this value, or no such key."""
     config = {"name": "test", "root": str(curated.parent / "images"), **dict(zip(("agreement",), agreement, strict=False))}
-    manifest = {"schema": 2, "stage": "curate", "status": "complete", "config": {"dataset": config | dataset}}
-    write_json(curated / "manifest.json", manifest | {"parents": {"dataset": parent} if parent else {}})
+    parents = {"dataset": parent} if parent else {}
+    write_json(curated / "manifest.json", complete("curate", config={"dataset": config | dataset}, parents=parents))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from chexreason.data.agreements import curated_agreement
 from chexreason.data.paths import write_root
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json
+from tests.manifests import complete
 from tests.teacher.conftest import STUDIES, state_agreement
 from tests.teacher.server import Server
 from tests.teacher.test_teaching import run
@@ -28,11 +29,11 @@ def refused(curated: Path, why: str, **changed: Any) -> str:
     return str(caught.value)
 
 
-def phantom(curated: Path, **manifest: Any) -> str:
+def phantom(curated: Path, stage: str = "phantom", **manifest: Any) -> str:
     """A phantom run beside `curated` that drew its images; its folder's name."""
     folder = curated.parent / "phantom-1"
     shutil.copytree(curated.parent / "images", folder / "site")
-    write_json(folder / "manifest.json", {"schema": 2, "stage": "phantom", "status": "complete", "parents": {}} | manifest)
+    write_json(folder / "manifest.json", complete(stage, **manifest))
     return folder.name
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chexreason.data import records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
 from chexreason.runs.identity import CONTENT
 
@@ -41,12 +41,18 @@ class Chexpert(Published):
         f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in sum(TABLES.values(), ())
     )
 
+    splits = tuple(TABLES)
+
     name: str = "chexpert"
     root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")
     split: str = "train"  # train | valid | test | all
     findings: list[str] = field(default_factory=lambda: list(FINDINGS))
     all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records of zeros alone, a device aside
     site: str = "CheXpert"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(("keep", "drop", "relabel"), all_zero=self.all_zero)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
@@ -80,14 +86,10 @@ class Chexpert(Published):
         if self.all_zero == "relabel":
             table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
-        if self.all_zero != "keep":
-            raise ChexReasonError(f"dataset.all_zero={self.all_zero!r}: one of keep, drop, relabel is wanted")
         return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
 
 
 def _find(root: Path, split: str, needed: bool) -> Path | None:
-    if split not in TABLES:
-        raise ChexReasonError(f"dataset.split={split}: one of {', '.join(TABLES)}, all is wanted")
     for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
         for place in (root, *sorted(root.glob(BATCHES))):
             if (place / name).is_file():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chexreason.data import records, tables
 from chexreason.data.records import StudyTable
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -39,6 +39,7 @@ class Mimic(Published):
     variable = "MIMIC_CXR_JPG"
     drawn = "phantom_mimic"
     layout = (METADATA,)
+    splits = SPLITS
 
     name: str = "mimic"
     root: str = field(metadata=CONTENT, default="data/mimic-cxr-jpg")
@@ -48,10 +49,12 @@ class Mimic(Published):
     download: str | None = field(metadata=CIRCUMSTANCE, default=None)  # address of its root: stage=curate lists what to fetch
     site: str = "MIMIC-CXR-JPG"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(tuple(LABELS), labels=self.labels)
+
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
-        if self.labels not in LABELS:
-            raise ChexReasonError(f"dataset.labels={self.labels!r}: one of {', '.join(LABELS)} is wanted")
         table = self._alone(Path(self.table)) if self.table else self._joined(self.folder())
         return records.under_policy(records.choose(table, self.split, self.views))
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.tables import shown
-from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NEGATIVE, POSITIVE, SiteName, in_order, nearest
 
 if TYPE_CHECKING:
@@ -69,10 +68,11 @@ def _unknown(name: str, names: Mapping[str, SiteName], site: str) -> str:
     return f"{shown(name)!r} is not one of {site}'s names.{nearest(name, names)}"
 
 
+OUTSIDE = ("keep", "drop")  # images whose only findings lie outside those scored: all negative, or left out
+
+
 def inside(table: StudyTable, outside: str) -> StudyTable:
     """The table with the images whose only findings lie outside those scored as `outside` says: keep (all negative) | drop."""
-    if outside not in ("keep", "drop"):
-        raise ChexReasonError(f"dataset.outside={outside!r}: one of keep, drop is wanted")
     return table.without(nothing_scored(table), "all its findings lie outside those scored") if outside == "drop" else table
 
 

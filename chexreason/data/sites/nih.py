@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import records, tables
 from chexreason.data.records import TWICE, Problem, StudyTable
-from chexreason.data.sites.named import inside, label, labelled, noted
+from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, noted
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
-from chexreason.labels import NIH_NAMES, NIH_SHARED, check_findings
+from chexreason.errors import ChexReasonError, at_least, one_of
+from chexreason.labels import NIH_NAMES, NIH_SHARED
 from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Nih(Published):
     variable = "NIH_CHEST_XRAY14"
     drawn = "phantom_nih"
     layout = (TABLE, *EXPORT)
+    splits = (*LISTS, "train", "valid")
 
     name: str = "nih"
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
@@ -46,6 +47,15 @@ class Nih(Published):
     draw_seed: int = 0
     site: str = "NIH ChestX-ray14"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(OUTSIDE, outside=self.outside)
+        at_least(1, draw=self.draw)
+
+    def labelled(self) -> tuple[str, ...]:
+        """The findings that NIH labels."""
+        return tuple(LABELLED)
+
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
         return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
@@ -55,7 +65,6 @@ class Nih(Published):
         return records.under_policy(noted(self._chosen()))
 
     def _chosen(self) -> StudyTable:
-        check_findings(self.findings, LABELLED, "those that NIH labels")
         if self.table:
             root, path = Path(self.table).absolute().parent, Path(self.table)
         else:

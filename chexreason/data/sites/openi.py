@@ -18,10 +18,10 @@ from xml.etree import ElementTree
 
 from chexreason.data import paths, records, tables
 from chexreason.data.records import ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
-from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, SiteName, check_findings
+from chexreason.errors import ChexReasonError, one_of
+from chexreason.labels import FINDINGS, SiteName
 from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Openi(Published):
     variable = "OPEN_I"
     drawn = "phantom_openi"
     layout = REPORTS
+    splits = ("test", "train")
 
     name: str = "openi"
     root: str = field(metadata=CONTENT, default="data/open-i")
@@ -54,6 +55,14 @@ class Openi(Published):
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "Open-i"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(OUTSIDE, outside=self.outside)
+
+    def labelled(self) -> tuple[str, ...]:
+        """The findings that Open-i labels."""
+        return tuple(labelled(names_of("openi")))
+
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What defines the dataset besides its keys: the content of its reports and of its tables."""
         return paths.table_digests(self, store, (*paths.TABLES, "*.tgz", "ecgen-radiology/*.xml"))
@@ -61,7 +70,6 @@ class Openi(Published):
     def read(self) -> StudyTable:
         """The records with the problems of the reports; image files are not looked at yet."""
         names = names_of("openi")
-        check_findings(self.findings, labelled(names), "those that Open-i's tags name")
         root = Path(self.table).absolute().parent if self.table else self.folder()
         reports, films, problems = _reports(Path(self.table) if self.table else _there(root))
         projections = Path(self.projections) if self.projections else _projections(root)

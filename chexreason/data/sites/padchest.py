@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
-from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
-from chexreason.labels import check_findings
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ class Padchest(Published):
     variable = "PADCHEST"
     drawn = "phantom_padchest"
     layout = (TABLE,)
+    splits = ("test", "train")
 
     name: str = "padchest"
     root: str = field(metadata=CONTENT, default="data/padchest")
@@ -46,13 +46,19 @@ class Padchest(Published):
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "PadChest"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(OUTSIDE, outside=self.outside)
+        one_of(tuple(LABELLERS), labeller=self.labeller)
+
+    def labelled(self) -> tuple[str, ...]:
+        """The findings that PadChest labels."""
+        return tuple(labelled(names_of("padchest")))
+
     def read(self) -> StudyTable:
         """The records with the problems of the table; image files are not looked at yet."""
         import numpy as np
 
-        check_findings(self.findings, labelled(names_of("padchest")), "those that PadChest labels")
-        if self.labeller not in LABELLERS:
-            raise ChexReasonError(f"dataset.labeller={self.labeller!r}: one of {', '.join(LABELLERS)} is wanted")
         if self.table:
             path, root = Path(self.table), Path(self.table).absolute().parent
         else:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from chexreason.data import paths, records
 from chexreason.data.records import StudyTable
+from chexreason.errors import one_of
+from chexreason.labels import FINDINGS, check_findings
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 
@@ -17,13 +19,15 @@ class Published(ABC):
     """A site's data in its published layout, or its label table alone. Each site has a class of its own that reads it.
 
     `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
-    the same layout. `layout`: patterns of which one at least is found at its root.
+    the same layout. `layout`: patterns of which one at least is found at its root. `splits`: what it is divided into, "all"
+    aside.
     """
 
     access: ClassVar[str]
     variable: ClassVar[str]
     drawn: ClassVar[str]
     layout: ClassVar[tuple[str, ...]]
+    splits: ClassVar[tuple[str, ...]]
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
@@ -38,6 +42,15 @@ class Published(ABC):
     uncertain: str = "negative"  # negative | positive | ignore
     findings: list[str]
     site: str
+
+    def __post_init__(self) -> None:
+        one_of((*self.splits, "all"), split=self.split)
+        records.check_choices(self.missing, self.uncertain)
+        check_findings(self.findings, self.labelled(), f"those that {self.site} labels")
+
+    def labelled(self) -> tuple[str, ...]:
+        """The findings that the site labels."""
+        return FINDINGS
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What defines the dataset besides its keys: the content of its tables."""

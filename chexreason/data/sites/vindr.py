@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
 from chexreason.data.records import DUPLICATE, ILLEGAL, Problem, StudyTable
-from chexreason.data.sites.named import inside, label, labelled, names_of, noted
+from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError
-from chexreason.labels import check_findings, nearest
+from chexreason.errors import ChexReasonError, one_of
+from chexreason.labels import nearest
 from chexreason.runs.identity import CONTENT
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Vindr(Published):
     drawn = "phantom_vindr"
     layout = tuple(f"{name}{suffix}" for suffix in ("", ".gz") for name in sum(TABLES.values(), ()))
 
+    splits = tuple(TABLES)
+
     name: str = "vindr"
     root: str = field(metadata=CONTENT, default="data/vindr-cxr")
     split: str = "test"  # train | test | all
@@ -50,13 +52,20 @@ class Vindr(Published):
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "VinDr-CXR"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(OUTSIDE, outside=self.outside)
+        if not 1 <= self.votes <= 3:
+            raise ValueError(f"votes={self.votes}: a number of readers is wanted, 1 to 3")
+
+    def labelled(self) -> tuple[str, ...]:
+        """The findings that VinDr-CXR labels."""
+        return tuple(labelled(names_of("vindr")))
+
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
         import pandas as pd
 
-        check_findings(self.findings, labelled(names_of("vindr")), "those that VinDr-CXR labels")
-        if not 1 <= self.votes <= 3:
-            raise ChexReasonError(f"dataset.votes={self.votes}: a number of readers is wanted, 1 to 3")
         if self.table:
             root = Path(self.table).absolute().parent
             found: list[tuple[Path, str | None]] = [(Path(self.table), None)]
@@ -122,8 +131,6 @@ def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
 
 
 def _find(root: Path, split: str, needed: bool) -> Path | None:
-    if split not in TABLES:
-        raise ChexReasonError(f"dataset.split={split}: one of {', '.join(TABLES)}, all is wanted")
     for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
         if (root / name).is_file():
             return root / name
