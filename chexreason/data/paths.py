@@ -79,6 +79,8 @@ def table_digests(dataset: Any, store: Path | None, patterns: Sequence[str] = TA
     """
     if dataset.made_by:
         return {"root": dataset.root}
+    if dataset.table and not Path(dataset.table).is_file():
+        raise ChexReasonError(f"dataset.table={dataset.table}: there is no such file")
     root = Path(dataset.root) if dataset.table else dataset.folder()
     files = [Path(dataset.table)] if dataset.table else sorted({file for glob in patterns for file in root.glob(glob)})
     if getattr(dataset, "lists", None):

@@ -50,6 +50,31 @@ def test_weights_and_data_that_are_not_at_hand_are_said_in_one_list(site: str, t
     assert len(empty) == 2 and sum(f"{tmp_path / 'here'} (dataset.root) holds no " in lack for lack in empty) == 1
 
 
+@pytest.mark.parametrize(
+    ("site", "there", "lack"),
+    [
+        ("chexpert", "train.csv", "has none of test_labels.csv"),
+        ("nih", "Data_Entry_2017_v2020.csv", "lacks train_val_list.txt or test_list.txt"),
+        ("mimic", "mimic-cxr-2.1.0-metadata.csv.gz", "-split.csv"),
+        ("vindr", "image_labels_train.csv", "image_labels_test.csv"),
+        ("openi", "indiana_reports.csv", "projection"),
+    ],
+)
+def test_labels_and_lists_of_the_split_that_a_folder_lacks_are_said_beforehand(
+    site: str, there: str, lack: str, tmp_path: Path
+) -> None:
+    files.write_text(tmp_path / "root" / there, "")
+    line = ["stage=inspect", f"dataset={site}", "dataset.split=test", f"dataset.root={tmp_path / 'root'}"]
+    (said,) = planned(tmp_path / "runs", *line).every_lack()
+    assert lack in said and str(tmp_path / "root") in said
+
+
+def test_a_label_table_that_is_not_there_is_said_beforehand(tmp_path: Path) -> None:
+    for site in ("chexpert", "nih", "mimic", "vindr", "padchest", "openi"):
+        (said,) = planned(tmp_path, "stage=inspect", f"dataset={site}", f"dataset.table={tmp_path}/no.csv").every_lack()
+        assert f"dataset.table={tmp_path}/no.csv: there is no such file" in said, site
+
+
 def shown(monkeypatch: pytest.MonkeyPatch, folder: Path, mebibytes: str) -> None:
     """Have nvidia-smi show GPUs of this memory."""
     folder.mkdir(exist_ok=True)
@@ -125,7 +150,9 @@ def test_processes_that_cannot_share_an_update_are_a_lack_of_the_training_that_i
 def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     line = ["stage=teach", "model=medgemma", f"dataset.root={tmp_path}"]
-    files.write_text(tmp_path / "mimic-cxr-2.1.0-metadata.csv", "")
+    for table in ("metadata", "split"):
+        files.write_text(tmp_path / f"mimic-cxr-2.1.0-{table}.csv", "")
+    files.write_text(tmp_path / "mimic-cxr-2.0.0-chexpert.csv.gz", "")
     assert any("GEMINI_API_KEY" in lack for lack in planned(tmp_path, *line).every_lack())
     assert planned(tmp_path, *line, "prompt=only_label").every_lack() == []
 

@@ -54,6 +54,14 @@ class Chexpert(Published):
         super().__post_init__()
         one_of(("keep", "drop", "relabel"), all_zero=self.all_zero)
 
+    def sources(self, root: Path) -> list[tuple[Path, str]]:
+        """The label table of each split that is asked for, and the split; of all, those that are there."""
+        splits = list(TABLES) if self.split == "all" else [self.split]
+        found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
+        if not found:
+            raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
+        return found
+
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
         import pandas as pd
@@ -63,10 +71,7 @@ class Chexpert(Published):
             root = Path(self.table).absolute().parent
         else:
             root = self.folder()
-            splits = list(TABLES) if self.split == "all" else [self.split]
-            parts = [_read(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
-            if not parts:
-                raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
+            parts = [_read(path, split) for path, split in self.sources(root)]
         frame = pd.concat([part for part, _ in parts], ignore_index=True)
         if not self.table:
             frame["path"] = _in_batches(frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True), root)

@@ -58,15 +58,17 @@ class Mimic(Published):
         table = self._alone(Path(self.table)) if self.table else self._joined(self.folder())
         return records.under_policy(records.choose(table, self.split, self.views))
 
+    def sources(self, root: Path) -> tuple[Path, Path, Path]:
+        """Metadata, splits and labels."""
+        return _find(root, METADATA), _find(root, "mimic-cxr-2.*-split.csv*"), _find(root, LABELS[self.labels])
+
     def _joined(self, root: Path) -> StudyTable:
         """Metadata (one row per image) joined to splits (per image) and labels (per study)."""
         keys = ("dicom_id", "subject_id", "study_id")
-        metadata = _find(root, METADATA)
+        metadata, named, path = self.sources(root)
         images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
         problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
-        named = _find(root, "mimic-cxr-2.*-split.csv*")
         splits, found = _splits(named)
-        path = _find(root, LABELS[self.labels])
         labels, more = _labels(path)
         problems += found + more + _contradictions(images, splits, "dicom_id", ("subject_id", "study_id"), named.name)
         problems += _contradictions(images, labels, "study_id", ("subject_id",), path.name)

@@ -56,6 +56,11 @@ class Nih(Published):
         """The findings that NIH labels."""
         return tuple(LABELLED)
 
+    def sources(self, root: Path) -> tuple[Path, Path | None]:
+        """The label table, or the first file of the export, and the folder of the official lists; None: they are not needed."""
+        path = Path(self.table) if self.table else _find(root)
+        return path, None if path.suffix == ".parquet" else self._lists(root)
+
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
         return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
@@ -65,17 +70,14 @@ class Nih(Published):
         return records.under_policy(noted(self._chosen()))
 
     def _chosen(self) -> StudyTable:
-        if self.table:
-            root, path = Path(self.table).absolute().parent, Path(self.table)
-        else:
-            root = self.folder()
-            path = _find(root)
+        root = Path(self.table).absolute().parent if self.table else self.folder()
+        path, lists = self.sources(root)
         problems: tuple[Problem, ...] = ()
         splits: dict[str, str] | None = None
         if path.suffix == ".parquet":
             frame = _export(root)
         else:
-            splits, twice = self._lists(root)
+            splits, twice = _splits(lists) if lists else (None, ())
             frame, problems = _published(path, None if self.table else root, splits)
             problems += twice
         names = frame.pop("names")
@@ -91,17 +93,17 @@ class Nih(Published):
                 )
         return inside(records.choose(table, self.split, self.views), self.outside)
 
-    def _lists(self, root: Path) -> tuple[dict[str, str] | None, tuple[Problem, ...]]:
-        """Image name -> official split, with the images that are in both; None where the lists are not there."""
+    def _lists(self, root: Path) -> Path | None:
+        """The folder of the official lists; None where they are neither there nor needed."""
         folder = Path(self.lists) if self.lists else root
         if not all((folder / name).is_file() for name in LISTS.values()):
             if self.split == "all":
-                return None, ()
+                return None
             raise ChexReasonError(
                 f"{folder} lacks {' or '.join(LISTS.values())}, which say what dataset.split={self.split} is: "
                 "they come with the images; dataset.lists=FOLDER says where they are, dataset.split=all takes all"
             )
-        return _splits(folder)
+        return folder
 
     def _drawn(self, table: StudyTable) -> StudyTable:
         """A seeded draw that depends neither on the order of the table's rows nor on the images' folders."""
@@ -120,7 +122,7 @@ class Nih(Published):
 
 
 def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
-    """Image name -> official split; some copies of the lists name the images with their folders."""
+    """Image name -> official split, with the images that are in both; some copies name the images with their folders."""
     splits: dict[str, str] = {}
     problems = []
     for split, file in LISTS.items():

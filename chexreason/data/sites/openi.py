@@ -67,12 +67,17 @@ class Openi(Published):
         """What defines the dataset besides its keys: the content of its reports and of its tables."""
         return paths.table_digests(self, store, (*paths.TABLES, "*.tgz", "ecgen-radiology/*.xml"))
 
+    def sources(self, root: Path) -> tuple[Path, Path]:
+        """The reports, and the table of projections."""
+        reports = Path(self.table) if self.table else _there(root)
+        return reports, Path(self.projections) if self.projections else _projections(root)
+
     def read(self) -> StudyTable:
         """The records with the problems of the reports; image files are not looked at yet."""
         names = names_of("openi")
         root = Path(self.table).absolute().parent if self.table else self.folder()
-        reports, films, problems = _reports(Path(self.table) if self.table else _there(root))
-        projections = Path(self.projections) if self.projections else _projections(root)
+        reported, projections = self.sources(root)
+        reports, films, problems = _reports(reported)
         shown, odd = _projected(projections)
         problems += odd + label(reports, [[_known(tag, names) for tag in tags] for tags in reports["tags"]], names, self.site)
         films = shown if films is None else films.merge(shown[["film", "view"]], on="film", how="left")

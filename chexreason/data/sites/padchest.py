@@ -55,6 +55,13 @@ class Padchest(Published):
         """The findings that PadChest labels."""
         return tuple(labelled(names_of("padchest")))
 
+    def sources(self, root: Path) -> Path:
+        """The newest version of the label table."""
+        found = [one for one in root.glob(TABLE) if one.name.endswith((".csv", ".csv.gz"))]
+        if not found:
+            raise ChexReasonError(f"{root} has no table {TABLE}; it comes with PadChest ({ACCESS})")
+        return max(found, key=tables.version)
+
     def read(self) -> StudyTable:
         """The records with the problems of the table; image files are not looked at yet."""
         import numpy as np
@@ -63,10 +70,7 @@ class Padchest(Published):
             path, root = Path(self.table), Path(self.table).absolute().parent
         else:
             root = self.folder()
-            found = [one for one in root.glob(TABLE) if one.name.endswith((".csv", ".csv.gz"))]
-            if not found:
-                raise ChexReasonError(f"{root} has no table {TABLE}; it comes with PadChest ({ACCESS})")
-            path = max(found, key=tables.version)
+            path = self.sources(root)
         frame, problems = tables.read_table(path, NEEDED)
         names, unread = _names(frame, path.name)
         frame = _common(frame, path.name, None if self.split == "all" else self.split)

@@ -61,6 +61,15 @@ class Published(ABC):
         phantom = f"stage=inspect dataset={self.drawn}"
         return paths.require_folder(self.root, self.site, self.access, self.variable, phantom, self.layout)
 
+    def require(self) -> None:
+        """Raises ChexReasonError where what `split` is read from is not at hand; images are looked for when they are read."""
+        if not self.table and not self.made_by:
+            self.sources(self.folder())
+
+    @abstractmethod
+    def sources(self, root: Path) -> Any:
+        """The files at the root that `split` is read from; raises ChexReasonError where one is missing."""
+
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)

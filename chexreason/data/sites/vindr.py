@@ -62,20 +62,24 @@ class Vindr(Published):
         """The findings that VinDr-CXR labels."""
         return tuple(labelled(names_of("vindr")))
 
+    def sources(self, root: Path) -> list[tuple[Path, str]]:
+        """The label table of each split that is asked for, and the split; of all, those that are there."""
+        splits = list(TABLES) if self.split == "all" else [self.split]
+        found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
+        if not found:
+            raise ChexReasonError(f"{root} has no label table of VinDr-CXR ({', '.join(sum(TABLES.values(), ()))}): {ACCESS}")
+        return found
+
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
         import pandas as pd
 
         if self.table:
             root = Path(self.table).absolute().parent
-            found: list[tuple[Path, str | None]] = [(Path(self.table), None)]
+            parts = [self._part(Path(self.table), None, root)]
         else:
             root = self.folder()
-            splits = list(TABLES) if self.split == "all" else [self.split]
-            found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
-        parts = [self._part(path, split, root) for path, split in found]
-        if not parts:
-            raise ChexReasonError(f"{root} has no label table of VinDr-CXR ({', '.join(sum(TABLES.values(), ()))}): {ACCESS}")
+            parts = [self._part(path, split, root) for path, split in self.sources(root)]
         frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
         problems = sum((given for _, given in parts), ()) + more
         table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
