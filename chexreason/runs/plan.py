@@ -116,15 +116,16 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
     module = sys.modules[type(config.stage).__module__]
-    used = {name: getattr(config, name) for name in module.USES}
+    uses = module.uses(config) if hasattr(module, "uses") else module.USES
+    used = {name: getattr(config, name) for name in uses}
     lines = _lines(config, used)
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
-    key = digest({name: plain[name] for name in plain if lines or name not in schema.GROUPS or name in ("stage", *module.USES)})
+    key = digest({name: plain[name] for name in plain if lines or name not in schema.GROUPS or name in ("stage", *uses)})
     if key in known:
         return known[key]
-    _refuse_bad_names(plain, module.USES)
+    _refuse_bad_names(plain, uses)
     below = _chosen(cfg, typed)
-    parents = {role: _plan(*parent_config(cfg, below, module.USES, line), known) for role, line in lines.items()}
+    parents = {role: _plan(*parent_config(cfg, below, uses, line), known) for role, line in lines.items()}
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.members))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.files import write_text
-from chexreason.runs.folders import Run, ancestors, complete_runs, outputs_digest
+from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version, outputs_digest
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ def execute(run: Run) -> dict[str, Any]:
     folders = [*run.parents.values(), *_named(settings.runs)]
     if not folders:
         folders = [folder for folder, _ in complete_runs(run.folder.parent) if folder != run.folder]
+        older = [path.parent.name for path in run.folder.parent.glob(f"*/{MANIFEST}") if is_of_another_version(path.parent)]
+        if older:
+            run.note(f"left out: {len(older)} runs that another version of chexreason made, such as {older[0]}")
     found = study.read(ancestors(*folders), settings.resamples)
     for problem in found.problems:
         run.note(problem)

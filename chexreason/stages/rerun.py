@@ -31,6 +31,8 @@ class Settings:
     def require(self) -> None:
         """Raises ChexReasonError where no folder of a run is named."""
         if not self.run or folders.read_manifest(Path(self.run)) is None:
+            if self.run and folders.is_of_another_version(Path(self.run)):
+                raise ChexReasonError(f"stage.run={self.run}: another version of chexreason made it; that one can tell")
             raise ChexReasonError(f"stage.run={self.run}: name the folder of a run, one that holds a {folders.MANIFEST}")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def make(run: Run) -> dict[str, Any]:
     from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
     from chexreason.data.paths import existing_root
     from chexreason.review import pack
+    from chexreason.teacher.local import FromLabels
     from chexreason.teacher.traces import read_traces
 
     settings, folder = run.settings, run.parents["traces"]
@@ -76,7 +77,7 @@ def make(run: Run) -> dict[str, Any]:
     values = {key: value for key, value in taught["config"]["prompt"].items() if key != "_target_"}
     prompt = Prompt(**values)
     cases = pack.sample(read_traces(folder / "traces.jsonl"), settings.sample, run.seed)
-    teacher, gates = taught["config"]["teacher"]["name"], taught["config"]["stage"]["gates"]
+    teacher, gates = taught["config"].get("teacher", {"name": FromLabels.name})["name"], taught["config"]["stage"]["gates"]
     made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)
     write_json(run.folder / PACK, made.as_json())
     write_text(run.folder / PAGE, pack.html(made, existing_root(folder), settings.image_side, agreement))

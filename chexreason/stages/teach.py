@@ -23,6 +23,7 @@ from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
 if TYPE_CHECKING:
+    from chexreason.runs.config import Config
     from chexreason.runs.plan import Plan
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Lesson
@@ -46,10 +47,15 @@ class Settings:
 USES = ("prompt", "teacher")
 
 
+def uses(config: Config) -> tuple[str, ...]:
+    """The teacher plays no part where a prompt asks for labels alone."""
+    return USES if _reasons(config.prompt) else ("prompt",)
+
+
 def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> Bill | None:
     """What the service may be asked; None where nobody is."""
-    teacher = used["teacher"]
-    if teacher.address is None or "curated" not in parents or not _reasons(used["prompt"]):
+    teacher = used.get("teacher")
+    if teacher is None or teacher.address is None or "curated" not in parents:
         return None
     studies = parents["curated"].manifest["config"]["stage"]["sizes"]["sft"]
     money = min(studies * settings.attempts * teacher.at_most, inf if settings.budget is None else settings.budget)
@@ -61,8 +67,8 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
     """What keeps the service from being asked: its client, its key, or the word that the films may be sent there."""
     from chexreason.teacher.guard import refuse_address
 
-    teacher, found = used["teacher"], []
-    if teacher.address is None or not _reasons(used["prompt"]):
+    teacher, found = used.get("teacher"), []
+    if teacher is None or teacher.address is None:
         return []
     curated = parents["curated"].manifest if "curated" in parents else {"config": {}, "parents": {}}
     checks = [teacher.require_client, teacher.key]
@@ -98,8 +104,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.traces import SCHEMA
 
     settings, curated = run.settings, run.parents["curated"]
-    reasons = _reasons(run.prompt)
-    teacher = run.teacher if reasons else FromLabels()
+    teacher = run.teacher or FromLabels()
     studies, root = curated_studies(curated, "sft")
     refuse_to_send(teacher, curated, studies, root)
     asked = [Study(study["path"], study["patient"], tuple(study["labels"])) for study in studies]
@@ -140,7 +145,9 @@ def execute(run: Run) -> dict[str, Any]:
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
         "teacher": teacher.name,
-        "written": "by the teacher" if reasons else "here, from the labels: the prompt asks for no reasoning, nobody was asked",
+        "written": "by the teacher"
+        if run.teacher
+        else "here, from the labels: the prompt asks for no reasoning, nobody was asked",
         "traces": len(kept),
         "set_aside": dict(Counter(lesson.refusals[-1].gate for lesson in lessons if not lesson.passed)),
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),

@@ -157,6 +157,14 @@ def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pyt
     assert planned(tmp_path, *line, "prompt=only_label").every_lack() == []
 
 
+def test_who_would_have_written_what_nobody_was_asked_for_defines_nothing(tmp_path: Path) -> None:
+    for stage in ("teach", "sft"):
+        line = [f"stage={stage}", "prompt=only_label", "model=medgemma"]
+        assert name(tmp_path, *line) == name(tmp_path, *line, "teacher=openai", "teacher.temperature=0")
+        line.append("prompt=free_reasoning")
+        assert len({name(tmp_path, *line, *more) for more in ([], ["teacher=openai"], ["teacher.temperature=0"])}) == 3
+
+
 def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
     base = name(tmp_path, *EVALUATE)
     for word in ("source=phantom_nih", "reward=nuanced", "variant=two_sites", "teacher=openai", "tracker=none"):
@@ -314,7 +322,9 @@ def test_what_fails_before_it_works_leaves_no_folder_and_says_why_in_its_last_li
     assert not list((tmp_path / "runs").glob("metrics-*"))
 
 
-def test_runs_of_another_version_are_recognised_and_named(tmp_path: Path, answers: Path) -> None:
+def test_runs_of_another_version_are_recognised_and_named(
+    tmp_path: Path, answers: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = execute(compose(metrics(tmp_path, answers)), metrics(tmp_path, answers))
     old = files.read_json(folder / folders.MANIFEST) | {"schema": 1}
     files.write_json(folder / folders.MANIFEST, old)
@@ -322,6 +332,11 @@ def test_runs_of_another_version_are_recognised_and_named(tmp_path: Path, answer
     from chexreason.report import study
 
     assert "another version" in study.read([folder]).problems[0]
+    with pytest.raises(ChexReasonError, match="another version of chexreason made it"):
+        execute(compose([line := "stage=rerun", f"stage.run={folder}", f"runs={tmp_path}"]), [line])
+    with pytest.raises(ChexReasonError, match="nothing to report"):
+        execute(compose(["stage=report", f"runs={tmp_path}"]), ["stage=report"])
+    assert f"left out: 1 runs that another version of chexreason made, such as {folder.name}" in capfd.readouterr().err
 
 
 def test_a_read_only_runs_folder_can_be_read(tmp_path: Path, answers: Path) -> None:

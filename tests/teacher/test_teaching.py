@@ -16,7 +16,7 @@ from zlib import crc32
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs.config import compose
+from chexreason.runs.config import as_dict, check, compose
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.folders import MANIFEST, SCHEMA, Run
 from chexreason.runs.plan import plan
@@ -294,13 +294,11 @@ def test_what_was_kept_is_what_was_read_and_what_came_is_in_the_journal(curated:
 
 
 def test_nobody_is_asked_for_labels_alone(curated: Path) -> None:
-    with Server() as server:  # a key is not set, and need not be
-        folder = curated.parent / "labels"
-        hired = teacher("openai", server.elsewhere)
-        (curated / "manifest.json").unlink()  # nor an agreement
-        asked = Run(stage(budget=0.0), folder, prompt=prompt("only_label"), teacher=hired, parents={"curated": curated})
-        card = teach.execute(asked)
-        assert not server.asked
+    said = check(as_dict(compose(["stage=teach", "model=medgemma", "prompt=only_label"])))
+    assert teach.uses(said) == ("prompt",)  # a key is not set, and need not be
+    (curated / "manifest.json").unlink()  # nor an agreement
+    asked = Run(stage(budget=0.0), curated.parent / "labels", prompt=said.prompt, parents={"curated": curated})
+    card = teach.execute(asked)
     assert card["traces"] == STUDIES and card["cost"] == 0.0 and card["teacher"] == "labels" and "here" in card["written"]
     for trace in traces(curated, "labels"):
         assert trace["completion"] == ", ".join(trace["labels"]) and trace["teacher"] == "labels"
