@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chexreason.data.pixels import ImageError
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
+MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
 CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
 
@@ -43,8 +46,36 @@ def prolonged(stream: bytes) -> bytes:
 
     Decoders do not tell: they make up what is missing. Two decodings that differ do.
     """
-    end = stream.rfind(END)
+    end = next((at - len(END) for marker, at in _segments(stream) if marker == END[1]), len(stream))
     return stream[:end] + b"\xa5\x5a\x13\x77" * 16 + stream[end:]
+
+
+def lacks_scans(stream: bytes) -> bool:
+    """Whether a progressive JPEG stream ends before its last refinement (ISO 10918-1, G.1): it shows, blurred."""
+    missing: set[tuple[int, int]] = set()  # coefficients, by component, whose lowest bit has not come
+    for marker, at in _segments(stream):
+        if marker in (0xC2, 0xCA):  # start of a progressive frame: components are listed from its ninth byte on
+            missing = {(stream[at + 8 + 3 * part], place) for part in range(stream[at + 7]) for place in range(64)}
+        elif (
+            marker == 0xDA and missing
+        ):  # start of scan: its components, first and last coefficient, and the bits still to come
+            count = stream[at + 2]
+            first, last, bits = stream[at + 3 + 2 * count : at + 6 + 2 * count]
+            if bits & 15 == 0:
+                parts = stream[at + 3 : at + 3 + 2 * count : 2]
+                missing -= {(part, place) for part in parts for place in range(first, last + 1)}
+    return bool(missing)
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker of a JPEG or JPEG-LS stream up to its end, and where what follows it begins."""
+    at = len(JPEG)
+    while found := MARKER.search(stream, at):
+        marker, at = found[1][0], found.end()
+        yield marker, at
+        if marker == END[1]:
+            return
+        at += int.from_bytes(stream[at : at + 2], "big")
 
 
 def _size(stream: bytes) -> tuple[int, int, int] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import re
 import socket
 import struct
 import zlib
@@ -62,6 +64,25 @@ def test_half_a_jpeg_that_was_closed_again_is_refused(mode: str, options: dict[s
     assert decode(whole, "x").size == decode(whole + bytes(64), "x").size == (320, 384)
     with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
         decode(whole[: int(len(whole) * part)] + b"\xff\xd9", "x")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_progressive_jpeg_without_its_last_scans_is_no_picture(mode: str) -> None:
+    whole = coded(Image.fromarray(EIGHT).resize((320, 384)).convert(mode), format="JPEG", quality=90, progressive=True)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", whole)]
+    assert len(scans) > 3
+    for end, closed in itertools.product(scans[1:], (b"", b"\xff\xd9", b"\xff\xd9" + whole)):
+        with pytest.raises(ImageError, match="^x: .*(cut short|truncated)"):
+            decode(whole[:end] + closed, "x")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_follows_the_end_of_a_jpeg_is_no_part_of_it(progressive: bool) -> None:
+    image = Image.fromarray(EIGHT).resize((320, 384))
+    whole, other = (coded(one, format="JPEG", progressive=progressive) for one in (image, image.rotate(180)))
+    assert decode(whole + other, "x").tobytes() == decode(whole, "x").tobytes() != decode(other, "x").tobytes()
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
+        decode(whole[: int(len(whole) * 0.8)] + b"\xff\xd9" + other, "x")
 
 
 @given(
