@@ -77,7 +77,7 @@ class Model:
 
     def __post_init__(self) -> None:
         one_of(FAMILIES, family=self.family)
-        one_of(("float32", "bfloat16", "float16"), dtype=self.dtype)
+        one_of(("float32", "bfloat16", "float16", "float64"), dtype=self.dtype)
         at_least(1, min_visual_tokens=self.min_visual_tokens, image_size=self.image_size)
         at_least(self.min_visual_tokens, max_visual_tokens=self.max_visual_tokens)
 

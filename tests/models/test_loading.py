@@ -16,7 +16,7 @@ from chexreason.models.loading import (
     only_language_model_trains,
     save_adapter,
 )
-from chexreason.runs.config import Model
+from chexreason.runs.config import FAMILIES, Model
 from chexreason.runs.files import read_json
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
@@ -67,8 +67,9 @@ def test_a_saved_adapter_comes_back(checkpoint: Model, tmp_path) -> None:
 def test_a_wrong_family_is_named(checkpoint: Model) -> None:
     from dataclasses import replace
 
-    with pytest.raises(ChexReasonError, match=f"holds a {checkpoint.family}"):
-        load_model(replace(checkpoint, family="llava"))
+    other = next(family for family in FAMILIES if family != checkpoint.family)
+    with pytest.raises(ChexReasonError, match=f"model.family={other}, but .* holds a {checkpoint.family}"):
+        load_model(replace(checkpoint, family=other))
 
 
 def test_an_adapter_says_what_it_belongs_to_and_not_where_that_lay(checkpoint: Model, tmp_path) -> None:

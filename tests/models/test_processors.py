@@ -9,10 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from chexreason.errors import ChexReasonError
 from chexreason.models.loading import image_token_id, load_model
-from chexreason.models.processors import PROCESSORS, load_processor, resized
-from chexreason.runs.config import Model, every
+from chexreason.models.processors import load_processor, resized
+from chexreason.runs.config import Model
 
 MESSAGE = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "List the findings."}]}]
 
@@ -42,9 +41,3 @@ def test_an_image_at_its_size_is_the_image_that_the_processor_would_make(checkpo
     for film in (Image.fromarray(noise), Image.fromarray(noise[..., 0])):
         plain, before = (processor.image_processor([image], return_tensors="pt") for image in (film, resized(processor, film)))
         assert torch.equal(plain["pixel_values"], before["pixel_values"])
-
-
-def test_every_models_family_has_a_processor_and_another_is_refused_by_name(checkpoint: Model) -> None:
-    assert {model.family for model in every("model")} <= PROCESSORS.keys()
-    with pytest.raises(ChexReasonError, match="model.family=llava: one of gemma3, qwen2_5_vl, qwen3_vl is wanted"):
-        load_processor(replace(checkpoint, family="llava"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -250,12 +249,6 @@ def test_rollouts_by_another_engine_are_corrected_token_by_token() -> None:
     assert not arguments.use_vllm, "TRL's own would merge each adapter into the base weights"
     with pytest.raises(ChexReasonError, match="engine.name=vlm: one of transformers, vllm is wanted"):
         clinical("engine.name=vlm")
-
-
-def test_patience_without_a_validation_set_is_refused_at_once(order: Callable[..., Path]) -> None:
-    run = loaded(order("impatient", *GRPO, "stage.selection.patience=1"))
-    with pytest.raises(ChexReasonError, match="parents.validation is null"):
-        grpo.execute(replace(run, parents={role: path for role, path in run.parents.items() if role != "validation"}))
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is there")
