@@ -107,7 +107,8 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import Checkpoints, epochs_before, last_checkpoint, train
     from chexreason.training.errors import explained
-    from chexreason.training.rollouts import RewardFunction, RolloutTrainer
+    from chexreason.training.reward_function import RewardFunction
+    from chexreason.training.rollouts import RolloutTrainer
     from chexreason.training.selection import BEST, BestAdapter, ClipWatch, CollapseWatch, chosen
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
     from chexreason.training.validation import validator

@@ -13,14 +13,12 @@ and standard deviation over a rollout's tokens are logged as `sampling/log_ratio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
@@ -28,7 +26,6 @@ from trl.trainer.utils import split_tensor_dict
 from chexreason.models import shared_prompt
 from chexreason.models.encoding import check_inputs, encode, token_types
 from chexreason.models.features import FeatureStore, Film
-from chexreason.training.collapse import signs
 from chexreason.training.packing import can_pack, groups, score
 
 # The two terms that a step weighs against each other: mean |advantage| of a token's gradient, and beta times its mean KL.
@@ -219,36 +216,3 @@ class RolloutTrainer(GRPOTrainer):
 def _padded(values: Sequence[torch.Tensor | None], length: int) -> torch.Tensor | None:
     rows = [torch.nn.functional.pad(row, (0, length - len(row))) for row in values if row is not None]
     return torch.stack(rows) if rows else None
-
-
-class RewardFunction:
-    """A reward in the form that TRL calls, its parts and the signs of collapse logged one by one.
-
-    `special_ids`: tokens that are no part of a completion's text (the end of the turn), nor of its length |t|.
-    """
-
-    def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float], special_ids: Collection[int]):
-        self.__name__ = reward.name
-        self.special_ids = frozenset(special_ids)
-        self.score = reward.scorer(grammar, frequencies)
-
-    def __call__(
-        self,
-        completions: list[list[dict[str, str]]],
-        completion_ids: list[list[int]],
-        labels: list[list[str]],
-        uncertain: list[list[str]],
-        log_metric: Callable[[str, float], None],
-        **_: Any,
-    ) -> list[float]:
-        texts = [completion[0]["content"] for completion in completions]
-        lengths = [sum(token not in self.special_ids for token in ids) for ids in completion_ids]
-        # A reward may remember earlier answers: each process scores those of all, in the same order, and keeps its own.
-        everyones = gather_object(list(zip(texts, labels, lengths, uncertain, strict=True)))
-        first = PartialState().process_index * len(texts)
-        scored = [self.score(*one) for one in everyones][first : first + len(texts)]
-        for part in scored[0].parts:
-            log_metric(f"rewards/{part}", sum(one.parts[part] for one in scored) / len(scored))
-        for name, value in signs(texts, [one.answer for one in scored]).items():
-            log_metric(name, value)
-        return [one.reward for one in scored]

@@ -13,7 +13,7 @@ import pytest
 from chexreason.rewards.balanced import BalancedReward
 from chexreason.rewards.hard import HardReward
 from chexreason.rewards.scored import Scorer
-from chexreason.training.rollouts import RewardFunction
+from chexreason.training.reward_function import RewardFunction
 
 ROOT = Path(__file__).parents[2]
 FREQUENCIES = {"Support Devices": 0.5, "Edema": 0.25, "Fracture": 0.05}

@@ -13,6 +13,7 @@ import pytest
 from chexreason.rewards.nuanced import NuancedScorer
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import read_json
+from chexreason.training.reward_function import RewardFunction
 
 FREQUENCIES = {"Support Devices": 0.5, "No Finding": 0.4, "Pleural Other": 0.05}
 
@@ -82,38 +83,38 @@ def test_parts_add_up() -> None:
     assert scored.reward == pytest.approx(sum(scored.parts.values()))
 
 
+def rewarded(process: int, processes: int) -> tuple[list[float], list[list[str]]]:
+    """What one of the processes that share a run is rewarded over three rollouts, and what the reward remembers then."""
+    function = RewardFunction(scorer(window=4).reward, "tags", FREQUENCIES, [])
+    rewards: list[float] = []
+    for said in (["Edema"] * 4, ["Edema", "Edema", "Fracture", "Edema"], ["Edema"] * 4):
+        each = len(said) // processes
+        written = [[{"content": wrote(label)}] for label in said[each * process :][:each]]
+        rewards += function(written, [[0]] * each, [["Edema"]] * each, [[]] * each, log_metric=lambda *_: None)
+    return rewards, function.score.memory
+
+
 SHARED = """
-import json
-import sys
+import json, sys
 from accelerate import PartialState
-from chexreason.training.rollouts import RewardFunction
-from tests.rewards.test_nuanced import FREQUENCIES, scorer, wrote
+from tests.rewards.test_nuanced import rewarded
 state = PartialState(cpu=True)
-mine = RewardFunction(scorer(window=4).reward, "tags", FREQUENCIES, [])
-rewards = []
-for rollout in range(3):  # the completions of a rollout, shared among the processes
-    said = ["Edema", "Edema", "Fracture" if rollout == 1 else "Edema", "Edema"]
-    each = len(said) // state.num_processes
-    share = said[each * state.process_index :][:each]
-    completions = [[{"content": wrote(label)}] for label in share]
-    count = len(share)
-    rewards += mine(completions, [[0]] * count, [["Edema"]] * count, [[]] * count, log_metric=lambda *_: None)
-with open(f"{sys.argv[1]}/{state.num_processes}-{state.process_index}.json", "w") as stream:
-    json.dump([rewards, mine.score.memory], stream)
+with open(f"{sys.argv[1]}/{state.process_index}.json", "w") as stream:
+    json.dump(rewarded(state.process_index, state.num_processes), stream)
+state.wait_for_everyone()
+state.destroy_process_group()
 """
 
 
 def test_processes_that_share_a_run_look_back_on_one_window(tmp_path: Path) -> None:
-    file = tmp_path / "shared.py"
-    file.write_text(SHARED)
-    for count in (1, 2):
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "ACCELERATE_USE_CPU": "1"}
-        done = subprocess.run(
-            [*launcher, str(file), str(tmp_path)], capture_output=True, text=True, timeout=120, env=environment
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    (alone, memory), (first, kept), (second, also_kept) = (read_json(tmp_path / f"{one}.json") for one in ("1-0", "2-0", "2-1"))
+    (tmp_path / "shared.py").write_text(SHARED)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "ACCELERATE_USE_CPU": "1"}
+    line = [*launcher, str(tmp_path / "shared.py"), str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, memory = rewarded(0, 1)
     assert min(alone) < 0 < max(alone), "the window fills, and a label dominates it"
+    (first, kept), (second, also_kept) = (read_json(tmp_path / f"{process}.json") for process in (0, 1))
     assert [*first[:2], *second[:2], *first[2:4], *second[2:4], *first[4:], *second[4:]] == alone
     assert kept == also_kept == memory

@@ -18,7 +18,8 @@ from chexreason.models.processors import load_processor
 from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.folders import Run
 from chexreason.stages import grpo
-from chexreason.training.rollouts import NucleusMass, RewardFunction, RolloutTrainer
+from chexreason.training.reward_function import RewardFunction
+from chexreason.training.rollouts import NucleusMass, RolloutTrainer
 from chexreason.training.trainer import with_images
 from tests.stages.conftest import GRPO, execute, loaded, log
 
