@@ -9,7 +9,8 @@ from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, status
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
-    "identified shows show showing report radiology result results summary output assessment following include includes "
+    "identified shows show showing demonstrate does exhibit exhibits contain contains display displays supporting supports "
+    "report radiology result results summary output assessment following include includes "
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
     "classification active true yes current acute observation main key primary conclude concluding summarize included "
     "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "

@@ -13,7 +13,7 @@ from dataclasses import replace
 from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, OPTION, TICKS, YES, named, share, status, verdict
+from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, OPTION, SURE, TICKS, YES, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 _SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
@@ -26,20 +26,24 @@ NUMBERED = re.compile(
 MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]|!(?=[A-Za-z])))\s*")
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_CERTAIN = (
+    YES | SURE | frozenset("mild moderate severe small large trace minimal marked stable unchanged worsening new".split())
+)
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
 _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
 _ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
-_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=\S)")
+_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+(\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+)")
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=?]|->|\((?:[yYnN+-]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
+    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))|->|\((?:[yYnN+-]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
@@ -83,6 +87,7 @@ def _listed(clause: str) -> list[Mention] | None:
     bare: list[int] = []  # which items are names and nothing else
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
     denials = sum(1 for _ in itertools.takewhile(lambda raw: _first_word(raw) in NO, raws))  # items that begin so
+    chosen = bool(_CHOICE.search(clause))  # "no edema, large effusion or fracture" denies all three
     signed = any(raw.lstrip()[0] == "+" for raw in raws)
     for place, raw in enumerate(raws):
         if 1 < place == denials and not _LEADING.match(raw):
@@ -116,6 +121,8 @@ def _listed(clause: str) -> list[Mention] | None:
                 alone = None if found else item
                 continue
             own, settled = item.claimed, False
+            if item.claimed and not _CERTAIN.isdisjoint(piece.casefold().split()):  # "no edema, mild effusion"
+                reaching = True if not chosen else reaching
             if reaching is not True and item.claimed:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
@@ -129,7 +136,7 @@ def _listed(clause: str) -> list[Mention] | None:
             if named(piece):
                 bare.append(len(found))
             found.append(item)
-    if clause.rstrip().endswith("?"):
+    if clause.rstrip().endswith("?") and "?" not in clause.rstrip(" ?"):
         found = [replace(one, claimed=None) if one.claimed else one for one in found]
     if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
         found = [replace(one, claimed=found[-1].claimed) for one in found]
@@ -171,6 +178,7 @@ def _with_remarks(text: str) -> Mention | None:
     remarks = [one.group(1) if one.group(1) is not None else one.group(2) for one in ASIDE.finditer(text)]
     # The name in another language is no remark on it.
     remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark) or NOT_CLAIMED.search(remark)]
+    remarks = [_INSTEAD.sub("no", remark) for remark in remarks]
     own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]

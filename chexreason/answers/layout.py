@@ -25,6 +25,13 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
     r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
     re.IGNORECASE,
 )
+_WHICH = re.compile(
+    r"^[ \t]*(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
+)  # "Which are absent? Edema"
+_NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
+_PROBABILITY = re.compile(r"\bp ?\(([A-Za-z ]{3,30})\) ?[=:]", re.IGNORECASE)  # "P(Edema) = 0.9"
+_LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
+_NEXT = re.compile(r"(?<=[.?!])[ \t]+(?=Q\d{0,2}[:.] )", re.IGNORECASE)  # "A: edema. Q: which ..."
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
@@ -34,11 +41,14 @@ _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\
 
 def arranged(text: str) -> list[str]:
     """The lines of `text` that hold anything. Linear in the length of `text`."""
-    whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", text))
+    whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
+    if "?" in whole:
+        whole = _WHICH.sub(r"\1:", _NEXT_QUESTION.sub("?\n", whole))
+    whole = _PROBABILITY.sub(r"\1: ", whole)
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
 
@@ -98,6 +108,7 @@ def _sections(lines: list[str]) -> list[str]:
     heads = [at for at, name in enumerate(names) if name]
     if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
         return lines
+    each = all(end > at + 1 for at, end in zip(heads, [*heads[1:], len(lines)], strict=True))  # has something below it
     found = lines[: heads[0]]
     for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
         block, name = lines[at + 1 : end], bare_line(lines[at]).rstrip(":")
@@ -106,11 +117,21 @@ def _sections(lines: list[str]) -> list[str]:
         ]
         if len(verdicts) == 1 and status(verdicts[0]) is not None:
             found.append(f"{name}: {verdicts[0]}")
+        elif each and _leads(first := bare_line(block[0])):
+            found += [f"{name}: {first}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
             found += lines[at:end]
     return found
+
+
+def _leads(line: str) -> bool:
+    """Whether a line that names nothing begins with a plain status or doubt: "No: heart size is normal"."""
+    if names_a_finding(line) or line.endswith(":"):
+        return False
+    first = _LEAD.split(line, maxsplit=1)[0]
+    return status(first) is not None or bool(first.split()) and MAYBE.issuperset(first.casefold().split())
 
 
 def _denies(line: str, finding: str | None) -> bool:

@@ -17,9 +17,16 @@ from chexreason.labels import NO_FINDING
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
 _LOOKED = re.compile(r"\b(?:look|check|search|screen|evaluat|assess)\w* for\b", re.IGNORECASE)
+_REFUSED = re.compile(  # "I cannot tell which of these is present": what follows is none of its answers
+    r"\b(?:unable|cannot|can't|can not|not able|not possible|impossible)\b.{0,40}"
+    r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
+    re.IGNORECASE,
+)
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
-_CLAUSE = re.compile(r";|(?<!vs)(?<!\sdr)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I)  # not "no. 5"
+_CLAUSE = re.compile(
+    r";|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I
+)  # not "no. 5"
 
 
 def read(text: str) -> list[Mention]:
@@ -45,6 +52,9 @@ def read(text: str) -> list[Mention]:
         at += 1
         bare = bare_line(line)
         if not bare:
+            continue
+        if _REFUSED.search(bare) and not names_a_finding(bare):
+            scope = None
             continue
         said = _heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line)))
         if said != "":
@@ -92,6 +102,9 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
         head, colon, tail = clause.partition(":")
         if not colon and is_place(clause.partition(" - ")[0]):  # "Heart - Cardiomegaly"
             head, colon, tail = clause.partition(" - ")
+        if not colon and "?" not in clause and named(items.split(clause)[0]):  # "Edema \u2014 the vessels are sharp"
+            head, tail = items.split(clause)[0], items.split(clause)[1] or ""
+            colon = ":" if tail else ""
         said = carried
         bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
         name = named(head) if colon else None

@@ -45,6 +45,7 @@ _EMPHASIS = re.compile(
     r"\*\*+|__+|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s", re.MULTILINE
 )
 _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
+_HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _ENTITIES = {"&nbsp;": " ", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&bull;": "\u2022"}
 
@@ -61,7 +62,7 @@ def plain(text: str) -> str:
         text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
     if "\\" in text:
         text = _without_latex(text)
-    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _EMPHASIS.sub("", text)))
+    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", _EMPHASIS.sub("", text))))
 
 
 def unfenced(text: str) -> str:

@@ -7,12 +7,13 @@ The entities are our table of synonyms; what denies, and what leaves open, are N
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
-from chexreason.answers.values import QUALIFIERS
+from chexreason.answers.values import NOT_CLAIMED, QUALIFIERS
 from chexreason.labels import FINDINGS, NO_FINDING
 
 # What denies beyond NegEx's own terms, before a finding and after it.
@@ -33,7 +34,7 @@ DENIED_BEFORE = (
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
     "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
     "mimic", "mimicking", "mimicked", "contradicts", "contradict", "contradicting", "i removed", "removing",
-    "absence de", "ausência de", "assenza di",
+    "absence de", "ausência de", "assenza di", "non si", "non c'è", "n'y a pas",
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
     "没有",
@@ -58,7 +59,8 @@ DENIED_AFTER = (
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
     "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
     "not there", "no more",
-    "not favored", "nicht", "ausente", "fehlt",
+    "not favored", "nicht", "ausente", "fehlt", "se descarta", "descartado", "descartada", "exclu", "assente", "отсутствует",
+    "ausgeschlossen", "non visibile", "no se observa", "no se ve", "so negative",
     "negativo",
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
@@ -70,7 +72,9 @@ OPEN_LISTS = (
     "concern for", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "low probability of", "low likelihood of",
-    "history of", "h/o", "difficult to exclude", "unsure", "check for", "look for", "screen for", "test for", "monitor for",
+    "history of", "h/o", "consult", "consultation", "seek", "can be caused", "can be associated", "can lead", "can result",
+    "can occur", "can mimic", "often", "usually", "commonly", "frequently", "difficult to exclude", "unsure", "check for",
+    "look for", "screen for", "test for", "monitor for",
     "exclude", "search for", "watch for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive",
     "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
@@ -96,7 +100,8 @@ OPEN_BEFORE = (
 )  # fmt: skip
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
-    "likely", "unlikely", "possibly", "perhaps", "maybe", "fits less", "fits less well", "less well", "less so", "doubtful",
+    "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
+    "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -110,7 +115,9 @@ OPEN_LATER = (
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
     "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
     *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
-    "is defined as", "refers to", "is a cause of", "is a common cause", "can cause",
+    "can be caused", "can be associated", "can lead", "can result", "can occur", "can mimic", "is a condition", "is often",
+    "are often", "is usually", "are usually", "is commonly", "are commonly", "is defined as", "refers to", "is a cause of",
+    "is a common cause", "can cause",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
 NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
@@ -125,7 +132,8 @@ NO_DENIAL = (
     "not resolved", "has not resolved", "have not resolved", "is not resolved", "not completely resolved",
     *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
     "progressed")),
-    "absence of lung markings", "absence of vascular markings",
+    "absence of lung markings", "absence of vascular markings", "absent lung markings", "absent vascular markings",
+    "absent markings",
     "no reason to doubt", "none on the right", "none on the left", "none on the other",
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
     "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
@@ -165,6 +173,9 @@ TURNS = (
     "so the",
     ", the",
     ", with",
+    ", now",
+    "yes for",
+    "yes to",
 )
 PREDICATES = (  # what ends a clause that says that something is there
     "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
@@ -187,12 +198,14 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
     r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
     re.IGNORECASE,
 )
+_TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
+_FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -236,11 +249,15 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
+        denied = denied or bool(NOT_CLAIMED.search(before_it) or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
+    last = {mention.finding: mention.claimed for mention in found}
+    if _TURN.search(doc.text):  # "the heart looks enlarged, but I would not call it cardiomegaly"
+        found = [replace(one, claimed=False) if last[one.finding] is False else one for one in found]
     return tuple(found)
 
 

@@ -46,7 +46,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "enlarged cardiac contour", "enlarged * heart", "enlarged * cardiac silhouette", "cardiac enlarged",
         "cardiac size * enlarged", "heart * increased in size", "big heart", "heart * big", "heart size * increased",
         "increased heart size", "cardiothoracic ratio * increased", "increased cardiothoracic ratio",
-        "ctr * increased", "cardiac silhouette * increased",
+        "ctr * increased", "cardiac silhouette * increased", "kardiomegalie", "herzvergrößerung",
     ),
     "Lung Opacity": (
         "lung opacities", "opacity", "opacities", "airspace opacity", "airspace opacities", "pulmonary opacity",
@@ -75,7 +75,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "Pneumothorax": ("pneumothoraces", "ptx", "pneumothoraxes"),
     "Pleural Effusion": (
         "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax", "haemothorax",
-        "pleural * effusion", "fluid in * pleural space",
+        "pleural * effusion", "fluid in * pleural space", "pleuraerguss", "pleuraergüsse", "derrame pleural",
+        "épanchement pleural", "versamento pleurico", "pleura-erguss",
     ),
     "Pleural Other": (
         "pleural thickening", "pleural plaque", "pleural plaques", "pleural scarring", "apical cap",

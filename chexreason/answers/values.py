@@ -19,7 +19,8 @@ QUALIFIERS = frozenset(
     "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
-    "b/l borderline healed healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
+    "rib ribs clavicle clavicles humerus scapula sternum vertebra vertebral spine posterior anterior b/l borderline healed "
+    "healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
 FILLERS = SURE.union(
@@ -29,6 +30,14 @@ FILLERS = SURE.union(
     "place situ cxr".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
+# Beside a name in parentheses, words that say something else than what it is like.
+NOT_DESCRIBING = frozenset(
+    "option options choice choices listed given provided above below earlier mentioned asked example e.g withdrawn retracted "
+    "crossed struck pending treated gone artifact artefact mimic mimics mimicking simulating superimposed overlap overlapping "
+    "fold folds nipple ddx rotation magnification projection technique guess guessing assumed assumption score threshold "
+    "confidence todo tbc check verify review confirm hypothetical prior baseline differential definition meaning mistake "
+    "error typo drop dropped withdraw ignore ignored skip skipped edited".split()
+)
 DEGREES = frozenset(  # said only of what is there
     "tension resolving same before than more least at up still again remains remaining persists persisting".split()
 )
@@ -40,13 +49,13 @@ SIGNS = frozenset(
     "effaced widened widening lucency collapse collapsed cephalization congestion congested engorged septal kerley "
     "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
     "disrupted discontinuity fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
-    "line catheter large exceeds exceeding exceeded greater above wide wires wire batwing".split()
+    "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
     "evident apparent accept accepted supported included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
-    "sí si ja oui sim presente presentes présent vorhanden positivo positiv positif 是 有 存在 あり да".split()
+    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり да есть".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
@@ -55,7 +64,8 @@ NO = frozenset(
     "didn't hasn't haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
-    "fehlt negativo negativa negativ 否 无 無 未见 没有 なし нет".split()
+    "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
+    "否 无 無 未见 没有 なし нет".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
@@ -65,7 +75,9 @@ MAYBE = frozenset(
     # and in other languages
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
-NOT_CLAIMED = re.compile("[无無未没沒不非否排疑待]|可能|なし|ない|없")  # denials and doubts of languages without blanks
+NOT_CLAIMED = re.compile(
+    "[无無未没沒非否排疑待]|不(?![张張])|可能|なし|ない|없"
+)  # denials and doubts of languages without blanks
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
@@ -124,7 +136,13 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
     if True in numbers or False in numbers:
         return False not in numbers
     said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
-    return False if False in said else None if None in said else True
+    return False if False in said else None if None in said and not (aside and _describes(remark)) else True
+
+
+def _describes(remark: str) -> bool:
+    """Whether a remark in parentheses may be taken for a description: "(compressive)", "(left 6th rib)", "(2 cm)"."""
+    words = _words(remark.replace("(", " ").replace(",", " "))
+    return len(words) <= 6 and (NO | MAYBE | SOUND | LIKELINESS | _PAST | NOT_DESCRIBING).isdisjoint(words)
 
 
 def status(text: str) -> bool | None:
