@@ -9,7 +9,8 @@ from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, status
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
-    "identified shows show showing demonstrate does exhibit exhibits contain contains display displays supporting supports "
+    "identified shows show showing demonstrate does exhibit exhibits contain contains display displays choice ranked "
+    "ranking elimination supporting supports "
     "report radiology result results summary output assessment following include includes "
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
     "classification active true yes current acute observation main key primary conclude concluding summarize included "
@@ -36,7 +37,7 @@ OPEN = frozenset(
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
     "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
     "considered previously formerly earlier available candidate choose select allowed valid initial initially draft "
-    "preliminary provisional working asked task".split()
+    "preliminary provisional working asked task please defined".split()
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "

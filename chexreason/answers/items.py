@@ -37,6 +37,7 @@ _INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", r
 _ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
+_DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+(\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+)")
@@ -94,11 +95,11 @@ def _listed(clause: str) -> list[Mention] | None:
             # "no edema, no effusion, mild cardiomegaly" or "..., cardiomegaly, no fracture": each denial is of its own item
             denied_again = place + 1 < len(raws) and _first_word(raws[place + 1]) in NO
             reaching = reaching if raw.strip(EDGES + ".").casefold() in NAMES and not denied_again else True
-        raw = re.sub(r"^\s*([-+])(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
+        raw = re.sub(r"^\s*([-+])\s?(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
         leading = _LEADING.match(raw)
         word = leading.group(1).casefold().rstrip(".") if leading else ""
         openly = word in ("or", "versus", "vs")
-        reaching = True if word == "but" else reaching
+        reaching = True if word in ("but", "with") else reaching
         raw = raw[leading.end() :] if leading else raw
         whole = _item(raw)
         parts = [raw] if whole else [piece for part in _JOIN.split(raw) for piece in _CHOICE.split(part)]
@@ -220,7 +221,7 @@ def _first(value: str) -> bool | None:
 def split(text: str) -> tuple[str, str | None]:
     """A name and what stands behind it after a colon, a dash, an arrow or a question mark."""
     sign = _VALUE.search(text)
-    return (text[: sign.start()], text[sign.end() :]) if sign else (text, None)
+    return (text[: sign.start()], _DASHED.sub("", text[sign.end() :])) if sign else (text, None)
 
 
 def _worded(text: str) -> Mention | None:

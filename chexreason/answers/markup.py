@@ -46,6 +46,7 @@ _EMPHASIS = re.compile(
 )
 _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
+_WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _ENTITIES = {"&nbsp;": " ", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&bull;": "\u2022"}
 
@@ -62,6 +63,8 @@ def plain(text: str) -> str:
         text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
     if "\\" in text:
         text = _without_latex(text)
+    if "/" in text:
+        text = _WITH.sub("with ", text)
     return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", _EMPHASIS.sub("", text))))
 
 

@@ -105,9 +105,12 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if subject is not None:
             yield _mention(subject, _and(said, status_of(keys, True)))
             return
-        for key, each in value.items():
-            if len(value) == 1 or not words_of(str(key)) & _NUMBER_GROUPS:
-                yield from _entry(str(key), each, said, depth)
+        for numbers in (False, True):  # how sure it is counts where nothing else is said
+            groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & _NUMBER_GROUPS) == numbers]
+            found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
+            yield from found
+            if found:
+                return
     elif (
         isinstance(value, list | tuple)
         and len(value) == 2

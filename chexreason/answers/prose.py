@@ -33,7 +33,8 @@ DENIED_BEFORE = (
     "not yet", "never", "far from",
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
     "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
-    "mimic", "mimicking", "mimicked", "contradicts", "contradict", "contradicting", "i removed", "removing",
+    "mimic", "mimicking", "mimicked", "simulating", "simulates", "simulate", "incorrect", "replace", "replacing",
+    "replaced", "contradicts", "contradict", "contradicting", "i removed", "removing",
     "absence de", "ausência de", "assenza di", "non si", "non c'è", "n'y a pas",
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
@@ -61,7 +62,7 @@ DENIED_AFTER = (
     "not there", "no more",
     "not favored", "nicht", "ausente", "fehlt", "se descarta", "descartado", "descartada", "exclu", "assente", "отсутствует",
     "ausgeschlossen", "non visibile", "no se observa", "no se ve", "so negative",
-    "negativo",
+    "negativo", "нет",
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
@@ -78,7 +79,9 @@ OPEN_LISTS = (
     "exclude", "search for", "watch for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive",
     "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
-    "suspect", "guess", "either", "initially", "at first", "at first glance",
+    "suspect", "guess", "doubtful", "i doubt", "i thought", "unless", "what looks like", "what appears to be", "what seems",
+    "either", "initially", "at first",
+    "at first glance",
     "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
     "screened for", "image for", "film for", "radiograph for", "x-ray for", "scan for", "reviewed for", "searched for",
     "asked", "asked about", "asked to", "choose from", "select from",
@@ -95,7 +98,7 @@ OPEN_LISTS = (
 OPEN_BEFORE = (
     "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
     "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
-    "less so about", "less of", "less sure about", "less confident about", "less certain about",
+    "apparent", "less so about", "less of", "less sure about", "less confident about", "less certain about",
     "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
 )  # fmt: skip
 OPEN_AFTER = (
@@ -108,7 +111,8 @@ OPEN_LATER = (
     "considered", "cannot be excluded", "cannot be ruled out", "can not be excluded", "not excluded",
     "difficult to exclude", "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
     "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
-    "in the differential", "consideration", "cannot be assessed", "cannot be determined", "cannot be evaluated",
+    "in the differential", "consideration", "a concern", "if present", "if any", "cannot be assessed",
+    "cannot be determined", "cannot be evaluated",
     "on the differential", "in the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
@@ -134,7 +138,8 @@ NO_DENIAL = (
     "progressed")),
     "absence of lung markings", "absence of vascular markings", "absent lung markings", "absent vascular markings",
     "absent markings",
-    "no reason to doubt", "none on the right", "none on the left", "none on the other",
+    "no reason to doubt", "not doubt", "no denying", "not deny", "cannot deny", "none on the right", "none on the left",
+    "none on the other",
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
     "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
     "partially resolved", "incompletely resolved",
@@ -174,6 +179,12 @@ TURNS = (
     ", the",
     ", with",
     ", now",
+    "and the presence of",
+    "settled on",
+    "and chose",
+    "ultimately chose",
+    "and selected",
+    "what remains",
     "yes for",
     "yes to",
 )
@@ -203,9 +214,11 @@ _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", a
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
+_ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
+_FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -249,9 +262,12 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
-        denied = denied or bool(NOT_CLAIMED.search(before_it) or _FOREIGN_NO.match(after_it))
+        foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(before_it)
+        denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
+        if before_it in ("In ", "In a ", "In an ") and after_it.startswith(","):  # "In edema, one sees ..."
+            claimed = None
         if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
@@ -263,7 +279,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
-    sentence = _ALL_BUT.sub(r"\1 except", sentence)
+    sentence = _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 
 

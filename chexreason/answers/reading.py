@@ -11,7 +11,8 @@ from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
 
 _ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict|selections?|choices?|decision)"
 _FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
-    rf"\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
+    rf"(?:^|\n)(?:this|the) (?:image|film|radiograph|x-?ray|cxr) shows ?:[ *_]*"
+    rf"|\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
     r"[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
     re.IGNORECASE,
 )

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from chexreason.answers.synonyms import NAMES
 
-_WORD = re.compile(r"[^\W\d_]{7,20}")
+_WORD = re.compile(r"[^\W\d_]{8,20}")
 _KNOWN = frozenset(_WORD.findall(" ".join(NAMES)))
 _OFTEN_MISSPELT = (
     "atelectasis cardiomediastinum cardiomegaly consolidation effusion effusions fracture fractures mediastinum opacities "

@@ -53,9 +53,10 @@ SIGNS = frozenset(
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
-    "evident apparent accept accepted supported included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
+    "evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
-    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり да есть".split()
+    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり はい да "
+    "есть".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
@@ -65,7 +66,7 @@ NO = frozenset(
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
-    "否 无 無 未见 没有 なし нет".split()
+    "否 无 無 未见 没有 なし いいえ нет".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
