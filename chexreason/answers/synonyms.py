@@ -75,7 +75,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "Pneumothorax": ("pneumothoraces", "ptx", "pneumothoraxes"),
     "Pleural Effusion": (
         "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax", "haemothorax",
-        "pleural * effusion", "fluid in * pleural space", "efusion", "pleural efusion", "pleuraerguss", "pleuraergüsse", "derrame pleural",
+        "pleural * effusion", "fluid in * pleural space", "efusion", "pleural efusion", "pleuraerguss",
+        "pleuraergüsse", "derrame pleural",
         "épanchement pleural", "versamento pleurico", "pleura-erguss",
     ),
     "Pleural Other": (
