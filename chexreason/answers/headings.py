@@ -9,7 +9,8 @@ from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, status
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
-    "identified shows show showing demonstrate does exhibit exhibits contain contains display displays choice ranked "
+    "identified shows show showing demonstrate does exhibit exhibits contain contains display displays dx old arguments "
+    "choice ranked "
     "ranking elimination supporting supports "
     "report radiology result results summary output assessment following include includes "
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
@@ -61,11 +62,15 @@ def heading(text: str) -> bool | None:
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True
-    if status(text.strip(" :-")) is False:  # "0:"
-        return False
+    plain = status(text.strip(" :-"))
+    if plain is not None:  # "0:", "Applies:"
+        return plain
     if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"
         return True
-    if not words.isdisjoint(DENYING) or not words.isdisjoint(NO):
+    undone = any(
+        word.startswith("un") and word[2:] in CLAIMING | CHOSEN and word not in MAYBE for word in words
+    )  # "Unselected"
+    if not words.isdisjoint(DENYING) or not words.isdisjoint(NO) or undone and words.isdisjoint({"unchanged"}):
         return False
     if not words.isdisjoint(CHOSEN) and words.isdisjoint(MAYBE):
         return True

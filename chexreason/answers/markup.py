@@ -20,7 +20,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "👍🗸"), "\u2713")
     | dict.fromkeys(map(ord, "👎🚫⛔❎✖✕"), "\u2717")
     | dict.fromkeys(map(ord, "⬜🔲🔳◻□"), "\u2610")
-    | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫❓❔"), "[?]")  # a colour means what its writer thought of
+    | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫🟥🟧🟨🟩🟦🟪❓❔⚠"), "[?]")  # a colour means what its writer thought of
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
 )  # fmt: skip
 _ORNAMENT = re.compile(
@@ -42,7 +42,8 @@ _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\
 _BESIDE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z])")  # where a language without blanks meets a name
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
-    r"\*\*+|__+|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s", re.MULTILINE
+    r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s",
+    re.MULTILINE,
 )
 _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"

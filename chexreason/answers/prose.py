@@ -60,7 +60,8 @@ DENIED_AFTER = (
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
     "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
     "not there", "no more",
-    "not favored", "nicht", "ausente", "fehlt", "se descarta", "descartado", "descartada", "exclu", "assente", "отсутствует",
+    "unchecked", "unticked", "unselected", "unmarked", "not favored", "nicht", "ausente", "fehlt", "se descarta",
+    "descartado", "descartada", "exclu", "assente", "отсутствует",
     "ausgeschlossen", "non visibile", "no se observa", "no se ve", "so negative",
     "negativo", "нет",
 )  # fmt: skip
@@ -179,6 +180,7 @@ TURNS = (
     ", the",
     ", with",
     ", now",
+    ", only",
     "and the presence of",
     "settled on",
     "and chose",
@@ -326,7 +328,10 @@ def _reader() -> Any:
         "termination": [*TURNS],
     }
     doubts = {
-        "pseudo_negations": [term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))],
+        "pseudo_negations": [
+            "of indeterminate age",
+            *(term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))),
+        ],
         "preceding_negations": [*OPEN_BEFORE],
         "following_negations": [*OPEN_AFTER],
         "termination": [*TURNS, ",", "and", "there is", "there are", "there has been"],

@@ -19,7 +19,8 @@ QUALIFIERS = frozenset(
     "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
-    "rib ribs clavicle clavicles humerus scapula sternum vertebra vertebral spine posterior anterior b/l borderline healed "
+    "rib ribs clavicle clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l "
+    "borderline healed "
     "healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
@@ -39,7 +40,7 @@ NOT_DESCRIBING = frozenset(
     "error typo drop dropped withdraw ignore ignored skip skipped edited".split()
 )
 DEGREES = frozenset(  # said only of what is there
-    "tension resolving same before than more least at up still again remains remaining persists persisting".split()
+    "tension resolving same as before than more least at up still again remains remaining persists persisting".split()
 )
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
@@ -62,7 +63,7 @@ NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
     "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
-    "didn't hasn't haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
+    "gone didn't hasn't haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
