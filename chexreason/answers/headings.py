@@ -28,7 +28,8 @@ PLACES = frozenset(
     "heart lung lungs pleura pleural mediastinum mediastinal cardiac cardiovascular cardiomediastinal cardiomediastinum "
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
     "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary "
-    "respiratory silhouette musculoskeletal thoracic cavity abdomen spaces space parenchymal other".split()
+    "left right bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen "
+    "spaces space parenchymal other".split()
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(
@@ -51,7 +52,12 @@ _FRAME = frozenset(
     "q what my your our for with from by as so thus therefore based provided given i would can we all only no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
-_NOTED = re.compile(r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b", re.IGNORECASE)
+_NOTED = re.compile(
+    r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b"
+    r"|\b(?:evaluat|assess|review|check|consider|look|go)\w*(?: at| through| over)? (?:each|every)\b"
+    r"[\w ]{0,20}\b(?:labels?|findings?)\b",
+    re.IGNORECASE,
+)
 _CHANGES = frozenset("change changes changed".split())
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 

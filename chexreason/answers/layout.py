@@ -29,7 +29,10 @@ _WHICH = re.compile(
     r"^[ \t]*(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
 )  # "Which are absent? Edema"
 _NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
-_PROBABILITY = re.compile(r"\bp ?\(([A-Za-z ]{3,30})\) ?[=:]", re.IGNORECASE)  # "P(Edema) = 0.9"
+_PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
+    r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]|(?:probability|likelihood|chance) of ([A-Za-z ]{3,30}?) ?(?:[=:]|is) ?(?=\d))",
+    re.IGNORECASE,
+)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _NEXT = re.compile(r"(?<=[.?!])[ \t]+(?=Q\d{0,2}[:.] )", re.IGNORECASE)  # "A: edema. Q: which ..."
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
@@ -48,7 +51,7 @@ def arranged(text: str) -> list[str]:
         whole = _MINUS.sub("(-) ", whole)
     if "?" in whole:
         whole = _WHICH.sub(r"\1:", _NEXT_QUESTION.sub("?\n", whole))
-    whole = _PROBABILITY.sub(r"\1: ", whole)
+    whole = _PROBABILITY.sub(r"\1\2: ", whole)
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
 

@@ -161,6 +161,8 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
     words, first = words_of(value), words_of(_COMMA.split(value)[0])
     if own:
         claimed = True if True in own else own[0]
+    elif finding == NO_FINDING and not SOUND.isdisjoint(words) and not any(one.claimed for one in said):
+        claimed = True
     elif not MAYBE.isdisjoint(words) or _LOOKED.search(value):
         claimed = None
     else:

@@ -121,7 +121,8 @@ GAP = frozenset(
     "chest x-ray x - ray acute significant definite active evidence evident radiographic radiographically "
     "cardiopulmonary cardiac pulmonary intrathoracic thoracic new findings finding entirely essentially completely "
     "overall 2 two : to visible focal persistently left right bilateral middle lower base look looks pathological "
-    "pathologic globally diffusely abnormally in at lungs xxxx film radiograph radiographs study examination exam image".split()
+    "pathologic superior "
+    "globally diffusely abnormally in at lungs xxxx film radiograph radiographs study examination exam image".split()
 )
 
 NAMES: dict[str, str] = {name.casefold(): name for name in FINDINGS} | {

@@ -89,12 +89,12 @@ SOUND = frozenset(
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
 SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 MEASURES = frozenset(
-    "confidence probability likelihood score certainty p very prob conf % percent approximately about ~".split()
+    "confidence probability likelihood score certainty p very prob conf readers votes % percent approximately about ~".split()
 )
 
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 
-_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|5|1)(?:\.0)?)?")
+_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
@@ -228,7 +228,7 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
         graded = (QUALIFIERS | GRADES).issuperset(content) and words[0] in NO and words[1:2] != [] and words[1] not in FILLERS
         return True if graded else False if (QUALIFIERS | YES).issuperset(content) else None
     if not SOUND.isdisjoint(words):
-        return True if finding == SUPPORT_DEVICES else None
+        return True if finding in (SUPPORT_DEVICES, NO_FINDING) else None
     ratio = _RATIO.search(part)
     if ratio and finding == "Cardiomegaly":
         return float(ratio.group(1)) >= 0.5
