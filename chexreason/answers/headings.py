@@ -49,7 +49,8 @@ CHOSEN = frozenset("selected chosen picked correct accepted supported applicable
 # What a heading in a language without spaces says where something is shown.
 _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
 _FRAME = frozenset(
-    "q what my your our for with from by as so thus therefore based provided given i would can we all only no. #".split()
+    "q what which do you my your our for with from by as so thus therefore based provided given i would can we all only "
+    "no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
 _NOTED = re.compile(

@@ -8,7 +8,7 @@ from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading, words_of
 from chexreason.answers.items import EDGES
 from chexreason.answers.records import STATUS_KEYS
-from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, decides, named, share, status
+from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
     r"^[ \t]*q\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
@@ -18,7 +18,7 @@ _ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
 )
 _REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
 _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
-    r"\b(?:(?:is|are|was|were|do|does|did|can|could|has|have) "
+    r"\b(?:(?:(?:what|how) about|is|are|was|were|do|does|did|can|could|has|have) "
     r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
     r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
     rf"({items.NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
@@ -34,7 +34,9 @@ _PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
     re.IGNORECASE,
 )
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
-_NEXT = re.compile(r"(?<=[.?!])[ \t]+(?=Q\d{0,2}[:.] )", re.IGNORECASE)  # "A: edema. Q: which ..."
+_NEXT = re.compile(
+    r"(?<=[.?!])[ \t]+(?=Q\d{0,2}[:.] |(?:which|what)\b[^.?\n]{1,80}\?)", re.IGNORECASE
+)  # "A: edema. Q: which ..."
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
@@ -120,13 +122,18 @@ def _sections(lines: list[str]) -> list[str]:
         ]
         if len(verdicts) == 1 and status(verdicts[0]) is not None:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and _leads(first := bare_line(block[0])):
+        elif each and _leads(first := bare_line(block[0])) or each and _is_sound(block[0]):
             found += [f"{name}: {first}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
             found += lines[at:end]
     return found
+
+
+def _is_sound(line: str) -> bool:
+    """Whether a line is a sentence on what is as it should be: "The ribs are intact."."""
+    return line.rstrip().endswith(".") and not words_of(line).isdisjoint(SOUND) and not names_a_finding(line)
 
 
 def _leads(line: str) -> bool:

@@ -122,7 +122,8 @@ OPEN_LATER = (
     "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
     *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
     "can be caused", "can be associated", "can lead", "can result", "can occur", "can mimic", "is a condition", "is often",
-    "are often", "is usually", "are usually", "is commonly", "are commonly", "is defined as", "refers to", "is a cause of",
+    "are often", "is usually", "are usually", "is commonly", "are commonly", "often", "usually", "commonly", "frequently",
+    "typically", "is defined as", "refers to", "is a cause of",
     "is a common cause", "can cause",
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
@@ -189,6 +190,7 @@ TURNS = (
     "and selected",
     "what remains",
     "yes for",
+    "positive for",
     "yes to",
 )
 PREDICATES = (  # what ends a clause that says that something is there

@@ -31,14 +31,14 @@ FILLERS = SURE.union(
     "place situ cxr".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-# Beside a name in parentheses, words that say something else than what it is like.
-NOT_DESCRIBING = frozenset(
-    "option options choice choices listed given provided above below earlier mentioned asked example e.g withdrawn retracted "
-    "crossed struck pending treated gone artifact artefact mimic mimics mimicking simulating superimposed overlap overlapping "
-    "fold folds nipple ddx rotation magnification projection technique guess guessing assumed assumption score threshold "
-    "confidence todo tbc check verify review confirm hypothetical prior baseline differential definition meaning mistake "
-    "error typo drop dropped withdraw ignore ignored skip skipped edited".split()
+# What else describes a finding, said in parentheses; and what says there that it is about something else.
+_DESCRIBING = frozenset(
+    "compressive passive plate bandlike subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
+    "post-biopsy "
+    "postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression inspiration volumes "
+    "granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer port-a-cath confident despite bilat bilaterally thorax bronchograms".split()
 )
+_ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
     "tension resolving same as before than more least at up still again remains remaining persists persisting".split()
 )
@@ -100,6 +100,8 @@ OPTION = re.compile(
 )
 _SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
 _CROSSES = frozenset("\u2717\u2718\u274c")
+_COUNT = re.compile(r"[<>]?[\d.x]+%?")
+_MEASURED = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}", re.IGNORECASE)  # "6th", "2cm", "T12"
 _RATIO = re.compile(r"\b(?:ctr|cardio-?thoracic ratio)\b[^\d.]{0,20}(0?\.\d{1,3})", re.IGNORECASE)
 _GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
@@ -142,9 +144,13 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
 
 
 def _describes(remark: str) -> bool:
-    """Whether a remark in parentheses may be taken for a description: "(compressive)", "(left 6th rib)", "(2 cm)"."""
+    """Whether a remark in parentheses is a description, half of its words at least: "(compressive)", "(left 6th rib)", "
+    ""(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
-    return len(words) <= 6 and (NO | MAYBE | SOUND | LIKELINESS | _PAST | NOT_DESCRIBING).isdisjoint(words)
+    told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
+    known = sum(word in QUALIFIERS | DEGREES | SIGNS | _DESCRIBING or bool(_MEASURED.fullmatch(word)) for word in told)
+    other = not (NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE).isdisjoint(words)
+    return 0 < len(told) <= 2 * known and not other
 
 
 def status(text: str) -> bool | None:
