@@ -36,7 +36,8 @@ _DESCRIBING = frozenset(
     "compressive passive plate bandlike subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
     "post-biopsy "
     "postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression inspiration volumes "
-    "granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer port-a-cath confident despite bilat bilaterally thorax bronchograms".split()
+    "granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer port-a-cath confident "
+    "despite bilat bilaterally thorax bronchograms".split()
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
@@ -126,6 +127,8 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
     if len(options) > 1:  # "[x] yes [ ] no": what is ticked
         ticked = [option[-1] for option in options if TICKS.intersection(option[:-1])]
         return status(ticked[0]) if len(ticked) == 1 else None
+    if options and OPTION.match(remark.lstrip()) and TICKS.isdisjoint(options[0][:-1]):  # "[ ] enlarged heart"
+        return None if "?" in options[0] else False
     if _TO_COME.search(remark):
         return None
     parts = [part for part in _PART.split(remark.replace("\u2019", "'")) if part.strip(_EDGES)]
