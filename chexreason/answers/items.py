@@ -182,7 +182,7 @@ def _with_remarks(text: str) -> Mention | None:
     remarks = [_INSTEAD.sub("no", remark) for remark in remarks]
     own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
-        said = [None if words_of(remark) & (MAYBE - {"low"}) else status(remark) is not False for remark in own]
+        said = [None if words_of(one) & (MAYBE - {"low"}) else status(one) is not False and one != " " for one in own]
     else:
         said = [verdict(remark, inner.finding, aside=True) if remark.strip(" *_") else False for remark in own]
     return replace(inner, claimed=False if False in said else None if None in said else True)
