@@ -175,7 +175,7 @@ def _paired(lines: list[str]) -> list[str]:
             and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
         )
         if beside and not bare[at + 1].endswith(":"):
-            paired.append(f"{bare[at].rstrip(':')}: {bare[at + 1]}")
+            paired.append(f"{bare[at].rstrip(':')}: {bare_line(lines[at + 1])}")
             at += 2
         else:
             paired.append(lines[at])
