@@ -46,6 +46,14 @@ def test_mimic_joins_images_to_study_labels_and_leaves_out_other_views(mimic_roo
     assert len(Mimic(root=str(mimic_root), split="all").load().records) == 3
 
 
+@pytest.mark.parametrize("column", ["Edema", "split", "labelled", "path", "table"])
+def test_what_a_joined_metadata_table_repeats_of_others_does_not_count(column: str, mimic_root: Path) -> None:
+    apart = Mimic(root=str(mimic_root)).load()
+    table = mimic_root / "mimic-cxr-2.0.0-metadata.csv.gz"
+    pd.read_csv(table, dtype=str).assign(**{column: "0.0"}).to_csv(table, index=False)
+    pd.testing.assert_frame_equal(Mimic(root=str(mimic_root)).load().records, apart.records)
+
+
 def test_the_uncertain_policy_decides_what_uncertain_means(mimic_root: Path) -> None:
     table = Mimic(root=str(mimic_root)).load()
     assert label_sets(table, "positive")[0] == ["Edema", "Pneumonia"]
