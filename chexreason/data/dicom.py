@@ -148,7 +148,7 @@ def _check(data: Dataset, name: str) -> None:
     if modality not in RADIOGRAPHS:
         raise ImageError(f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
     missing = [tag for tag in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored") if data.get(tag) is None]
-    missing += [] if "PixelData" in data else ["PixelData"]
+    missing += [] if data.get("PixelData") else ["PixelData"]
     if missing:
         raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
     check_size(int(data.Columns), int(data.Rows), name)
@@ -164,6 +164,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
     from pydicom.encaps import encapsulate, get_frame
     from pydicom.pixels import get_decoder
+    from pydicom.pixels.utils import get_expected_length
 
     syntax = data.file_meta.TransferSyntaxUID
     try:
@@ -176,6 +177,11 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     strict = "pyjpegls" in decoder.available_plugins  # it alone refuses what is cut; the others fill it up
     options: dict[str, Any] = {"correct_unused_bits": False}  # see _stored_bits
     options |= {"decoding_plugin": "pyjpegls"} if strict else {}
+    if not syntax.is_encapsulated and len(data.PixelData) >= 2 * get_expected_length(data):
+        raise ImageError(
+            f"{name}: its pixel data is {len(data.PixelData):,} bytes, its tags announce {get_expected_length(data):,}: it "
+            "holds more than one picture, or a picture of other bits or size"
+        )
     frame = get_frame(data.PixelData, 0, number_of_frames=1) if syntax.is_encapsulated and syntax != RLE else b""
     if frame:
         check_stream(frame, data, name)

@@ -27,6 +27,7 @@ __all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_ima
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
+LINES = 8  # so many line feeds do not each follow a carriage return by chance
 # Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
 CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -91,12 +92,15 @@ def decode(content: bytes, name: str) -> Image.Image:
 
     if not content:
         raise ImageError(f"{name}: the file is empty")
+    if (lines := content.count(b"\n")) >= LINES and lines == content.count(b"\r\n"):
+        raise ImageError(f"{name}: copied as if it were text: a byte was put before each line feed; copy it again, as binary")
     try:
         picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
     except ImageError as error:  # it may quote tags of any length
         raise ImageError(f"{name}: {one_line(str(error).removeprefix(f'{name}: '))}") from None
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
-        why = "it is none of them" if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
+        unknown = f"it is none of them, it begins with {content[:16]!r}"
+        why = unknown if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
     refuse_flat(np.asarray(picture.convert("L")), name, ALIKE, NOISE)
     return picture
@@ -136,6 +140,8 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
             raise ImageError(f"{name}: {CUT}")
         if file.mode.startswith("I") or file.mode == "F":
             deep = np.asarray(file)
+        if file.palette and np.asarray(file).max() >= (colours := len(file.palette.palette) // len(file.palette.mode)):
+            raise ImageError(f"{name}: some of its pixels are of no colour of its palette, which has {colours}")
         if deep is None:
             picture = file.convert("RGB")
         else:

@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom import uid
 
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
 
-from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, grey, png
+from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, dicom, grey, png
+from .encodings import jpeg as jpeg_in_dicom
 from .layouts import write_image
 
 
@@ -166,6 +168,36 @@ def test_an_animated_png_is_no_film(tmp_path: Path) -> None:
     film.save(tmp_path / "film.png", save_all=True, append_images=[film.rotate(180)])
     with pytest.raises(ImageError, match=r"film.png: 2 frames"):
         read_image(tmp_path / "film.png")
+
+
+@pytest.mark.parametrize("colours", [1, 100, int(EIGHT.max()), int(EIGHT.max()) + 1, 256])
+def test_a_palette_without_a_colour_for_some_pixels_is_refused(colours: int) -> None:
+    greys = b"".join(bytes([grey // 2 * 2] * 3) for grey in range(colours))  # no colour is in it once only
+    head = struct.pack(">IIBBBBB", COLUMNS, ROWS, 8, 3, 0, 0, 0)
+    lines = zlib.compress(b"".join(b"\0" + line.tobytes() for line in EIGHT))
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*one) for one in ((b"IHDR", head), (b"PLTE", greys), (b"IDAT", lines), (b"IEND", b""))
+    )
+    if colours > EIGHT.max():
+        assert np.array_equal(np.asarray(decode(content, "x"))[..., 0], EIGHT // 2 * 2)
+    else:
+        with pytest.raises(ImageError, match=f"^x: some of its pixels are of no colour of its palette, which has {colours}"):
+            decode(content, "x")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "DICOM", "implicit DICOM", "JPEG in DICOM"])
+def test_a_film_that_was_copied_as_text_is_refused(kind: str) -> None:
+    film = Image.fromarray(EIGHT)
+    tags = {"SeriesDescription": "\n".join("as FTP does it in ASCII mode")}
+    content = {
+        "JPEG": lambda: coded(film, format="JPEG", quality=95),
+        "DICOM": lambda: dicom(FILM, **tags),
+        "implicit DICOM": lambda: dicom(FILM, uid.ImplicitVRLittleEndian, **tags),
+        "JPEG in DICOM": lambda: jpeg_in_dicom(film, "MONOCHROME2"),
+    }[kind]()
+    assert decode(content, "x").size == film.size
+    with pytest.raises(ImageError, match="^x: copied as if it were text"):
+        decode(content.replace(b"\n", b"\r\n"), "x")
 
 
 def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
