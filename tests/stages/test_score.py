@@ -97,6 +97,17 @@ SHARES = dict.fromkeys(FINDINGS, 0.1)
 ODD = [SHARES | {"Edema": value} for value in (10, -0.1, float("nan"), True, None)] + [{"Edema": 0.1}]
 
 
+@pytest.mark.parametrize(("key", "given"), [("num_token", "num_tokens"), ("uncertan", "uncertain"), ("Uncertain", "uncertain")])
+def test_a_misspelt_key_is_not_passed_over(tmp_path: Path, key: str, given: str) -> None:
+    whole = LINE | {"uncertain": ["Fracture"], "comment": "what else there is is read by nobody"}
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(whole))
+    assert read_completions(path)[0].uncertain == ["Fracture"]
+    path.write_text(json.dumps({key if name == given else name: value for name, value in whole.items()}))
+    with pytest.raises(ChexReasonError, match=f"x.jsonl, line 1: the key '{key}' is not read. Did you mean '{given}'"):
+        read_completions(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"Oedema": 0.1}', '{"Edema": "often"}', "{}", *map(json.dumps, ODD)])
 def test_frequencies_are_shares_of_findings(tmp_path: Path, text: str) -> None:
     (tmp_path / "frequencies.json").write_text(text)
