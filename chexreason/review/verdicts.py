@@ -81,6 +81,7 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
     reader = values.get("reader") or path.stem
     if not isinstance(reader, str):
         raise ChexReasonError(f"{path}: the reader is {reader!r}; a name is wanted")
+    reader = " ".join(reader.split()) or path.stem
     judged = []
     for name, said in values["verdicts"].items():
         if name not in cases:

@@ -64,7 +64,7 @@ def test_verdicts_are_read_back_reported_and_honoured(taught: Path, capsys: pyte
 def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None:
     made = review(taught)
     files = [
-        fill(made, {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, "Dr A"),
+        fill(made, {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"verdict": "reject"}}, " Dr  A\n"),
         fill(made, {0: {"verdict": "accept"}, 1: {"verdict": "reject"}, 2: {"verdict": "reject"}}, "Dr B"),
     ]
     read = review(taught, "review-2", filled=files)
