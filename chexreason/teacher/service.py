@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 from urllib.parse import urlsplit
 
 from chexreason.errors import ChexReasonError, above, at_least
@@ -137,14 +137,14 @@ class Service(ABC):
             )
         return key
 
-    def reply(
-        self, text: str | None, input_tokens: int | None, output_tokens: int | None, thoughts: str | None = None
-    ) -> Reply:
-        """A reply and its price; without a count of tokens it is taken to have cost the most that it can."""
-        text, thoughts = (self.without_key(one) if one and one.strip() else None for one in (text, thoughts))
-        if input_tokens is None or output_tokens is None:
+    def reply(self, text: str | None, input_tokens: object, output_tokens: object, thoughts: str | None = None) -> Reply:
+        """A reply and its price; without a count of tokens that is one it is taken to have cost the most that it can."""
+        whole = (one.encode(errors="replace").decode() if one else "" for one in (text, thoughts))  # half a character is none
+        text, thoughts = (self.without_key(one) if one.strip() else None for one in whole)
+        if not _is_count(input_tokens) or not _is_count(output_tokens):
             return Reply(text, cost=self.at_most, thoughts=thoughts)
-        return Reply(text, input_tokens, output_tokens, self._cost(input_tokens, output_tokens), thoughts)
+        read, written = int(input_tokens), int(output_tokens)
+        return Reply(text, read, written, self._cost(read, written), thoughts)
 
     def refusal(self, status: int, said: str, headers: Mapping[str, str]) -> Unanswered | ChexReasonError:
         """What an HTTP status other than success means: ask again later, or never."""
@@ -181,6 +181,11 @@ class Service(ABC):
 
     def _cost(self, read: int, written: int) -> float:
         return (read * self.input_price + written * self.output_price) / 1e6
+
+
+def _is_count(tokens: object) -> TypeGuard[int | float]:
+    """Whether a server's word for a number of tokens can be one."""
+    return isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens < 2**31
 
 
 def transport(error: BaseException) -> Unanswered | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import sys
 import time
 import traceback
@@ -86,6 +87,16 @@ def test_a_malformed_reply_is_no_text_and_reckoned_at_the_highest_price(
     with Server(Turn(body=body)) as server:
         reply = ask(backend, server, curated)
     assert reply == Reply(None, cost=pytest.approx((1000 * 1.0 + 400 * 10.0) / 1e6))
+
+
+@pytest.mark.parametrize("count", ["10", -10, float("nan"), 10**30, True, None, [1], {}])
+def test_a_count_that_is_none_loses_no_reply_and_is_reckoned_at_the_highest_price(count: Any, curated: Path, key: str) -> None:
+    said = "<think>Haze, \ud800.</think>\n<solution>Edema</solution>"
+    for usage in ({"prompt_tokens": count, "completion_tokens": 5}, {"prompt_tokens": 5, "completion_tokens": count}):
+        body = json.dumps({"choices": [{"message": {"content": said}}], "usage": usage})
+        with Server(Turn(body=body)) as server:
+            reply = ask("openai", server, curated)
+        assert reply == Reply(said.replace("\ud800", "?"), cost=pytest.approx((1000 * 1.0 + 400 * 10.0) / 1e6))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
