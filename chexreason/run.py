@@ -51,13 +51,14 @@ def _main(arguments: list[str]) -> None:
     _refuse_bare_words(arguments[1:])
     if {"-c", "--cfg"} & set(arguments) and {"-m", "--multirun"} & set(arguments):
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
+    arguments[1:] = _flags_first(arguments[1:])
     words = [word for word in arguments[1:] if "=" in word and not word.startswith("-") or word.startswith("~")]
     if not any(re.match(r"\+?(stage|experiment)=", word) for word in words):
         words.append(DEFAULT)
         arguments.append(DEFAULT)
     schema.refuse_words(words)
     with explained(words, schema.compose, schema.CONF):
-        if {"-c", "--cfg"} & set(arguments):
+        if {"-c", "--cfg"} & set(arguments) and not {"-cd", "--config-dir"} & set(arguments):  # whose choices Hydra finds
             schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
     if sweep.FAILED:
@@ -77,6 +78,18 @@ def _application(cfg: DictConfig) -> None:
             sweep.FAILED.append(error)
         else:
             print(f"[{cfg.sweep.name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """`arguments` with what begins with a dash before the overrides, which is all that Hydra's own parser understands."""
+    flags: list[str] = []
+    words: list[str] = []
+    waiting = iter(arguments)
+    for word in waiting:
+        (flags if word.startswith("-") else words).append(word)
+        if word in ("-cd", "--config-dir", "-c", "--cfg", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"):
+            flags.append(next(waiting, ""))
+    return [*flags, *words]
 
 
 def _refuse_bare_words(words: list[str]) -> None:

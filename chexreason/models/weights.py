@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.files import read_json
 from chexreason.runs.identity import path_digest
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def require_weights(model: Model) -> None:
     Raises:
         ChexReasonError: none of these; says what is missing, how to get it, and what runs without it.
     """
-    if (Path(model.weights) / "config.json").is_file():
+    if (config := Path(model.weights) / "config.json").is_file():
+        _require_family(model, config)
         return
     if Path(model.weights).is_dir():
         raise ChexReasonError(f"model.weights={model.weights}: this folder holds no config.json, so no model")
@@ -65,6 +67,19 @@ def require_weights(model: Model) -> None:
             "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
             "  meanwhile on the phantom world, with nothing to download, for example:\n"
             f"            python -m chexreason.run make_missing=true model={_stand_in(model)} stage=sft"
+        )
+
+
+def _require_family(model: Model, config: Path) -> None:
+    """Raises ChexReasonError where a model's own config.json names another family."""
+    try:
+        held = read_json(config).get("model_type", model.family)
+    except (OSError, ValueError, AttributeError):
+        raise ChexReasonError(f"model.weights={model.weights}: its config.json cannot be read; copy the folder anew") from None
+    if held != model.family:
+        raise ChexReasonError(
+            f"model={model.name} is of the family {model.family}, and model.weights={model.weights} holds a {held}: choose "
+            "the model that it is, or set model.family"
         )
 
 

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import explained, suggestion
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, path_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -103,7 +103,20 @@ class Checkpoint:
 
     name: str
     made_by: str | None = field(metadata=CIRCUMSTANCE)
-    adapter: str | None
+    adapter: str | None = field(metadata=CONTENT)
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """An adapter from outside counts by its files."""
+        if self.made_by or self.adapter is None:
+            return {"adapter": self.adapter}
+        return {"adapter": path_digest(Path(self.adapter), store)}
+
+    def require(self) -> None:
+        """Raises ChexReasonError where an adapter from outside is not at hand."""
+        if self.made_by is None and self.adapter is not None and not (Path(self.adapter) / "adapter_config.json").is_file():
+            raise ChexReasonError(
+                f"checkpoint.adapter={self.adapter}: there is no adapter (adapter_config.json) in that folder"
+            )
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,9 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
         folder, choice = missing.groups()
         options = {path.stem for path in (conf / folder).glob("*.yaml")}
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
+    home = next((word for word in overrides if "=~" in word), None)
+    if home and re.search(GRAMMAR, message):
+        return f"{home}: the shell leaves the ~ as it is there. Write the folder out: {home.replace('=~', '=$HOME')}"
     if re.search(GRAMMAR, message):
         return f"{message.splitlines()[0]}\n  A value with special characters is quoted twice: \"stage.input='a film (1).png'\""
     return message.strip()

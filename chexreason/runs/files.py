@@ -78,6 +78,21 @@ def require_output(output: str | None, *read: str | None, key: str = "stage.outp
         raise ChexReasonError(f"{key}={output} is what is read: the result would be written over it; choose another name")
 
 
+def require_output_folder(output: str | None, key: str = "stage.output") -> None:
+    """Pass silently where `output` is None, or a folder that is there or can be made.
+
+    Raises:
+        ChexReasonError: names `key`, and what stands in its way.
+    """
+    if output is None:
+        return
+    place = next(path for path in (Path(output).absolute(), *Path(output).absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise ChexReasonError(f"{key}={output}: {place} is a file; the name of a folder is wanted")
+    if not os.access(place, os.W_OK):
+        raise ChexReasonError(f"{key}={output}: {place} cannot be written; choose another folder")
+
+
 def write_json(path: Path, value: Any) -> Path:
     """`value` as indented JSON, by atomic rename."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

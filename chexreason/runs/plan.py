@@ -22,12 +22,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
+from chexreason.runs.explain import quoted
 from chexreason.runs.folders import SCHEMA, kind, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, by_name, defining, digest
 
 COMMAND = "python -m chexreason.run"
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
+SIZED = ("model", "reward", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
 
@@ -102,13 +104,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
     planned = _plan(cfg, typed, {} if known is None else known)
-    read = {choice for choice, _ in planned.worlds if choice.startswith("dataset=")}
-    chosen = next((word for word in typed if word.partition("=")[0] == "dataset"), None)
-    if chosen is not None and read and f"dataset={cfg.dataset.name}" not in read:
-        raise ChexReasonError(
-            f"{chosen}: no run of stage={planned.stage} would read it, but {', '.join(sorted(read))}.\n"
-            f"  What training draws from is chosen by source. Did you mean source={cfg.dataset.name}?"
-        )
+    _refuse_unread(cfg, typed, planned)
     return planned
 
 
@@ -125,7 +121,11 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         return known[key]
     _refuse_bad_names(plain, uses)
     below = _chosen(cfg, typed)
-    parents = {role: _plan(*parent_config(cfg, below, uses, line), known) for role, line in lines.items()}
+    parents = {}
+    for role, line in lines.items():
+        parent_cfg, said = parent_config(cfg, below, uses, line)
+        parents[role] = _plan(parent_cfg, said, known)
+        _refuse_unread(parent_cfg, shlex.split(line), parents[role])
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.members))
@@ -140,10 +140,11 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         try:
             if hasattr(one, "require"):
                 one.require()
-            defined[name] = defining(one, name, None if config.dry_run else store)
+            defined[name] = defining(one, name, store if not config.dry_run or store.exists() else None)
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = by_name(one)
+    lacking += _other_checkpoints(parents, used)
     if hasattr(module, "lacks"):
         lacking += module.lacks(config.stage, used, parents)
     if getattr(module, "DISTRIBUTED", False):  # training; to answer, any machine does that holds the weights
@@ -201,9 +202,11 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     not use itself, keeps the child's values: `stage=sft dataset.root=...` reaches the run that curates.
     """
     words = shlex.split(line)
-    said = {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
+    said = _brought(words) | {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
     refined = {root(word) for word in words if "." in word.split("=")[0]}
     groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
+    if said.get("scale", cfg.scale.name) != cfg.scale.name:  # the child's values are those of another scale
+        refined |= {*SIZED} - said.keys()
     kept = [
         name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
     ]
@@ -226,6 +229,14 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     return parent, [*words, *(word for word in typed if root(word) not in NOT_INHERITED and inherits(word))]
 
 
+def _brought(words: Sequence[str]) -> dict[str, str]:
+    """What the choices of a line bring with them, by group: a model its world, its scale and its data, an arm its model."""
+    if not {"world", "model", *schema.BUNDLES} & set(map(root, words)):
+        return {}
+    alone, line = (schema.compose(list(some)) for some in ([word for word in words if root(word) == "stage"], words))
+    return {name: line[name].name for name in schema.GROUPS if name != "stage" and line[name].name != alone[name].name}
+
+
 def _chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
     rest = [word for word in typed if root(word) not in schema.BUNDLES]
@@ -234,7 +245,8 @@ def _chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     # Keys of what only the arm or the experiment chooses are not there without it.
     bare = schema.compose([word for word in rest if "." not in word.split("=")[0] and root(word) not in NOT_INHERITED])
     groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
-    return [*(f"{name}={cfg[name].name}" for name in groups), *rest]
+    keys = [key for key in map(str, bare) if key not in (*schema.GROUPS, *OF_ONE_RUN, "runs") and bare[key] != cfg[key]]
+    return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={quoted(str(cfg[key]))}" for key in keys), *rest]
 
 
 def command(typed: Sequence[str]) -> str:
@@ -243,6 +255,9 @@ def command(typed: Sequence[str]) -> str:
     sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
     brought = [one.path.removeprefix("file://") for one in sources if one.provider == "command-line"]
     words = [word for folder in brought for word in ("--config-dir", folder)]
+    searched = [quoted(one.path) for one in sources if one.provider.startswith("hydra.searchpath")]
+    if searched and not any(word.startswith("hydra.searchpath") for word in typed):
+        typed = [*typed, f"hydra.searchpath=[{','.join(searched)}]"]
     alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []
     return shlex.join([*COMMAND.split(), *words, *typed, *alone])
 
@@ -267,9 +282,26 @@ def _lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
         except ValueError as error:
             raise ChexReasonError(f"stage.parents.{role}={line}: no line of overrides ({error})") from None
     makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
-    # The stage that makes a group is its own maker: it needs no parent for it.
-    lines |= {name: line for name, line in makers.items() if line and f"stage={config.stage.name}" not in line.split()}
+    lines |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
     return {role: line for role, line in lines.items() if line}
+
+
+def _makes(stage: str, group: str, line: str) -> bool:
+    """Whether the run that `line` makes is of this stage and choice: the stage that makes a group needs no parent for it."""
+    words = shlex.split(line)
+    return f"stage={stage}" in words and not any(word.startswith(f"{group}=") for word in words)
+
+
+def _other_checkpoints(parents: dict[str, Plan], used: dict[str, Any]) -> list[str]:
+    """Parents that a checkpoint is taken from, and that train none of this model."""
+    lacks = []
+    for role in ("checkpoint", "policy"):
+        if role not in parents:
+            continue
+        trained, model = parents[role].manifest["config"].get("model", {}), used["model"].name
+        if parents[role].stage not in ("sft", "grpo") or trained["name"] != model:
+            lacks.append(f"{role}: {parents[role].kind} makes no checkpoint of model={model}; name a run that does")
+    return lacks
 
 
 def _inputs(defined: dict[str, Any]) -> dict[str, Any]:
@@ -290,6 +322,20 @@ def _refuse_bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
             raise ChexReasonError(
                 f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
             )
+
+
+def _refuse_unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:
+    """A dataset that is chosen or refined, and that no run would read, is another one than was meant."""
+    read = sorted(choice for choice, _ in planned.worlds if choice.startswith("dataset="))
+    said = next((word for word in words if root(word) == "dataset"), None)
+    if said is None or not read or f"dataset={cfg.dataset.name}" in read:
+        return
+    meant = f"source={cfg.dataset.name}" if said.startswith("dataset=") else f"{read[0]} beside it"
+    raise ChexReasonError(
+        f"{said}: no run of stage={planned.stage} would read dataset={cfg.dataset.name}, but {', '.join(read)}.\n"
+        f"  What training draws from is chosen by source, and its keys are set beside its name: source=NAME dataset=NAME "
+        f"dataset.KEY=VALUE. Did you mean {meant}?"
+    )
 
 
 def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:

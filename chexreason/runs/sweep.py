@@ -44,6 +44,13 @@ class Job:
     def is_complete(self) -> bool:
         return self.planned is not None and self.planned.is_complete
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is complete or, where it must run each time, was completed now."""
+        if self.planned is None or self.planned.reusable:
+            return self.is_complete
+        return is_complete(self.planned.folder) and not self.planned.every_lack()
+
     def why_not(self) -> str:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
@@ -100,7 +107,7 @@ class Sweep:
         if self.config.sweep.show and self.folders():
             report(self.config, self.folders(), self.config.sweep.show)
             print(*filter(None, [self.config.sweep.then]), sep="\n", flush=True)
-        failed = [job for job in self.jobs if not job.is_complete and (job.planned is None or job.planned.reusable)]
+        failed = [job for job in self.jobs if not job.is_done]
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
             for job in failed:
@@ -116,7 +123,10 @@ class Progress(Callback):
     """Hydra's callback: the plan before the first job, a count after each, the report and what failed after the last."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        self.foreseen = foresee(config)
+        try:
+            self.foreseen = foresee(config)
+        except ChexReasonError as error:  # Hydra would go on
+            sys.exit(f"chexreason: {error}")
         print(self.foreseen, file=sys.stderr, flush=True)
         if config.dry_run:
             sys.exit(0)
@@ -142,7 +152,19 @@ def foresee(config: DictConfig) -> Sweep:
     parsed = OverridesParser.create().parse_overrides([*params, *words])
     known: dict[str, Plan] = {}
     jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    _refuse_one_output(jobs)
     return Sweep(config, jobs)
+
+
+def _refuse_one_output(jobs: Sequence[Job]) -> None:
+    """Raises ChexReasonError where jobs would write over each other's output."""
+    outputs = Counter(job.planned.manifest["config"]["stage"].get("output") for job in jobs if job.planned)
+    for output, count in outputs.items():
+        if output and count > 1:
+            raise ChexReasonError(
+                f"stage.output={output}: {count} jobs would write over each other there. Leave it out (each job's run folder "
+                "holds its result), or name it by what is swept: stage.output=FOLDER/\\${reward.name}.jsonl"
+            )
 
 
 def _job(words: list[str], known: dict[str, Plan]) -> Job:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.curation import Balance
     from chexreason.data.records import StudyTable
+    from chexreason.runs.plan import Plan
 
 
 @dataclass
@@ -58,8 +59,22 @@ class Settings:
         at_least(self.floor, ceiling=self.ceiling)
         at_least(0, penalty=self.penalty)
 
+    def require(self) -> None:
+        """Raises ChexReasonError where the sets could not be left at `output`."""
+        files.require_output_folder(self.output)
+
 
 USES = ("dataset",)
+
+
+def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
+    """Why nothing could be taught from a split: what is asked of a model later stands in it."""
+    dataset = used["dataset"]
+    if dataset.table is None and dataset.split == "test":
+        return [f"dataset={dataset.name}: its test split is for testing; curate another, dataset.split=train (NIH: train_val)"]
+    return []
+
+
 CARD = "card.md"
 WANTED = "images.txt"  # image files to fetch
 

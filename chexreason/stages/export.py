@@ -8,14 +8,16 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chexreason import pages
 from chexreason.answers import predictions
-from chexreason.errors import ChexReasonError
-from chexreason.runs.files import write_text
+from chexreason.runs.files import require_output_folder, write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
 from chexreason.runs.identity import CIRCUMSTANCE
+
+if TYPE_CHECKING:
+    from chexreason.runs.plan import Plan
 
 EXPORT = "export"
 CARD = Path(__file__).with_name("export.md.j2")
@@ -29,9 +31,20 @@ class Settings:
     merged: bool
     output: str | None = field(metadata=CIRCUMSTANCE)
 
+    def require(self) -> None:
+        """Raises ChexReasonError where nothing could be left at `output`."""
+        require_output_folder(self.output)
+
 
 USES = ("model", "prompt", "checkpoint")
 TORCH = True
+
+
+def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
+    """Why there is nothing to export."""
+    if used["checkpoint"].adapter is None:
+        return ["checkpoint=base is the model as it comes: choose checkpoint=sft, grpo or grpo_best"]
+    return []
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -45,8 +58,6 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     folder = run.folder / EXPORT
     shutil.rmtree(folder, ignore_errors=True)
-    if run.checkpoint.adapter is None:
-        raise ChexReasonError("checkpoint=base is the model as it comes: choose checkpoint=sft, grpo or grpo_best")
     adapter = require_adapter(Path(run.checkpoint.adapter))
     # A LoRA update is small beside the weight that it is added to: rounded to bfloat16, half of it may be lost.
     model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)

@@ -76,6 +76,9 @@ class Settings:
         at_least(1, selection__batch_size=self.selection.batch_size, selection__patience=self.selection.patience)
         at_least(1, collapse__window=self.collapse.window)
         at_least(1, max_steps=None if self.max_steps == -1 else self.max_steps)
+        for role, maker in (("policy", "sft"), ("curated", "curate")):
+            if not any(line for name, line in self.parents.items() if name == role or name.startswith(f"{role}_")):
+                raise ValueError(f"parents.{role}=null: the line of a run is wanted, such as stage={maker}")
         one_of(("none", "group", "batch"), scale_rewards=self.scale_rewards)
         if self.selection.patience is not None and self.parents.get("validation") is None:
             raise ValueError(

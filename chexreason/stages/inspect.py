@@ -39,6 +39,10 @@ class Settings:
     def __post_init__(self) -> None:
         at_least(0, workers=self.workers)
 
+    def require(self) -> None:
+        """Raises ChexReasonError where nothing could be left at `output`."""
+        files.require_output_folder(self.output)
+
 
 USES = ("dataset",)
 

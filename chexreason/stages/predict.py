@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least, share
-from chexreason.runs.files import read_json, write_json, write_text
+from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
 from chexreason.runs.folders import Run, deliver
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -45,6 +45,7 @@ class Settings:
         """Raises ChexReasonError where no image is named."""
         if not self.input:
             raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
+        require_output_folder(self.output)
 
 
 USES = ("model", "prompt", "checkpoint", "engine")

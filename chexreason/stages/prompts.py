@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason.errors import ChexReasonError
 from chexreason.pages import markdown_table
 from chexreason.prompts import Prompt, write_answer
+from chexreason.runs.explain import suggestion
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
@@ -40,6 +41,10 @@ class Settings:
     weights: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
     image_size: list[int] = field(default_factory=lambda: [2544, 3056])
 
+    def __post_init__(self) -> None:
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise ValueError(f"image_size={self.image_size}: width and height are wanted, in pixels")
+
 
 USES = ("prompt",)
 TORCH = True
@@ -57,9 +62,11 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     prompts = {prompt.name: prompt for prompt in every("prompt")} | {run.prompt.name: run.prompt}
     models = {model.name: model for model in every("model")}
-    for name in settings.weights:
-        if name not in models:
-            raise ChexReasonError(f"stage.weights.{name}: there is no such model; there are {', '.join(models)}")
+    asked = {f"stage.weights.{name}": (name, models) for name in settings.weights}
+    asked |= {"stage.model": (settings.model, models), "stage.shown": (settings.shown, prompts)}
+    for key, (name, there) in asked.items():
+        if name not in there:
+            raise ChexReasonError(f"{key}={name}: there is no such choice.{suggestion(name, {*there})}")
     views: dict[str, dict[str, RenderedPrompt]] = {}
     absent: dict[str, str] = {}
     for name, model in models.items():

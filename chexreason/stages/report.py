@@ -36,6 +36,10 @@ class Settings:
         at_least(0, gallery=self.gallery)
         at_least(1, resamples=self.resamples)
 
+    def require(self) -> None:
+        """Raises ChexReasonError where a run that is named is not there."""
+        _named(self.runs)
+
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""
         return {"runs": {Path(one).name: outputs_digest(Path(one)) for one in self.runs}}
