@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from chexreason.errors import ChexReasonError
@@ -165,6 +166,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
             f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
             "Set processes=1, or engine=transformers"
         )
+    is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}  # else it is a child's
     manifest = {
         "schema": SCHEMA,
         "name": folder.name,
@@ -176,7 +178,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         "experiment": config.sweep.name,
         "parents": {role: one.folder.name for role, one in parents.items()},
         "inputs": _inputs(defined),
-        "command": command(typed),
+        "command": command([word for word in typed if root(word) != "dataset" or is_read]),
     }
     known[key] = Plan(
         module=module,
@@ -214,8 +216,9 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     # what the line says: so other choices need not be told apart, and the jobs of a sweep share what they stand on.
     told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
     parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
+    foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # a world has its own
     with open_dict(parent):
-        for key in cfg:
+        for key in (key for key in cfg if key not in foreign):
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
                 parent[key] = cfg[key]
         parent.sweep = cfg.sweep
@@ -255,7 +258,7 @@ def command(typed: Sequence[str]) -> str:
     sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
     brought = [one.path.removeprefix("file://") for one in sources if one.provider == "command-line"]
     words = [word for folder in brought for word in ("--config-dir", folder)]
-    searched = [quoted(one.path) for one in sources if one.provider.startswith("hydra.searchpath")]
+    searched = [quoted(path) for path in HydraConfig.get().searchpath] if HydraConfig.initialized() else []
     if searched and not any(word.startswith("hydra.searchpath") for word in typed):
         typed = [*typed, f"hydra.searchpath=[{','.join(searched)}]"]
     alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []

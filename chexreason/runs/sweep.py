@@ -18,7 +18,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
@@ -147,7 +147,8 @@ class Progress(Callback):
 
 def foresee(config: DictConfig) -> Sweep:
     """The sweep that Hydra is about to run, planned."""
-    words = list(config.hydra.overrides.task)
+    # Not resolved: each job has values of its own.
+    words: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parsed = OverridesParser.create().parse_overrides([*params, *words])
     known: dict[str, Plan] = {}
@@ -163,7 +164,7 @@ def _refuse_one_output(jobs: Sequence[Job]) -> None:
         if output and count > 1:
             raise ChexReasonError(
                 f"stage.output={output}: {count} jobs would write over each other there. Leave it out (each job's run folder "
-                "holds its result), or name it by what is swept: stage.output=FOLDER/\\${reward.name}.jsonl"
+                "holds its result), or name it by what is swept: 'stage.output=FOLDER/${reward.name}.jsonl'"
             )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +168,8 @@ def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> Non
             ["--multirun", "stage=sft,grpo", "stage.epochs=1"],
             "stage.epochs: a key of one choice",
         ),
+        (["stage=sft", "runs=~/x"], "Write the folder out: runs=$HOME/x"),
+        (["stage=prompts", "stage.shown=tabel"], "stage.shown=tabel: there is no such choice"),
         (["--cfg", "job", "--multirun", "stage=sft"], "leave out --multirun"),
     ],
 )
@@ -173,6 +177,18 @@ def test_a_command_that_is_none_says_in_its_last_line_what_is_meant(words: list[
     answer = command(*words)
     assert answer.returncode == 1 and said in answer.stderr.strip().splitlines()[-1]
     assert "Traceback" not in answer.stderr
+
+
+def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "prompt").mkdir()
+    (tmp_path / "prompt" / "own.yaml").write_text("defaults: [free_reasoning, _self_]\nname: own\n")
+    shown = command("stage=sft", "prompt=own", "--config-dir", str(tmp_path), "--cfg", "job")
+    assert shown.returncode == 0 and "name: own" in shown.stdout
+    for words in (["--config-dir", str(tmp_path)], [f"hydra.searchpath=[{tmp_path}]"]):
+        said = command("stage=sft", "prompt=own", *words, f"runs={tmp_path / 'runs'}").stderr
+        (line,) = (line.partition("make it:")[2] for line in said.splitlines() if "make it:" in line)
+        made = command(*shlex.split(line)[3:], "dry_run=true")
+        assert made.returncode == 0 and "complete: no" in made.stdout, (line, made.stderr)
 
 
 def test_families_are_those_that_processors_and_architectures_know() -> None:

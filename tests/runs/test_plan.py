@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -245,6 +246,77 @@ def test_a_parent_is_made_at_its_childs_scale_and_in_its_variant(words: list[str
     grpo = planned(tmp_path, "stage=evaluate", "checkpoint=grpo", "variant=unstabilised", *words).parents["checkpoint"]
     assert grpo.manifest["config"]["stage"]["beta"] == 0.0
     assert grpo.parents["policy"].manifest["config"]["stage"]["epochs"] == epochs
+
+
+def test_what_a_parents_line_brings_with_it_counts(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=sft"]
+    arm = planned(tmp_path, *line, "checkpoint.made_by='stage=sft arm=phantom_qwen'").parents["checkpoint"]
+    assert arm.manifest["config"]["model"]["name"] == "phantom_qwen"
+    for model, reward in (("medgemma", 250), ("untrained_qwen", 250), ("phantom_qwen", 20)):
+        made_by = f"stage.parents.other='stage=grpo model={model}'"
+        below = planned(tmp_path, "stage=report", f"+{made_by}", "mixed_worlds=true").parents["other"]
+        direct = planned(tmp_path, "stage=grpo", f"model={model}")
+        assert below.recipe == direct.recipe and below.manifest["config"]["reward"]["min_tokens"] == reward, model
+    scale = planned(tmp_path, *line, "checkpoint.made_by='stage=sft scale=paper'").parents["checkpoint"]
+    assert scale.manifest["config"]["stage"]["epochs"] == 6
+    line = [word for word in shlex.split(scale.manifest["command"])[3:] if not word.startswith("runs=")]
+    assert name(tmp_path, *line) == scale.folder.name, "its own command gives the same run"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["source=phantom_chexpert", "dataset.split=train"],
+        ["source=phantom_nih", "dataset.missing=skip"],
+        ["stage.parents.traces='stage=teach dataset=phantom_nih'"],
+    ],
+)
+def test_keys_of_a_dataset_that_no_run_reads_are_refused(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match="no run of stage=.* would read dataset=.*\n.*source=NAME dataset=NAME"):
+        planned(tmp_path, "stage=sft", *words)
+    line = ["stage=sft", "source=phantom_chexpert", "dataset=phantom_chexpert", "dataset.split=train"]
+    curate = planned(tmp_path, *line).parents["traces"].parents["curated"]
+    assert curate.manifest["config"]["dataset"]["split"] == "train" and not planned(tmp_path, *line).every_lack()
+    assert any("test split" in lack for lack in planned(tmp_path, "stage=sft", "source=phantom_chexpert").every_lack())
+
+
+def test_a_curated_set_may_be_curated_from(tmp_path: Path) -> None:
+    parent = planned(tmp_path, "stage=curate", "dataset=phantom_validation").parents["dataset"]
+    assert parent.stage == "curate" and parent.manifest["config"]["dataset"]["name"] == "phantom_mimic"
+
+
+def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=base"]
+    assert any("no adapter" in lack for lack in planned(tmp_path, *line, f"checkpoint.adapter={tmp_path / 'no'}").every_lack())
+    names = {}
+    for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        files.write_text(tmp_path / place / "adapter_config.json", text)
+        names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
+    assert names["a"] == names["b"] != names["c"]
+
+
+@pytest.mark.parametrize("maker", ["stage=sft model=phantom_qwen", "stage=curate"])
+def test_a_checkpoint_is_of_the_model_that_answers(maker: str, tmp_path: Path) -> None:
+    evaluated = [*EVALUATE, "checkpoint=sft", f"checkpoint.made_by='{maker}'"]
+    for words in (evaluated, ["stage=grpo", f"stage.parents.policy='{maker}'"]):
+        assert any("makes no checkpoint of model=phantom_gemma" in lack for lack in planned(tmp_path, *words).every_lack())
+
+
+def test_weights_of_another_family_are_said_beforehand(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "q" / "config.json", '{"model_type": "qwen2_5_vl"}')
+    for model, fits in (("medgemma", False), ("qwen", True)):
+        lacks = planned(tmp_path, "stage=sft", f"model={model}", f"model.weights={tmp_path / 'q'}").every_lack()
+        assert any("holds a qwen2_5_vl" in lack for lack in lacks) is not fits
+
+
+@pytest.mark.parametrize("stage", ["curate", "inspect", "predict", "export"])
+def test_an_output_that_can_be_no_folder_is_said_beforehand(stage: str, tmp_path: Path) -> None:
+    file = files.write_text(tmp_path / "file", "")
+    line = [f"stage={stage}", *(["checkpoint=sft"] if stage == "export" else [])]
+    line += [f"stage.input={file}"] if stage == "predict" else []
+    for place in (file, file / "below"):
+        assert any("is a file" in lack for lack in planned(tmp_path, *line, f"stage.output={place}").every_lack())
+    assert not any("output" in lack for lack in planned(tmp_path, *line, f"stage.output={tmp_path / 'a' / 'b'}").every_lack())
 
 
 def test_what_a_parents_line_refines_is_its_childs_choice(tmp_path: Path) -> None:

@@ -63,6 +63,18 @@ def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path, comma
     assert "cannot run" not in said
 
 
+def test_jobs_that_run_each_time_fail_as_others_do_and_write_over_none(tmp_path: Path, command: Command) -> None:
+    line = {"id": 1, "completion": "Edema", "labels": ["Edema"], "num_tokens": 9}
+    file = files.write_text(tmp_path / "c.jsonl", files.as_lines([line]))
+    words = ["stage=score", "--multirun", "reward=hard,nuanced", f"runs={tmp_path / 'runs'}", "tracker=none"]
+    done = command(*words, f"stage.input={tmp_path / 'nowhere.jsonl'}")
+    assert done.returncode == 1 and "2 of 2 jobs did not finish" in done.stderr
+    done = command(*words, f"stage.input={file}", f"stage.output={tmp_path / 'o.jsonl'}")
+    assert done.returncode == 1 and "2 jobs would write over each other" in done.stderr.strip().splitlines()[-1]
+    done = command(*words, f"stage.input={file}", f"'stage.output={tmp_path}/${{reward.name}}.jsonl'".strip("'"))
+    assert done.returncode == 0 and (tmp_path / "hard.jsonl").exists() and (tmp_path / "nuanced.jsonl").exists(), done.stderr
+
+
 def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, inputs: tuple[Path, Path], command: Command) -> None:
     words = sweep(tmp_path, f"stage.input={inputs[0]}", "seed=1,2", "dry_run=true")
     assert " min" not in command(*words).stderr
