@@ -139,10 +139,14 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
 def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
     """An evaluation's line with the answers that today's parser reads from its completions."""
     try:
-        texts = [(str(one["text"]), bool(one["finished"])) for one in value["completions"]]
+        texts = [(one["text"], one["finished"]) for one in value["completions"]]
+        if not all(isinstance(text, str) and isinstance(finished, bool) for text, finished in texts):
+            raise TypeError('"text" is a text, "finished" true or false')
         found = [parse(text, value["grammar"], finished) for text, finished in texts]
     except (KeyError, TypeError) as error:
         raise ChexReasonError(f'{where}: "completions" are no texts with "finished", beside a "grammar" ({error!r})') from None
+    except ChexReasonError as error:
+        raise ChexReasonError(f"{where}: {error}") from None
     samples: list[dict[str, Any]] = [{"predicted": list(one.labels) if one.failure is None else None} for one in found]
     if not samples:
         raise ChexReasonError(f'{where}: "completions" is empty')

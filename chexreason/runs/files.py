@@ -122,6 +122,15 @@ def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
     return rows
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError where a key stands in it twice, of which one would silently be lost."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands in it twice")
+    return row
+
+
 def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each JSON object of a file, one a line, and where it stands: `FILE, line 3`; blank lines are passed over.
 
@@ -134,7 +143,7 @@ def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, 
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
             as_lines([row]).encode()
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
             if last_may_be_cut and number == len(lines):

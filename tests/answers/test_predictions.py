@@ -38,3 +38,17 @@ def test_a_name_that_resembles_none_is_refused_without_a_guess(tmp_path: Path) -
         predictions.read(path)
     path.write_text(json.dumps(GOOD | {"predicted": None}))
     assert predictions.read(path)[0].predicted is None and predictions.read(path)[0].ignored == ("Fracture",)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"id": 1, "labels": [], "predicted": [], "predicted": ["Edema"]}', "'predicted' stands in it twice"),
+        ('{"id": 1, "labels": [], "grammar": "tags", "completions": [{"text": "x", "finished": "false"}]}', "true or false"),
+        ('{"id": 1, "labels": [], "grammar": "xml", "completions": [{"text": "x", "finished": true}]}', "'xml': one of tags"),
+    ],
+)
+def test_a_line_that_says_two_things_or_none_is_named(line: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(line + "\n")
+    with pytest.raises(ChexReasonError, match=f"in.jsonl, line 1: .*{why}"):
+        predictions.read(tmp_path / "in.jsonl")

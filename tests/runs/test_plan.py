@@ -302,6 +302,14 @@ def test_a_checkpoint_is_of_the_model_that_answers(maker: str, tmp_path: Path) -
         assert any("makes no checkpoint of model=phantom_gemma" in lack for lack in planned(tmp_path, *words).every_lack())
 
 
+def test_each_models_folder_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, model in (("MEDGEMMA", "medgemma"), ("QWEN25_VL", "qwen"), ("NV_REASON", "nv_reason")):
+        monkeypatch.setenv(variable, str(tmp_path / model))
+        weights(tmp_path / model, model)
+        lacks = planned(tmp_path / "runs", "stage=evaluate", f"model={model}", "dataset=chexpert").every_lack()
+        assert not any("weights" in lack for lack in lacks), lacks
+
+
 def test_weights_of_another_family_are_said_beforehand(tmp_path: Path) -> None:
     files.write_text(tmp_path / "q" / "config.json", '{"model_type": "qwen2_5_vl"}')
     for model, fits in (("medgemma", False), ("qwen", True)):
