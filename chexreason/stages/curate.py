@@ -20,7 +20,7 @@ from chexreason.runs import folders as runs
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.runs.plan import on_the_same
+from chexreason.runs.lines import on_the_same
 
 if TYPE_CHECKING:
     import numpy as np

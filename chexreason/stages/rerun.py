@@ -15,7 +15,8 @@ from chexreason.runs.explain import quoted
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CONTENT, path_digest
-from chexreason.runs.plan import COMMAND, plan, root
+from chexreason.runs.lines import COMMAND, root
+from chexreason.runs.plan import plan
 
 SHOWN = "command.txt"
 ONCE = ("force", "dry_run")  # said of one execution, not of a run

@@ -1,0 +1,118 @@
+"""The lines that make runs, in Hydra's words: a run's own command, and those of the runs that it stands on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from chexreason.errors import ChexReasonError
+from chexreason.runs import config as schema
+from chexreason.runs.explain import quoted
+
+COMMAND = "python -m chexreason.run"
+OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
+SIZED = ("model", "reward", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
+NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
+
+
+def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
+    """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
+    found = dict(getattr(config.stage, "parents", {}))
+    for role, line in found.items():
+        try:
+            shlex.split(line or "")
+        except ValueError as error:
+            raise ChexReasonError(f"stage.parents.{role}={line}: no line of overrides ({error})") from None
+    makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
+    found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
+    return {role: line for role, line in found.items() if line}
+
+
+def _makes(stage: str, group: str, line: str) -> bool:
+    """Whether the run that `line` makes is of this stage and choice: the stage that makes a group needs no parent for it."""
+    words = shlex.split(line)
+    return f"stage={stage}" in words and not any(word.startswith(f"{group}=") for word in words)
+
+
+def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], line: str) -> tuple[DictConfig, list[str]]:
+    """The config of the run that the override `line` makes, and that line as one would type it.
+
+    What the line does not say is its child's. A group for which the line chooses what the child has chosen anyway, and does
+    not use itself, keeps the child's values: `stage=sft dataset.root=...` reaches the run that curates.
+    """
+    words = shlex.split(line)
+    said = _brought(words) | {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
+    refined = {root(word) for word in words if "." in word.split("=")[0]}
+    groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
+    if said.get("scale", cfg.scale.name) != cfg.scale.name:  # the child's values are those of another scale
+        refined |= {*SIZED} - said.keys()
+    kept = [
+        name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
+    ]
+    # The child's values replace what is composed here, but for the stage, whose values a scale and a variant change, and for
+    # what the line says: so other choices need not be told apart, and the jobs of a sweep share what they stand on.
+    told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
+    parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
+    foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # a world has its own
+    with open_dict(parent):
+        for key in (key for key in cfg if key not in foreign):
+            if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
+                parent[key] = cfg[key]
+        parent.sweep = cfg.sweep
+
+    def inherits(word: str) -> bool:
+        name = root(word)
+        if name in schema.GROUPS and "." in word.split("=")[0]:
+            return name in kept and name not in refined
+        return name not in said
+
+    return parent, [*words, *(word for word in typed if root(word) not in NOT_INHERITED and inherits(word))]
+
+
+def _brought(words: Sequence[str]) -> dict[str, str]:
+    """What the choices of a line bring with them, by group: a model its world, its scale and its data, an arm its model."""
+    if not {"world", "model", *schema.BUNDLES} & set(map(root, words)):
+        return {}
+    alone, line = (schema.compose(list(some)) for some in ([word for word in words if root(word) == "stage"], words))
+    return {name: line[name].name for name in schema.GROUPS if name != "stage" and line[name].name != alone[name].name}
+
+
+def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
+    """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
+    rest = [word for word in typed if root(word) not in schema.BUNDLES]
+    if len(rest) == len(typed):
+        return rest
+    # Keys of what only the arm or the experiment chooses are not there without it.
+    bare = schema.compose([word for word in rest if "." not in word.split("=")[0] and root(word) not in NOT_INHERITED])
+    groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
+    keys = [key for key in map(str, bare) if key not in (*schema.GROUPS, *OF_ONE_RUN, "runs") and bare[key] != cfg[key]]
+    return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={quoted(str(cfg[key]))}" for key in keys), *rest]
+
+
+def command(typed: Sequence[str]) -> str:
+    """The line that gives one run, as a shell takes it; a job of an experiment is that job alone."""
+    hydra = GlobalHydra.instance()
+    sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
+    brought = [one.path.removeprefix("file://") for one in sources if one.provider == "command-line"]
+    words = [word for folder in brought for word in ("--config-dir", folder)]
+    searched = [quoted(path) for path in HydraConfig.get().searchpath] if HydraConfig.initialized() else []
+    if searched and not any(word.startswith("hydra.searchpath") for word in typed):
+        typed = [*typed, f"hydra.searchpath=[{','.join(searched)}]"]
+    alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []
+    return shlex.join([*COMMAND.split(), *words, *typed, *alone])
+
+
+def on_the_same(command: str, *words: str) -> str:
+    """The line of another run, which `words` choose, on the data and other choices that `command` names."""
+    kept = [word for word in shlex.split(command) if "=" not in word or root(word) not in OF_ONE_RUN]
+    return shlex.join([*kept, *words])
+
+
+def root(override: str) -> str:
+    """The first name of an override's key: `stage` for `stage.learning_rate=1e-4`."""
+    return override.lstrip("+~").split("=")[0].split("@")[0].split(".")[0]
