@@ -48,7 +48,7 @@ DENIED_AFTER = (
     "no longer", "has been excluded", "not excluded", "none", "was not", "were not", "not likely", "improbable",
     *(f"{verb} not appear {rest}" for verb in ("does", "do") for rest in ("to be present", "present", "to be visible",
     "visible", "likely")), "is missing", "are missing", "is out", "are out", "eliminated", "is the wrong", "withdrawn",
-    "has been removed", "have been removed", "removed", "is 0", "is no", "is false", "is negative", "are negative",
+    "has been removed", "have been removed", "removed", "removal", "is 0", "is no", "is false", "is negative", "are negative",
     "does not apply", "do not apply", "not applicable", "is incorrect", "are incorrect",
     "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
     "explanted", "completely re-expanded", "fully re-expanded",
@@ -71,7 +71,7 @@ OPEN_LISTS = (
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
     "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
-    "concern for", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
+    "concern for", "c/f", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "probability of", "likelihood of", "chance of",
     "chances of", "odds of",
@@ -219,6 +219,7 @@ _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", a
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
+_HALF_SURE = re.compile(r"(?<!\d)[1-4]?\d ?% (?:sure|certain|confident) ", re.IGNORECASE)  # "20% sure this is"
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
@@ -284,6 +285,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
+    sentence = _HALF_SURE.sub("unsure whether ", sentence)
     sentence = _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 

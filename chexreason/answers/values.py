@@ -180,7 +180,8 @@ def share(text: str) -> bool | None:
     value = float(number.group(1)[:20])
     if number.group(3):  # "8/10"
         return value / float(number.group(3)) >= 0.5
-    return (value / 100 if number.group(2) or value > 1 else value) >= 0.5
+    value = value / 100 if number.group(2) or value > 1 else value
+    return value > 0.5 if "<" in text else value >= 0.5
 
 
 def named(phrase: str) -> str | None:
