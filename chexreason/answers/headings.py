@@ -14,7 +14,7 @@ CLAIMING = frozenset(
     "ranking elimination supporting supports "
     "report radiology result results summary output assessment following include includes "
     "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
-    "classification active true yes current acute observation main key primary conclude concluding summarize included "
+    "response classification active true yes current acute observation main key primary conclude concluding summarize included "
     "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
     "selected chosen picked kept keep now currently today overall high certain definite "
     "after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "

@@ -29,6 +29,7 @@ ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _CERTAIN = (
     YES | SURE | frozenset("mild moderate severe small large trace minimal marked stable unchanged worsening new".split())
 )
+_SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
@@ -102,9 +103,9 @@ def _listed(clause: str) -> list[Mention] | None:
         reaching = True if word in ("but", "with") else reaching
         raw = raw[leading.end() :] if leading else raw
         whole = _item(raw)
-        parts = [raw] if whole else [piece for part in _JOIN.split(raw) for piece in _CHOICE.split(part)]
-        pieces = [part for part in parts if part.strip(EDGES)]
-        openly = openly or not whole and bool(_CHOICE.search(raw)) and len(pieces) > 1
+        parts = [[raw]] if whole else [_CHOICE.split(part) for part in _JOIN.split(raw)]
+        pieces = [piece for part in parts for piece in part if piece.strip(EDGES)]
+        chosen_from = {piece for part in parts if len(part) > 1 for piece in part}
         group = len(found) if any(map(named, pieces)) else group
         for piece in pieces:
             item = _item(piece)
@@ -126,7 +127,7 @@ def _listed(clause: str) -> list[Mention] | None:
                 reaching = True if not chosen else reaching
             if reaching is not True and item.claimed:
                 item = replace(item, claimed=reaching)
-            elif openly and item.claimed:
+            elif (openly or piece in chosen_from) and item.claimed:
                 item = replace(item, claimed=None)
             first = _first_word(piece)
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
@@ -237,8 +238,17 @@ def _worded(text: str) -> Mention | None:
     if rest:
         finding = named(" ".join(rest))
         normal_denied = finding == NO_FINDING and (denied or doubted)
-        sentence = (denied or doubted) and len(core) != len(rest)  # "no evidence of edema"
+        sentence = (denied or doubted) and not _SENTENCE.isdisjoint(core)  # "no evidence of edema"
         claimed = False if denied else None if doubted else True
+        if (
+            finding is None
+            and words[0] in NO
+            and words[0].isalpha()
+            and len(rest) > 1
+            and len(words) == len(rest) + 1
+            and (last := named(" ".join(rest[1:])))
+        ):
+            return Mention(text, last, False, "list")  # "no overt edema"
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
     if denied or doubted:
         return Mention(text, None, False if denied else None, "list")

@@ -11,7 +11,7 @@ from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
-    r"^[ \t]*q\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
 )
 _ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
     r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
@@ -25,18 +25,31 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
     r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
     re.IGNORECASE,
 )
+_LARGE = re.compile(r"\b(?:is|are) the (heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
 _WHICH = re.compile(
-    r"^[ \t]*(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
+    r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
 )  # "Which are absent? Edema"
 _NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
 _PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
     r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]|(?:probability|likelihood|chance) of ([A-Za-z ]{3,30}?) ?(?:[=:]|is) ?(?=\d))",
     re.IGNORECASE,
 )
+_GROUP = re.compile(  # "2 are positive (edema and fracture), 12 are negative (...)"
+    r"(?:\band\s)?([^.:,;()\n]{0,40}\b(?:positive|negative|present|absent|uncertain))\s\(([^()\n]*)\)[,;.]?", re.IGNORECASE
+)
+_PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
+    r"\b(?:heart|lungs)(?:(?:,| and|, and)(?: the)? "
+    r"(?:heart|lungs|pleura|mediastinum|bones|ribs|diaphragm|hila|soft tissues)){1,6}"
+    r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b",
+    re.IGNORECASE,
+)
+_TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
-_NEXT = re.compile(
-    r"(?<=[.?!])[ \t]+(?=Q\d{0,2}[:.] |(?:which|what)\b[^.?\n]{1,80}\?)", re.IGNORECASE
-)  # "A: edema. Q: which ..."
+_NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
+    r"(?:(?<=[.?!])[ \t]+|^)(?=Q\d{0,2}[:.] )|(?:(?<=[.?!])[ \t]+|^)Question \d{0,2}[:.] (?=[^\n?]{1,200}\? )"
+    r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)",
+    re.I | re.M,
+)
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
@@ -48,12 +61,13 @@ def arranged(text: str) -> list[str]:
     """The lines of `text` that hold anything. Linear in the length of `text`."""
     whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
-        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", whole))
+        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
     if "?" in whole:
-        whole = _WHICH.sub(r"\1:", _NEXT_QUESTION.sub("?\n", whole))
-    whole = _PROBABILITY.sub(r"\1\2: ", whole)
+        whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
+    whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
+    whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
 
@@ -65,6 +79,12 @@ def _spelt_out(lines: list[str]) -> list[str]:
         return lines
     others = lines[:at] + lines[at + 1 :]
     return [_NUMBER.sub(lambda number: f"{number[1]}{legend.get(number[2], number[2])}", line) for line in others]
+
+
+def _as_heading(group: re.Match[str]) -> str:
+    """A status with the findings that it is said of in parentheses, as a heading with them below it."""
+    listed = names_a_finding(group[2]) and not names_a_finding(group[1])
+    return f"\n{group[1].strip()}: {group[2]}\n" if listed else group[0]
 
 
 def _legend(line: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from chexreason.answers.layout import arranged, bare_line, names_a_finding
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
 from chexreason.answers.values import MAYBE, NO, SOUND, named, status
+from chexreason.labels import FINDINGS as ALL
 from chexreason.labels import NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
@@ -22,6 +23,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
     re.IGNORECASE,
 )
+FINDINGS = frozenset(ALL)
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
@@ -133,6 +135,8 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
         ):
             found[-1] = replace(found[-1], claimed=mentions[0].claimed)
             continue
+        if FINDINGS.issubset(one.finding for one in mentions if one.claimed):  # the prompt's list
+            mentions = [replace(one, claimed=None) for one in mentions]
         if place:
             mentions = [replace(one, claimed=None) if one.finding == NO_FINDING else one for one in mentions]
         found += [_under(said, mention) for mention in mentions]

@@ -9,9 +9,9 @@ from chexreason.answers.values import named
 
 _SIGNS = str.maketrans(
     {
-        "：": ":", "，": ",", "；": ";", "（": " (", "）": ") ", "？": "?",
+        "：": ":", "，": ", ", "；": ";", "（": " (", "）": ") ", "？": "?",
         "！": "!", "｜": "|", "＝": "=", "＋": "+", "－": "-",
-        "［": "[", "］": "]", "｛": "{", "｝": "}", "％": "%", "／": "/", "＂": '"', "。": ".\n", "．": ". ", "、": ",",
+        "［": "[", "］": "]", "｛": "{", "｝": "}", "％": "%", "／": "/", "＂": '"', "。": ".\n", "．": ". ", "、": ", ",
         "【": ",", "】": ",", "「": '"', "」": '"', "『": '"', "』": '"', "《": '"', "》": '"', "“": '"', "”": '"', "„": '"',
         "«": '"', "»": '"', "‘": "'", "’": "'", "→": ":", "⇒": ":", "➡": ":", "➔": ":", "➜": ":", "\u00a0": " ", "\u3000": " ",
         "\u200b": None, "\u200c": None, "\u200d": None, "\ufeff": None, "\ufe0f": None,
@@ -27,7 +27,7 @@ _ORNAMENT = re.compile(
     "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 )
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
-_SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (]scratch that\b\)?", re.IGNORECASE)
+_SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (](?:scratch|strike) that\b\)?", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
 _CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
 _TAG = re.compile(
@@ -39,7 +39,9 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
-_BESIDE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z])")  # where a language without blanks meets a name
+_BESIDE = re.compile(
+    r"(?<=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])(?=[A-Za-z(])"
+)  # where a language without blanks meets a name
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
     r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s",
@@ -74,7 +76,7 @@ def unfenced(text: str) -> str:
     text = text.translate(_SIGNS)
     if not text.isascii():
         text = _ORNAMENT.sub("", text)
-    if "cratch that" in text:
+    if "cratch that" in text or "trike that" in text:
         text = _SCRATCHED.sub("", text)
     return _FENCE.sub("", _STRUCK.sub("", text))
 

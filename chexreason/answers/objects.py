@@ -133,6 +133,7 @@ def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Ment
     if named(key):
         yield _mention(key, _and(said, said_by(value, named(key))))
     elif not words_of(key) & _SKIPPED:
+        value = f"{key}: {value}" if is_place(key) and isinstance(value, str) else value  # "heart": "enlarged"
         for mention in _walk(value, _and(said, heading(key)), depth + 1):
             normal_part = mention.finding == NO_FINDING and is_place(key)  # "heart": "normal"
             yield replace(mention, claimed=None) if normal_part else mention

@@ -36,6 +36,7 @@ DENIED_BEFORE = (
     "mimic", "mimicking", "mimicked", "simulating", "simulates", "simulate", "incorrect", "replace", "replacing",
     "replaced", "contradicts", "contradict", "contradicting", "i removed", "removing",
     "absence de", "ausência de", "assenza di", "non si", "non c'è", "n'y a pas",
+    "se descarta", "se descartan",
     "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
     "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
     "没有",
@@ -54,6 +55,7 @@ DENIED_AFTER = (
     "explanted", "completely re-expanded", "fully re-expanded",
     "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "cannot be identified", "has not", "have not",
+    "should not", "should be removed", "should be excluded", "should be dropped",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
     "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
     "does not hold", "off the table", "anything but", "gone",
@@ -67,7 +69,8 @@ DENIED_AFTER = (
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
-    "can show", "can include", "conditions like", "you gave", "you provided", "you listed", "label set",
+    "conditions like", "to assess", "to evaluate", "to diagnose", "of the two", "format is", "format should be",
+    "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
     "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
@@ -75,8 +78,7 @@ OPEN_LISTS = (
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "probability of", "likelihood of", "chance of",
     "chances of", "odds of",
-    "history of", "h/o", "consult", "consultation", "seek", "can be caused", "can be associated", "can lead", "can result",
-    "can occur", "can mimic", "often", "usually", "commonly", "frequently", "difficult to exclude", "unsure", "check for",
+    "history of", "h/o", "consult", "consultation", "seek", "difficult to exclude", "unsure", "check for",
     "look for", "screen for", "test for", "monitor for",
     "exclude", "search for", "watch for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive",
     "limited",
@@ -115,24 +117,30 @@ OPEN_LATER = (
     "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
     "in the differential", "consideration", "a concern", "if present", "if any", "cannot be assessed",
     "cannot be determined", "cannot be evaluated",
-    "on the differential", "in the differential", "one possibility", "a possibility", "is possible", "are possible",
+    "the latter", "the former", "on the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
     "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
     *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
-    "can be caused", "can be associated", "can lead", "can result", "can occur", "can mimic", "is a condition", "is often",
-    "are often", "is usually", "are usually", "is commonly", "are commonly", "often", "usually", "commonly", "frequently",
-    "typically", "is defined as", "refers to", "is a cause of",
-    "is a common cause", "can cause",
+    *(f"{be} {often}" for be in ("is", "are") for often in ("often", "usually", "commonly", "typically")),
+)  # fmt: skip
+# What a textbook says of any film, and not of this one.
+GENERALLY = (
+    "often", "usually", "commonly", "typically", "generally", "frequently", "classically", "can be caused",
+    "can be associated", "can be a", "can be due", "can be mistaken", "can lead", "can result",
+    "can occur", "can mimic", "can cause", "can also", "can show", "can include", "can appear", "can present", "is a condition",
+    "is defined", "is diagnosed", "is characterized", "refers to", "accompanies",
+    *(f"is {a} {cause}" for a in ("a", "a common", "a frequent", "a possible") for cause in ("cause", "complication", "sign")),
 )  # fmt: skip
 # Names of a normal film that, in a sentence, may be said of one part of it.
-NOT_IN_PROSE = frozenset({"normal", "within normal limits", "unremarkable", "negative"})
+NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable", "negative"})
 # What looks like one of them and is none.
 NO_DENIAL = (
     "no change", "no change in", "no significant change", "no interval change", "no significant interval change",
     "not changed", "not significantly changed", "no new change", "not increased", "no increase", "no increase in",
-    "no decrease", "no larger", "not only", "not severe", "not rule out", "not ruled out", "cannot exclude",
+    "no decrease", "no larger", "not only", "not just", "not merely",
+    "not severe", "not rule out", "not ruled out", "cannot exclude",
     "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
     "can not be excluded", "not be excluded", "without change", "without significant change",
     "is not changed", "are not changed", "has not changed", "have not changed", "is not significantly changed",
@@ -150,8 +158,6 @@ NO_DENIAL = (
     "mostly resolved",
     "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
     "not significantly", "without significant interval",
-    *(f"{verb} there {be}" for verb in ("think", "believe", "if", "whether", "that", "say", "feel") for be in ("is",
-    "are", "'s")),
 )  # fmt: skip
 NO_DOUBT = (
     *(f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my", "select", "choose",
@@ -171,6 +177,7 @@ TURNS = (
     "though",
     ", yet",
     "and yet",
+    "and that",
     "aside from",
     "apart from",
     "other than",
@@ -198,12 +205,14 @@ PREDICATES = (  # what ends a clause that says that something is there
     "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
     "is stable", "are stable", "is present", "are present", "is positive",
     "is 1", "is true", "is yes", "are positive", "has improved",
-    "have improved", "after", "s / p", "status post",
+    "have improved", "after", "following", "s / p", "status post",
 )  # fmt: skip
 
-# After "no finding": of what there is none.
-SUGGESTED = frozenset(
-    "of to suggest suggesting suggestive consistent compatible concerning indicating indicative suspicious that".split()
+# After "no finding": of what there is none, or what there is all the same.
+_BUT = re.compile(
+    r"\s(?:of|to|suggest|suggesting|suggestive|consistent|compatible|concerning|indicating|indicative|suspicious|that)\b"
+    r"|,?\s(?:except|apart from|aside from|other than|save for)\b",
+    re.IGNORECASE,
 )
 CHOICES = frozenset({"or", "versus", "vs", "vs.", "<", ">"})  # between two findings
 NO_CHOICE = frozenset({"with", "and", ","})
@@ -221,14 +230,21 @@ _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _HALF_SURE = re.compile(r"(?<!\d)[1-4]?\d ?% (?:sure|certain|confident) ", re.IGNORECASE)  # "20% sure this is"
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
+_THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
+_DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n\r]+")
+_SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
-_LEADING = re.compile(r"\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s", re.IGNORECASE)
+_LEADING = re.compile(
+    r"\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
+    r"|^\W*(?:with the exception of|except(?: for)?|apart from|aside from|other than|besides) ([^.;\n]{1,80}),\s"
+    r"(?=all|every|no|the)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LONGEST = 600
 
 
@@ -240,7 +256,7 @@ def read(text: str) -> list[Mention]:
 def sentences(text: str) -> list[str]:
     """The sentences of `text`; one of more than 600 characters is cut between two words, so that time stays linear."""
     found = []
-    for one in _SENTENCE.split(_LEADING.sub(r"\1\n", text)):
+    for one in _SENTENCE.split(_LEADING.sub(r"\1\2\n", text)):
         start = 0
         while start < len(one):
             end = start + _LONGEST
@@ -268,13 +284,13 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before = entity
         denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
-        foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(before_it)
+        foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(_DENIED_EARLIER.sub("", before_it))
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if before_it in ("In ", "In a ", "In an ") and after_it.startswith(","):  # "In edema, one sees ..."
             claimed = None
-        if entity.label_ == NO_FINDING and (claimed is False or doc[entity.end : entity.end + 1].text.lower() in SUGGESTED):
+        if entity.label_ == NO_FINDING and (claimed is False or _BUT.match(after_it)):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
     last = {mention.finding: mention.claimed for mention in found}
@@ -286,7 +302,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
     sentence = _HALF_SURE.sub("unsure whether ", sentence)
-    sentence = _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence))
+    sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 
 
@@ -328,9 +344,9 @@ def _reader() -> Any:
     }
     lists = {
         "pseudo_negations": [*NO_DOUBT],
-        "preceding_negations": [*OPEN_LISTS],
+        "preceding_negations": [*OPEN_LISTS, *GENERALLY],
         "following_negations": [*OPEN_LATER],
-        "termination": [*TURNS],
+        "termination": [*TURNS, ", which"],
     }
     doubts = {
         "pseudo_negations": [
@@ -338,7 +354,7 @@ def _reader() -> Any:
             *(term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))),
         ],
         "preceding_negations": [*OPEN_BEFORE],
-        "following_negations": [*OPEN_AFTER],
+        "following_negations": [*OPEN_AFTER, *GENERALLY],
         "termination": [*TURNS, ",", "and", "there is", "there are", "there has been"],
     }
     for name, terms in (("denied", denials), ("considered", lists), ("doubted", doubts)):

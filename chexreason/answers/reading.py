@@ -12,19 +12,23 @@ from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
 _ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict|selections?|choices?|decision)"
 _FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
     rf"(?:^|\n)(?:this|the) (?:image|film|radiograph|x-?ray|cxr) shows ?:[ *_]*"
+    rf"|(?:^|\n)[ *_]*final[ *_]*:[ *_]*"
     rf"|\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
     r"[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
     re.IGNORECASE,
 )
 _ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
 _CORRECTION = re.compile(
-    r"\b(?:wait|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
+    r"\b(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
     r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
     re.IGNORECASE,
 )
 _ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:", re.IGNORECASE)
 _USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
-_WITHDRAWN = re.compile(r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))\W*", re.IGNORECASE)
+_WITHDRAWN = re.compile(
+    r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))(?:\s*[,.;:!?\u2014](?!\s*(?:not?|without)\b)|\W*\Z)",
+    re.IGNORECASE,
+)
 _NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
@@ -55,7 +59,7 @@ def _read(text: str) -> list[Mention]:
         return found
     found = []
     for part in _CORRECTION.split(text):  # what is denied after a second thought was not said before it
-        if found and _WITHDRAWN.fullmatch(part):  # "Edema. Wait, no."
+        if found and _WITHDRAWN.match(part):  # "Edema. Wait, no."
             found = []
         said = lists.read(markup.plain(part))
         denied = {mention.finding for mention in said if mention.claimed is not True}

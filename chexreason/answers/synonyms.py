@@ -10,7 +10,7 @@ from chexreason.labels import FINDINGS
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "No Finding": (
-        "normal", "normal study", "normal chest", "normal examination", "normal exam", "normal chest radiograph",
+        "normal", "wnl", "normal study", "normal chest", "normal examination", "normal exam", "normal chest radiograph",
         "normal chest x-ray", "no findings", "no acute findings", "no abnormality", "no abnormalities",
         "no abnormal findings", "no acute abnormality", "no acute cardiopulmonary abnormality",
         "no acute cardiopulmonary process", "normal * study", "normal * chest", "normal * radiograph",
@@ -59,6 +59,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "nodular opacities", "nodular density", "lung tumor", "lung tumour",
     ),
     "Edema": (
+        "ödem", "lungenödem", "œdème", "œdème pulmonaire",
         "oedema", "pulmonary edema", "pulmonary oedema", "interstitial edema", "alveolar edema", "lung edema",
         "edematous",
     ),
@@ -66,13 +67,16 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "consolidations", "airspace consolidation", "lobar consolidation", "lung consolidation", "consolidative",
         "consolidated",
     ),
-    "Pneumonia": ("pneumonias", "pna", "bronchopneumonia", "lobar pneumonia", "pneumonic", "pneumonitis"),
+    "Pneumonia": (
+        "pneumonias", "pna", "bronchopneumonia", "lobar pneumonia", "pneumonic", "pneumonitis", "pneumonie", "neumonía",
+        "polmonite",
+    ),
     "Atelectasis": (
         "atelectases", "atelectatic", "atelectatic change", "atelectatic changes", "lung collapse", "lobar collapse",
         "subsegmental atelectasis", "collapsed lung", "collapsed lobe", "lobe collapse", "collapse of * lung",
         "collapse of * lobe", "collapse of * lobes", "collapsed * lobe", "collapsed * lung",
     ),
-    "Pneumothorax": ("pneumothoraces", "ptx", "pneumothoraxes"),
+    "Pneumothorax": ("neumotórax", "pneumotórax", "pneumotorace", "pneumothoraces", "ptx", "pneumothoraxes"),
     "Pleural Effusion": (
         "effusion", "effusions", "pleural effusions", "pleural fluid", "hydrothorax", "hemothorax", "haemothorax",
         "pleural * effusion", "fluid in * pleural space", "efusion", "pleural efusion", "pleuraerguss",
@@ -85,6 +89,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "thickening of * pleura",
     ),
     "Fracture": (
+        "fraktur", "fractura", "fratura", "frattura",
         "fractures", "rib fracture", "rib fractures", "clavicle fracture", "fractured rib", "fractured ribs",
         "fractured", "fx", "compression fracture", "compression fractures",
     ),

@@ -20,7 +20,7 @@ QUALIFIERS = frozenset(
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
     "rib ribs clavicle clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l "
-    "borderline healed "
+    "borderline healed overt frank "
     "healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
@@ -58,7 +58,7 @@ YES = frozenset(
     "evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり はい да "
-    "есть".split()
+    "阳性 陽性 있음 есть".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
@@ -68,7 +68,7 @@ NO = frozenset(
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
-    "否 无 無 未见 没有 なし いいえ нет".split()
+    "否 无 無 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
@@ -83,7 +83,7 @@ NOT_CLAIMED = re.compile(
 )  # denials and doubts of languages without blanks
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
-    "normal unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
+    "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
 )
 # Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
