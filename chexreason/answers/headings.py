@@ -28,7 +28,7 @@ PLACES = frozenset(
     "heart lung lungs pleura pleural mediastinum mediastinal cardiac cardiovascular cardiomediastinal cardiomediastinum "
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
     "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary "
-    "left right bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen "
+    "left right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen "
     "spaces space parenchymal other".split()
 )
 # Under these, nothing is claimed of this film.
@@ -39,7 +39,7 @@ OPEN = frozenset(
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
     "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
     "considered previously formerly earlier available candidate choose select allowed valid initial initially draft "
-    "preliminary provisional working asked task please defined".split()
+    "preliminary provisional working asked task please defined form format instruction instructions".split()
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
@@ -65,7 +65,7 @@ _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 def heading(text: str) -> bool | None:
     """True where what follows is claimed, False where it is denied, None where it is neither."""
-    text = _NOTED.sub("the following", _RULED_IN.sub("confirmed", text))
+    text = _NOTED.sub("the following", _RULED_IN.sub("confirmed", text)).rpartition(" but")[2]
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True

@@ -35,7 +35,7 @@ _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
 _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
-_ALL = re.compile(r"\((?:both|all|each)\b", re.IGNORECASE)
+_ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
@@ -138,10 +138,10 @@ def _listed(clause: str) -> list[Mention] | None:
             if named(piece):
                 bare.append(len(found))
             found.append(item)
+            if _ALL.search(raw):  # "Edema, fracture (both absent)"
+                found = [replace(one, claimed=item.claimed) for one in found]
     if clause.rstrip().endswith("?") and "?" not in clause.rstrip(" ?"):
         found = [replace(one, claimed=None) if one.claimed else one for one in found]
-    if _ALL.search(clause) and found:  # "Edema, fracture (both absent)"
-        found = [replace(one, claimed=found[-1].claimed) for one in found]
     return found or ([alone] if alone else None)
 
 

@@ -31,7 +31,9 @@ _WHICH = re.compile(
 )  # "Which are absent? Edema"
 _NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
 _PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
-    r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]|(?:probability|likelihood|chance) of ([A-Za-z ]{3,30}?) ?(?:[=:]|is) ?(?=\d))",
+    r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"
+    r"|(?:probability|likelihood|chance|confidence|certainty) (?:of|in|for) ([A-Za-z ]{3,30}?)"
+    r" ?(?:[=:]|is) ?(?=\d|low|high|very))",
     re.IGNORECASE,
 )
 _GROUP = re.compile(  # "2 are positive (edema and fracture), 12 are negative (...)"
@@ -44,9 +46,11 @@ _PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
     re.IGNORECASE,
 )
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
+_PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
+_SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
-    r"(?:(?<=[.?!])[ \t]+|^)(?=Q\d{0,2}[:.] )|(?:(?<=[.?!])[ \t]+|^)Question \d{0,2}[:.] (?=[^\n?]{1,200}\? )"
+    r"(?:(?<=[.?!])[ \t]+|^)(?=Q\d{0,2}[:.] )|(?:(?<=[.?!])[ \t]+|^)Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? )"
     r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)",
     re.I | re.M,
 )
@@ -68,7 +72,10 @@ def arranged(text: str) -> list[str]:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
+    whole = _PERHAPS.sub(", possible ", whole)
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
+    if len(lines) > 1 and all(_SENTENCED.match(bare_line(line)) for line in lines):  # "Edema. The vessels are sharp."
+        lines = [_SENTENCED.sub(r"\1: ", bare_line(line), count=1) for line in lines]
     return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
 
 

@@ -11,7 +11,7 @@ from chexreason.answers.items import EDGES
 from chexreason.answers.layout import arranged, bare_line, names_a_finding
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
-from chexreason.answers.values import MAYBE, NO, SOUND, named, status
+from chexreason.answers.values import MAYBE, NO, SOUND, concluded, named, status
 from chexreason.labels import FINDINGS as ALL
 from chexreason.labels import NO_FINDING
 
@@ -163,7 +163,9 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
     said = prose.read(value)
     own = [mention.claimed for mention in said if mention.finding == finding]
     words, first = words_of(value), words_of(_COMMA.split(value)[0])
-    if own:
+    if (end := concluded(value)) is not None:
+        claimed: bool | None = end
+    elif own:
         claimed = True if True in own else own[0]
     elif finding == NO_FINDING and not SOUND.isdisjoint(words) and not any(one.claimed for one in said):
         claimed = True

@@ -14,18 +14,20 @@ from typing import Any
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
 from chexreason.answers.values import NOT_CLAIMED, QUALIFIERS
-from chexreason.labels import FINDINGS, NO_FINDING
+from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # What denies beyond NegEx's own terms, before a finding and after it.
 DENIED_BEFORE = (
     "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
     "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
     "clear of", "negative", "nothing to suggest", "resolving to no", "cannot see", "unable to", "unlikely",
-    "insufficient for", "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
+    "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
     "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
     "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
     *(f"{fail} to {verb}" for fail in ("fail", "fails", "failed", "failing") for verb in ("show", "reveal", "demonstrate",
-    "identify", "display", "disclose", "depict")), "hardly", "zero", "as opposed to", "withdraw", "withdrew", "retract",
+    "identify", "display", "disclose", "depict", "see", "find", "appreciate", "detect")), "hardly",
+    "insufficient", "not enough", "crossed out", "crossed off",
+     "zero", "as opposed to", "withdraw", "withdrew", "retract",
     *(f"{much} {verb}" for much in ("little", "scant", "minimal", "weak", "scarce") for verb in ("to suggest", "to indicate",
     "evidence")),
     "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
@@ -55,7 +57,7 @@ DENIED_AFTER = (
     "explanted", "completely re-expanded", "fully re-expanded",
     "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "cannot be identified", "has not", "have not",
-    "should not", "should be removed", "should be excluded", "should be dropped",
+    "should not", "did not", "labelled 0", "labeled 0", "should be removed", "should be excluded", "should be dropped",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
     "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
     "does not hold", "off the table", "anything but", "gone",
@@ -64,12 +66,14 @@ DENIED_AFTER = (
     "not there", "no more",
     "unchecked", "unticked", "unselected", "unmarked", "not favored", "nicht", "ausente", "fehlt", "se descarta",
     "descartado", "descartada", "exclu", "assente", "отсутствует",
-    "ausgeschlossen", "non visibile", "no se observa", "no se ve", "so negative",
+    "ausgeschlossen", "non visibile", "no se observa", "no se ve",
     "negativo", "нет",
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
-    "conditions like", "to assess", "to evaluate", "to diagnose", "of the two", "format is", "format should be",
+    "conditions like", "to assess", "to evaluate", "to diagnose", "used to", "comment on", "patients with",
+    "treatment of", "management of",
+    "means the", "features of", "radiographic signs of", "of the two", "format is", "format should be",
     "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
@@ -80,7 +84,7 @@ OPEN_LISTS = (
     "chances of", "odds of",
     "history of", "h/o", "consult", "consultation", "seek", "difficult to exclude", "unsure", "check for",
     "look for", "screen for", "test for", "monitor for",
-    "exclude", "search for", "watch for", "query", "possibility of", "insufficient evidence", "presumed", "presumptive",
+    "exclude", "search for", "watch for", "query", "possibility of", "presumed", "presumptive",
     "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
     "suspect", "guess", "doubtful", "i doubt", "i thought", "unless", "what looks like", "what appears to be", "what seems",
@@ -108,7 +112,7 @@ OPEN_BEFORE = (
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
     "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
-    "fits less", "fits less well", "less well", "less so", "doubtful",
+    "means", "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -127,8 +131,8 @@ OPEN_LATER = (
 )  # fmt: skip
 # What a textbook says of any film, and not of this one.
 GENERALLY = (
-    "often", "usually", "commonly", "typically", "generally", "frequently", "classically", "can be caused",
-    "can be associated", "can be a", "can be due", "can be mistaken", "can lead", "can result",
+    "often", "usually", "commonly", "typically", "generally", "frequently", "classically", "can be",
+    "is when", "requires", "depends on", "can lead", "can result",
     "can occur", "can mimic", "can cause", "can also", "can show", "can include", "can appear", "can present", "is a condition",
     "is defined", "is diagnosed", "is characterized", "refers to", "accompanies",
     *(f"is {a} {cause}" for a in ("a", "a common", "a frequent", "a possible") for cause in ("cause", "complication", "sign")),
@@ -164,6 +168,9 @@ NO_DOUBT = (
     "pick", "give", "list", "include")),
     *(f"{answer} {be} be" for answer in ("answer", "answers", "label", "labels") for be in ("would", "should")),
 )  # fmt: skip
+CAN_BE = tuple(
+    f"can be {done}" for done in ("seen", "identified", "appreciated", "noted", "made out", "confirmed", "confident")
+)
 # Where the reach of a denial or of a doubt ends.
 TURNS = (
     ", keep",
@@ -193,6 +200,12 @@ TURNS = (
     "and the presence of",
     "settled on",
     "and chose",
+    "and kept",
+    "and in favor of",
+    "and in favour of",
+    "and presence of",
+    ", i am left",
+    ", i see",
     "ultimately chose",
     "and selected",
     "what remains",
@@ -228,14 +241,18 @@ _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", a
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
-_HALF_SURE = re.compile(r"(?<!\d)[1-4]?\d ?% (?:sure|certain|confident) ", re.IGNORECASE)  # "20% sure this is"
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
+_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely|chance|probability|likelihood)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
+_OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
+    r"\s(?!(?:is|was|has|does|persists|remains|appears|stays|fits|applies|exists|extends|measures|involves|projects|obscures"
+    r"|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
+)
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -290,6 +307,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         if before_it in ("In ", "In a ", "In an ") and after_it.startswith(","):  # "In edema, one sees ..."
             claimed = None
+        if before_it in ("", "A ", "An ") and entity.label_ != SUPPORT_DEVICES and _OF_ANY.match(after_it):
+            claimed = None
         if entity.label_ == NO_FINDING and (claimed is False or _BUT.match(after_it)):
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
@@ -301,7 +320,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
-    sentence = _HALF_SURE.sub("unsure whether ", sentence)
+    sentence = _SURE.sub(lambda sure: "clear" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 
@@ -343,7 +362,7 @@ def _reader() -> Any:
         "termination": [*TURNS, *PREDICATES, "there is", "there are"],
     }
     lists = {
-        "pseudo_negations": [*NO_DOUBT],
+        "pseudo_negations": [*NO_DOUBT, *CAN_BE],
         "preceding_negations": [*OPEN_LISTS, *GENERALLY],
         "following_negations": [*OPEN_LATER],
         "termination": [*TURNS, ", which"],
@@ -351,6 +370,7 @@ def _reader() -> Any:
     doubts = {
         "pseudo_negations": [
             "of indeterminate age",
+            *CAN_BE,
             *(term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))),
         ],
         "preceding_negations": [*OPEN_BEFORE],

@@ -15,7 +15,7 @@ from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 QUALIFIERS = frozenset(
     "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
     "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced "
-    "left right bilateral both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
+    "left right bilateral bilaterally both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
     "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
     "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
@@ -23,7 +23,7 @@ QUALIFIERS = frozenset(
     "borderline healed overt frank "
     "healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
-SURE = frozenset("definitely certainly absolutely clearly surely indeed".split())
+SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
 FILLERS = SURE.union(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
     "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
@@ -50,7 +50,7 @@ SIGNS = frozenset(
     "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
     "effaced widened widening lucency collapse collapsed cephalization congestion congested engorged septal kerley "
     "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
-    "disrupted discontinuity fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
+    "disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
     "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
 )
 YES = frozenset(
@@ -109,6 +109,10 @@ _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
+_SO = re.compile(
+    r"(?:\b(?:so|therefore|thus|hence|making)|=>)\s(?:(?:this|it|the|label|finding|is|i|say|mark|as) ){0,4}(\w+)\W*\Z",
+    re.IGNORECASE,
+)
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
 
@@ -121,6 +125,9 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
     """
     if len(remark) > _LONGEST:
         return None
+    end = concluded(remark)
+    if end is not None:
+        return end
     if remark.lstrip(" *_")[:1] in _CROSSES:
         return False
     options = OPTION.findall(remark)
@@ -144,6 +151,12 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
         return False not in numbers
     said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
     return False if False in said else None if None in said and not (aside and _describes(remark)) else True
+
+
+def concluded(remark: str) -> bool | None:
+    """The status that a remark ends in: "the vessels are sharp, so this is negative"; None where it ends in none."""
+    end = _SO.search(remark[-60:])
+    return status(end[1]) if end else None
 
 
 def _describes(remark: str) -> bool:
