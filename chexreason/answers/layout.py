@@ -7,7 +7,7 @@ import re
 from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading, words_of
 from chexreason.answers.items import EDGES
-from chexreason.answers.records import STATUS_KEYS
+from chexreason.answers.records import NUMBER_KEYS, STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
@@ -47,6 +47,8 @@ _PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
 )
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
+_GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({items.NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
+_NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
@@ -68,11 +70,13 @@ def arranged(text: str) -> list[str]:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
+    elif len(_MINUS.findall(whole)) > 1:
+        whole = _MINUS.sub("- ", whole)
     if "?" in whole:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
-    whole = _PERHAPS.sub(", possible ", whole)
+    whole = _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", _PERHAPS.sub(", possible ", whole)))
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     if len(lines) > 1 and all(_SENTENCED.match(bare_line(line)) for line in lines):  # "Edema. The vessels are sharp."
         lines = [_SENTENCED.sub(r"\1: ", bare_line(line), count=1) for line in lines]
@@ -144,10 +148,10 @@ def _sections(lines: list[str]) -> list[str]:
     found = lines[: heads[0]]
     for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
         block, name = lines[at + 1 : end], bare_line(lines[at]).rstrip(":")
-        verdicts = [
-            value for key, colon, value in (bare_line(line).partition(":") for line in block) if key.casefold() in STATUS_KEYS
-        ]
-        if len(verdicts) == 1 and status(verdicts[0]) is not None:
+        fields = [bare_line(line).partition(":") for line in block]
+        verdicts = [value for key, _, value in fields if key.casefold() in STATUS_KEYS and status(value) is not None]
+        verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
+        if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
         elif each and _leads(first := bare_line(block[0])) or each and _is_sound(block[0]):
             found += [f"{name}: {first}", *block[1:]]

@@ -25,6 +25,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
 )
 FINDINGS = frozenset(ALL)
 _COMMA = re.compile(r"[,;]|\bbut\b")
+_THESE = re.compile(r"\s*(?:these|those|they|both|all|neither|none)\b", re.IGNORECASE)
 _TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r";|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I
@@ -96,6 +97,7 @@ def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
+    named_from = 0
     carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
     for clause, goes_on in _clauses(bare_line(line)):
         if not clause.strip(EDGES):
@@ -133,12 +135,14 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             and found[-1].claimed
             and mentions[0].claimed is not True
         ):
-            found[-1] = replace(found[-1], claimed=mentions[0].claimed)
+            start = named_from if _THESE.match(clause) else len(found) - 1
+            found[start:] = [replace(one, claimed=mentions[0].claimed) for one in found[start:]]
             continue
         if FINDINGS.issubset(one.finding for one in mentions if one.claimed):  # the prompt's list
             mentions = [replace(one, claimed=None) for one in mentions]
         if place:
             mentions = [replace(one, claimed=None) if one.finding == NO_FINDING else one for one in mentions]
+        named_from = len(found) if mentions[0].finding else named_from  # where the last clause that names anything begins
         found += [_under(said, mention) for mention in mentions]
     return found
 

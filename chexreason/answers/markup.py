@@ -26,6 +26,7 @@ _SIGNS = str.maketrans(
 _ORNAMENT = re.compile(
     "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 )
+_BOUNDS = re.compile(r"\A\s*<s>|(?<!<s>)</s>\s*\Z", re.IGNORECASE)  # what begins and ends a text for some models
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
 _SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (](?:scratch|strike) that\b\)?", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
@@ -74,6 +75,7 @@ def plain(text: str) -> str:
 def unfenced(text: str) -> str:
     """`text` in plain signs and without code fences."""
     text = text.translate(_SIGNS)
+    text = _BOUNDS.sub("", text) if text.count("<s>") == text.lstrip().startswith("<s>") else text
     if not text.isascii():
         text = _ORNAMENT.sub("", text)
     if "cratch that" in text or "trike that" in text:

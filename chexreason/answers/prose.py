@@ -166,6 +166,7 @@ NO_DENIAL = (
 NO_DOUBT = (
     *(f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my", "select", "choose",
     "pick", "give", "list", "include")),
+    *(f"should be {done}" for done in ("labelled", "labeled", "classified", "reported", "read as", "selected", "listed")),
     *(f"{answer} {be} be" for answer in ("answer", "answers", "label", "labels") for be in ("would", "should")),
 )  # fmt: skip
 CAN_BE = tuple(
@@ -243,7 +244,7 @@ _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
-_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely|chance|probability|likelihood)\b", re.IGNORECASE)
+_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
@@ -320,7 +321,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
-    sentence = _SURE.sub(lambda sure: "clear" if int(sure[1]) >= 50 else "no", sentence)
+    sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
 

@@ -19,13 +19,13 @@ STATUS_KEYS = frozenset(
     "verdict judgement judgment opinion evaluation".split()
 )
 _INVERSE_KEYS = frozenset("absent negated negative excluded ruled_out denied uncertain".split())
-_NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob p conf".split())
+NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob p conf".split())
 _SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
 _PAIR = re.compile(
-    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | _NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
+    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
     re.IGNORECASE,
 )
 
@@ -45,7 +45,7 @@ def written(text: str) -> tuple[int, list[Mention]]:
 
 def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     """What a record says of its finding; `otherwise` where it has neither a status nor a number."""
-    for keys in (STATUS_KEYS, _INVERSE_KEYS, _NUMBER_KEYS, frozenset({"label", "severity", "class"})):
+    for keys in (STATUS_KEYS, _INVERSE_KEYS, NUMBER_KEYS, frozenset({"label", "severity", "class"})):
         for key in record:
             if key in keys and not (isinstance(record[key], str) and named(record[key])):
                 said = said_by(record[key], None)

@@ -34,7 +34,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "enlarged mediastinum", "widened mediastinum", "wide mediastinum", "mediastinal widening",
         "mediastinal enlargement", "widened cardiomediastinum", "enlarged cardiomediastinal silhouette",
         "widened cardiomediastinal silhouette", "mediastinum * widened", "mediastinum * enlarged",
-        "mediastinum * wide", "cardiomediastinal silhouette * enlarged", "cardiomediastinal silhouette * widened",
+        "mediastinum * wide", "mediastinal contour * widened",
+        "mediastinal contours * widened", "mediastinal silhouette * widened",
+        "cardiomediastinal silhouette * enlarged", "cardiomediastinal silhouette * widened",
         "enlargement of * cardiomediastinal silhouette", "widening of * mediastinum",
     ),
     "Cardiomegaly": (

@@ -28,7 +28,7 @@ FILLERS = SURE.union(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
     "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
     "film xray x-ray finding findings also but it and any either patient has have i see currently label class category "
-    "place situ cxr".split()
+    "place situ cxr those these do".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
@@ -54,7 +54,8 @@ SIGNS = frozenset(
     "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
 )
 YES = frozenset(
-    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
+    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable "
+    "applies apply "
     "evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり はい да "
@@ -225,6 +226,15 @@ def _naming(finding: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
 
 
+def _other_than(finding: str | None, part: str) -> bool:
+    """Whether a part of a remark names findings, and not that which it is made on."""
+    return (
+        finding in FINDINGS
+        and {one for one in FINDINGS if _naming(one).search(part)} - {NO_FINDING, finding} != set()
+        and (_naming(finding).search(part) is None)
+    )
+
+
 def decides(text: str) -> bool:
     """Whether a line speaks of the finding above it at all."""
     return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
@@ -239,11 +249,15 @@ def _words(text: str) -> list[str]:
 def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     """What one part of a remark, neither status nor number, says of the finding that it is made on."""
     words = _words(_SINCE.sub("", part))
+    if beside and finding in DENSITIES and words[0] in ("likely", "probably", "probable") and _other_than(finding, part):
+        return True
     if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
         return None
     content = [word for word in words if word not in FILLERS and word not in NO]
     if not NO.isdisjoint(words):
         other = named(" ".join(content))
+        if beside and other is None and _other_than(finding, part):  # "no pneumothorax after insertion", in parentheses
+            return True
         if other and SIGNS.isdisjoint(content):  # "no pneumothorax", said of an effusion
             sign = other in DENSITIES and finding in DENSE and not beside
             return not sign and other not in (finding, NO_FINDING)
