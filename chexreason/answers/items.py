@@ -49,7 +49,9 @@ PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
-_RUN = re.compile(rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE)  # "Edema no Fracture yes"
+_RUN = re.compile(
+    rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|y|n|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE
+)  # "Edema no Fracture yes"
 _GLOSS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af][\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\s]*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"

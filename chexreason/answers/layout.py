@@ -47,6 +47,7 @@ _PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
 )
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
+_ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
 _GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({items.NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
 _NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
@@ -76,6 +77,7 @@ def arranged(text: str) -> list[str]:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
+    whole = _ASKED_BESIDE.sub(", ", whole)
     whole = _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", _PERHAPS.sub(", possible ", whole)))
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     if len(lines) > 1 and all(_SENTENCED.match(bare_line(line)) for line in lines):  # "Edema. The vessels are sharp."

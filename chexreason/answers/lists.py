@@ -153,7 +153,13 @@ def _explained(clause: str) -> list[Mention] | None:
     finding = named(head) if value else None
     first, comma, rest = (value or "").partition(",")
     claimed = status(first)
-    if not finding or not comma or claimed is None and MAYBE.isdisjoint(first.casefold().split()):
+    if (
+        not finding
+        or not comma
+        or concluded(value or "") is not None
+        or claimed is None
+        and MAYBE.isdisjoint(first.casefold().split())
+    ):
         return None
     if claimed is not True:  # why it is not there is no finding
         turn = _TURN.search(rest)

@@ -40,8 +40,9 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
+_UNSPACED = r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
 _BESIDE = re.compile(
-    r"(?<=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])(?=[A-Za-z(])"
+    rf"(?<={_UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={_UNSPACED})"
 )  # where a language without blanks meets a name
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(

@@ -6,6 +6,7 @@ The entities are our table of synonyms; what denies, and what leaves open, are N
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -73,7 +74,8 @@ DENIED_AFTER = (
 OPEN_LISTS = (
     "conditions like", "to assess", "to evaluate", "to diagnose", "used to", "comment on", "patients with",
     "treatment of", "management of",
-    "means the", "features of", "radiographic signs of", "of the two", "format is", "format should be",
+    "means the", "features of", "arguments for", "pros of", "radiographic signs of", "of the two",
+    "format is", "format should be",
     "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
@@ -112,7 +114,7 @@ OPEN_BEFORE = (
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
     "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
-    "means", "fits less", "fits less well", "less well", "less so", "doubtful",
+    "means", "presumed", "assumed", "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -121,7 +123,8 @@ OPEN_LATER = (
     "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
     "in the differential", "consideration", "a concern", "if present", "if any", "cannot be assessed",
     "cannot be determined", "cannot be evaluated",
-    "the latter", "the former", "on the differential", "one possibility", "a possibility", "is possible", "are possible",
+    "the latter", "the former", "as options", "as an option", "should",
+    "on the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
     "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
@@ -202,6 +205,7 @@ TURNS = (
     "settled on",
     "and chose",
     "and kept",
+    "and went with",
     "and in favor of",
     "and in favour of",
     "and presence of",
@@ -224,7 +228,8 @@ PREDICATES = (  # what ends a clause that says that something is there
 
 # After "no finding": of what there is none, or what there is all the same.
 _BUT = re.compile(
-    r"\s(?:of|to|suggest|suggesting|suggestive|consistent|compatible|concerning|indicating|indicative|suspicious|that)\b"
+    r"\s(?:of|to (?:suggest|indicate|support|explain)|suggest|suggesting|suggestive|consistent"
+    r"|compatible|concerning|indicating|indicative|suspicious|that)\b"
     r"|,?\s(?:except|apart from|aside from|other than|save for)\b",
     re.IGNORECASE,
 )
@@ -244,6 +249,12 @@ _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
+_NONE_SEEN = re.compile(  # "I do not see any abnormality"
+    r"\b(?:i|we) (?:do not|don't|cannot|can't|can not|did not|didn't) (?:see|find|identify|detect|notice) (?:any )?"
+    r"((?:\w+ )?(?:abnormalit|findings?|patholog))",
+    re.IGNORECASE,
+)
+_GLUED = re.compile(r"([\[\]{}\"=\u2014])")  # 'reason=["no edema"]'
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
@@ -254,6 +265,13 @@ _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb 
     r"\s(?!(?:is|was|has|does|persists|remains|appears|stays|fits|applies|exists|extends|measures|involves|projects|obscures"
     r"|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
+_GRADED = re.compile(  # what is not so large is there
+    rf"\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
+    rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b",
+    re.IGNORECASE,
+)
+_LINKS = "and|but|which|with|because|since|as|that|when|although|though|while|so|or|if|there|i|we|the|rather|whether"
+_IS_NOT = re.compile(rf"(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*", re.IGNORECASE)
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -292,7 +310,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
     whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
     doc = _reader()(_RESERVED.sub(" ", _BY_THE_WAY.sub("", _written_out(whole))))
     found: list[Mention] = []
-    choices = _choices(doc)
+    choices, undone = _choices(doc), _undone(doc)
     before = None
     for entity in doc.ents:
         if entity.label_ not in FINDINGS:
@@ -300,7 +318,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         if before is not None and before._.doubted:  # "possible edema, pneumonia"
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
-        denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
+        denied = entity._.denied or entity.start in undone or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(_DENIED_EARLIER.sub("", before_it))
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
@@ -321,6 +339,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
+    sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
@@ -337,6 +356,20 @@ def _choices(doc: Any) -> set[int]:
         unchanged = "change in" in doc[max(0, one.start - 4) : one.start].text.lower()  # "no change in A or B": both are there
         if joined and not unchanged and one.label_ in FINDINGS and other.label_ in FINDINGS:
             found |= {one.start, other.start}
+    return found
+
+
+def _undone(doc: Any) -> set[int]:
+    """Where the findings begin that a "not" behind them is said of, whatever its verb: "edema and mass were not chosen"."""
+    found: set[int] = set()
+    text = _GRADED.sub(lambda graded: "x" * len(graded.group()), doc.text)
+    entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != SUPPORT_DEVICES]
+    for one, other in itertools.zip_longest(entities, entities[1:]):
+        if one and (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
+            found.add(one.start)
+    for one, other in reversed(list(zip(entities, entities[1:], strict=False))):  # and of the list that it ends
+        if other.start in found and _LISTED.issuperset(token.lower_ for token in doc[one.end : other.start]):
+            found.add(one.start)
     return found
 
 

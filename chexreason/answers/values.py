@@ -58,7 +58,7 @@ YES = frozenset(
     "applies apply "
     "evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
-    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 存在 あり はい да "
+    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
     "阳性 陽性 있음 есть".split()
 )
 NO = frozenset(
@@ -69,7 +69,7 @@ NO = frozenset(
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
-    "否 无 無 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
+    "否 无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
@@ -111,7 +111,7 @@ _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|making)|=>)\s(?:(?:this|it|the|label|finding|is|i|say|mark|as) ){0,4}(\w+)\W*\Z",
+    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
     re.IGNORECASE,
 )
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
@@ -161,8 +161,7 @@ def concluded(remark: str) -> bool | None:
 
 
 def _describes(remark: str) -> bool:
-    """Whether a remark in parentheses is a description, half of its words at least: "(compressive)", "(left 6th rib)", "
-    ""(2 cm)"."""
+    """Whether a remark in parentheses is a description, half of its words at least: "(left 6th rib)", "(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
     told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
     known = sum(word in QUALIFIERS | DEGREES | SIGNS | _DESCRIBING or bool(_MEASURED.fullmatch(word)) for word in told)
