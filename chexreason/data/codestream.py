@@ -56,9 +56,8 @@ def lacks_scans(stream: bytes) -> bool:
     for marker, at in _segments(stream):
         if marker in (0xC2, 0xCA):  # start of a progressive frame: components are listed from its ninth byte on
             missing = {(stream[at + 8 + 3 * part], place) for part in range(stream[at + 7]) for place in range(64)}
-        elif (
-            marker == 0xDA and missing
-        ):  # start of scan: its components, first and last coefficient, and the bits still to come
+        elif marker == 0xDA and missing:
+            # Start of scan: how many components and which, the first and last coefficient, and the bits still to come.
             count = stream[at + 2]
             first, last, bits = stream[at + 3 + 2 * count : at + 6 + 2 * count]
             if bits & 15 == 0:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
-from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError, one_of
+from chexreason.data.sites.published import Published, split_tables
+from chexreason.errors import one_of
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
 from chexreason.runs.identity import CONTENT
 
@@ -40,7 +40,6 @@ class Chexpert(Published):
     layout = tuple(
         f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in sum(TABLES.values(), ())
     )
-
     splits = tuple(TABLES)
 
     name: str = "chexpert"
@@ -56,11 +55,7 @@ class Chexpert(Published):
 
     def sources(self, root: Path) -> list[tuple[Path, str]]:
         """The label table of each split that is asked for, and the split; of all, those that are there."""
-        splits = list(TABLES) if self.split == "all" else [self.split]
-        found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
-        if not found:
-            raise ChexReasonError(f"{root} has none of {', '.join(sum(TABLES.values(), ()))}: all labels are missing")
-        return found
+        return split_tables(self.split, TABLES, (root, *sorted(root.glob(BATCHES))), ACCESS)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
@@ -92,16 +87,6 @@ class Chexpert(Published):
             table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
         return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
-
-
-def _find(root: Path, split: str, needed: bool) -> Path | None:
-    for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
-        for place in (root, *sorted(root.glob(BATCHES))):
-            if (place / name).is_file():
-                return place / name
-    if needed:
-        raise ChexReasonError(f"{root} has none of {', '.join(TABLES[split])}: the {split} set's labels are missing")
-    return None
 
 
 def _in_batches(path: pd.Series, root: Path) -> pd.Series:

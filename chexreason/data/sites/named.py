@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
+from chexreason.data.sites.published import Published
 from chexreason.data.tables import shown
+from chexreason.errors import one_of
 from chexreason.labels import FINDINGS, NEGATIVE, POSITIVE, SiteName, in_order, nearest
 
 if TYPE_CHECKING:
@@ -68,7 +71,15 @@ def _unknown(name: str, names: Mapping[str, SiteName], site: str) -> str:
     return f"{shown(name)!r} is not one of {site}'s names.{nearest(name, names)}"
 
 
-OUTSIDE = ("keep", "drop")  # images whose only findings lie outside those scored: all negative, or left out
+@dataclass(frozen=True, kw_only=True)
+class Named(Published):
+    """Such a site as a dataset."""
+
+    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(("keep", "drop"), outside=self.outside)
 
 
 def inside(table: StudyTable, outside: str) -> StudyTable:

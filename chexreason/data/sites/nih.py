@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import records, tables
 from chexreason.data.records import TWICE, Problem, StudyTable
-from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, noted
-from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError, at_least, one_of
+from chexreason.data.sites.named import Named, inside, label, labelled, noted
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import NIH_NAMES, NIH_SHARED
 from chexreason.runs.identity import CONTENT
 
@@ -28,7 +27,7 @@ LABELLED = labelled(NIH_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nih(Published):
+class Nih(Named):
     """An NIH ChestX-ray14 folder, its parquet export, or its label table alone."""
 
     access = ACCESS
@@ -36,25 +35,20 @@ class Nih(Published):
     drawn = "phantom_nih"
     layout = (TABLE, *EXPORT)
     splits = (*LISTS, "train", "valid")
+    labelled = LABELLED
 
     name: str = "nih"
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
     split: str = "test"  # train_val | test | all; an export's own: train | valid | test
     findings: list[str] = field(default_factory=lambda: list(NIH_SHARED))
     lists: str | None = field(metadata=CONTENT, default=None)  # folder of train_val_list.txt and test_list.txt; null: the root
-    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     draw: int | None = None  # a seeded random draw of this many images
     draw_seed: int = 0
     site: str = "NIH ChestX-ray14"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(OUTSIDE, outside=self.outside)
         at_least(1, draw=self.draw)
-
-    def labelled(self) -> tuple[str, ...]:
-        """The findings that NIH labels."""
-        return tuple(LABELLED)
 
     def sources(self, root: Path) -> tuple[Path, Path | None]:
         """The label table, or the first file of the export, and the folder of the official lists; None: they are not needed."""

@@ -18,9 +18,8 @@ from xml.etree import ElementTree
 
 from chexreason.data import paths, records, tables
 from chexreason.data.records import ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
-from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
-from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError, one_of
+from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
+from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, SiteName
 from chexreason.runs.identity import CONTENT
 
@@ -35,10 +34,11 @@ UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
 LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
 FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
 SUFFIXES = (".png", ".jpg", ".dcm")
+LABELLED = labelled(names_of("openi"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Openi(Published):
+class Openi(Named):
     """An Open-i folder, or its reports alone."""
 
     access = ACCESS
@@ -46,22 +46,14 @@ class Openi(Published):
     drawn = "phantom_openi"
     layout = REPORTS
     splits = ("test", "train")
+    labelled = LABELLED
 
     name: str = "openi"
     root: str = field(metadata=CONTENT, default="data/open-i")
     projections: str | None = field(metadata=CONTENT, default=None)  # the table of projections; null: the one at the root
     split: str = "test"  # what its images are used as, since none is official: test | train
-    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("openi"))))
-    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
+    findings: list[str] = field(default_factory=lambda: list(LABELLED))
     site: str = "Open-i"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(OUTSIDE, outside=self.outside)
-
-    def labelled(self) -> tuple[str, ...]:
-        """The findings that Open-i labels."""
-        return tuple(labelled(names_of("openi")))
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What defines the dataset besides its keys: the content of its reports and of its tables."""

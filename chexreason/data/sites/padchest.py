@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
-from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
-from chexreason.data.sites.published import Published
+from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.runs.identity import CONTENT
 
@@ -26,10 +25,11 @@ TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv*"
 NEEDED = ("ImageID", "ImageDir", "PatientID", "StudyID", "Projection", "MethodLabel", "Labels")
 LABELLERS = {"physician": ("Physician",), "network": ("RNN_model",), "both": ("Physician", "RNN_model")}
 VIEWS = {"AP_horizontal": "AP", "L": "lateral"}  # AP_horizontal: taken lying down
+LABELLED = labelled(names_of("padchest"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Padchest(Published):
+class Padchest(Named):
     """A PadChest folder, or its label table alone."""
 
     access = ACCESS
@@ -37,23 +37,18 @@ class Padchest(Published):
     drawn = "phantom_padchest"
     layout = (TABLE,)
     splits = ("test", "train")
+    labelled = LABELLED
 
     name: str = "padchest"
     root: str = field(metadata=CONTENT, default="data/padchest")
     split: str = "test"  # what its images are used as, since none is official: test | train
-    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("padchest"))))
+    findings: list[str] = field(default_factory=lambda: list(LABELLED))
     labeller: str = "physician"  # physician | network | both
-    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "PadChest"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(OUTSIDE, outside=self.outside)
         one_of(tuple(LABELLERS), labeller=self.labeller)
-
-    def labelled(self) -> tuple[str, ...]:
-        """The findings that PadChest labels."""
-        return tuple(labelled(names_of("padchest")))
 
     def sources(self, root: Path) -> Path:
         """The newest version of the label table."""

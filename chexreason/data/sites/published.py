@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from chexreason.data import paths, records
 from chexreason.data.records import StudyTable
-from chexreason.errors import one_of
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, check_findings
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
@@ -20,7 +21,7 @@ class Published(ABC):
 
     `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
     the same layout. `layout`: patterns of which one at least is found at its root. `splits`: what it is divided into, "all"
-    aside.
+    aside. `labelled`: the findings that it labels.
     """
 
     access: ClassVar[str]
@@ -28,6 +29,7 @@ class Published(ABC):
     drawn: ClassVar[str]
     layout: ClassVar[tuple[str, ...]]
     splits: ClassVar[tuple[str, ...]]
+    labelled: ClassVar[tuple[str, ...]] = FINDINGS
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
@@ -46,11 +48,7 @@ class Published(ABC):
     def __post_init__(self) -> None:
         one_of((*self.splits, "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain)
-        check_findings(self.findings, self.labelled(), f"those that {self.site} labels")
-
-    def labelled(self) -> tuple[str, ...]:
-        """The findings that the site labels."""
-        return FINDINGS
+        check_findings(self.findings, self.labelled, f"those that {self.site} labels")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What defines the dataset besides its keys: the content of its tables."""
@@ -77,3 +75,28 @@ class Published(ABC):
     @abstractmethod
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
+
+
+def split_tables(
+    split: str, tables: Mapping[str, Sequence[str]], places: Sequence[Path], access: str
+) -> list[tuple[Path, str]]:
+    """The label table of `split`, and the split; of all, those that are there.
+
+    Args:
+        tables: by split, what its table may be called, compressed or not, in the order of preference.
+        places: folders that it may lie in, the dataset's root first.
+
+    Raises:
+        ChexReasonError: a split that is asked for by name has none.
+    """
+    found = []
+    for one in tables if split == "all" else (split,):
+        names = [f"{name}{suffix}" for name in tables[one] for suffix in ("", ".gz")]
+        path = next((place / name for name in names for place in places if (place / name).is_file()), None)
+        if path is not None:
+            found.append((path, one))
+        elif split != "all":
+            raise ChexReasonError(
+                f"{places[0]} has none of {', '.join(tables[one])}: the {one} set's labels are missing ({access})"
+            )
+    return found

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import records, tables
 from chexreason.data.records import DUPLICATE, ILLEGAL, Problem, StudyTable
-from chexreason.data.sites.named import OUTSIDE, inside, label, labelled, names_of, noted
-from chexreason.data.sites.published import Published
-from chexreason.errors import ChexReasonError, one_of
+from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
+from chexreason.data.sites.published import split_tables
+from chexreason.errors import ChexReasonError
 from chexreason.labels import nearest
 from chexreason.runs.identity import CONTENT
 
@@ -30,45 +30,36 @@ TABLES = {
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg")
 OPTIONAL = ("Infiltration",)  # a name that not every release of the tables has
 ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
+LABELLED = labelled(names_of("vindr"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vindr(Published):
+class Vindr(Named):
     """A VinDr-CXR folder, or a label table of it alone."""
 
     access = ACCESS
     variable = "VINDR_CXR"
     drawn = "phantom_vindr"
     layout = tuple(f"{name}{suffix}" for suffix in ("", ".gz") for name in sum(TABLES.values(), ()))
-
     splits = tuple(TABLES)
+    labelled = LABELLED
 
     name: str = "vindr"
     root: str = field(metadata=CONTENT, default="data/vindr-cxr")
     split: str = "test"  # train | test | all
     views: list[str] = field(default_factory=lambda: ["PA"])
-    findings: list[str] = field(default_factory=lambda: list(labelled(names_of("vindr"))))
+    findings: list[str] = field(default_factory=lambda: list(LABELLED))
     votes: int = 2  # readers, of three, who must name a finding; a consensus row is one for all
-    outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
     site: str = "VinDr-CXR"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(OUTSIDE, outside=self.outside)
         if not 1 <= self.votes <= 3:
             raise ValueError(f"votes={self.votes}: a number of readers is wanted, 1 to 3")
 
-    def labelled(self) -> tuple[str, ...]:
-        """The findings that VinDr-CXR labels."""
-        return tuple(labelled(names_of("vindr")))
-
     def sources(self, root: Path) -> list[tuple[Path, str]]:
         """The label table of each split that is asked for, and the split; of all, those that are there."""
-        splits = list(TABLES) if self.split == "all" else [self.split]
-        found = [(path, split) for split in splits if (path := _find(root, split, self.split != "all"))]
-        if not found:
-            raise ChexReasonError(f"{root} has no label table of VinDr-CXR ({', '.join(sum(TABLES.values(), ()))}): {ACCESS}")
-        return found
+        return split_tables(self.split, TABLES, (root,), ACCESS)
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
@@ -132,15 +123,6 @@ def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
         nobody = frame.loc[frame["rad_id"].isna(), "row"]
         problems += tuple(Problem(path.name, int(row), "illegal id", "rad_id is blank: whose reading is it?") for row in nobody)
     return frame, said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"]), problems + more
-
-
-def _find(root: Path, split: str, needed: bool) -> Path | None:
-    for name in (choice for table in TABLES[split] for choice in (table, f"{table}.gz")):
-        if (root / name).is_file():
-            return root / name
-    if needed:
-        raise ChexReasonError(f"{root} has none of {', '.join(TABLES[split])}: the {split} set's labels are missing ({ACCESS})")
-    return None
 
 
 def _readers(frame: pd.DataFrame) -> pd.Series | str:
