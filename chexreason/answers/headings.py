@@ -10,43 +10,40 @@ CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
     "identified shows show showing demonstrate does exhibit exhibits contain contains display displays dx old arguments "
-    "choice ranked "
-    "ranking elimination supporting supports "
-    "report radiology result results summary output assessment following include includes "
-    "including visible confirmed reveals demonstrates conditions pathologies observations interpretation overview "
-    "response same remaining classification active true yes current acute observation main key primary conclude concluding "
-    "summarize included "
-    "probabilities table matrix json breakdown primary secondary associated incidental additional chronic sure confident top "
-    "selected chosen picked kept keep now currently today overall high certain definite "
-    "after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
-    "suggestive indicates indicating "
-    "etiquetas etiquettes étiquettes etiketten etichette rótulos "
-    "new persistent persisting unchanged stable increased decreased worsened worsening improved improving "
-    "befund befunde beurteilung diagnose sicher hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
+    "choice ranked ranking elimination supporting supports report radiology result results summary output assessment "
+    "following include includes including visible confirmed reveals demonstrates conditions pathologies observations "
+    "interpretation overview response same remaining classification active true yes current acute observation main key "
+    "primary conclude concluding summarize included probabilities table matrix json breakdown primary secondary associated "
+    "incidental additional chronic sure confident top selected chosen picked kept keep now currently today overall high "
+    "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
+    "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
+    "unchanged stable increased decreased worsened worsening improved improving befund befunde beurteilung diagnose sicher "
+    "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
 PLACES = frozenset(
     "heart lung lungs pleura pleural mediastinum mediastinal cardiac cardiovascular cardiomediastinal cardiomediastinum "
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
-    "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary "
-    "left right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen "
-    "spaces space parenchymal other".split()
+    "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary left "
+    "right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces "
+    "space parenchymal other".split()
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(
     "differential differentials ddx history indication comparison technique recommendation recommendations plan follow "
     "followup clinical reason possibilities possibility considerations consideration alternatives alternative risk "
     "limitations limitation quality if exam examination view views information question previous prior example examples "
-    "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed "
-    "screened reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
-    "considered previously formerly earlier available candidate choose select allowed valid initial initially draft "
-    "preliminary provisional working asked task please defined form format instruction instructions".split()
+    "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed screened "
+    "reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo considered "
+    "previously formerly earlier available candidate choose select allowed valid initial initially draft preliminary "
+    "provisional working asked task please defined form format instruction instructions".split()
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
     "absents non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
+_UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
 # What a heading in a language without spaces says where something is shown.
 _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
 _FRAME = frozenset(
@@ -75,10 +72,7 @@ def heading(text: str) -> bool | None:
         return plain
     if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"
         return True
-    undone = any(
-        word.startswith("un") and word[2:] in CLAIMING | CHOSEN and word not in MAYBE for word in words
-    )  # "Unselected"
-    if not words.isdisjoint(DENYING) or not words.isdisjoint(NO) or undone and words.isdisjoint({"unchanged"}):
+    if not words.isdisjoint(DENYING) or not words.isdisjoint(NO) or not words.isdisjoint(_UNDONE):
         return False
     if not words.isdisjoint(CHOSEN) and words.isdisjoint(MAYBE):
         return True

@@ -13,7 +13,21 @@ from dataclasses import replace
 from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, OPTION, SURE, TICKS, YES, named, share, status, verdict
+from chexreason.answers.values import (
+    FILLERS,
+    MAYBE,
+    NO,
+    NOT_CLAIMED,
+    OPTION,
+    SURE,
+    TICKS,
+    UNSPACED,
+    YES,
+    named,
+    share,
+    status,
+    verdict,
+)
 from chexreason.labels import NO_FINDING
 
 _SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
@@ -26,9 +40,7 @@ NUMBERED = re.compile(
 MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]|!(?=[A-Za-z])))\s*")
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
-_CERTAIN = (
-    YES | SURE | frozenset("mild moderate severe small large trace minimal marked stable unchanged worsening new".split())
-)
+_CERTAIN = YES.union(SURE, "mild moderate severe small large trace minimal marked stable unchanged worsening new".split())
 _SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
@@ -45,14 +57,15 @@ _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>]?\s?(?:\d[\d.]*\s*%|\d?\.\d+
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))|->|\((?:[-yYnN+{_SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
+    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))|->"
+    rf"|\((?:[-yYnN+{_SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
-_RUN = re.compile(
+_RUN = re.compile(  # "Edema no Fracture yes"
     rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|y|n|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE
-)  # "Edema no Fracture yes"
-_GLOSS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af][\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\s]*")
+)
+_GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"
 

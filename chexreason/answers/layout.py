@@ -26,9 +26,9 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
     re.IGNORECASE,
 )
 _LARGE = re.compile(r"\b(?:is|are) the (heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
-_WHICH = re.compile(
+_WHICH = re.compile(  # "Which are absent? Edema"
     r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
-)  # "Which are absent? Edema"
+)
 _NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
 _PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
     r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"
@@ -53,9 +53,9 @@ _NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|cor
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
-    r"(?:(?<=[.?!])[ \t]+|^)(?=Q\d{0,2}[:.] )|(?:(?<=[.?!])[ \t]+|^)Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? )"
+    r"(?:(?<=[.?!])[ \t]+|^)(?:(?=Q\d{0,2}[:.] )|Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? ))"
     r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)",
-    re.I | re.M,
+    re.IGNORECASE | re.MULTILINE,
 )
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are

@@ -12,8 +12,7 @@ from chexreason.answers.layout import arranged, bare_line, names_a_finding
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
 from chexreason.answers.values import MAYBE, NO, SOUND, concluded, named, status
-from chexreason.labels import FINDINGS as ALL
-from chexreason.labels import NO_FINDING
+from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
@@ -23,13 +22,11 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
     re.IGNORECASE,
 )
-FINDINGS = frozenset(ALL)
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _THESE = re.compile(r"\s*(?:these|those|they|both|all|neither|none)\b", re.IGNORECASE)
-_TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
-_CLAUSE = re.compile(
+_CLAUSE = re.compile(  # not "no. 5"
     r";|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I
-)  # not "no. 5"
+)
 
 
 def read(text: str) -> list[Mention]:
@@ -97,7 +94,7 @@ def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
-    named_from = 0
+    named_from = 0  # where the last clause that names anything begins
     carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
     for clause, goes_on in _clauses(bare_line(line)):
         if not clause.strip(EDGES):
@@ -106,8 +103,9 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
         head, colon, tail = clause.partition(":")
         if not colon and is_place(clause.partition(" - ")[0]):  # "Heart - Cardiomegaly"
             head, colon, tail = clause.partition(" - ")
-        if not colon and "?" not in clause and named(items.split(clause)[0]):  # "Edema \u2014 the vessels are sharp"
-            head, tail = items.split(clause)[0], items.split(clause)[1] or ""
+        before, after = items.split(clause)
+        if not colon and "?" not in clause and named(before):  # "Edema \u2014 the vessels are sharp"
+            head, tail = before, after or ""
             colon = ":" if tail else ""
         said = carried
         bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
@@ -138,11 +136,11 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             start = named_from if _THESE.match(clause) else len(found) - 1
             found[start:] = [replace(one, claimed=mentions[0].claimed) for one in found[start:]]
             continue
-        if FINDINGS.issubset(one.finding for one in mentions if one.claimed):  # the prompt's list
+        if {one.finding for one in mentions if one.claimed}.issuperset(FINDINGS):  # the prompt's list
             mentions = [replace(one, claimed=None) for one in mentions]
         if place:
             mentions = [replace(one, claimed=None) if one.finding == NO_FINDING else one for one in mentions]
-        named_from = len(found) if mentions[0].finding else named_from  # where the last clause that names anything begins
+        named_from = len(found) if mentions[0].finding else named_from
         found += [_under(said, mention) for mention in mentions]
     return found
 
@@ -153,16 +151,12 @@ def _explained(clause: str) -> list[Mention] | None:
     finding = named(head) if value else None
     first, comma, rest = (value or "").partition(",")
     claimed = status(first)
-    if (
-        not finding
-        or not comma
-        or concluded(value or "") is not None
-        or claimed is None
-        and MAYBE.isdisjoint(first.casefold().split())
-    ):
+    if not finding or not comma or concluded(value or "") is not None:
+        return None
+    if claimed is None and MAYBE.isdisjoint(first.casefold().split()):
         return None
     if claimed is not True:  # why it is not there is no finding
-        turn = _TURN.search(rest)
+        turn = prose.TURN.search(rest)
         rest = rest[turn.end() :] if turn else ""
     beside = [mention for mention in prose.read(rest) if mention.finding != finding]
     return [Mention(clause.strip(), finding, claimed, "list"), *beside]

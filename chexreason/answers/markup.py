@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import heading
-from chexreason.answers.values import named
+from chexreason.answers.values import UNSPACED, named
 
 _SIGNS = str.maketrans(
     {
@@ -40,13 +40,12 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
-_UNSPACED = r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
-_BESIDE = re.compile(
-    rf"(?<={_UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={_UNSPACED})"
-)  # where a language without blanks meets a name
+# Where a language without blanks meets a name.
+_BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
-    r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s",
+    r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
+    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s",
     re.MULTILINE,
 )
 _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)

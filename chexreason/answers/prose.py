@@ -14,217 +14,23 @@ from typing import Any
 
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
-from chexreason.answers.values import NOT_CLAIMED, QUALIFIERS
+from chexreason.answers.terms import (
+    CAN_BE,
+    DENIED_AFTER,
+    DENIED_BEFORE,
+    GENERALLY,
+    NO_DENIAL,
+    NO_DOUBT,
+    NOT_IN_PROSE,
+    OPEN_AFTER,
+    OPEN_BEFORE,
+    OPEN_LATER,
+    OPEN_LISTS,
+    PREDICATES,
+    TURNS,
+)
+from chexreason.answers.values import NOT_CLAIMED, QUALIFIERS, UNSPACED
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
-
-# What denies beyond NegEx's own terms, before a finding and after it.
-DENIED_BEFORE = (
-    "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
-    "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
-    "clear of", "negative", "nothing to suggest", "resolving to no", "cannot see", "unable to", "unlikely",
-    "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
-    "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
-    "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
-    *(f"{fail} to {verb}" for fail in ("fail", "fails", "failed", "failing") for verb in ("show", "reveal", "demonstrate",
-    "identify", "display", "disclose", "depict", "see", "find", "appreciate", "detect")), "hardly",
-    "insufficient", "not enough", "crossed out", "crossed off",
-     "zero", "as opposed to", "withdraw", "withdrew", "retract",
-    *(f"{much} {verb}" for much in ("little", "scant", "minimal", "weak", "scarce") for verb in ("to suggest", "to indicate",
-    "evidence")),
-    "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
-    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "scarcely any", "short of",
-    "not yet", "never", "far from",
-    "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
-    "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
-    "mimic", "mimicking", "mimicked", "simulating", "simulates", "simulate", "incorrect", "replace", "replacing",
-    "replaced", "contradicts", "contradict", "contradicting", "i removed", "removing",
-    "absence de", "ausência de", "assenza di", "non si", "non c'è", "n'y a pas",
-    "se descarta", "se descartan",
-    "sin", "kein", "keine", "keinen", "keinerlei", "ohne", "nicht", "pas de", "pas d'", "sans", "aucun", "aucune", "niente",
-    "nessun", "nessuna", "senza", "geen", "sem", "não", "ausencia de", "absence d'", "ni", "无", "未见",
-    "没有",
-)  # fmt: skip
-DENIED_AFTER = (
-    "not seen", "not present", "not identified", "not evident", "not visualized", "not visible", "not appreciated",
-    "not apparent", "not noted", "not demonstrated", "not detected", "not found", "is not", "are not", "absent",
-    "is absent", "are absent", "excluded", "ruled out", "is ruled out", "are ruled out", "has resolved",
-    "have resolved", "resolved", "cannot be seen", "cleared", "has cleared", "no longer seen",
-    "no longer", "has been excluded", "not excluded", "none", "was not", "were not", "not likely", "improbable",
-    *(f"{verb} not appear {rest}" for verb in ("does", "do") for rest in ("to be present", "present", "to be visible",
-    "visible", "likely")), "is missing", "are missing", "is out", "are out", "eliminated", "is the wrong", "withdrawn",
-    "has been removed", "have been removed", "removed", "removal", "is 0", "is no", "is false", "is negative", "are negative",
-    "does not apply", "do not apply", "not applicable", "is incorrect", "are incorrect",
-    "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
-    "explanted", "completely re-expanded", "fully re-expanded",
-    "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
-    "are lacking", "cannot be identified", "has not", "have not",
-    "should not", "did not", "labelled 0", "labeled 0", "should be removed", "should be excluded", "should be dropped",
-    *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
-    "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
-    "does not hold", "off the table", "anything but", "gone",
-    "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
-    "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
-    "not there", "no more",
-    "unchecked", "unticked", "unselected", "unmarked", "not favored", "nicht", "ausente", "fehlt", "se descarta",
-    "descartado", "descartada", "exclu", "assente", "отсутствует",
-    "ausgeschlossen", "non visibile", "no se observa", "no se ve",
-    "negativo", "нет",
-)  # fmt: skip
-# What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
-OPEN_LISTS = (
-    "conditions like", "to assess", "to evaluate", "to diagnose", "used to", "comment on", "patients with",
-    "treatment of", "management of",
-    "means the", "features of", "arguments for", "pros of", "radiographic signs of", "of the two",
-    "format is", "format should be",
-    "you gave", "you provided", "you listed", "label set",
-    "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
-    "considered", "consideration", "considerations", "may", "might", "could", "would",
-    "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
-    "concern for", "c/f", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
-    "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
-    "risk for", "follow up", "e.g.", "such as", "question of", "probability of", "likelihood of", "chance of",
-    "chances of", "odds of",
-    "history of", "h/o", "consult", "consultation", "seek", "difficult to exclude", "unsure", "check for",
-    "look for", "screen for", "test for", "monitor for",
-    "exclude", "search for", "watch for", "query", "possibility of", "presumed", "presumptive",
-    "limited",
-    "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
-    "suspect", "guess", "doubtful", "i doubt", "i thought", "unless", "what looks like", "what appears to be", "what seems",
-    "either", "initially", "at first",
-    "at first glance",
-    "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
-    "screened for", "image for", "film for", "radiograph for", "x-ray for", "scan for", "reviewed for", "searched for",
-    "asked", "asked about", "asked to", "choose from", "select from",
-    "looking for", "checking for", "to confirm", "to verify", "treated for", "treatment for", "therapy for",
-    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("see", "appreciate", "identify", "make out", "detect")),
-    "likely represents", "likely represent", "likely reflects", "likely reflect",
-    "likely representing", "likely reflecting", "likely due to", "likely related to", "likely secondary to",
-    "probably represents", "probably represent", "probably reflects", "probably reflecting", "probably due to",
-    "probably related to", "possibly representing", "possibly reflecting", "possibly related to", "possibly due to",
-    "posible", "verdacht auf", "v.a.", "möglich", "mögliche", "posiblemente", "probablemente", "可能",
-    "疑似",
-)  # fmt: skip
-# or to the next comma ("possible edema, pneumonia");
-OPEN_BEFORE = (
-    "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
-    "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
-    "apparent", "less so about", "less of", "less sure about", "less confident about", "less certain about",
-    "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
-)  # fmt: skip
-OPEN_AFTER = (
-    "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
-    "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
-    "means", "presumed", "assumed", "fits less", "fits less well", "less well", "less so", "doubtful",
-)  # fmt: skip
-# and what is said after a list.
-OPEN_LATER = (
-    "considered", "cannot be excluded", "cannot be ruled out", "can not be excluded", "not excluded",
-    "difficult to exclude", "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
-    "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
-    "in the differential", "consideration", "a concern", "if present", "if any", "cannot be assessed",
-    "cannot be determined", "cannot be evaluated",
-    "the latter", "the former", "as options", "as an option", "should",
-    "on the differential", "one possibility", "a possibility", "is possible", "are possible",
-    "be missed", "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
-    "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
-    "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
-    "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
-    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
-    *(f"{be} {often}" for be in ("is", "are") for often in ("often", "usually", "commonly", "typically")),
-)  # fmt: skip
-# What a textbook says of any film, and not of this one.
-GENERALLY = (
-    "often", "usually", "commonly", "typically", "generally", "frequently", "classically", "can be",
-    "is when", "requires", "depends on", "can lead", "can result",
-    "can occur", "can mimic", "can cause", "can also", "can show", "can include", "can appear", "can present", "is a condition",
-    "is defined", "is diagnosed", "is characterized", "refers to", "accompanies",
-    *(f"is {a} {cause}" for a in ("a", "a common", "a frequent", "a possible") for cause in ("cause", "complication", "sign")),
-)  # fmt: skip
-# Names of a normal film that, in a sentence, may be said of one part of it.
-NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable", "negative"})
-# What looks like one of them and is none.
-NO_DENIAL = (
-    "no change", "no change in", "no significant change", "no interval change", "no significant interval change",
-    "not changed", "not significantly changed", "no new change", "not increased", "no increase", "no increase in",
-    "no decrease", "no larger", "not only", "not just", "not merely",
-    "not severe", "not rule out", "not ruled out", "cannot exclude",
-    "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
-    "can not be excluded", "not be excluded", "without change", "without significant change",
-    "is not changed", "are not changed", "has not changed", "have not changed", "is not significantly changed",
-    "not resolved", "has not resolved", "have not resolved", "is not resolved", "not completely resolved",
-    *(f"{verb} not {done}" for verb in ("has", "have") for done in ("improved", "increased", "decreased", "worsened",
-    "progressed")),
-    "absence of lung markings", "absence of vascular markings", "absent lung markings", "absent vascular markings",
-    "absent markings",
-    "no reason to doubt", "not doubt", "no denying", "not deny", "cannot deny", "none on the right", "none on the left",
-    "none on the other",
-    "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
-    "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
-    "partially resolved", "incompletely resolved",
-    "partly resolved", "nearly completely resolved", "almost completely resolved", "largely resolved",
-    "mostly resolved",
-    "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
-    "not significantly", "without significant interval",
-)  # fmt: skip
-NO_DOUBT = (
-    *(f"would {verb}" for verb in ("say", "label", "classify", "describe", "report", "call", "be my", "select", "choose",
-    "pick", "give", "list", "include")),
-    *(f"should be {done}" for done in ("labelled", "labeled", "classified", "reported", "read as", "selected", "listed")),
-    *(f"{answer} {be} be" for answer in ("answer", "answers", "label", "labels") for be in ("would", "should")),
-)  # fmt: skip
-CAN_BE = tuple(
-    f"can be {done}" for done in ("seen", "identified", "appreciated", "noted", "made out", "confirmed", "confident")
-)
-# Where the reach of a denial or of a doubt ends.
-TURNS = (
-    ", keep",
-    "and keep",
-    "although",
-    "but",
-    "except",
-    "however",
-    "nevertheless",
-    "still",
-    "though",
-    ", yet",
-    "and yet",
-    "and that",
-    "aside from",
-    "apart from",
-    "other than",
-    "there's",
-    "while",
-    "whereas",
-    "and i",
-    "so the",
-    ", the",
-    ", with",
-    ", now",
-    ", only",
-    "and the presence of",
-    "settled on",
-    "and chose",
-    "and kept",
-    "and went with",
-    "and in favor of",
-    "and in favour of",
-    "and presence of",
-    ", i am left",
-    ", i see",
-    "ultimately chose",
-    "and selected",
-    "what remains",
-    "yes for",
-    "positive for",
-    "yes to",
-)
-PREDICATES = (  # what ends a clause that says that something is there
-    "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
-    "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
-    "is stable", "are stable", "is present", "are present", "is positive",
-    "is 1", "is true", "is yes", "are positive", "has improved",
-    "have improved", "after", "following", "s / p", "status post",
-)  # fmt: skip
 
 # After "no finding": of what there is none, or what there is all the same.
 _BUT = re.compile(
@@ -242,7 +48,7 @@ _RESERVED = re.compile(  # "edema, although this is uncertain": a turn that lead
     r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
     re.IGNORECASE,
 )
-_TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
+TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
@@ -258,7 +64,7 @@ _GLUED = re.compile(r"([\[\]{}\"=\u2014])")  # 'reason=["no edema"]'
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
-_FOREIGN_NO = re.compile(rf"\s*\)?\s*[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]*(?:{NOT_CLAIMED.pattern})")
+_FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
@@ -332,13 +138,13 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
             claimed = None  # "no finding to suggest pneumonia" is said of pneumonia alone
         found.append(Mention(entity.text, entity.label_, claimed, "prose"))
     last = {mention.finding: mention.claimed for mention in found}
-    if _TURN.search(doc.text):  # "the heart looks enlarged, but I would not call it cardiomegaly"
+    if TURN.search(doc.text):  # "the heart looks enlarged, but I would not call it cardiomegaly"
         found = [replace(one, claimed=False) if last[one.finding] is False else one for one in found]
     return tuple(found)
 
 
 def _written_out(sentence: str) -> str:
-    """`sentence` with "is not" for "isn't" and "all except" for "all but", so that each denial is listed once."""
+    """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
     sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))

@@ -124,12 +124,11 @@ OTHERS: frozenset[str] = frozenset((
 GAP = frozenset(
     "'s a an the of and is are was were be appears appear remains remain seen size sized shadow silhouette contour slightly "
     "mildly moderately markedly severely minimally borderline mild moderate marked severe slight somewhat "
-    "mildly-to-moderately upper limits stable again also grossly probably frontal lateral pa ap view views portable "
-    "chest x-ray x - ray acute significant definite active evidence evident radiographic radiographically "
-    "cardiopulmonary cardiac pulmonary intrathoracic thoracic new findings finding entirely essentially completely "
-    "overall 2 two : to visible focal persistently left right bilateral middle lower base look looks pathological "
-    "pathologic superior "
-    "globally diffusely abnormally in at lungs xxxx film radiograph radiographs study examination exam image".split()
+    "mildly-to-moderately upper limits stable again also grossly probably frontal lateral pa ap view views portable chest "
+    "x-ray x - ray acute significant definite active evidence evident radiographic radiographically cardiopulmonary cardiac "
+    "pulmonary intrathoracic thoracic new findings finding entirely essentially completely overall 2 two : to visible focal "
+    "persistently left right bilateral middle lower base look looks pathological pathologic superior globally diffusely "
+    "abnormally in at lungs xxxx film radiograph radiographs study examination exam image".split()
 )
 
 NAMES: dict[str, str] = {name.casefold(): name for name in FINDINGS} | {

@@ -14,30 +14,28 @@ from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 # Where, how much, and since when a finding is: said of something that is there.
 QUALIFIERS = frozenset(
     "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
-    "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced "
-    "left right bilateral bilaterally both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
+    "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced left "
+    "right bilateral bilaterally both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
     "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
-    "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing "
-    "worsening persistent residual pronounced significant confluent multifocal mildly moderately severely markedly "
-    "rib ribs clavicle clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l "
-    "borderline healed overt frank "
-    "healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
+    "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing worsening "
+    "persistent residual pronounced significant confluent multifocal mildly moderately severely markedly rib ribs clavicle "
+    "clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l borderline healed overt "
+    "frank healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
 )
 SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
 FILLERS = SURE.union(
-    "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted "
-    "identified visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for "
-    "film xray x-ray finding findings also but it and any either patient has have i see currently label class category "
-    "place situ cxr those these do".split()
+    "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted identified "
+    "visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for film xray "
+    "x-ray finding findings also but it and any either patient has have i see currently label class category place situ cxr "
+    "those these do".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
 _DESCRIBING = frozenset(
     "compressive passive plate bandlike subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
-    "post-biopsy "
-    "postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression inspiration volumes "
-    "granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer port-a-cath confident "
-    "despite bilat bilaterally thorax bronchograms".split()
+    "post-biopsy postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression "
+    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer "
+    "port-a-cath confident despite bilat bilaterally thorax bronchograms".split()
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
@@ -54,9 +52,8 @@ SIGNS = frozenset(
     "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
 )
 YES = frozenset(
-    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable "
-    "applies apply "
-    "evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
+    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
+    "apply evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
     "阳性 陽性 있음 есть".split()
@@ -64,24 +61,24 @@ YES = frozenset(
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
-    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't "
-    "gone didn't hasn't haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
+    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't gone didn't hasn't "
+    "haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
-    "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует "
-    "否 无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
+    "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует 否 "
+    "无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
 )
 MAYBE = frozenset(
-    "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question "
-    "equivocal uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low "
-    "doubtful inconclusive improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd "
-    "\u00b1 +/- insufficient query presumed presumptive -1 -1.0 "
+    "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
+    "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
+    "improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- insufficient query "
+    "presumed presumptive -1 -1.0 "
     # and in other languages
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
-NOT_CLAIMED = re.compile(
-    "[无無未没沒非否排疑待]|不(?![张張])|可能|なし|ない|없"
-)  # denials and doubts of languages without blanks
+# Languages without blanks: their signs, and what denies or doubts in them.
+UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
+NOT_CLAIMED = re.compile("[无無未没沒非否排疑待]|不(?![张張])|可能|なし|ない|없")
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
@@ -96,6 +93,8 @@ MEASURES = frozenset(
 
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 
+_DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
+_OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
@@ -164,9 +163,8 @@ def _describes(remark: str) -> bool:
     """Whether a remark in parentheses is a description, half of its words at least: "(left 6th rib)", "(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
     told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
-    known = sum(word in QUALIFIERS | DEGREES | SIGNS | _DESCRIBING or bool(_MEASURED.fullmatch(word)) for word in told)
-    other = not (NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE).isdisjoint(words)
-    return 0 < len(told) <= 2 * known and not other
+    known = sum(word in _DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
+    return 0 < len(told) <= 2 * known and _OTHER_MATTERS.isdisjoint(words)
 
 
 def status(text: str) -> bool | None:
@@ -227,11 +225,8 @@ def _naming(finding: str) -> re.Pattern[str]:
 
 def _other_than(finding: str | None, part: str) -> bool:
     """Whether a part of a remark names findings, and not that which it is made on."""
-    return (
-        finding in FINDINGS
-        and {one for one in FINDINGS if _naming(one).search(part)} - {NO_FINDING, finding} != set()
-        and (_naming(finding).search(part) is None)
-    )
+    others = (one for one in FINDINGS if one not in (NO_FINDING, finding))
+    return finding in FINDINGS and not _naming(finding).search(part) and any(_naming(one).search(part) for one in others)
 
 
 def decides(text: str) -> bool:
