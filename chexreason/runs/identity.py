@@ -38,12 +38,12 @@ def defining(described: Any, where: str, store: Path | None) -> dict[str, Any]:
     Raises:
         ChexReasonError: a file that a CONTENT key names is not there.
     """
-    values = by_name(described)
+    contents = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
     if hasattr(described, "inputs"):
-        contents = described.inputs(store)
+        digests = described.inputs(store)
     else:
-        contents = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in _contents(described)}
-    return {name: value for name, value in values.items() if name not in _contents(described)} | contents
+        digests = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in contents}
+    return {name: value for name, value in by_name(described).items() if name not in contents} | digests
 
 
 def by_name(described: Any) -> dict[str, Any]:
@@ -51,10 +51,6 @@ def by_name(described: Any) -> dict[str, Any]:
     kept = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) != CIRCUMSTANCE[_ROLE]]
     values = {name: getattr(described, name) for name in kept}
     return {name: by_name(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
-
-
-def _contents(described: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
 
 
 def _digests(value: Any, key: str, store: Path | None) -> Any:

@@ -65,6 +65,8 @@ class Settings:
 
 
 USES = ("dataset",)
+CARD = "card.md"
+WANTED = "images.txt"  # image files to fetch
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
@@ -73,10 +75,6 @@ def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[s
     if dataset.table is None and dataset.split == "test":
         return [f"dataset={dataset.name}: its test split is for testing; curate another, dataset.split=train (NIH: train_val)"]
     return []
-
-
-CARD = "card.md"
-WANTED = "images.txt"  # image files to fetch
 
 
 def execute(run: Run) -> dict[str, Any]:
