@@ -1,17 +1,36 @@
-"""The command in this process: what it starts with, from sys.argv to its exit code, is held by the tests that start it."""
+"""Plans, and the command in this process: what it starts with, from sys.argv to its exit code, tests that start it hold."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from chexreason.run import main
-from chexreason.runs import sweep
+from chexreason.runs import files, sweep
+from chexreason.runs.config import compose
+from chexreason.runs.plan import Plan, plan
 
 Command = Callable[..., CompletedProcess[str]]
+EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
+
+
+def planned(runs: Path, *words: str) -> Plan:
+    line = [*words, f"runs={runs}"]
+    return plan(compose(line), line)
+
+
+def name(runs: Path, *words: str) -> str:
+    return planned(runs, *words).folder.name
+
+
+def weights(folder: Path, text: str) -> str:
+    files.write_text(folder / "config.json", "{}")
+    files.write_text(folder / "model.safetensors", text)
+    return f"model.weights={folder}"
 
 
 @pytest.fixture

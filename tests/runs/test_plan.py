@@ -1,11 +1,10 @@
-"""What defines a run and what does not, and what a plan says before anything is made."""
+"""What a plan says before anything is made, and what a folder's manifest says afterwards."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,27 +15,9 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
-from chexreason.runs.files import write_json
-from chexreason.runs.plan import Plan, plan
+from chexreason.runs.plan import Plan
 from tests.manifests import complete
-from tests.runs.conftest import Command
-
-EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
-
-
-def planned(runs: Path, *words: str) -> Plan:
-    line = [*words, f"runs={runs}"]
-    return plan(compose(line), line)
-
-
-def name(runs: Path, *words: str) -> str:
-    return planned(runs, *words).folder.name
-
-
-def weights(folder: Path, text: str) -> str:
-    files.write_text(folder / "config.json", "{}")
-    files.write_text(folder / "model.safetensors", text)
-    return f"model.weights={folder}"
+from tests.runs.conftest import EVALUATE, Command, name, planned, weights
 
 
 @pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr"])
@@ -158,143 +139,6 @@ def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pyt
     assert planned(tmp_path, *line, "prompt=only_label").every_lack() == []
 
 
-def test_who_would_have_written_what_nobody_was_asked_for_defines_nothing(tmp_path: Path) -> None:
-    for stage in ("teach", "sft"):
-        line = [f"stage={stage}", "prompt=only_label", "model=medgemma"]
-        assert name(tmp_path, *line) == name(tmp_path, *line, "teacher=openai", "teacher.temperature=0")
-        line.append("prompt=free_reasoning")
-        assert len({name(tmp_path, *line, *more) for more in ([], ["teacher=openai"], ["teacher.temperature=0"])}) == 3
-
-
-def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
-    base = name(tmp_path, *EVALUATE)
-    for word in ("source=phantom_nih", "reward=nuanced", "variant=two_sites", "teacher=openai", "tracker=none"):
-        assert name(tmp_path, *EVALUATE, word) == base, word
-    for word in (
-        "prompt=reasoning_a",
-        "dataset=phantom_nih",
-        "model=phantom_qwen",
-        "seed=1",
-        "stage.limit=3",
-        "checkpoint=sft",
-    ):
-        assert name(tmp_path, *EVALUATE, word) != base, word
-
-
-def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> None:
-    line = [*EVALUATE, "checkpoint=grpo"]
-    recipes = {name(tmp_path, *line, word) for word in ("seed=0", "source=phantom_nih", "reward=nuanced", "variant=two_sites")}
-    assert len(recipes) == 4
-    assert name(tmp_path, *line) != name(tmp_path, *EVALUATE, "checkpoint=grpo_best")
-
-
-def test_what_writes_rollouts_defines_a_run_of_grpo_and_nothing_before_it(tmp_path: Path) -> None:
-    plain, vllm = (planned(tmp_path, *EVALUATE, "checkpoint=grpo", f"engine={name}") for name in ("transformers", "vllm"))
-    assert plain.folder != vllm.folder
-    grpo = vllm.parents["checkpoint"]
-    assert grpo.folder.name == name(tmp_path, "stage=grpo", "engine=vllm") != plain.parents["checkpoint"].folder.name
-    assert grpo.parents["policy"].folder == plain.parents["checkpoint"].parents["policy"].folder
-    assert name(tmp_path, "stage=grpo", "engine=vllm", "engine.rollout_memory=0.5") == grpo.folder.name
-    # What transformers trained can be evaluated by vLLM.
-    mixed = planned(
-        tmp_path, *EVALUATE, "checkpoint=grpo", "engine=vllm", "checkpoint.made_by='stage=grpo engine=transformers'"
-    )
-    assert mixed.parents["checkpoint"].folder == plain.parents["checkpoint"].folder
-    assert mixed.manifest["config"]["engine"]["name"] == "vllm"
-    # Two processes may share what vLLM has no part in.
-    assert planned(tmp_path, "stage=sft", "engine=vllm", "processes=2", "stage.accumulation=2").processes == 2
-
-
-def test_weights_count_by_their_content_wherever_they_lie(tmp_path: Path) -> None:
-    line = ["stage=predict", "model=medgemma", f"stage.input={Path(__file__)}"]
-    first = name(tmp_path, *line, weights(tmp_path / "a", "one"))
-    assert name(tmp_path, *line, weights(tmp_path / "elsewhere", "one")) == first
-    assert name(tmp_path, *line, weights(tmp_path / "a", "two")) != first
-
-
-def test_circumstances_do_not_make_another_run(tmp_path: Path) -> None:
-    line = ["stage=sft", "make_missing=true"]
-    same = name(tmp_path, *line)
-    for word in ("stage.logging_steps=1", "stage.save_steps=7", "stage.gradient_checkpointing=true", "model.paper_name=X"):
-        assert name(tmp_path, *line, word) == same, word
-    assert name(tmp_path, *line, "+stage.trainer.optim=sgd") != same and name(tmp_path, *line, "stage.lora.rank=4") != same
-
-
-def test_neither_do_they_while_the_data_is_missing(tmp_path: Path) -> None:
-    line = ["stage=evaluate", "model=medgemma", "dataset=mimic", f"dataset.root={tmp_path / 'no'}", "model.weights=org/none"]
-    usual = name(tmp_path, *line)
-    for word in ("dataset.download=https://host/", "dataset.agreement=another", "prompt.cue=x", "prompt.section='9'"):
-        assert name(tmp_path, *line, word) == usual, word
-    for word in ("dataset.split=test", "dataset.root=/elsewhere", "model.weights=org/other", "prompt.instruction=Look."):
-        assert name(tmp_path, *line, word) != usual, word
-
-
-def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the_run_that_curates(tmp_path: Path) -> None:
-    sft = planned(tmp_path, "stage=sft", "prompt=reasoning_a", "dataset.missing=skip", "seed=3")
-    teach = sft.parents["traces"]
-    curate = teach.parents["curated"]
-    assert teach.manifest["config"]["prompt"]["name"] == "reasoning_a" and teach.manifest["config"]["seed"] == 3
-    assert curate.manifest["config"]["dataset"]["missing"] == "skip"
-    # What an evaluation says of its dataset is not said of the one that training drew from.
-    line = [*EVALUATE, "dataset=phantom_mimic", "dataset.split=validate", "checkpoint=sft"]
-    evaluated = planned(tmp_path, *line).parents["checkpoint"].parents["traces"].parents["curated"]
-    assert evaluated.manifest["config"]["dataset"]["split"] == "train"
-
-
-@pytest.mark.parametrize(("words", "epochs"), [(["model=medgemma", "dataset=nih"], 6), (["dataset=phantom_nih"], 0.4)])
-def test_a_parent_is_made_at_its_childs_scale_and_in_its_variant(words: list[str], epochs: float, tmp_path: Path) -> None:
-    grpo = planned(tmp_path, "stage=evaluate", "checkpoint=grpo", "variant=unstabilised", *words).parents["checkpoint"]
-    assert grpo.manifest["config"]["stage"]["beta"] == 0.0
-    assert grpo.parents["policy"].manifest["config"]["stage"]["epochs"] == epochs
-
-
-def test_what_a_parents_line_brings_with_it_counts(tmp_path: Path) -> None:
-    line = [*EVALUATE, "checkpoint=sft"]
-    arm = planned(tmp_path, *line, "checkpoint.made_by='stage=sft arm=phantom_qwen'").parents["checkpoint"]
-    assert arm.manifest["config"]["model"]["name"] == "phantom_qwen"
-    for model, reward in (("medgemma", 250), ("untrained_qwen", 250), ("phantom_qwen", 20)):
-        made_by = f"stage.parents.other='stage=grpo model={model}'"
-        below = planned(tmp_path, "stage=report", f"+{made_by}", "mixed_worlds=true").parents["other"]
-        direct = planned(tmp_path, "stage=grpo", f"model={model}")
-        assert below.recipe == direct.recipe and below.manifest["config"]["reward"]["min_tokens"] == reward, model
-    scale = planned(tmp_path, *line, "checkpoint.made_by='stage=sft scale=paper'").parents["checkpoint"]
-    assert scale.manifest["config"]["stage"]["epochs"] == 6
-    line = [word for word in shlex.split(scale.manifest["command"])[3:] if not word.startswith("runs=")]
-    assert name(tmp_path, *line) == scale.folder.name, "its own command gives the same run"
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["source=phantom_chexpert", "dataset.split=train"],
-        ["source=phantom_nih", "dataset.missing=skip"],
-        ["stage.parents.traces='stage=teach dataset=phantom_nih'"],
-    ],
-)
-def test_keys_of_a_dataset_that_no_run_reads_are_refused(words: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ChexReasonError, match="no run of stage=.* would read dataset=.*\n.*source=NAME dataset=NAME"):
-        planned(tmp_path, "stage=sft", *words)
-    line = ["stage=sft", "source=phantom_chexpert", "dataset=phantom_chexpert", "dataset.split=train"]
-    curate = planned(tmp_path, *line).parents["traces"].parents["curated"]
-    assert curate.manifest["config"]["dataset"]["split"] == "train" and not planned(tmp_path, *line).every_lack()
-    assert any("test split" in lack for lack in planned(tmp_path, "stage=sft", "source=phantom_chexpert").every_lack())
-
-
-def test_a_curated_set_may_be_curated_from(tmp_path: Path) -> None:
-    parent = planned(tmp_path, "stage=curate", "dataset=phantom_validation").parents["dataset"]
-    assert parent.stage == "curate" and parent.manifest["config"]["dataset"]["name"] == "phantom_mimic"
-
-
-def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
-    line = [*EVALUATE, "checkpoint=base"]
-    assert any("no adapter" in lack for lack in planned(tmp_path, *line, f"checkpoint.adapter={tmp_path / 'no'}").every_lack())
-    names = {}
-    for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
-        files.write_text(tmp_path / place / "adapter_config.json", text)
-        names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
-    assert names["a"] == names["b"] != names["c"]
-
-
 @pytest.mark.parametrize("maker", ["stage=sft model=phantom_qwen", "stage=curate"])
 def test_a_checkpoint_is_of_the_model_that_answers(maker: str, tmp_path: Path) -> None:
     evaluated = [*EVALUATE, "checkpoint=sft", f"checkpoint.made_by='{maker}'"]
@@ -325,12 +169,6 @@ def test_an_output_that_can_be_no_folder_is_said_beforehand(stage: str, tmp_path
     for place in (file, file / "below"):
         assert any("is a file" in lack for lack in planned(tmp_path, *line, f"stage.output={place}").every_lack())
     assert not any("output" in lack for lack in planned(tmp_path, *line, f"stage.output={tmp_path / 'a' / 'b'}").every_lack())
-
-
-def test_what_a_parents_line_refines_is_its_childs_choice(tmp_path: Path) -> None:
-    line = "model.made_by='stage=standin seed=0 model.pretraining.steps=2'"
-    made = planned(tmp_path, *EVALUATE, "model=phantom_qwen", line).parents["model"].manifest["config"]["model"]
-    assert (made["name"], made["pretraining"]["steps"]) == ("phantom_qwen", 2)
 
 
 def test_a_dry_run_names_folder_and_missing_runs_and_makes_nothing(tmp_path: Path, command: Command) -> None:
@@ -468,26 +306,3 @@ def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tm
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0 and r"\xdcbung" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["experiment=table5", "checkpoint=sft", "stage.batch_size=4"],
-        ["experiment=table4", "checkpoint=grpo", "stage.max_completion_tokens=64", "engine=vllm"],
-        ["stage=evaluate", "arm=medgemma_sft", "dataset=chexpert", "teacher.data_use_agreement=X", "teacher.concurrency=2"],
-    ],
-)
-def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path) -> None:
-    words = [*words, f"runs={tmp_path}"]
-    made = plan(compose(words), words)
-    assert made.stage == "evaluate" and any(one.stage in ("sft", "grpo") for one in made.parents.values())
-
-
-def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:
-    made = []
-    for name in ("a", "b"):
-        write_json(tmp_path / name / "manifest.json", complete("sft", outputs={"x": name}))
-        line = ["stage=report", f"runs={tmp_path}", f"stage.runs=[{tmp_path / name}]"]
-        made += [plan(compose(line), line).folder for _ in range(2)]
-    assert made[0] == made[1] != made[2] == made[3]

@@ -1,0 +1,102 @@
+"""What defines a run and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chexreason.runs import files
+from chexreason.runs.config import compose
+from chexreason.runs.files import write_json
+from chexreason.runs.plan import plan
+from tests.manifests import complete
+from tests.runs.conftest import EVALUATE, name, planned, weights
+
+
+def test_who_would_have_written_what_nobody_was_asked_for_defines_nothing(tmp_path: Path) -> None:
+    for stage in ("teach", "sft"):
+        line = [f"stage={stage}", "prompt=only_label", "model=medgemma"]
+        assert name(tmp_path, *line) == name(tmp_path, *line, "teacher=openai", "teacher.temperature=0")
+        line.append("prompt=free_reasoning")
+        assert len({name(tmp_path, *line, *more) for more in ([], ["teacher=openai"], ["teacher.temperature=0"])}) == 3
+
+
+def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> None:
+    base = name(tmp_path, *EVALUATE)
+    for word in ("source=phantom_nih", "reward=nuanced", "variant=two_sites", "teacher=openai", "tracker=none"):
+        assert name(tmp_path, *EVALUATE, word) == base, word
+    for word in (
+        "prompt=reasoning_a",
+        "dataset=phantom_nih",
+        "model=phantom_qwen",
+        "seed=1",
+        "stage.limit=3",
+        "checkpoint=sft",
+    ):
+        assert name(tmp_path, *EVALUATE, word) != base, word
+
+
+def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=grpo"]
+    recipes = {name(tmp_path, *line, word) for word in ("seed=0", "source=phantom_nih", "reward=nuanced", "variant=two_sites")}
+    assert len(recipes) == 4
+    assert name(tmp_path, *line) != name(tmp_path, *EVALUATE, "checkpoint=grpo_best")
+
+
+def test_what_writes_rollouts_defines_a_run_of_grpo_and_nothing_before_it(tmp_path: Path) -> None:
+    plain, vllm = (planned(tmp_path, *EVALUATE, "checkpoint=grpo", f"engine={name}") for name in ("transformers", "vllm"))
+    assert plain.folder != vllm.folder
+    grpo = vllm.parents["checkpoint"]
+    assert grpo.folder.name == name(tmp_path, "stage=grpo", "engine=vllm") != plain.parents["checkpoint"].folder.name
+    assert grpo.parents["policy"].folder == plain.parents["checkpoint"].parents["policy"].folder
+    assert name(tmp_path, "stage=grpo", "engine=vllm", "engine.rollout_memory=0.5") == grpo.folder.name
+    # What transformers trained can be evaluated by vLLM.
+    mixed = planned(
+        tmp_path, *EVALUATE, "checkpoint=grpo", "engine=vllm", "checkpoint.made_by='stage=grpo engine=transformers'"
+    )
+    assert mixed.parents["checkpoint"].folder == plain.parents["checkpoint"].folder
+    assert mixed.manifest["config"]["engine"]["name"] == "vllm"
+    # Two processes may share what vLLM has no part in.
+    assert planned(tmp_path, "stage=sft", "engine=vllm", "processes=2", "stage.accumulation=2").processes == 2
+
+
+def test_weights_count_by_their_content_wherever_they_lie(tmp_path: Path) -> None:
+    line = ["stage=predict", "model=medgemma", f"stage.input={Path(__file__)}"]
+    first = name(tmp_path, *line, weights(tmp_path / "a", "one"))
+    assert name(tmp_path, *line, weights(tmp_path / "elsewhere", "one")) == first
+    assert name(tmp_path, *line, weights(tmp_path / "a", "two")) != first
+
+
+def test_circumstances_do_not_make_another_run(tmp_path: Path) -> None:
+    line = ["stage=sft", "make_missing=true"]
+    same = name(tmp_path, *line)
+    for word in ("stage.logging_steps=1", "stage.save_steps=7", "stage.gradient_checkpointing=true", "model.paper_name=X"):
+        assert name(tmp_path, *line, word) == same, word
+    assert name(tmp_path, *line, "+stage.trainer.optim=sgd") != same and name(tmp_path, *line, "stage.lora.rank=4") != same
+
+
+def test_neither_do_they_while_the_data_is_missing(tmp_path: Path) -> None:
+    line = ["stage=evaluate", "model=medgemma", "dataset=mimic", f"dataset.root={tmp_path / 'no'}", "model.weights=org/none"]
+    usual = name(tmp_path, *line)
+    for word in ("dataset.download=https://host/", "dataset.agreement=another", "prompt.cue=x", "prompt.section='9'"):
+        assert name(tmp_path, *line, word) == usual, word
+    for word in ("dataset.split=test", "dataset.root=/elsewhere", "model.weights=org/other", "prompt.instruction=Look."):
+        assert name(tmp_path, *line, word) != usual, word
+
+
+def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
+    line = [*EVALUATE, "checkpoint=base"]
+    assert any("no adapter" in lack for lack in planned(tmp_path, *line, f"checkpoint.adapter={tmp_path / 'no'}").every_lack())
+    names = {}
+    for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        files.write_text(tmp_path / place / "adapter_config.json", text)
+        names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
+    assert names["a"] == names["b"] != names["c"]
+
+
+def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:
+    made = []
+    for run in ("a", "b"):
+        write_json(tmp_path / run / "manifest.json", complete("sft", outputs={"x": run}))
+        line = ["stage=report", f"runs={tmp_path}", f"stage.runs=[{tmp_path / run}]"]
+        made += [plan(compose(line), line).folder for _ in range(2)]
+    assert made[0] == made[1] != made[2] == made[3]
