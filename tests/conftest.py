@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 LONGEST = (
     "test_study.py",
@@ -19,6 +20,10 @@ LONGEST = (
     "test_sft.py",
     "test_reproducible.py",
 )
+# No test is about time: a busy machine must not fail an example.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

@@ -24,7 +24,7 @@ def draw(count: int, seed: int, share: float = 0.25) -> list[list[str]]:
     return [[FINDINGS[i] for i in np.flatnonzero(row)] for row in chosen]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records, st.sampled_from([FINDINGS, NIH_SHARED]))
 def test_rates_are_those_of_scikit_learn(drawn, labels):
     from sklearn.metrics import accuracy_score, jaccard_score, precision_recall_fscore_support
@@ -124,7 +124,7 @@ def test_interval_agrees_with_an_explicit_bootstrap_where_no_label_is_rare():
     assert [low, high] == pytest.approx(np.quantile([one.macro[2] for one in values], [0.025, 0.975]), abs=0.01)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records)
 def test_intervals_are_ordered_and_within_bounds(drawn):
     truth, predicted, patients = zip(*drawn, strict=True)

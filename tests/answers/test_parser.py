@@ -303,7 +303,7 @@ def test_tags_inside_the_thoughts_are_not_the_answer() -> None:
 
 @pytest.mark.parametrize("grammar", ANY_GRAMMAR)
 @given(text=st.text(alphabet=st.sampled_from(list("<>/{}:,;\n thinksoluEdemaNofdg")) | st.characters(), max_size=400))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, text: str) -> None:
     for read in (parse, parse_strict):
         answer = read(text, grammar)
@@ -335,7 +335,7 @@ maybe {}|question of {}|cannot exclude {}|r/o {}|suspected {}|{} (possible)|{}: 
     order=st.randoms(use_true_random=False),
     end=st.sampled_from(["\n", "; ", ".\n", "\n- ", "\r\n"]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_is_denied_or_left_open_is_never_read_as_claimed(denied, claimed, order, end) -> None:  # type: ignore[no-untyped-def]
     if end == "; ":  # a heading reaches over a semicolon: "Absent: edema; fracture"
         denied = [(form, finding) for form, finding in denied if not form.endswith(": {}")]
@@ -348,7 +348,7 @@ def test_what_is_denied_or_left_open_is_never_read_as_claimed(denied, claimed, o
 @given(
     text=st.text(st.sampled_from("no edma,.:;()[]x -\n?") | st.characters(), max_size=200), grammar=st.sampled_from(ANY_GRAMMAR)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: str) -> None:
     written = GRAMMARS[grammar].write("Dense left base.", ["Edema"]).replace("Edema", text)
     plain = " ".join(re.sub(r"[^\w\s?-]|_", " ", text.casefold()).split())

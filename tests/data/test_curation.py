@@ -26,7 +26,7 @@ tables = st.builds(table, st.integers(0, 10**6), st.integers(1, 300), st.integer
 sizes = st.lists(st.integers(0, 120), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables, sizes, st.integers(0, 99))
 def test_sets_are_disjoint_in_studies_and_patients(given_table: tuple, wanted: list[int], seed: int) -> None:
     labels, patients = given_table
@@ -44,7 +44,7 @@ def test_sets_are_disjoint_in_studies_and_patients(given_table: tuple, wanted: l
             assert all(patients[study] in others for study in left)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables, sizes, st.integers(0, 99))
 def test_same_seed_same_sets(given_table: tuple, wanted: list[int], seed: int) -> None:
     labels, patients = given_table
@@ -52,7 +52,7 @@ def test_same_seed_same_sets(given_table: tuple, wanted: list[int], seed: int) -
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(0, 99))
 def test_every_floor_that_candidates_allow_is_reached(world: int, seed: int) -> None:
     """Each label has, beside all else, twice as many candidates of its own as the floors of both sets ask."""

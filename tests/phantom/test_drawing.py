@@ -32,7 +32,7 @@ def within(box: tuple[float, float, float, float], size: int = 256, margin: floa
     return slice(max(y0, 0), y1), slice(max(x0, 0), x1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sets(st.sampled_from(SIGNS)), st.integers(0, 2**31), st.sampled_from(["PA", "AP"]))
 def test_any_set_of_findings_is_drawn_the_same_each_time_with_legal_signs(findings: set[str], seed: int, view: str) -> None:
     phantom, again = draw(findings, NIH, seed, view=view), draw(sorted(findings), NIH, seed, view=view)

@@ -22,7 +22,7 @@ PATHOLOGIES = [finding for finding in FINDINGS if finding != NO_FINDING]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(labels=st.sets(st.sampled_from(PATHOLOGIES), max_size=5), seed=st.integers(0, 999))
 def test_a_form_names_every_finding_and_no_other(form: str, labels: set[str], seed: int) -> None:
     chosen = [finding for finding in FINDINGS if finding in labels] or [NO_FINDING]
@@ -45,7 +45,7 @@ def test_a_trace_in_a_prompts_grammar_is_read_back_strictly(prompt) -> None:  # 
 
 
 @pytest.mark.parametrize("form", sorted(set(FORMS) - {"free_reasoning"}))  # which is terse on purpose
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(label=st.sampled_from([finding for finding in PATHOLOGIES if finding != "Support Devices"]), seed=st.integers(0, 999))
 def test_a_form_says_where_the_sign_lies_and_how_marked_it_is(form: str, label: str, seed: int) -> None:
     signs = [asdict(sign) for sign in draw([label], MIMIC, seed, 64).signs]

@@ -10,7 +10,7 @@ from chexreason.labels import FINDINGS
 from chexreason.phantom.shapes import COLUMNS, KINDS, ROWS, SIZES, TONES, draw_shapes
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.sampled_from([64, 224, 256]))
 def test_an_image_and_its_phrases_repeat_and_hold_nothing_medical(seed: int, size: int) -> None:
     image, placed = draw_shapes(seed, size)
