@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.prompts import Prompt
+from chexreason.report.parts import refuse_unknown
 from chexreason.runs.explain import explained, suggestion
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, path_digest
 
@@ -199,6 +200,9 @@ class Sweep:
     name: str
     show: list[str] | None
     then: str | None
+
+    def __post_init__(self) -> None:
+        refuse_unknown(self.show)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
+from chexreason.report.parts import refuse_unknown
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version, outputs_digest
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -35,6 +36,7 @@ class Settings:
     def __post_init__(self) -> None:
         at_least(0, gallery=self.gallery)
         at_least(1, resamples=self.resamples)
+        refuse_unknown(self.show)
 
     def require(self) -> None:
         """Raises ChexReasonError where a run that is named is not there."""

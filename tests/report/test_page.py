@@ -16,6 +16,7 @@ from chexreason.data.curated import COLUMNS, Origin, write
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.report import build, gallery, study
+from chexreason.report.parts import TABLES, refuse_unknown
 from chexreason.report.tables import Table
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
@@ -46,6 +47,13 @@ def test_every_file_is_there(report):
     assert {one["id"] for one in read_json(report / "claims.json")} >= {"grpo_raises_chexpert", "grpo_lowers_nih"}
     text = (report / "report.md").read_text(encoding="utf-8")
     assert all((report / path).is_file() for path in re.findall(r"\]\((figures/[^)]+)\)", text))
+
+
+def test_every_table_and_figure_can_be_asked_for_by_its_name_and_nothing_else(report):
+    assert {path.stem for path in (report / "tables").iterdir()} == set(TABLES)
+    refuse_unknown([path.stem for path in (report / "figures").iterdir()])
+    with pytest.raises(ValueError, match="there is no figure4. Did you mean figure"):
+        refuse_unknown(["figure4"])
 
 
 def test_the_stage_prints_the_table_and_the_page(study_folder, tmp_path, capsys):

@@ -104,6 +104,8 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["=3"], "an override is key=value"),
         (["stage=metrics", "~stage.name"], "a choice keeps its name"),
         (["stage=report", "stage.show=table4"], "stage.show=table4: a list is wanted, such as stage.show=.table4.$"),
+        (["stage=report", "stage.show=[tabel4]"], "stage.show: there is no tabel4. Did you mean table4"),
+        (["stage=evaluate", "sweep.show=[headlines]"], "sweep.show: there is no headlines. Did you mean headline"),
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),
