@@ -54,6 +54,11 @@ _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{_SIGNS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
+_NO_FINDINGS = re.compile(
+    r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?\W*"
+    r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)\W*",
+    re.IGNORECASE,
+)
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
@@ -265,6 +270,8 @@ def _worded(text: str) -> Mention | None:
         ):
             return Mention(text, last, False, "list")  # "no overt edema"
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
+    if denied and not doubted and _NO_FINDINGS.fullmatch(text):  # said of the film: "there are no findings"
+        return None
     if denied or doubted:
         return Mention(text, None, False if denied else None, "list")
     return None if YES.isdisjoint(words) else Mention(text, None, True, "list")

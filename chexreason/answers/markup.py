@@ -40,6 +40,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
+_ASIDE = re.compile(rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)")  # "Edema (\u662f) Fracture (\u5426)"
 # Where a language without blanks meets a name.
 _BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
@@ -57,7 +58,7 @@ _ENTITIES = {"&nbsp;": " ", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
-    text = _BESIDE.sub(" ", unfenced(text))
+    text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", unfenced(text)))
     if "&" in text:
         for entity, sign in _ENTITIES.items():
             text = text.replace(entity, sign)

@@ -29,6 +29,10 @@ _WITHDRAWN = re.compile(
     r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))(?:\s*[,.;:!?\u2014](?!\s*(?:not?|without)\b)|\W*\Z)",
     re.IGNORECASE,
 )
+_CHOSEN = re.compile(  # "the most likely labels are ...": of all that one may say, this is what is said
+    r"\bmost (?:likely|probable|plausible) (?=(?:answers?|labels?|findings?|class(?:es)?) ?(?::|is\b|are\b|includes?\b))",
+    re.IGNORECASE,
+)
 _NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
@@ -38,7 +42,7 @@ def read(body: str) -> list[Mention]:
 
     That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
     """
-    text = _ROLE.sub("\n", _USER.split(markup.unfenced(body))[0])
+    text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(markup.unfenced(body))[0]))
     finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
     if not finals and answers and (len(answers) == 1 or _CORRECTION.search(text, 0, answers[-1].start())):
         finals = answers
