@@ -46,6 +46,14 @@ _PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
     re.IGNORECASE,
 )
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
+_LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
+_NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{items.NAME.pattern})", re.IGNORECASE)  # "Absent: edema, Present: fracture"
+_LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
+_DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{items.NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
+_BULLET_BESIDE = re.compile(
+    r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])"
+)  # "No evidence of: - edema", and below it more
+_IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
 _GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({items.NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
@@ -77,7 +85,12 @@ def arranged(text: str) -> list[str]:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
-    whole = _ASKED_BESIDE.sub(", ", whole)
+    whole = _ASKED_BESIDE.sub(", ", _BULLET_BESIDE.sub(":\n", whole))
+    whole = _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], whole)
+    if _LEADING.search(whole):
+        whole = _NEXT_LEAD.sub("\n", whole)
+    if "[0]" in whole and not whole.lstrip().startswith("["):
+        whole = _IN_BRACKETS.sub(r" (\1)", whole)
     whole = _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", _PERHAPS.sub(", possible ", whole)))
     lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
     if len(lines) > 1 and all(_SENTENCED.match(bare_line(line)) for line in lines):  # "Edema. The vessels are sharp."
@@ -92,6 +105,12 @@ def _spelt_out(lines: list[str]) -> list[str]:
         return lines
     others = lines[:at] + lines[at + 1 :]
     return [_NUMBER.sub(lambda number: f"{number[1]}{legend.get(number[2], number[2])}", line) for line in others]
+
+
+def _is_doubt(aside: str) -> bool:
+    """Whether what stands in parentheses behind a name is a choice or a guess of its cause: "opacity (possibly edema)"."""
+    words = words_of(aside)
+    return words.isdisjoint(NO) and (aside.lstrip().startswith("?") or not words.isdisjoint(MAYBE | {"or"}))
 
 
 def _as_heading(group: re.Match[str]) -> str:

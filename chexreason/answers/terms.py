@@ -69,7 +69,7 @@ OPEN_LISTS = (
     "risk for", "follow up", "e.g.", "such as", "question of", "probability of", "likelihood of", "chance of",
     "chances of", "odds of",
     "history of", "h/o", "consult", "consultation", "seek", "difficult to exclude", "unsure", "check for",
-    "look for", "screen for", "test for", "monitor for",
+    "look for", "screen for", "screening for", "workup for", "work-up for", "work - up for", "test for", "monitor for",
     "exclude", "search for", "watch for", "query", "possibility of", "presumed", "presumptive",
     "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
