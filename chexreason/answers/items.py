@@ -40,7 +40,9 @@ NUMBERED = re.compile(
 MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{_SIGNS}]?)\s?\)|([{_SIGNS}+\u2212]|!(?=[A-Za-z])))\s*")
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{_SIGNS}]?\)|[{_SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
-_CERTAIN = YES.union(SURE, "mild moderate severe small large trace minimal marked stable unchanged worsening new".split())
+_CERTAIN = YES.union(
+    SURE, "mild moderate severe small large trace minimal marked stable unchanged worsening new persistent".split()
+)
 _SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")

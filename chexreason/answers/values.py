@@ -103,7 +103,10 @@ _SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|pr
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
 _MEASURED = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}", re.IGNORECASE)  # "6th", "2cm", "T12"
-_RATIO = re.compile(r"\b(?:ctr|cardio-?thoracic ratio)\b[^\d.]{0,20}(0?\.\d{1,3})", re.IGNORECASE)
+_RATIO = re.compile(  # of the heart's width to the chest's: "CTR 0.6", "heart > 50 %"
+    r"\b(?:ctr|cardio-?thoracic ratio|heart(?: width| size)?)\b[^\d.<]{0,20}(?:(0?\.\d{1,3})|(\d\d)(?: ?%| percent))",
+    re.IGNORECASE,
+)
 _GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
@@ -262,7 +265,7 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
         return True if finding in (SUPPORT_DEVICES, NO_FINDING) else None
     ratio = _RATIO.search(part)
     if ratio and finding == "Cardiomegaly":
-        return float(ratio.group(1)) >= 0.5
+        return float(ratio.group(1) or f"0.{ratio.group(2)}") >= 0.5
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
     degree = [word for word in content if word not in MEASURES]
