@@ -48,11 +48,23 @@ _PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
 _LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
 _NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{items.NAME.pattern})", re.IGNORECASE)  # "Absent: edema, Present: fracture"
+_NUMBER_LEAD = re.compile(
+    rf"(?:^|,)\s*([01])\s?=\s?(?={items.NAME.pattern})", re.IGNORECASE | re.MULTILINE
+)  # "1 = edema, 0 = ..."
 _LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
 _DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{items.NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
 _BULLET_BESIDE = re.compile(
     r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])"
 )  # "No evidence of: - edema", and below it more
+_VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 0", "edema is a yes"
+    rf"(?:\bI (?:give|assign|mark|rate|score) )?\b({items.NAME.pattern}) "
+    r"(?:(?:(?:is|gets|receives|scores|equals|was) (?:(?:marked|scored|rated|labell?ed|given|coded|set|as|to|a|an) ){0,3}|an? )"
+    r"(1|0|yes|no|true|false))(?: and\b|(?=\s*[,.;\n])|\s*\Z),?",
+    re.IGNORECASE,
+)
+_BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
+    rf"\s*(?:[\[(]\s?(?:{items.NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
+)
 _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
@@ -87,8 +99,13 @@ def arranged(text: str) -> list[str]:
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
     whole = _ASKED_BESIDE.sub(", ", _BULLET_BESIDE.sub(":\n", whole))
     whole = _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], whole)
+    if {"0", "1"} <= set(_NUMBER_LEAD.findall(whole)):
+        whole = _NUMBER_LEAD.sub(lambda number: "\npresent: " if number[1] == "1" else "\nabsent: ", whole)
     if _LEADING.search(whole):
         whole = _NEXT_LEAD.sub("\n", whole)
+    whole = _VERDICT.sub(r"\1: \2, ", whole)
+    if _BRACKETED.fullmatch(whole):
+        whole = re.sub(r"[\[\]()]", "\n", whole)
     if "[0]" in whole and not whole.lstrip().startswith("["):
         whole = _IN_BRACKETS.sub(r" (\1)", whole)
     whole = _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", _PERHAPS.sub(", possible ", whole)))

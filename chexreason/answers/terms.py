@@ -207,5 +207,6 @@ PREDICATES = (  # what ends a clause that says that something is there
     "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
     "is stable", "are stable", "is present", "are present", "is positive",
     "is 1", "is true", "is yes", "are positive", "has improved",
+    *(f"{be} {seen}" for be in ("is", "are") for seen in ("seen", "noted", "visible", "identified", "detected", "evident")),
     "have improved", "after", "following", "s / p", "status post",
 )  # fmt: skip
