@@ -167,6 +167,11 @@ def _listed(clause: str) -> list[Mention] | None:
     return found or ([alone] if alone else None)
 
 
+def names_a_finding(text: str) -> bool:
+    """Whether any finding's name stands in `text`."""
+    return bool(NAME.search(text))
+
+
 def _first_word(text: str) -> str:
     return text.casefold().split()[0].strip(EDGES)
 

@@ -6,79 +6,14 @@ import re
 
 from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading, words_of
-from chexreason.answers.items import EDGES
+from chexreason.answers.items import EDGES, names_a_finding
+from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import NUMBER_KEYS, STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 
-_QUESTION = re.compile(  # "Q: edema" above "A: no"
-    r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
-)
-_ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
-    r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
-)
 _REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
-_ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
-    r"\b(?:(?:(?:what|how) about|is|are|was|were|do|does|did|can|could|has|have) "
-    r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
-    r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
-    rf"({items.NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
-    r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
-    re.IGNORECASE,
-)
-_LARGE = re.compile(r"\b(?:is|are) the (heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
-_WHICH = re.compile(  # "Which are absent? Edema"
-    r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
-)
-_NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{items.NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
-_PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
-    r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"
-    r"|(?:probability|likelihood|chance|confidence|certainty) (?:of|in|for) ([A-Za-z ]{3,30}?)"
-    r" ?(?:[=:]|is) ?(?=\d|low|high|very))",
-    re.IGNORECASE,
-)
-_GROUP = re.compile(  # "2 are positive (edema and fracture), 12 are negative (...)"
-    r"(?:\band\s)?([^.:,;()\n]{0,40}\b(?:positive|negative|present|absent|uncertain))\s\(([^()\n]*)\)[,;.]?", re.IGNORECASE
-)
-_PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
-    r"\b(?:heart|lungs)(?:(?:,| and|, and)(?: the)? "
-    r"(?:heart|lungs|pleura|mediastinum|bones|ribs|diaphragm|hila|soft tissues)){1,6}"
-    r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b",
-    re.IGNORECASE,
-)
-_TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{items.NAME.pattern}))\)", re.IGNORECASE)
-_LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
-_NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{items.NAME.pattern})", re.IGNORECASE)  # "Absent: edema, Present: fracture"
-_NUMBER_LEAD = re.compile(
-    rf"(?:^|,)\s*([01])\s?=\s?(?={items.NAME.pattern})", re.IGNORECASE | re.MULTILINE
-)  # "1 = edema, 0 = ..."
-_LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
-_DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{items.NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
-_BULLET_BESIDE = re.compile(
-    r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])"
-)  # "No evidence of: - edema", and below it more
-_VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 0", "edema is a yes"
-    rf"(?:\bI (?:give|assign|mark|rate|score) )?\b({items.NAME.pattern}) "
-    r"(?:(?:(?:is|gets|receives|scores|equals|was) (?:(?:marked|scored|rated|labell?ed|given|coded|set|as|to|a|an) ){0,3}|an? )"
-    r"(1|0|yes|no|true|false))(?: and\b|(?=\s*[,.;\n])|\s*\Z),?",
-    re.IGNORECASE,
-)
-_BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
-    rf"\s*(?:[\[(]\s?(?:{items.NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
-)
-_IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
-_PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
-_ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
-_GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({items.NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
-_NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
-_NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
-    r"(?:(?<=[.?!])[ \t]+|^)(?:(?=Q\d{0,2}[:.] )|Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? ))"
-    r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
-_PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
 _LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
 _NUMBER = re.compile(r"([:=|]\s?)(-?\d)(?![\d.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
@@ -86,30 +21,7 @@ _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\
 
 def arranged(text: str) -> list[str]:
     """The lines of `text` that hold anything. Linear in the length of `text`."""
-    whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
-    if "?" in whole:
-        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
-    if _PLUS.search(whole):
-        whole = _MINUS.sub("(-) ", whole)
-    elif len(_MINUS.findall(whole)) > 1:
-        whole = _MINUS.sub("- ", whole)
-    if "?" in whole:
-        whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
-    whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
-    whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
-    whole = _ASKED_BESIDE.sub(", ", _BULLET_BESIDE.sub(":\n", whole))
-    whole = _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], whole)
-    if {"0", "1"} <= set(_NUMBER_LEAD.findall(whole)):
-        whole = _NUMBER_LEAD.sub(lambda number: "\npresent: " if number[1] == "1" else "\nabsent: ", whole)
-    if _LEADING.search(whole):
-        whole = _NEXT_LEAD.sub("\n", whole)
-    whole = _VERDICT.sub(r"\1: \2, ", whole)
-    if _BRACKETED.fullmatch(whole):
-        whole = re.sub(r"[\[\]()]", "\n", whole)
-    if "[0]" in whole and not whole.lstrip().startswith("["):
-        whole = _IN_BRACKETS.sub(r" (\1)", whole)
-    whole = _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", _PERHAPS.sub(", possible ", whole)))
-    lines = [line for line in whole.split("\n") if line.strip(EDGES + "-=")]
+    lines = [line for line in phrased(text).split("\n") if line.strip(EDGES + "-=")]
     if len(lines) > 1 and all(_SENTENCED.match(bare_line(line)) for line in lines):  # "Edema. The vessels are sharp."
         lines = [_SENTENCED.sub(r"\1: ", bare_line(line), count=1) for line in lines]
     return _paired(_sections(_cells(_columns(_spelt_out(lines)))))
@@ -122,18 +34,6 @@ def _spelt_out(lines: list[str]) -> list[str]:
         return lines
     others = lines[:at] + lines[at + 1 :]
     return [_NUMBER.sub(lambda number: f"{number[1]}{legend.get(number[2], number[2])}", line) for line in others]
-
-
-def _is_doubt(aside: str) -> bool:
-    """Whether what stands in parentheses behind a name is a choice or a guess of its cause: "opacity (possibly edema)"."""
-    words = words_of(aside)
-    return words.isdisjoint(NO) and (aside.lstrip().startswith("?") or not words.isdisjoint(MAYBE | {"or"}))
-
-
-def _as_heading(group: re.Match[str]) -> str:
-    """A status with the findings that it is said of in parentheses, as a heading with them below it."""
-    listed = names_a_finding(group[2]) and not names_a_finding(group[1])
-    return f"\n{group[1].strip()}: {group[2]}\n" if listed else group[0]
 
 
 def _legend(line: str) -> dict[str, str]:
@@ -265,7 +165,3 @@ def bare_line(line: str) -> str:
     """A line without bullet, number and quotation marks."""
     line = line.strip(EDGES.replace("[", "").replace("]", "").replace("#", ""))
     return items.unmarked(line).strip()
-
-
-def names_a_finding(text: str) -> bool:
-    return bool(items.NAME.search(text))

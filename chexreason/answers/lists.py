@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
 from chexreason.answers.headings import heading, is_place, is_plain_heading, words_of
-from chexreason.answers.items import EDGES
-from chexreason.answers.layout import arranged, bare_line, names_a_finding
+from chexreason.answers.items import EDGES, names_a_finding
+from chexreason.answers.layout import arranged, bare_line
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
 from chexreason.answers.values import MAYBE, NO, SOUND, concluded, named, status
