@@ -12,7 +12,7 @@ from typing import Any
 
 from chexreason.answers import lists, markup
 from chexreason.answers.headings import heading, is_place, words_of
-from chexreason.answers.items import NAME
+from chexreason.answers.items import names_a_finding
 from chexreason.answers.mentions import Mention
 from chexreason.answers.records import NAME_KEYS, said_by, status_of
 from chexreason.answers.values import named
@@ -43,7 +43,7 @@ def read(text: str) -> list[Mention] | None:
     if not found:
         return None
     around = (text[:first], text[first + len(inside) :])
-    before, after = (lists.read(markup.plain(part)) if NAME.search(part) else [] for part in around)
+    before, after = (lists.read(markup.plain(part)) if names_a_finding(part) else [] for part in around)
     return before + found + after
 
 

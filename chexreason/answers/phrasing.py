@@ -48,9 +48,8 @@ _NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{NAME.pattern})", re.IGNORECASE) 
 _NUMBER_LEAD = re.compile(rf"(?:^|,)\s*([01])\s?=\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "1 = edema, 0 = ..."
 _LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
 _DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
-_BULLET_BESIDE = re.compile(
-    r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])"
-)  # "No evidence of: - edema", and below it more
+# "No evidence of: - edema", and below it more.
+_BULLET_BESIDE = re.compile(r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])")
 _VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 0", "edema is a yes"
     rf"(?:\bI (?:give|assign|mark|rate|score) )?\b({NAME.pattern}) "
     r"(?:(?:(?:is|gets|receives|scores|equals|was) (?:(?:marked|scored|rated|labell?ed|given|coded|set|as|to|a|an) ){0,3}|an? )"

@@ -7,7 +7,7 @@ from elsewhere may hold the answers themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -112,10 +112,7 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
         raise ChexReasonError(
             f"{where}: patient is {json.dumps(patient)}; leave it out where every record is a patient of its own"
         )
-    for key in value.keys() - KEYS:
-        meant = get_close_matches(key, KEYS - value.keys(), n=1, cutoff=0.8)  # what else a line holds is its own matter
-        if meant:
-            raise ChexReasonError(f"{where}: the key {key!r} is not read. Did you mean {meant[0]!r}?")
+    refuse_misspelt(value, KEYS, where)
     samples = value.get("samples", [value])
     if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) and "predicted" in one for one in samples):
         raise ChexReasonError(f'{where}: "samples" is no list of objects with "predicted" in each')
@@ -157,6 +154,14 @@ def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _answer(value: Any, where: str) -> tuple[str, ...] | None:
     return None if value is None else names(value, where, "predicted")
+
+
+def refuse_misspelt(value: Mapping[str, Any], read: Set[str], where: str) -> None:
+    """Raises ChexReasonError for a key that is all but one of those that are read; what else a line holds is its own matter."""
+    for key in value.keys() - read:
+        meant = get_close_matches(key, read - value.keys(), n=1, cutoff=0.8)
+        if meant:
+            raise ChexReasonError(f"{where}: the key {key!r} is not read. Did you mean {meant[0]!r}?")
 
 
 def names(value: Any, where: str, key: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ reward stands what evaluation reads, and how.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -137,9 +136,7 @@ def read_completions(path: Path) -> list[Line]:
 def _completion(values: dict[str, Any], where: str) -> Line:
     if not {"id", "completion", "labels"} <= values.keys():
         raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
-    for key in values.keys() - KEYS:
-        if get_close_matches(key, KEYS - values.keys(), n=1, cutoff=0.8):  # what else a line holds is its own matter
-            raise ChexReasonError(f"{where}: the key {key!r} is not read.{nearest(key, KEYS - values.keys())}")
+    predictions.refuse_misspelt(values, KEYS, where)
     text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
     uncertain = values.get("uncertain", [])
     if not isinstance(text, str):
