@@ -26,7 +26,7 @@ with open(file, "w") as patched:
     )
 PATCH
   "$python" -m pip freeze --exclude-editable | grep -v '@' > "$folder/env/installed.txt"
-  "$python" -m pip install --quiet --constraint "$folder/env/installed.txt" --editable . pytest tiktoken
+  "$python" -m pip install --quiet --constraint "$folder/env/installed.txt" --editable . hypothesis pytest tiktoken
   touch "$folder/env/made"
 fi
 
