@@ -144,9 +144,9 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         lacking += module.lacks(config.stage, used, parents)
     if getattr(module, "DISTRIBUTED", False):  # training; to answer, any machine does that holds the weights
         lacking += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
-    recipe = digest(
-        {"schema": SCHEMA, "seed": config.seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}}
-    )
+    drawn = getattr(module, "draws", lambda _: True)(config.stage)  # else every seed gives the same run
+    seed = config.seed if drawn else 0
+    recipe = digest({"schema": SCHEMA, "seed": seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}})
     names = [plain[name]["name"] for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
     processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1

@@ -59,6 +59,11 @@ TORCH = True
 GPU = True
 
 
+def draws(settings: Settings) -> bool:
+    """Whether what comes out depends on the seed: greedy answers do not."""
+    return settings.sampling.temperature > 0
+
+
 def execute(run: Run) -> dict[str, Any]:
     """Let the model write about every study of the dataset; leaves predictions.jsonl."""
     from chexreason.data import integrity, records

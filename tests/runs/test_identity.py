@@ -28,11 +28,21 @@ def test_a_base_evaluation_depends_on_nothing_of_training(tmp_path: Path) -> Non
         "prompt=reasoning_a",
         "dataset=phantom_nih",
         "model=phantom_qwen",
-        "seed=1",
         "stage.limit=3",
         "checkpoint=sft",
     ):
         assert name(tmp_path, *EVALUATE, word) != base, word
+
+
+def test_a_seed_that_nothing_is_drawn_by_makes_no_other_evaluation(tmp_path: Path) -> None:
+    for line, same in (
+        (EVALUATE, True),  # greedy, and the drawn world has a seed of its own
+        (["stage=evaluate", "model=medgemma", "dataset=nih"], True),
+        ([*EVALUATE, "stage.sampling.temperature=0.8"], False),
+        ([*EVALUATE, "checkpoint=sft"], False),
+        (["stage=sft"], False),
+    ):
+        assert (name(tmp_path, *line, "seed=0") == name(tmp_path, *line, "seed=1")) == same, line
 
 
 def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> None:
