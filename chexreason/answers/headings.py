@@ -17,7 +17,9 @@ CLAIMING = frozenset(
     "incidental additional chronic sure confident top selected chosen picked kept keep now currently today overall high "
     "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
-    "unchanged stable increased decreased worsened worsening improved improving befund befunde beurteilung diagnose sicher "
+    "unchanged stable increased decreased worsened worsening improved improving important "
+    "prominent notable foremost verdict selection selections decision outcome pick picks tag tags "
+    "befund befunde beurteilung diagnose sicher "
     "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
@@ -35,7 +37,8 @@ OPEN = frozenset(
     "limitations limitation quality if exam examination view views information question previous prior example examples "
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed screened "
     "reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo considered "
-    "previously formerly earlier available candidate choose select allowed valid initial initially draft preliminary "
+    "previously formerly earlier available candidate choose select truth gold "
+    "reference allowed valid initial initially draft preliminary "
     "provisional working asked task please defined form format instruction instructions".split()
 )
 DENYING = frozenset(
@@ -51,6 +54,7 @@ _FRAME = frozenset(
     "no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
+_CHOOSING = re.compile(r"\bI(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for)\b(?! (?:from|between|among))")
 _NOTED = re.compile(
     r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b"
     r"|\b(?:evaluat|assess|review|check|consider|look|go)\w*(?: at| through| over)? (?:each|every)\b"
@@ -63,7 +67,7 @@ _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 def heading(text: str) -> bool | None:
     """True where what follows is claimed, False where it is denied, None where it is neither."""
-    text = _NOTED.sub("the following", _RULED_IN.sub("confirmed", text)).rpartition(" but")[2]
+    text = _NOTED.sub("the following", _CHOOSING.sub("chosen", _RULED_IN.sub("confirmed", text))).rpartition(" but")[2]
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True

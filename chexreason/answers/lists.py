@@ -31,6 +31,7 @@ _CLAUSE = re.compile(  # not "no. 5"
 
 def read(text: str) -> list[Mention]:
     """What the lines of `text` say, in their order. Linear in the length of `text`."""
+    text = records.separated(text)
     begin, found = records.written(text)
     if found:
         return (read(text[:begin]) if begin else []) + found

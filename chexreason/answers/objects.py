@@ -23,6 +23,7 @@ _SKIPPED = frozenset(
     "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
     "location side".split()
 )
+_WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
 _BRACKET = re.compile(r"\"[^\"]*\"|'[^'\n]*'(?=\s*[,:\]})])|[\[\]{}()]")
 _LONGEST = 20_000  # characters of a Python literal; more is no answer, and Python's parser takes its time
 
@@ -38,7 +39,9 @@ def read(text: str) -> list[Mention] | None:
     if not values and (end := _end(text, first)):  # "['Edema']\nprint(labels)"
         inside = text[first:end]
         values = _values(inside)
-    values = values or _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
+    if not values:
+        values = _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
+        inside, values = text[first:], list(map(_without_cut, values))
     found = [mention for value in values for mention in _walk(value, True, 0)]
     if not found:
         return None
@@ -89,6 +92,17 @@ def _closed(text: str) -> str:
     return whole + "".join(reversed(opened))
 
 
+def _without_cut(value: Any) -> Any:
+    """What was cut off, without its last record where that lacks a key that the record before it has."""
+    records = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not records:
+        return value
+    *_, before, last = {}, *records
+    cut = isinstance(before, dict) and isinstance(last, dict) and not before.keys() <= last.keys()
+    kept = [*records[:-1]] if cut else [*records[:-1], _without_cut(last)]
+    return dict(zip(value, kept, strict=False)) if isinstance(value, dict) else kept
+
+
 def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
     """Mentions under a heading that makes `said` of them."""
     if depth > 20:
@@ -134,7 +148,7 @@ def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Ment
         yield _mention(key, _and(said, said_by(value, named(key))))
     elif not words_of(key) & _SKIPPED:
         value = f"{key}: {value}" if is_place(key) and isinstance(value, str) else value  # "heart": "enlarged"
-        for mention in _walk(value, _and(said, heading(key)), depth + 1):
+        for mention in _walk(value, _and(said, key in _WRAPPERS or heading(key)), depth + 1):
             normal_part = mention.finding == NO_FINDING and is_place(key)  # "heart": "normal"
             yield replace(mention, claimed=None) if normal_part else mention
 

@@ -60,6 +60,16 @@ _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
     rf"\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
 )
 _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
+_NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes"
+    rf"(?<!\w)[\[(]\s?({NAME.pattern})\s?[\])](?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)", re.IGNORECASE
+)
+_CALL = re.compile(r"\A\W*(?:\w+\s?=\s?)?\w+\(((?:\s*\w+\s?=\s?\w+\s*,?)+)\)\W*\Z")  # "dict(Edema=1, Fracture=0)"
+_OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
+_OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
+    r"\b(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*(?::|\bis\b|\bare\b)[ *_]*"
+    r"(\(?(?:[A-N]|\d{1,2})\)?(?:(?:\s?,\s?|\s?,? and |\s?&\s?)\(?(?:[A-N]|\d{1,2})\)?){0,13})[ *_]*[.!]?\s*\Z",
+    re.IGNORECASE,
+)
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
 _GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
@@ -75,6 +85,7 @@ _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(
 
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
+    text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(text)))
     whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
@@ -88,6 +99,15 @@ def phrased(text: str) -> str:
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", whole))
+
+
+def _opted(text: str) -> str:
+    """The names of the options that an answer in letters or numbers chooses, in the place of all of it."""
+    opted = _OPTED.search(text)
+    options = {sign.upper(): name for sign, name in _OPTION.findall(text)} if opted else {}
+    chosen = re.findall(r"[A-Za-z](?![A-Za-z])|\d+", opted[1].replace("and", ",")) if opted else []
+    known = len(options) > 1 and all(sign.upper() in options for sign in chosen)
+    return ", ".join(options[sign.upper()] for sign in chosen) if known else text
 
 
 def _without_asides(whole: str) -> str:

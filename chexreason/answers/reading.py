@@ -13,17 +13,19 @@ _ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict|sele
 _FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
     rf"(?:^|\n)(?:this|the) (?:image|film|radiograph|x-?ray|cxr) shows ?:[ *_]*"
     rf"|(?:^|\n)[ *_]*final[ *_]*:[ *_]*"
-    rf"|\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correction)(?:\(s\))?"
-    r"[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
+    rf"|\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correct(?:ion|ed))"
+    r"(?:\(s\))?[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
     re.IGNORECASE,
 )
 _ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
 _CORRECTION = re.compile(
     r"\b(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
-    r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
+    r"|correction(?=:)|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct))\b",
     re.IGNORECASE,
 )
 _ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:", re.IGNORECASE)
+_END = re.compile(r"<\|(?:endoftext|end_of_text|im_end|eot_id|end)\|>|<end_of_turn>|<eos>|</s>")
+_HEAD = re.compile(r"(?:<s>|<start_of_turn>|<\|\w+\|>|\s)*(user|human|system|assistant|model)(?:<\|\w+\|>|:)?\s", re.IGNORECASE)
 _USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
 _WITHDRAWN = re.compile(
     r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))(?:\s*[,.;:!?\u2014](?!\s*(?:not?|without)\b)|\W*\Z)",
@@ -42,7 +44,7 @@ def read(body: str) -> list[Mention]:
 
     That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
     """
-    text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(markup.unfenced(body))[0]))
+    text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(_own_turn(markup.unfenced(body)))[0]))
     finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
     if not finals and answers and (len(answers) == 1 or _CORRECTION.search(text, 0, answers[-1].start())):
         finals = answers
@@ -50,11 +52,26 @@ def read(body: str) -> list[Mention]:
     if _NOTHING.fullmatch(last):
         return []
     found = _read(last)
-    if not any(mention.finding for mention in found):
+    takes_back = finals and "correction" in finals[-1].group().casefold() and not any(mention.claimed for mention in found)
+    if takes_back or not any(mention.finding for mention in found):
         found = _read(text)
     if any(mention.claimed and mention.finding not in (None, NO_FINDING, SUPPORT_DEVICES) for mention in found):
         found = [mention for mention in found if not _is_remark(mention)]
     return found
+
+
+def _own_turn(text: str) -> str:
+    """What the model itself wrote first, where marks of where a turn ends show that it went on to write others' turns."""
+    turns = [turn for turn in _END.split(text) if turn.strip()]
+    if len(turns) < 2:
+        return text
+    heads = [_HEAD.match(turn) for turn in turns]
+    own = [
+        turn[head.end() if head else 0 :]
+        for turn, head in zip(turns, heads, strict=True)
+        if head is None or head[1].casefold() in ("assistant", "model")
+    ]
+    return own[0] if own else text
 
 
 def _read(text: str) -> list[Mention]:

@@ -19,7 +19,7 @@ _NUMBER = frozenset("confidence probability score certainty likelihood prob conf
 _RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
 _REMARKS = frozenset("evidence reason reasoning rationale explanation comment comments".split())
 _GRADES = frozenset("grade severity stage degree".split())
-_SIDES = frozenset("left right bilateral".split())
+_SIDES = frozenset("left right bilateral l r".split())
 _PRESENT = frozenset("present positive yes".split())
 _BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
 
@@ -96,7 +96,7 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
         ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
         return heading(" ".join(ticked[0])) if len(ticked) == 1 else None
-    sides = [status(cell) for words, cell in cells if words and words <= _SIDES]
+    sides = [verdict(cell, finding) for words, cell in cells if words and words <= _SIDES]
     if len(sides) > 1 and None not in sides:
         return True in sides
     grades = [cell for words, cell in cells if words & _GRADES and cell.isdigit()]

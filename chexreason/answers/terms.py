@@ -44,6 +44,7 @@ DENIED_AFTER = (
     "are lacking", "cannot be identified", "has not", "have not",
     "should not", "did not", "labelled 0", "labeled 0", "should be removed", "should be excluded", "should be dropped",
     *(f"{sign} {word}" for sign in (":", "=") for word in ("no", "none", "not", "absent", "negative", "false", "0")),
+    "is a skin fold", "is an artifact", "is an artefact", "is artifactual", "are artifacts", "is projectional",
     "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
     "does not hold", "off the table", "anything but", "gone",
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
@@ -56,7 +57,8 @@ DENIED_AFTER = (
 )  # fmt: skip
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
-    "conditions like", "to assess", "to evaluate", "to diagnose", "used to", "comment on", "patients with",
+    *(f"{verb} it for" for verb in ("check", "evaluate", "assess", "screen", "review", "examine", "analyze", "analyse")),
+    "recommended for", "conditions like", "to assess", "to evaluate", "to diagnose", "used to", "comment on", "patients with",
     "treatment of", "management of",
     "means the", "features of", "arguments for", "pros of", "radiographic signs of", "of the two",
     "format is", "format should be",
