@@ -23,8 +23,8 @@ NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob 
 _SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
-_KEYED = re.compile(r"(?<!\bno)(?:\A|[ \t]+)((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
-_ITS_STATUS = re.compile(r"[ \t]+(?=(?:status|present): )", re.IGNORECASE)
+_KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
+_ITS_STATUS = re.compile(r"[ \t](?=(?:status|present): )", re.IGNORECASE)
 _START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",

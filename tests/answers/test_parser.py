@@ -360,7 +360,8 @@ def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: 
 PIECES = [
     "<think>", "</think><solution>", "no ", "Edema,", "{analysis:,", "(", " ", "no*\n", "Edema | ", "- ", "Edema;", "Edema: 0 ",
     "[x] ", "1. ", "\\boxed{", "heart size ", '{"Edema": ',
-    "no edema,", "have ?", "is there ", "['a', ", "Edema yes ", "rather than a, ", "user: ",
+    "no edema,", "have ?", "is there ", "['a', ", "Edema yes ", "rather than a, ", "user: ", "a=b", "label: ", "A. edema ",
+    "[Edema] ", "</s>", "d(a=b, ", 
 ]  # fmt: skip
 
 
