@@ -63,7 +63,9 @@ _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
 _NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes"
     rf"(?<!\w)[\[(]\s?({NAME.pattern})\s?[\])](?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)", re.IGNORECASE
 )
-_CALL = re.compile(r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z")  # "dict(Edema=1, Fracture=0)"
+_CALL = re.compile(  # "dict(Edema=1, Fracture=0)"
+    r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z"
+)
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
     r"\b(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*(?::|\bis\b|\bare\b)[ *_]*"
