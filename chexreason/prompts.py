@@ -22,6 +22,8 @@ class Prompt:
 
     def __post_init__(self) -> None:
         grammar_named(self.grammar)
+        if not self.instruction.strip():
+            raise ValueError("instruction=: what is asked of the model is wanted")
 
     @property
     def version(self) -> str:

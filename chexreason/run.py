@@ -53,7 +53,7 @@ def _main(arguments: list[str]) -> None:
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
     arguments[1:] = _flags_first(arguments[1:])
     words = [word for word in arguments[1:] if "=" in word and not word.startswith("-") or word.startswith("~")]
-    if not any(re.match(r"\+?(stage|experiment)=", word) for word in words):
+    if not any(re.match(r"\+?(stage|experiment)=", word) for word in words) and "--hydra-help" not in arguments:
         words.append(DEFAULT)
         arguments.append(DEFAULT)
     schema.refuse_words(words)

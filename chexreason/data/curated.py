@@ -16,7 +16,7 @@ from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, check_findings, in_order, marked
 from chexreason.runs.files import read_json, write_json
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ class Curated:
 
     name: str = "validation"
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    benchmark: str | None = field(metadata=DESCRIPTION, default=None)  # of the paper's test sets: chexpert | nih | validation
     root: str = field(metadata=CONTENT, default=".")
     made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
     table: str | None = field(metadata=CONTENT, default=None)  # another CSV with path, patient, view and the findings
@@ -120,6 +120,7 @@ class Curated:
     def __post_init__(self) -> None:
         one_of(("sft", "rl", "validation", "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain)
+        records.check_benchmark(self.benchmark)
         check_findings(self.findings)
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
 # Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
-TABLES = ("*.csv", "*.csv.gz", "*.txt", "*/*.csv", "*.parquet", "data/*.parquet")
+TABLES = ("*.csv", "*.csv.gz", "*_list.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 WIDEST = 200  # folders of one level that are looked into for a root
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run

@@ -91,6 +91,12 @@ def check_choices(missing: str, uncertain: str) -> None:
     one_of(POLICIES, uncertain=uncertain)
 
 
+def check_benchmark(benchmark: str | None) -> None:
+    """Which of the paper's test sets a dataset may say that it is; raises ValueError as `errors.one_of`."""
+    if benchmark is not None:
+        one_of(("chexpert", "nih", "validation"), benchmark=benchmark)
+
+
 def with_policy(table: StudyTable, uncertain: str) -> StudyTable:
     """The table with uncertain labels made positive where the policy is "positive", and as it is otherwise."""
     one_of(POLICIES, uncertain=uncertain)

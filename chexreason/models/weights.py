@@ -24,7 +24,7 @@ def weights_identity(model: Model, store: Path | None) -> str:
     """
     folder = Path(model.weights)
     if folder.is_dir():
-        return path_digest(folder, store)
+        return path_digest(folder, store, notes=".md")
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
     cached = try_to_load_from_cache(model.weights, "config.json")

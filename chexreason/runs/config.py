@@ -20,6 +20,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,7 +29,7 @@ from chexreason.errors import ChexReasonError, at_least, one_of, share
 from chexreason.prompts import Prompt
 from chexreason.report.parts import refuse_unknown
 from chexreason.runs.explain import explained, suggestion
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, path_digest
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -64,7 +65,7 @@ class Model:
     """A vision-language model: where its weights are and how they are loaded."""
 
     name: str
-    paper_name: str | None = field(metadata=CIRCUMSTANCE)  # what the paper calls it, or the model that it stands in for
+    paper_name: str | None = field(metadata=DESCRIPTION)  # what the paper calls it, or the model that it stands in for
     world: str = field(metadata=CIRCUMSTANCE)
     family: str  # one of FAMILIES: it decides processor and visual-token bounds
     made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
@@ -79,13 +80,15 @@ class Model:
     def __post_init__(self) -> None:
         one_of(FAMILIES, family=self.family)
         one_of(("float32", "bfloat16", "float16", "float64"), dtype=self.dtype)
+        if "/" not in self.attention:  # else one of the hub's kernels
+            one_of(("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"), attention=self.attention)
         at_least(1, min_visual_tokens=self.min_visual_tokens, image_size=self.image_size)
         at_least(self.min_visual_tokens, max_visual_tokens=self.max_visual_tokens)
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Weights from outside count by their files or, on the hub, by their revision."""
         if self.made_by:
-            return {"weights": self.weights}
+            return {"weights": Path(self.weights).as_posix()}
         from chexreason.models.weights import weights_identity
 
         return {"weights": weights_identity(self, store)}
@@ -146,7 +149,7 @@ class Variant:
     """A training: the paper's own (title None) or one beyond it, which tables call by its title."""
 
     name: str
-    title: str | None = field(metadata=CIRCUMSTANCE)
+    title: str | None = field(metadata=DESCRIPTION)
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,8 @@ class Config:
             raise ChexReasonError(f"seed={self.seed}: a number from 0 to {2**32 - 1} is wanted")
         if not self.runs.strip():
             raise ChexReasonError("runs=: the folder that run folders go into is wanted")
+        if self.source not in (sources := choice_names("dataset")):
+            raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
         if self.processes < 1:
             raise ChexReasonError(f"processes={self.processes}: one process at least is wanted")
         if self.stage is None:
@@ -321,7 +326,9 @@ def every(name: str) -> list[Any]:
 
 
 def choice_names(name: str) -> list[str]:
-    """The choices of a group by their files' names."""
+    """The choices of a group by their files' names, inside a Hydra application those of the folders that it was given, too."""
+    if (hydra := GlobalHydra.instance()).is_initialized():
+        return sorted(hydra.config_loader().get_group_options(name, ObjectType.CONFIG))
     return sorted(path.stem for path in (CONF / name).glob("*.yaml"))
 
 
@@ -373,13 +380,26 @@ def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
-    """Raises ChexReasonError at an override without a key, or at one that takes a choice away."""
+    """Raises ChexReasonError at an override without a key, at one that takes a key away, at a choice that is no name."""
+    kept = {*(field.name for field in fields(Config)), *BUNDLES}
     for word in overrides:
         key, _, value = word.partition("=")
-        if not key or key.startswith("~") and (key.endswith(".name") or key.lstrip("~") in GROUPS):
-            raise ChexReasonError(f"{word}: an override is key=value, and a choice keeps its name")
-        if key.lstrip("+") in (*GROUPS, *BUNDLES) and value in ("", "null"):
-            raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(key.lstrip('+')))}")
+        bare = key.lstrip("+~")
+        if (
+            not bare
+            or "@" in key
+            or key.startswith("~")
+            and (bare in kept or bare.endswith(".name") or bare.startswith("stage.parents"))
+        ):
+            raise ChexReasonError(
+                f"{word}: an override is key=value, a choice keeps its name, and this key can neither be taken away nor moved"
+            )
+        if bare == "stage.name":
+            raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
+        if bare in (*GROUPS, *BUNDLES) and value in ("", "null"):
+            raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
+        if bare in (*GROUPS, *BUNDLES) and ("/" in value or value.startswith(("[", "{"))):
+            raise ChexReasonError(f"{word}: one choice is wanted, by its name. Valid: {', '.join(choice_names(bare))}")
 
 
 @lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over

@@ -45,30 +45,58 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
         ChexReasonError: a wrong key, a missing parent run, something that is not at hand, or a failed run.
     """
     planned = plan(cfg, typed)
-    missing = [one for one in planned.missing() if one is not planned]
-    lacks = planned.every_lack() or list(planned.lacking if cfg.force else ())
-    if lacks:
+    if lacks := planned.every_lack():
         raise ChexReasonError("\n".join(lacks))
-    if missing and not cfg.make_missing:
-        first = missing[0]
-        raise ChexReasonError(
-            f"stage={planned.stage} needs a complete run in {first.folder}, and there is none.\n"
-            f"  make it:      {first.manifest['command']}\n"
-            "  or have missing runs made first: add make_missing=true"
-        )
-    for one in (*missing, planned):
+    if not cfg.make_missing and (needed := planned.needs()):
+        raise ChexReasonError(needed)
+    for one in planned.every():
+        _describe(one)
+    for one in (*(one for one in planned.missing() if one is not planned), planned):
         try:
-            _locked(one, force=bool(cfg.force) and one is planned)
+            _locked(one)
         except OSError as error:
             raise ChexReasonError(_told(error, one.folder)) from None
+    _deliver(planned)
     # What a person waits for at the end, whether it was made now or before.
     getattr(planned.module, "show", lambda folder: None)(planned.folder)
     return planned.folder
 
 
-def _locked(planned: Plan, force: bool) -> None:
+def _describe(planned: Plan) -> None:
+    """Have a complete run's manifest describe it as today's config does: whose data it is, and under which agreement."""
+    found = folders.read_manifest(planned.folder)
+    if found is None or found["status"] != "complete" or found["recipe"] != planned.recipe:
+        return
+    config = {name: values | planned.descriptions.get(name, {}) for name, values in found["config"].items() if name != "seed"}
+    config |= {"seed": found["config"]["seed"]}
+    if config == found["config"]:
+        return
+    try:
+        files.write_json(planned.folder / folders.MANIFEST, found | {"config": config})
+    except OSError as error:
+        raise ChexReasonError(
+            f"{planned.folder} describes its data otherwise, and cannot be written ({error.strerror}): set runs=FOLDER"
+        ) from None
+
+
+def _deliver(planned: Plan) -> None:
+    """Leave what a complete run made where the user said."""
+    output = planned.manifest["config"]["stage"].get("output")
+    deliver = getattr(planned.module, "deliver", None)
+    if not output or not deliver:
+        return
+    try:
+        deliver(planned.folder, Path(output))
+    except OSError as error:
+        raise ChexReasonError(
+            f"stage.output={output} cannot be written ({error.strerror or error}). The run itself is complete, in "
+            f"{planned.folder}: the same command with another stage.output only leaves its result there"
+        ) from None
+
+
+def _locked(planned: Plan) -> None:
     """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
-    if planned.is_complete and not force:
+    if planned.is_complete and not planned.forced:
         _reuse(planned)
         return
     try:
@@ -79,7 +107,7 @@ def _locked(planned: Plan, force: bool) -> None:
     except OSError as error:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
     with held:
-        if planned.is_complete and not force:  # the other process has made it
+        if planned.is_complete and not planned.forced:  # the other process has made it
             _reuse(planned)
             return
         for parent in planned.parents.values():
@@ -88,7 +116,7 @@ def _locked(planned: Plan, force: bool) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         before = folders.read_manifest(planned.folder)
         made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
-        if force:
+        if planned.forced:
             _clear(planned.folder, keep=())
         elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
             _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with

@@ -55,14 +55,15 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
     missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
     if missing:
         folder, choice = missing.groups()
-        options = {path.stem for path in (conf / folder).glob("*.yaml")}
+        listed = re.search(r"Available options in '[^']+':\n((?:\s+\S+\n?)*)", message)  # of every folder that Hydra was given
+        options = set(listed[1].split()) if listed else {path.stem for path in (conf / folder).glob("*.yaml")}
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
     home = next((word for word in overrides if "=~" in word), None)
     if home and re.search(GRAMMAR, message):
         return f"{home}: the shell leaves the ~ as it is there. Write the folder out: {home.replace('=~', '=$HOME')}"
     if re.search(GRAMMAR, message):
         return f"{message.splitlines()[0]}\n  A value with special characters is quoted twice: \"stage.input='a film (1).png'\""
-    return message.strip()
+    return re.split(r"\n\s*(?:full_key|object_type|reference_type)[:=]", message.strip())[0]
 
 
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:

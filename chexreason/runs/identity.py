@@ -1,8 +1,9 @@
 """What defines a run, said beside the keys themselves.
 
 A key of a config dataclass defines the run unless its field's metadata say otherwise: CIRCUMSTANCE (how or where it is done,
-not what comes out) or CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies). A class whose
-input is more than a path says what counts in `inputs()`; one that can lack something says so in `require()`.
+not what comes out), DESCRIPTION (what it is called and whose it is: put right afterwards, it holds for what was made before) or
+CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies). A class whose input is more than a
+path says what counts in `inputs()`; one that can lack something says so in `require()`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chexreason.errors import ChexReasonError
 
 _ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
-CIRCUMSTANCE, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "content"}
+CIRCUMSTANCE, DESCRIPTION, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "description"}, {_ROLE: "content"}
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 BATCH = 64  # files whose digests are written at once
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
@@ -48,9 +49,16 @@ def defining(described: Any, where: str, store: Path | None) -> dict[str, Any]:
 
 def by_name(described: Any) -> dict[str, Any]:
     """The same while a file or folder is not there: it counts by its name."""
-    kept = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) != CIRCUMSTANCE[_ROLE]]
+    aside = (CIRCUMSTANCE[_ROLE], DESCRIPTION[_ROLE])
+    kept = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) not in aside]
     values = {name: getattr(described, name) for name in kept}
     return {name: by_name(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+
+
+def descriptions(described: Any) -> dict[str, Any]:
+    """What of a config dataclass only describes a run."""
+    found = (one.name for one in dataclasses.fields(described) if one.metadata.get(_ROLE) == DESCRIPTION[_ROLE])
+    return {name: getattr(described, name) for name in found}
 
 
 def _digests(value: Any, key: str, store: Path | None) -> Any:
@@ -62,15 +70,16 @@ def _digests(value: Any, key: str, store: Path | None) -> Any:
     return path_digest(path, store)
 
 
-def path_digest(path: Path, store: Path | None = None) -> str:
+def path_digest(path: Path, store: Path | None = None, notes: str | None = None) -> str:
     """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once).
 
-    Hidden files do not count: file managers and downloads leave them behind.
+    Hidden files do not count: file managers and downloads leave them behind. Nor do those whose names end on `notes`.
     """
     if path.is_file():
         return content_digests([path], store)[0]
     names = sorted(child.relative_to(path) for child in path.rglob("*") if child.is_file())
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    names = [name for name in names if notes is None or name.suffix != notes]
     files = [path / name for name in names]
     return digest(list(zip((name.as_posix() for name in names), content_digests(files, store), strict=True)))
 

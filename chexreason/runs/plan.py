@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
-from chexreason.runs.folders import SCHEMA, kind, outputs_digest, read_manifest
-from chexreason.runs.identity import DIGESTS, by_name, defining, digest
+from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
+from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
 from chexreason.runs.lines import chosen, command, lines, parent_config, root
 
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
@@ -41,6 +41,8 @@ class Plan:
     worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): what it and its parents take from which world
     processes: int
     reusable: bool  # a complete run is as good as a new one
+    forced: bool  # it is to be made although it is complete
+    descriptions: dict[str, dict[str, Any]]  # by group: what its manifest says of it today, were it made before
     bill: costs.Bill | None  # what it may ask of a service
     gigabytes: float  # of disk that it takes
 
@@ -62,9 +64,20 @@ class Plan:
         made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
         return all(plan.is_complete for plan in self.parents.values()) and found.get("made_from") == made_from
 
+    @property
+    def harmed(self) -> str | None:
+        """The first thing in its folder, where it is complete, that is not what the run left there."""
+        return changed(self.folder) if self.is_complete and not self.forced else None
+
+    def every(self) -> Iterator[Plan]:
+        """It and all that it stands on, parents first; some several times."""
+        for parent in self.parents.values():
+            yield from parent.every()
+        yield self
+
     def missing(self) -> list[Plan]:
         """The runs that executing it would execute, each once, parents first."""
-        if self.is_complete:
+        if self.is_complete and not self.forced:
             return []
         below = {one.recipe: one for parent in self.parents.values() for one in parent.missing()}
         return [*below.values(), self]
@@ -77,10 +90,23 @@ class Plan:
         """The same, with the disk that all of them would take."""
         return [*self.all_lacking(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
 
+    def needs(self) -> str | None:
+        """What is to be made before it, and how; None where all that it stands on is complete."""
+        first = self.missing()[0] if self.missing() else self
+        if first is self:
+            return None
+        return (
+            f"stage={self.stage} needs a complete run in {first.folder}, and there is none.\n"
+            f"  make it:      {first.manifest['command']}\n"
+            "  or have missing runs made first: add make_missing=true"
+        )
+
     def describe(self) -> Iterator[str]:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
         yield f"folder:   {self.folder}"
-        yield f"complete: {'yes' if self.is_complete else 'no'}"
+        harmed = f"no: {self.harmed} is not what the run left there" if self.harmed else ""
+        again = ", and made again: force=true" if self.forced else ""
+        yield f"complete: {harmed or f'yes{again}' if self.is_complete else 'no'}"
         missing = self.missing()
         for one in missing[:-1]:
             yield f"missing:  {one.folder.name}"
@@ -183,8 +209,9 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         lacking=tuple(dict.fromkeys(lacking)),
         worlds=frozenset(worlds),
         processes=processes,
-        # A stage that writes where the user said, or says so itself, must run each time.
-        reusable=not getattr(config.stage, "output", None) and getattr(module, "reusable", lambda _: True)(config.stage),
+        reusable=getattr(module, "reusable", lambda _: True)(config.stage),
+        forced=config.force,
+        descriptions={name: descriptions(one) for name, one in used.items()},
         bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,
         gigabytes=config.scale.run_gigabytes if getattr(module, "GPU", False) else 0.0,
     )

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -25,7 +27,7 @@ from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
-from chexreason.runs.folders import is_complete, read_manifest
+from chexreason.runs.folders import changed, is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
 
 JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
@@ -48,13 +50,17 @@ class Job:
     def is_done(self) -> bool:
         """Whether it is complete or, where it must run each time, was completed now."""
         if self.planned is None or self.planned.reusable:
-            return self.is_complete
+            return self.planned is not None and self.is_complete and not changed(self.planned.folder)
         return is_complete(self.planned.folder) and not self.planned.every_lack()
 
-    def why_not(self) -> str:
+    def why_not(self, make_missing: bool) -> str:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
             return self.refused
+        if self.is_complete and (name := changed(self.planned.folder)):
+            return f"{self.planned.folder / name} is not what its run left there, and is not used: force=true makes it again"
+        if not make_missing and (needed := self.planned.needs()):
+            return needed
         errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]
         return "\n".join(self.planned.every_lack()) or next(filter(None, errors), "it was not reached")
 
@@ -70,7 +76,7 @@ class Sweep:
         """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
         missing = {one.recipe: one for job in self.jobs if job.planned for one in job.planned.missing()}
         kinds = Counter(one.kind for one in missing.values())
-        complete = sum(job.is_complete for job in self.jobs)
+        complete = sum(job.planned is not None and not job.planned.missing() for job in self.jobs)
         made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
         runs = next((job.planned.folder.parent for job in self.jobs if job.planned), Path())
         took = costs.seconds_by_kind(runs)
@@ -111,7 +117,7 @@ class Sweep:
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
             for job in failed:
-                reasons[job.why_not()].append(" ".join(job.words))
+                reasons[job.why_not(self.config.make_missing)].append(" ".join(job.words))
             listed = "\n".join(f"  {job}" for jobs in reasons.values() for job in jobs)
             raise ChexReasonError(
                 f"{len(failed)} of {len(self.jobs)} jobs did not finish:\n{listed}\n"
@@ -125,7 +131,7 @@ class Progress(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
             self.foreseen = foresee(config)
-        except ChexReasonError as error:  # Hydra would go on
+        except (ChexReasonError, HydraException) as error:  # Hydra would go on
             sys.exit(f"chexreason: {error}")
         print(self.foreseen, file=sys.stderr, flush=True)
         if config.dry_run:
@@ -150,7 +156,9 @@ def foresee(config: DictConfig) -> Sweep:
     # Not resolved: each job has values of its own.
     words: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *words])
+    hydra = GlobalHydra.instance()
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
     known: dict[str, Plan] = {}
     jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     _refuse_one_output(jobs)

@@ -81,7 +81,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
     import numpy as np
 
-    from chexreason.data import card, curated, integrity, paths, records
+    from chexreason.data import card, curated, integrity, records
     from chexreason.data.curated import Origin
     from chexreason.data.curation import Balance
 
@@ -129,10 +129,6 @@ def execute(run: Run) -> dict[str, Any]:
     curated.write(run.folder, sets, origin, page)
     files.write_text(run.folder / CARD, card.markdown({"site": origin.site, **page}))
     card.write_picture(run.folder / "prevalence.png", {"candidates": page["candidates"], **page["sets"]}, balance.floor)
-    if wanted.output:
-        runs.deliver(run.folder, Path(wanted.output))
-        if origin.root:
-            paths.write_root(Path(wanted.output), origin.root)
     return {
         "sizes": page["sizes"],
         "candidates": len(pool.records),
@@ -140,6 +136,15 @@ def execute(run: Run) -> dict[str, Any]:
         "shortfalls": len(missed),
         "selection_seconds": round(seconds, 3),
     }
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Leave the sets, and where their images lie, in the folder that the user named."""
+    from chexreason.data import curated, paths
+
+    runs.deliver(folder, output)
+    if root := curated.origin(folder).root:
+        paths.write_root(output, root)
 
 
 def show(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS
-from chexreason.errors import at_least, share
+from chexreason.errors import above, at_least, share
 from chexreason.runs.files import as_lines, read_json, read_lines, write_text
 from chexreason.runs.folders import MANIFEST, Run, ancestors
 
@@ -46,6 +46,7 @@ class Settings:
         at_least(1, max_completion_tokens=self.max_completion_tokens, batch_size=self.batch_size, limit=self.limit)
         at_least(1, sampling__repeats=self.sampling.repeats)
         at_least(0, sampling__temperature=self.sampling.temperature)
+        above(0, sampling__top_p=self.sampling.top_p)
         share(sampling__top_p=self.sampling.top_p)
         if self.sampling.repeats > 1 and self.sampling.temperature == 0:
             raise ValueError(

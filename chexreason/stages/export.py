@@ -48,7 +48,7 @@ def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[s
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Write `export/` (and `stage.output`); returns its files and their size."""
+    """Write `export/`; returns its files and their size."""
     import torch
     from transformers import GenerationConfig
 
@@ -72,11 +72,14 @@ def execute(run: Run) -> dict[str, Any]:
     facts["stand_in"] |= run.model.made_by is not None
     write_text(folder / "instruction.txt", run.prompt.instruction)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
-    if settings.output:
-        shutil.copytree(folder, settings.output, dirs_exist_ok=True)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     run.note(f"{sum(files.values()) / 2**20:.1f} MiB in {folder}")
     return {"files": files, "checkpoint": run.parents["checkpoint"].name, **facts}
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Leave the exported model in the folder that the user named."""
+    shutil.copytree(folder / EXPORT, output, dirs_exist_ok=True)
 
 
 def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.pages import markdown_table
-from chexreason.runs import files
-from chexreason.runs.folders import Run, deliver
+from chexreason.runs import files, folders
+from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def execute(run: Run) -> dict[str, Any]:
     text = page(summary, problems)
     files.write_text(run.folder / "report.md", text)
     if run.settings.output:
-        deliver(run.folder, Path(run.settings.output))
+        folders.deliver(run.folder, Path(run.settings.output))
     print(text)
     if problems:
         where = Path(run.settings.output or run.folder) / "report.md"

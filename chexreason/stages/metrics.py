@@ -47,7 +47,7 @@ USES = ()
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Score `stage.input`; the result goes to metrics.json and to `stage.output`."""
+    """Score `stage.input`; leaves metrics.json."""
     settings: Settings = run.settings
     labels = list(dict.fromkeys(settings.labels)) or list(FINDINGS)
     given = predictions.read(Path(str(settings.input)))
@@ -57,9 +57,18 @@ def execute(run: Run) -> dict[str, Any]:
     result = predictions.summary(given, labels, settings.resamples, settings.exclude_failures)
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings)
-    for target in filter(None, (str(run.folder / "metrics.json"), settings.output)):
-        write_json(Path(target), result)
+    write_json(run.folder / "metrics.json", result)
     return result
+
+
+def draws(_: Settings) -> bool:
+    """No: its resamples are the same for every seed."""
+    return False
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Leave the metrics in the file that the user named."""
+    write_json(output, read_json(folder / "metrics.json"))
 
 
 def show(folder: Path) -> None:
@@ -69,7 +78,7 @@ def show(folder: Path) -> None:
     if "against" in result:
         macro = result["against"]["macro"]["f1"]
         low, high = macro["interval"]
-        print(f"macro-F1 minus {result['against']['file']}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+        print(f"macro-F1 minus that of stage.against: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, at_least, share
+from chexreason.errors import ChexReasonError, above, at_least, share
+from chexreason.runs import folders
 from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
-from chexreason.runs.folders import Run, deliver
+from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Settings:
     def __post_init__(self) -> None:
         at_least(1, samples=self.samples, max_completion_tokens=self.max_completion_tokens, batch_size=self.batch_size)
         at_least(0, temperature=self.temperature)
+        above(0, top_p=self.top_p)
         share(top_p=self.top_p)
 
     def require(self) -> None:
@@ -51,6 +53,7 @@ class Settings:
 USES = ("model", "prompt", "checkpoint", "engine")
 TORCH = True
 GPU = True
+deliver = folders.deliver
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -97,8 +100,6 @@ def execute(run: Run) -> dict[str, Any]:
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
         title = f"{printable(file.name)}: {run.model.name}, {run.checkpoint.name}"
         draw(run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png", fit(read_image(file), PICTURE), result, title, toy)
-    if settings.output:
-        deliver(run.folder, Path(settings.output))
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.report.parts import refuse_unknown
 from chexreason.runs.files import write_text
-from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version, outputs_digest
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, digest
 
 if TYPE_CHECKING:
     from chexreason.report.build import Contents
@@ -44,7 +44,7 @@ class Settings:
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""
-        return {"runs": {Path(one).name: outputs_digest(Path(one)) for one in self.runs}}
+        return {"runs": {Path(one).name: _digest(Path(one)) for one in self.runs}}
 
 
 USES = ()
@@ -71,7 +71,8 @@ def execute(run: Run) -> dict[str, Any]:
         run.note(problem)
     if not found.results and not found.trainings and settings.show != ["claims"]:  # the paper's numbers are always there
         raise ChexReasonError(
-            f"no complete evaluate, sft or grpo run in {run.folder.parent}: there is nothing to report.\n"
+            f"no complete evaluate, sft or grpo run in {', '.join(settings.runs) or run.folder.parent}: "
+            "there is nothing to report.\n"
             "  make one: python -m chexreason.run stage=evaluate dataset=phantom_chexpert make_missing=true"
         )
     run.note(f"{len(found.results)} results and {len(found.trainings)} training runs")
@@ -104,6 +105,11 @@ def _shown(made: Contents, name: str, folder: Path) -> str:
             return f"{figure.title}: {folder / 'figures' / name}.{{svg,png}}"
     made_names = [table.name for table in tables if table.rows] + [figure.name for figure in made.figures]
     return f"{name}: these runs do not fill it; they fill {', '.join(made_names) or 'nothing'}"
+
+
+def _digest(folder: Path) -> str:
+    """What a run and those that it stands on left, and what their manifests say of it."""
+    return digest({one.name: [found.get("outputs"), found.get("config")] for one, found in ancestors(folder).items()})
 
 
 def _named(paths: list[str]) -> list[Path]:

@@ -20,6 +20,7 @@ from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 
 KEYS = frozenset(("id", "completion", "labels", "num_tokens", "uncertain"))
+SCORES = "scores.jsonl"
 SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
 
@@ -69,7 +70,7 @@ class Line:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Score `stage.input`; leaves scores.jsonl (and `stage.output`), prints a table, returns the means."""
+    """Score `stage.input`; leaves scores.jsonl, prints a table, returns the means."""
     from chexreason.data.frequencies import finding_frequencies
     from chexreason.models.tokens import token_counter, weights_folder
 
@@ -103,8 +104,7 @@ def execute(run: Run) -> dict[str, Any]:
             }
         )
     text = as_lines(rows)
-    for target in filter(None, (str(run.folder / "scores.jsonl"), settings.output)):
-        write_text(Path(target), text)
+    write_text(run.folder / SCORES, text)
     write_text(run.folder / SHOWN, as_table(rows) + "\n")
     return {
         "completions": len(rows),
@@ -112,6 +112,11 @@ def execute(run: Run) -> dict[str, Any]:
         "reward": sum(row["reward"] for row in rows) / len(rows),
         "parts": {part: sum(row["parts"][part] for row in rows) / len(rows) for part in rows[0]["parts"]},
     }
+
+
+def deliver(folder: Path, output: Path) -> None:
+    """Leave the scores in the file that the user named."""
+    write_text(output, (folder / SCORES).read_text(encoding="utf-8"))
 
 
 def show(folder: Path) -> None:

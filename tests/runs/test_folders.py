@@ -17,6 +17,7 @@ from chexreason.runs import folders as runs
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.identity import path_digest
+from chexreason.runs.plan import plan
 
 LINES = [
     {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]},
@@ -50,7 +51,31 @@ def test_same_command_is_reused_and_a_changed_one_is_another_run(
     assert execute_planned(words) == first
     assert "reused" in capsys.readouterr().err
     assert (first / runs.MANIFEST).stat().st_mtime_ns == stamp
-    assert execute_planned([*words, "seed=7"]) != first
+    assert execute_planned([*words, "stage.resamples=70"]) != first
+
+
+def test_an_output_that_cannot_be_written_costs_no_complete_run(tmp_path: Path, answers: Path) -> None:
+    words = overrides(tmp_path, answers)
+    first = execute_planned(words)
+    for output in (answers / "inside-a-file.json", Path("/proc/nowhere.json")):
+        with pytest.raises(ChexReasonError, match="stage.output=.* cannot be written .*is complete, in"):
+            execute_planned([*words, f"stage.output={output}"])
+        assert runs.is_complete(first)
+    stamp = (first / "metrics.json").stat().st_mtime_ns
+    assert execute_planned([*words, f"stage.output={tmp_path / 'made' / 'out.json'}"]) == first
+    assert (first / "metrics.json").stat().st_mtime_ns == stamp, "what is there is handed over, not made again"
+    assert (tmp_path / "made" / "out.json").read_text() == (first / "metrics.json").read_text()
+
+
+def test_a_dry_run_says_what_the_command_would_refuse_or_do_again(tmp_path: Path, answers: Path) -> None:
+    def said(*more: str) -> str:
+        words = overrides(tmp_path, answers, *more)
+        return "\n".join(plan(compose(tuple(words)), words).describe())
+
+    first = execute_planned(overrides(tmp_path, answers))
+    assert "complete: yes\n" in said() + "\n" and "made again: force=true" in said("force=true")
+    files.write_json(first / "metrics.json", {})
+    assert "complete: no: metrics.json is not what the run left there" in said()
 
 
 def test_force_starts_anew(tmp_path: Path, answers: Path) -> None:

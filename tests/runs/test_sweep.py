@@ -57,7 +57,7 @@ def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path, com
 
 
 def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path, command: Command) -> None:
-    words = ("dataset=phantom_nih", "seed=1,2", "scale.run_gigabytes=1e9", "dry_run=true")
+    words = ("dataset=phantom_nih", "stage.limit=1,2", "scale.run_gigabytes=1e9", "dry_run=true")
     said = command(*sweep(tmp_path / "runs", *words, stage="evaluate")).stderr
     assert "2e+09 GB are wanted for the runs to be made" in said and said.count("GB are wanted") == 1
     assert "cannot run" not in said
@@ -76,11 +76,37 @@ def test_jobs_that_run_each_time_fail_as_others_do_and_write_over_none(tmp_path:
 
 
 def test_the_time_to_expect_is_said_only_where_it_is_known(tmp_path: Path, inputs: tuple[Path, Path], command: Command) -> None:
-    words = sweep(tmp_path, f"stage.input={inputs[0]}", "seed=1,2", "dry_run=true")
+    words = sweep(tmp_path, f"stage.input={inputs[0]}", "stage.resamples=50,60", "dry_run=true")
     assert " min" not in command(*words).stderr
     config = {"stage": {"name": "metrics"}, "seed": 0}
     files.write_json(tmp_path / "metrics-1" / folders.MANIFEST, complete("metrics", config=config, wall_seconds=600.0))
     assert "about 20 min, by earlier runs" in command(*words).stderr
+
+
+def test_a_job_whose_output_was_changed_since_is_not_done(tmp_path: Path, inputs: tuple[Path, Path], command: Command) -> None:
+    words = sweep(tmp_path / "runs", f"stage.input={inputs[0]}", "stage.resamples=50,60")
+    assert command(*words).returncode == 0
+    changed = next((tmp_path / "runs").glob("metrics-*"))
+    files.write_json(changed / "metrics.json", {})
+    done = command(*words)
+    assert done.returncode == 1 and "1 of 2 jobs did not finish" in done.stderr
+    assert f"{changed / 'metrics.json'} is not what its run left there" in done.stderr.strip().splitlines()[-1]
+    assert command(*words, "force=true").returncode == 0
+
+
+def test_a_sweep_over_whatever_choices_there_are_is_foreseen(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    words = sweep(tmp_path, f"stage.input={inputs[0]}", "reward=glob(*)", "dry_run=true", stage="score")
+    assert "[study] 3 jobs, 0 complete; to make: 3 score" in alone(*words).stderr
+
+
+def test_a_missing_parent_is_the_reason_whatever_failed_before(tmp_path: Path, command: Command) -> None:
+    one = ("stage=evaluate", "dataset=phantom_nih", f"runs={tmp_path}")
+    missing = [line.split()[-1] for line in command(*one, "dry_run=true").stdout.splitlines() if line.startswith("missing:")]
+    for name in missing:
+        failed = complete(name.partition("-")[0], recipe="") | {"status": "interrupted", "error": "interrupted"}
+        files.write_json(tmp_path / name / folders.MANIFEST, failed)
+    said = command("--multirun", *one[:1], "dataset=phantom_nih,phantom_chexpert", *one[2:]).stderr
+    assert missing and "needs a complete run in" in said and said.strip().splitlines()[-1].endswith("add make_missing=true")
 
 
 @pytest.mark.parametrize("word", [["sft"], ["--stage", "sft"], ["--stage=sft"]])

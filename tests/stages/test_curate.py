@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -219,3 +220,19 @@ def test_the_sets_are_chosen_from_the_tables_and_what_they_need_is_listed_and_fe
     (tmp_path / "other.txt").write_text(f"{wanted[0]}\n{base}files/none.jpg\n")
     with pytest.raises(ChexReasonError, match=r"other.txt, row 2: files/none.jpg is no image of MIMIC-CXR-JPG"):
         chosen(root, "my runs", "inspect", f"stage.only={tmp_path / 'other.txt'}")
+
+
+def test_whose_data_it_is_may_be_put_right_afterwards(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [["Edema"]] * 20)
+
+    def manifest(*more: str) -> dict[str, Any]:
+        curate(tmp_path, table, 10, 5, 5, *more)
+        (folder,) = (tmp_path / "runs").glob("curate-*")
+        return json.loads((folder / "manifest.json").read_text())
+
+    wrong = manifest("dataset.agreement=unrestricted", "dataset.benchmark=null")
+    right = manifest()
+    assert right["started"] == wrong["started"], "nothing is made again"
+    assert wrong["config"]["dataset"]["agreement"] == "unrestricted"
+    assert right["config"]["dataset"]["agreement"] == "Stanford University Dataset Research Use Agreement"
+    assert right["config"]["dataset"]["benchmark"] == "chexpert"

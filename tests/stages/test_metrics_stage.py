@@ -11,7 +11,7 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
-from chexreason.stages.metrics import Settings, execute
+from chexreason.stages.metrics import Settings, deliver, execute
 
 LINES = [
     {"id": "1", "patient": "a", "labels": ["Edema", "Pneumonia"], "predicted": ["Edema"]},
@@ -31,7 +31,8 @@ def score(folder: Path, **settings: Any) -> dict[str, Any]:
 
 def test_contract(tmp_path):
     source, target = lines(tmp_path / "in.jsonl", LINES), tmp_path / "made" / "out.json"
-    found = score(tmp_path, input=source, output=str(target))
+    found = score(tmp_path, input=source)
+    deliver(tmp_path, target)
     assert read_json(target) == read_json(tmp_path / "metrics.json") == found
     assert found["failure_rate"] == pytest.approx(1 / 3) and found["exact_match"] == 0.0
     assert found["micro"] == {"precision": pytest.approx(2 / 3), "recall": 0.5, "f1": pytest.approx(4 / 7)}

@@ -12,7 +12,7 @@ from chexreason.data import paths, records
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Published(ABC):
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
-    benchmark: str | None = field(metadata=CIRCUMSTANCE, default=None)  # of the paper's test sets: chexpert | nih | validation
+    benchmark: str | None = field(metadata=DESCRIPTION, default=None)  # of the paper's test sets: chexpert | nih | validation
     root: str = field(metadata=CONTENT)
-    agreement: str | None = field(metadata=CIRCUMSTANCE, default=None)  # the data-use agreement that it is under
+    agreement: str | None = field(metadata=DESCRIPTION, default=None)  # the data-use agreement that it is under
     made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
     table: str | None = field(metadata=CONTENT, default=None)  # one label table that holds everything: no image is looked for
     split: str
@@ -48,6 +48,9 @@ class Published(ABC):
     def __post_init__(self) -> None:
         one_of((*self.splits, "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain)
+        records.check_benchmark(self.benchmark)
+        if not self.views:
+            raise ValueError("views=[]: the views that are wanted are to be named, such as [AP, PA]")
         check_findings(self.findings, self.labelled, f"those that {self.site} labels")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
