@@ -17,6 +17,7 @@ from PIL import Image
 
 from chexreason.errors import ChexReasonError
 from chexreason.phantom.server import READ, WRITTEN
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.teacher.reply import Reply, Study, Unanswered
 from chexreason.teacher.service import retry_after
 from tests.teacher.conftest import prompt, settings, teacher
@@ -54,6 +55,12 @@ def test_what_is_sent_is_the_image_the_labels_and_the_form_and_nothing_that_name
     assert picture.format == "JPEG" and picture.size == (8, 8)
     seeds = [asked.body.get("seed", asked.body.get("generationConfig", {}).get("seed")) for asked in (first, second)]
     assert None not in seeds and seeds[0] != seeds[1], "another attempt is another draw"
+
+
+@pytest.mark.parametrize("name", ["phantom", *BACKENDS])
+def test_no_teacher_can_be_asked_by_nobody(name: str) -> None:
+    with pytest.raises(ChexReasonError, match=r"teacher.concurrency=0: 1 at least is wanted"):
+        group("teacher", as_dict(compose((f"teacher={name}", "teacher.concurrency=0")))["teacher"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
