@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,13 @@ def read(path: Path) -> list[Prediction]:
     """
     if not path.is_file():
         raise ChexReasonError(f"{path}: there is no such file of predictions")
-    found = [_prediction(value, where) for where, value in each_line(path)]
+    rows = list(each_line(path))
+    found = [_prediction(value, where) for where, value in rows]
     if not found:
         raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
+    lacking = [where for where, value in rows if "patient" not in value]
+    if 0 < len(lacking) < len(rows):  # records of one patient would count as patients of their own
+        raise ChexReasonError(f"{lacking[0]}: no patient, which other lines have; give each line its patient, or none of them")
     return found
 
 
@@ -107,11 +112,8 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
         raise ChexReasonError(f"{where}: no {', '.join(missing)}; wanted: id, patient, labels, predicted (or null)")
-    patient = value.get("patient", value["id"])
-    if patient is None or patient != patient or not str(patient).strip():
-        raise ChexReasonError(
-            f"{where}: patient is {json.dumps(patient)}; leave it out where every record is a patient of its own"
-        )
+    one = _who(value["id"], f"{where}: id", "one for each record")
+    patient = _who(value.get("patient", one), f"{where}: patient", "leave it out where every record is a patient of its own")
     refuse_misspelt(value, KEYS, where)
     samples = value.get("samples", [value])
     if not isinstance(samples, list) or not samples or not all(isinstance(one, dict) and "predicted" in one for one in samples):
@@ -120,8 +122,8 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
     if predicted != repeats[0]:
         raise ChexReasonError(f'{where}: "predicted" is not that of the first of its "samples"')
     return Prediction(
-        id=str(value["id"]),
-        patient=str(int(patient) if isinstance(patient, float) and patient.is_integer() else patient),
+        id=one,
+        patient=patient,
         labels=names(value["labels"], where, "labels"),
         predicted=predicted,
         ignored=names(value.get("ignored", []), where, "ignored"),
@@ -131,6 +133,18 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
         path=str(value.get("path", "")),
         repeats=tuple(repeats),
     )
+
+
+def _who(value: Any, key: str, otherwise: str) -> str:
+    """An id or a patient as text; 7.0, as a spreadsheet saves 7, is 7.
+
+    Raises:
+        ChexReasonError: it is neither a text nor a number that is one; `otherwise` says what to do.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not number and not (isinstance(value, str) and value.strip()):
+        raise ChexReasonError(f"{key} is {json.dumps(value)[:60]}; a text or a number is wanted, {otherwise}")
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:

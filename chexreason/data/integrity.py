@@ -31,7 +31,23 @@ def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
     listed = table.records[["patient", "path"]].assign(site=table.site)
     if not table.images:
         return listed.assign(sha256="")
-    return _with_digests(listed, [paths.image_file(table.root, path) for path in listed["path"]], runs)
+    files = [paths.image_file(table.root, path) for path in listed["path"]]
+    return listed.assign(sha256=cache.content_digests(files, runs / DIGESTS))
+
+
+def refuse_other_images(files: Sequence[Path], curated: Sequence[str], runs: Path) -> None:
+    """Pass silently where each of `files` holds the image that was curated, whose content's sha256 is in `curated`.
+
+    Raises:
+        ChexReasonError: names the first that does not; ImageError where one is not there.
+    """
+    found = cache.content_digests(files, runs / DIGESTS)
+    changed = [file for file, sha256, meant in zip(files, found, curated, strict=True) if sha256 != meant]
+    if changed:
+        raise ChexReasonError(
+            f"{len(changed)} images are not those that were curated; the first is {changed[0]}. "
+            "Put the images back, or curate anew (force=true) and go on from there"
+        )
 
 
 def vouch_for_training(
@@ -48,15 +64,9 @@ def vouch_for_training(
     """
     import pandas as pd
 
-    curated = pd.DataFrame(studies, columns=["patient", "path", "site", "sha256"])
     files = [paths.image_file(Path(study["root"]), study["path"]) for study in studies]
-    seen = _with_digests(curated, files, folder.parent)
-    changed = seen[seen["sha256"] != curated["sha256"]]
-    if not changed.empty:
-        raise ChexReasonError(
-            f"{len(changed)} images are not those that were curated; the first is {files[changed.index[0]]}. "
-            "Put the images back, or curate anew (force=true) and go on from there"
-        )
+    refuse_other_images(files, [study.get("sha256", "") for study in studies], folder.parent)
+    seen = pd.DataFrame(studies, columns=["patient", "path", "site", "sha256"])
     refuse_test_data(seen, folder.parent)
     tables.write_csv(folder / STUDIES, seen.assign(fingerprint=cache.fingerprints(files, read or read_image, folder.parent)))
 
@@ -105,10 +115,6 @@ def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path
                 f"{path} looks like {other['path']} of {other['site']}, patient {other['patient']} ({alike.max():.2f})"
             )
     return found
-
-
-def _with_digests(listed: pd.DataFrame, files: Sequence[Path], runs: Path) -> pd.DataFrame:
-    return listed.assign(sha256=cache.content_digests(files, runs / DIGESTS))
 
 
 def register(table: StudyTable, name: str, runs: Path) -> Path:

@@ -129,7 +129,7 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     # "a//b" and "a/./b" are one file
-    frame["path"] = frame["path"].str.replace(r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True)
+    frame["path"] = frame["path"].astype("str").str.replace(r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True)
     problems = []
     for column in ("path", "patient"):
         cells = frame[column].fillna("").astype("str").tolist()
@@ -156,7 +156,8 @@ def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:
     """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded."""
     table = of_split(table, split)
     wanted = set(views) | ({UNKNOWN_FRONTAL} if set(views) & set(FRONTAL) else set())
-    meant = table.records["view"].astype("str").str.strip().str.upper().isin(wanted) & ~table.records["view"].isin(wanted)
+    letters = table.records["view"].astype("str").str.replace(r"[\W_]+", "", regex=True).str.upper()
+    meant = letters.isin(wanted) & ~table.records["view"].isin(wanted)
     odd = tuple(
         _at(
             table.records, position, "illegal view", f"{table.records['view'][position]!r}; one of {', '.join(views)} is meant?"
@@ -174,7 +175,7 @@ def of_split(table: StudyTable, split: str) -> StudyTable:
     if split == "all" or table.records.empty:
         return table
     have = sorted(set(table.records["split"].dropna()))
-    if split not in have:
+    if split not in have and not table.problems:  # which say more
         raise ChexReasonError(f"dataset.split={split}: {table.site} has {', '.join(have) or 'no split'} and 'all'")
     rows = table.records["split"] == split
     return replace(table, records=table.records[rows].reset_index(drop=True))

@@ -8,7 +8,8 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has
 FIELDS = "wrong number of fields"
 GZIP = b"\x1f\x8b"
 _BLANKS = re.compile(r'[,;\t\n"] | [,;\t\r\n"]')  # beside a cell, or beginning or ending it
+_END = "\0end"  # put after a table as a row of its own: a cell that is not closed there swallows it
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
 
@@ -45,12 +47,12 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         raise ChexReasonError(f"there is no table {path}; see the dataset's published layout")
     try:
         text = _text(path)
+        _refuse_versions(path, text)
         first = text.partition("\n")[0]
         sign = max(",;\t", key=first.count)
-        reader = csv.reader(io.StringIO(text), delimiter=sign)
-        header = [name.strip() for name in next(reader, [])]
-        wrong = ((reader.line_num, _wrong(cells, len(header), sign)) for cells in reader if cells)
-        rows = dict(wrong)
+        lines = _lines(text, sign)
+        header = [name.strip() for name in next(lines, (1, []))[1]]
+        rows = {line: _wrong(cells, len(header), sign) for line, cells in lines if cells}
         require(path, header, dict.fromkeys([*required, *filter(None, header)]))
         odd = {line: why for line, why in rows.items() if why}
         # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
@@ -75,8 +77,19 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
     return frame, tuple(Problem(path.name, line, FIELDS, why) for line, why in odd.items())
 
 
+def _lines(text: str, sign: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table, whose cells `sign` divides, with the line that each ends on."""
+    reader = csv.reader(chain(io.StringIO(text), [_END]), delimiter=sign)
+    for cells in reader:
+        if cells != [_END]:
+            cut = bool(cells) and cells[-1].endswith(_END)
+            yield reader.line_num - cut, cells
+
+
 def _wrong(cells: Sequence[str], width: int, sign: str) -> str:
     """What is wrong with a row; empty where nothing is."""
+    if cells[-1].endswith(_END):
+        return "the table ends inside a cell of it: its quotation mark is not closed"
     if len(cells) != width:
         return f"{len(cells)} fields, where the header has {width}"
     spans_lines = width > 1 and "\n" in "".join(cells)  # few rows do, of hundreds of thousands
@@ -115,7 +128,7 @@ def require(path: Path, columns: Iterable[str], required: Iterable[str]) -> None
 def _text(path: Path) -> str:
     """The table's text, a byte-order mark taken off; no more of it than any published table has.
 
-    Gzipped or not is what it begins with, whatever its name. Where it lies both ways, both must say the same.
+    Gzipped or not is what it begins with, whatever its name.
     """
     with path.open("rb") as start:
         opened = gzip.open if start.read(2) == GZIP else open
@@ -127,12 +140,16 @@ def _text(path: Path) -> str:
         text = stream.read(MOST_CHARACTERS + 1)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it holds more than {MOST_CHARACTERS:,} characters")
-    zipped = path.with_name(f"{path.name}.gz")
-    if zipped.is_file() and _text(zipped) != text:
-        raise ChexReasonError(
-            f"{path} and {zipped.name} beside it are two versions of one table: leave the right one there alone"
-        )
     return text
+
+
+def _refuse_versions(path: Path, text: str) -> None:
+    """Pass silently where the table does not lie beside itself, zipped or unzipped, or says the same there."""
+    other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
+    if other.is_file() and _text(other) != text:
+        raise ChexReasonError(
+            f"{path} and {other.name} beside it are two versions of one table: leave the right one there alone"
+        )
 
 
 def _no_text(path: Path) -> str:
@@ -190,7 +207,12 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
     return tuple(problems)
 
 
-def version(path: Path) -> tuple[bool, list[int], str]:
+def newest(root: Path, pattern: str) -> Path | None:
+    """The newest version at `root` of the table, plain or gzipped, whose names fit `pattern`; None where there is none."""
+    return max((path for path in root.glob(pattern) if path.name.endswith((".csv", ".csv.gz"))), key=_version, default=None)
+
+
+def _version(path: Path) -> tuple[bool, list[int], str]:
     """A key that sorts versions of one table by the numbers in their names, the newest last; a browser's copies before all."""
     copied = bool(re.search(r" \(\d+\)|\bcopy\b", path.name, re.IGNORECASE))
     return not copied, [int(number) for number in re.findall(r"\d+", path.name)], path.name

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, at_least
 from chexreason.phantom.forms import FORMS, free_reasoning
 from chexreason.phantom.scene import scene
 from chexreason.prompts import Prompt, write_answer
@@ -36,6 +36,9 @@ class PhantomTeacher:
     retries: ClassVar[int] = 0
     at_most: ClassVar[float] = 0.0
     data_use_agreement: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        at_least(1, concurrency=self.concurrency)
 
     def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """A completion in the prompt's grammar and form, the same for the same seed, attempt and image."""

@@ -69,8 +69,8 @@ def execute(run: Run) -> dict[str, Any]:
         unreadable, digests = read_all(table, run.settings.workers)
         problems += unreadable
     problems += patients_in_two_splits(table.records) + images_in_two_splits(table.records, digests)
-    if table.records.empty:
-        problems.append(records.Problem("", 0, records.nothing_left(table), ""))
+    nothing = without_records(run.dataset, table)
+    problems += nothing
     problems.sort(key=lambda problem: (problem.row == 0, problem.table, problem.row))
 
     summary = {
@@ -94,11 +94,25 @@ def execute(run: Run) -> dict[str, Any]:
     print(text)
     if problems:
         where = Path(run.settings.output or run.folder) / "report.md"
-        first = records.describe(problems[0]) + (f"; {problems[-1].kind}" if table.records.empty and problems[1:] else "")
+        first = "; ".join(dict.fromkeys(records.describe(problem) for problem in (problems[0], *nothing)))
         raise ChexReasonError(f"{run.dataset.name}: {len(problems)} problems; see {where}. The first: {first}")
     if run.dataset.split == "test" and not run.settings.only:
         run.note(f"registered {integrity.register(run.dataset.load(), run.dataset.name, run.folder.parent)}")
     return {"records": len(table.records), "images_read": len(digests), "problems": 0}
+
+
+def without_records(dataset: Any, table: StudyTable) -> list[Problem]:
+    """A problem where there is no record at all in the `table` of all splits, or none in the split that `dataset` asks for."""
+    from chexreason.data.records import Problem, nothing_left
+
+    if not table.records.empty and (dataset.split == "all" or dataset.split in set(table.records["split"])):
+        return []
+    try:  # what has no official split is in the one that it is read as
+        read = table if dataset.split == "all" else dataset.read()
+    except ChexReasonError as error:
+        return [Problem("", 0, f"nothing in dataset.split={dataset.split}", str(error))]
+    empty = next((one for one in (read, table) if one.records.empty), None)
+    return [Problem("", 0, f"nothing in dataset.split={dataset.split}", nothing_left(empty))] if empty else []
 
 
 def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:

@@ -137,7 +137,7 @@ def execute(run: Run) -> dict[str, Any]:
     if not kept:
         raise ChexReasonError(
             f"no trace of teacher={teacher.name} passed, and {ledger.spent:.4f} is spent: "
-            f"{dict(Counter(trace['reason'] for trace in aside))}. One of them:{shown(aside[0]['completion'] or '(no text)')}\n"
+            f"{dict(Counter(trace['reason'] for trace in aside))}. One of them:{shown(lessons[0].came)}\n"
             f"  All are in {run.folder / 'set_aside.jsonl'}. Mend the teacher, then begin anew: force=true"
         )
     write_text(run.folder / "traces.jsonl", as_lines(kept))

@@ -12,10 +12,9 @@ import httpx2
 
 from chexreason.errors import ChexReasonError
 from chexreason.teacher.address import place, proxy_on_the_way
-from chexreason.teacher.reply import Unanswered
+from chexreason.teacher.reply import CAME, Unanswered
 
 LARGEST = 4 * 2**20  # bytes of one reply, unpacked: some hundred times the longest trace
-SHOWN = 600  # characters that a message shows of what came
 
 
 def client(address: str, timeout: float) -> httpx2.Client:
@@ -60,10 +59,10 @@ class _OneAddress(httpx2.BaseTransport):
             content = self._read(reply)
         finally:
             reply.close()
+        CAME.set(content.decode("utf-8", "replace"))
         page = reply.headers.get("content-type", "").startswith("text/html") or content.lstrip()[:1] == b"<"
         if reply.status_code == 200 and page:
-            said = content.decode("utf-8", "replace")[:SHOWN]
-            raise Unanswered("a web page came instead of a reply", billed=True, said=said)
+            raise Unanswered("a web page came instead of a reply", billed=True, said=CAME.get())
         # The content is unpacked by now.
         packed = ("content-encoding", "content-length", "transfer-encoding")
         headers = [(name, value) for name, value in reply.headers.multi_items() if name not in packed]
@@ -77,7 +76,7 @@ class _OneAddress(httpx2.BaseTransport):
         for chunk in reply.iter_bytes():
             content += chunk
             if len(content) > LARGEST:
-                said = content[:SHOWN].decode("utf-8", "replace")
+                said = content.decode("utf-8", "replace")
                 raise Unanswered(f"a reply of more than {LARGEST >> 20} MiB", billed=True, said=said)
             if time.monotonic() > until:
                 raise httpx2.ReadTimeout(f"a reply that is not over after {self.timeout:g} s")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chexreason.answers.grammars import ANY_TAG
 from chexreason.answers.parser import grammar_named, parse_strict
 from chexreason.errors import at_least
 
@@ -74,6 +75,9 @@ class Gates:
             return Refusal("labels", "they differ from the ground truth")
         if grammar_named(grammar).think is None:
             return None
+        tag = ANY_TAG.search(answer.thoughts)
+        if tag:
+            return Refusal("grammar", f"{tag.group()} in the reasoning")
         leak = _LEAK.search(answer.thoughts)
         if leak:
             return Refusal("leak", " ".join(leak.group().split()).lower())

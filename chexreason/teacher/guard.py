@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,15 @@ def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, 
     Raises:
         ChexReasonError: their agreement is not acknowledged, a proxy would see them, or they are not what was curated.
     """
+    from chexreason.data.integrity import refuse_other_images
+    from chexreason.data.paths import image_file
+
     if teacher.address is None or is_loopback(teacher.address):
         return
     refuse_address(teacher, curated_agreement(curated))
-    _refuse_other_images(studies, root)
+    # The agreement is that of the images which were curated: others in their place are not sent under its name.
+    files = [image_file(root, study["path"]) for study in studies]
+    refuse_other_images(files, [study["sha256"] for study in studies], curated.parent)
 
 
 def refuse_address(teacher: Teacher, agreement: str | None) -> None:
@@ -43,17 +47,3 @@ def refuse_address(teacher: Teacher, agreement: str | None) -> None:
             f"{place(proxy)} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY).\n"
             f"  Go there without it:  export NO_PROXY={there.rpartition('/')[2]}"
         )
-
-
-def _refuse_other_images(studies: Sequence[dict[str, Any]], root: Path) -> None:
-    """The agreement is that of the images which were curated: others in their place are not sent under its name."""
-    from chexreason.data.paths import image_file
-
-    for study in studies:
-        with image_file(root, study["path"]).open("rb") as image:
-            found = hashlib.file_digest(image, "sha256").hexdigest()
-        if found != study["sha256"]:
-            raise ChexReasonError(
-                f"{root}, {study['path']}: not the image that was curated, so nobody knows which agreement it is under; "
-                "nothing was sent.\n  Put the image back, or curate again with force=true."
-            )

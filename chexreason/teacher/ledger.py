@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Ledger:
             if "at_most" in row:
                 self._open[row["request"]] = row["at_most"]
             else:
-                reply = Reply(row["text"], row["input_tokens"], row["output_tokens"], row["cost"], row.get("thoughts"))
+                reply = Reply(**{one.name: row[one.name] for one in fields(Reply) if one.name in row})
                 self._settle(row["request"], row["path"], reply, row["counts"])
         self._lost = sum(self._open.values())
         self._open.clear()
@@ -81,9 +82,8 @@ class Ledger:
     def close(self, number: int, path: str, reply: Reply, counts: bool = True) -> None:
         """Write down what became of a request; `counts` is false where the teacher did not reply at all."""
         with self._changed:
-            row = {"request": number, "path": path, "counts": counts, "text": reply.text, "input_tokens": reply.input_tokens}
-            row |= {"output_tokens": reply.output_tokens, "cost": reply.cost, "thoughts": reply.thoughts}
-            self._write(row, durable=self._open[number] > 0)
+            row = {"request": number, "path": path, "counts": counts}
+            self._write(row | asdict(reply), durable=self._open[number] > 0)
             self._settle(number, path, reply, counts)
             self._changed.notify_all()
 

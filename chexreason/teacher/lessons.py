@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from chexreason.errors import ChexReasonError
@@ -15,11 +17,10 @@ from chexreason.prompts import Prompt
 from chexreason.teacher.gates import Refusal
 from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
-from chexreason.teacher.reply import Reply, Study, Teacher, Unanswered
+from chexreason.teacher.reply import SHOWN, Reply, Study, Teacher, Unanswered
 
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
-ALIKE = 36  # replies in a row that fail alike: then it is the teacher that fails, and not its luck
-SHOWN = 600  # characters that a message shows of a reply
+ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
 LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
 LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
 
@@ -31,6 +32,7 @@ class Lesson:
     text: str | None
     attempts: int
     refusals: tuple[Refusal, ...]
+    came: str  # the last reply as it came
 
     @property
     def passed(self) -> bool:
@@ -38,26 +40,24 @@ class Lesson:
         return len(self.refusals) < self.attempts
 
 
-class Alike:
-    """Counts the replies in a row that failed in the same way, and what they cost."""
+class Failures:
+    """The replies in a row that failed: the kind and cost of each."""
 
     def __init__(self) -> None:
-        self.kind, self.count, self.cost = "", 0, 0.0
+        self.row: list[tuple[str, float]] = []
         self.lock = threading.Lock()
 
-    def failed(self, kind: str, cost: float) -> tuple[int, float]:
-        """One more of this kind: how many there are in a row, and their cost."""
+    def failed(self, kind: str, cost: float) -> list[tuple[str, float]]:
+        """One more: those that show that it is the teacher that fails, and not its luck; none as long as nothing does."""
         with self.lock:
-            if kind != self.kind:
-                self.kind, self.count, self.cost = kind, 0, 0.0
-            self.count += 1
-            self.cost += cost
-            return self.count, self.cost
+            self.row.append((kind, cost))
+            alike = list(takewhile(lambda one: one[0] == kind, reversed(self.row)))
+            return alike if len(alike) >= ALIKE else self.row[:] if len(self.row) >= 2 * ALIKE else []
 
     def passed(self) -> None:
         """One that did not fail: the row ends."""
         with self.lock:
-            self.kind, self.count, self.cost = "", 0, 0.0
+            self.row.clear()
 
 
 class Pace:
@@ -82,9 +82,9 @@ class Pace:
 
 
 def as_it_came(reply: Reply) -> str:
-    """A reply for people to look at: its text, and the thinking that came apart from it."""
+    """A reply for people to look at: its text, or what came where there is none, and the thinking that came apart from it."""
     apart = f"(thinking, apart from the answer:) {reply.thoughts}" if reply.thoughts else ""
-    return "\n".join(filter(None, (apart, reply.text or "(no text)")))
+    return "\n".join(filter(None, (apart, reply.text or reply.said or "(no text)")))
 
 
 def shown(reply: str) -> str:
@@ -110,7 +110,7 @@ class Classroom:
     def __post_init__(self) -> None:
         self.pace = Pace(self.teacher.requests_per_minute, self.stopped)
         self.unanswered = 0  # requests in a row
-        self.alike = Alike()
+        self.failures = Failures()
         self.failure: BaseException | None = None  # the first, which stops the others
 
     def teach(self, studies: Sequence[Study], each: Callable[[], None]) -> list[Lesson]:
@@ -148,12 +148,12 @@ class Classroom:
             written = completion(reply, self.prompt.grammar)
             refusal = self.gate(written, study.labels)
             if refusal is None:
-                self.alike.passed()
+                self.failures.passed()
                 break
             refusals.append(refusal)
             if before is None:  # what an earlier process was told says nothing about the teacher of today
-                self._unless_alike(refusal.gate, str(refusal), as_it_came(reply), reply.cost)
-        return Lesson(written, attempt, tuple(refusals))
+                self._unless_failing(refusal.gate, str(refusal), as_it_came(reply), reply.cost)
+        return Lesson(written, attempt, tuple(refusals), as_it_came(reply))
 
     def ask(self, study: Study, attempt: int) -> Reply:
         """One attempt; a reply without text where the service gave none to all its retries."""
@@ -168,7 +168,7 @@ class Classroom:
                 last, cost = reason, self.teacher.at_most * reason.billed
                 self.ledger.close(number, study.path, Reply(None, cost=cost), counts=False)
                 if reason.said:
-                    self._unless_alike(str(reason), str(reason), reason.said, cost)
+                    self._unless_failing(str(reason), str(reason), reason.said, cost)
                 self._pause(reason, retry)
             except BaseException:
                 self.ledger.close(number, study.path, Reply(None), counts=False)
@@ -186,13 +186,16 @@ class Classroom:
             )
         return Reply(None)
 
-    def _unless_alike(self, kind: str, what: str, reply: str, cost: float) -> None:
-        """Note that a reply failed; too many in a row that fail alike end the run."""
-        count, spent = self.alike.failed(kind, cost)
-        if count >= ALIKE:
+    def _unless_failing(self, kind: str, what: str, reply: str, cost: float) -> None:
+        """Note that a reply failed; too many in a row end the run."""
+        failed = self.failures.failed(kind, cost)
+        if failed:
+            kinds = Counter(kind for kind, _ in failed)
+            how = "alike" if len(kinds) == 1 else f"({', '.join(f'{count} x {one}' for one, count in kinds.most_common())})"
             raise ChexReasonError(
-                f"teacher={self.teacher.name}: the last {count} replies all failed alike and cost {spent:.4f} (in all "
-                f"{self.ledger.spent:.4f} is spent). One of them, {what}:{shown(reply)}\n"
+                f"teacher={self.teacher.name}: the last {len(failed)} replies all failed {how} and cost "
+                f"{sum(cost for _, cost in failed):.4f} (in all {self.ledger.spent:.4f} is spent). "
+                f"One of them, {what}:{shown(reply)}\n"
                 "  Every reply is kept and counts as an attempt at its study.\n"
                 "  Mend the teacher; the same command then goes on from there (with force=true it begins anew)."
             )

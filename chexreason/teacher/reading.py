@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import re
 
+from chexreason.answers.grammars import ANY_TAG
 from chexreason.answers.parser import Grammar, grammar_named, parse_strict
 from chexreason.teacher.reply import Reply
 
-# What teachers set their thinking between. The first tag of a pair may stand in a server's chat template and not in the reply.
-THINKING = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("[THINK]", "[/THINK]"),
-    ("<unused94>thought", "<unused95>"),  # MedGemma
-)
+_TAGS = {"think": "<think>", "thought": "</think>"}
 _STOP = re.compile(r"[.。](?=\s*(?:,|\n|$))")
 
 
@@ -51,18 +46,19 @@ def _unfenced(text: str) -> str:
 
 
 def _thinking(text: str) -> tuple[list[str], str]:
-    """The blocks of thinking that `text` begins with, and what follows them."""
+    """The blocks of thinking that `text` begins with, in whatever tags, and what follows them.
+
+    The first tag of a pair may stand in a server's chat template and not in the reply.
+    """
     blocks: list[str] = []
-    rest = text.strip()
+    text = text.replace("<unused94>thought", "<unused94>")  # MedGemma's
+    rest = ANY_TAG.sub(lambda tag: _TAGS.get(str(tag.lastgroup), tag.group()), text).strip()
     while True:
-        for first, last in THINKING:
-            inside, closed, after = rest.partition(last)
-            if closed and (inside.startswith(first) or (not blocks and first not in inside)):
-                blocks.append(inside.removeprefix(first).strip())
-                rest = after.lstrip()
-                break
-        else:
+        inside, closed, after = rest.partition("</think>")
+        if not closed or not (inside.startswith("<think>") or (not blocks and "<think>" not in inside)):
             return blocks, rest
+        blocks.append(inside.removeprefix("<think>").strip())
+        rest = after.lstrip()
 
 
 def _with_reasoning(thoughts: str, answer: str, rule: Grammar) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from chexreason.prompts import Prompt
+
+SHOWN = 600  # characters that a message shows of what came
+CAME: ContextVar[str] = ContextVar("CAME", default="")  # the body that a thread got last: no client keeps all that is in it
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Reply:
     output_tokens: int = 0
     cost: float = 0.0  # in the currency of the teacher's prices
     thoughts: str | None = None  # reasoning that came apart from the text
+    said: str = ""  # the beginning of what came where there is no text
 
 
 class Unanswered(Exception):
@@ -36,7 +41,7 @@ class Unanswered(Exception):
         super().__init__(reason)
         self.wait = wait  # seconds that the server asked to be left alone
         self.billed = billed  # the server may have worked on it all the same
-        self.said = said  # the beginning of what came in a reply's place
+        self.said = said  # what came in a reply's place
 
 
 class Teacher(Protocol):

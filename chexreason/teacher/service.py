@@ -5,11 +5,13 @@ The key is read from the environment when a client is made, and taken out of eve
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 from chexreason.errors import ChexReasonError, above, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import Reply, Study, Unanswered
+from chexreason.teacher.reply import CAME, SHOWN, Reply, Study, Unanswered
 from chexreason.teacher.request import Request, compose
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -78,13 +80,15 @@ class Service(ABC):
         self.require_client()
         client = self.client()
         asked = compose(study, prompt, root, self.image_side, seed, attempt)
+        raised = None
+        CAME.set("")
         try:
-            return self.ask(client, asked)
+            reply = self.ask(client, asked)
         except Exception as error:
-            raised = self.meaning(error)
-        if raised is None:
-            return self.reply(None, None, None)
-        raise raised  # outside the handler: a client's exception may hold the key
+            raised, reply = self.meaning(error), self.reply(None, None, None)
+        if raised is not None:
+            raise raised  # outside the handler: a client's exception may hold the key
+        return reply if reply.text else replace(reply, said=self.without_key(_unescaped(CAME.get()))[:SHOWN])
 
     @abstractmethod
     def client(self) -> Any:
@@ -160,8 +164,8 @@ class Service(ABC):
         ours = self.own(error)
         if ours:
             return ours
-        if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):  # not JSON, or not the protocol's form
-            return None
+        if isinstance(error, (ValueError, LookupError, TypeError, AttributeError, RecursionError)):
+            return None  # not JSON, or not the protocol's form
         said = self.without_key(str(error))[:300]
         return transport(error) or ChexReasonError(f"teacher={self.name}: {type(error).__name__}: {said}")
 
@@ -181,6 +185,13 @@ class Service(ABC):
 
     def _cost(self, read: int, written: int) -> float:
         return (read * self.input_price + written * self.output_price) / 1e6
+
+
+def _unescaped(body: str) -> str:
+    """A body as people read it: JSON has several ways to write one letter, and a key is to be found in all of them."""
+    with suppress(ValueError, RecursionError):
+        body = json.dumps(json.loads(body), ensure_ascii=False)
+    return body.encode(errors="replace").decode()
 
 
 def _is_count(tokens: object) -> TypeGuard[int | float]:

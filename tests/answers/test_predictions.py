@@ -40,6 +40,33 @@ def test_a_name_that_resembles_none_is_refused_without_a_guess(tmp_path: Path) -
     assert predictions.read(path)[0].predicted is None and predictions.read(path)[0].ignored == ("Fracture",)
 
 
+@pytest.mark.parametrize("key", ["id", "patient"])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), True, [], ["p"], {"p": 1}, "", " "])
+def test_who_cannot_be_told_is_refused_with_its_line(key: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (GOOD, GOOD | {key: value})))
+    with pytest.raises(ChexReasonError, match=f"predictions.jsonl, line 2: {key} is .*; a text or a number is wanted"):
+        predictions.read(path)
+
+
+def test_a_number_is_one_id_however_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(GOOD | {"id": one, "patient": one}) + "\n" for one in (7, 7.0, "7", 0)))
+    assert [(one.id, one.patient) for one in predictions.read(path)] == [("7", "7")] * 3 + [("0", "0")]
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_file_in_which_only_some_lines_have_a_patient_is_refused(lacking: int, tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    rows = [GOOD | {"id": str(number)} for number in range(3)]
+    del rows[lacking]["patient"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ChexReasonError, match=f"line {lacking + 1}: no patient, which other lines have; give each line"):
+        predictions.read(path)
+    path.write_text("".join(json.dumps({key: row[key] for key in row if key != "patient"}) + "\n" for row in rows))
+    assert [one.patient for one in predictions.read(path)] == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -207,7 +207,7 @@ def test_the_nih_draw_is_seeded_and_independent_of_row_order(tmp_path: Path) -> 
 
 
 def test_an_unknown_nih_name_is_refused(tmp_path: Path) -> None:
-    root = nih(tmp_path / "nih", [("1.png", "Edema|Dextrocardia", 1, "PA", "test")])
+    root = nih(tmp_path / "nih", [("00000001_000.png", "Edema|Dextrocardia", 1, "PA", "test")])
     with pytest.raises(ChexReasonError, match=r"row 2: illegal label: 'Dextrocardia'"):
         Nih(root=str(root)).load()
 

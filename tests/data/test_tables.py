@@ -13,12 +13,19 @@ from chexreason.data.records import StudyTable, describe, label_sets, with_image
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
+from chexreason.data.sites.openi import Openi
+from chexreason.data.sites.padchest import Padchest
+from chexreason.data.sites.published import Published
+from chexreason.data.sites.vindr import Vindr
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 
 from .layouts import HEADER, chexpert, mimic, nih, states, write_image, write_rows
+from .test_named_sites import padchest, vindr
+from .test_openi import openi
 
 FRONTAL = "patient1/study1/view1_frontal.jpg"
+NIH = [("00000001_000.png", "Edema", 1, "PA", "test"), ("00000002_000.png", "No Finding", 2, "PA", "train_val")]
 
 
 def problems(table: StudyTable) -> list[str]:
@@ -45,14 +52,71 @@ def test_rows_that_stray_quotation_marks_made_one_are_a_problem_and_a_wrapped_ce
     assert "quotation mark" in found[0].detail
 
 
-def test_a_table_that_lies_zipped_beside_another_version_of_itself_is_refused(tmp_path: Path) -> None:
-    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
-    text = (root / "train.csv").read_bytes()
-    (root / "train.csv.gz").write_bytes(gzip.compress(text))
-    assert label_sets(Chexpert(root=str(root)).load()) == [["Edema"]]
-    (root / "train.csv.gz").write_bytes(gzip.compress(text.replace(b"1.0", b"0.0")))
-    with pytest.raises(ChexReasonError, match="train.csv and train.csv.gz beside it are two versions of one table"):
-        Chexpert(root=str(root)).load()
+def test_a_row_that_the_tables_end_leaves_open_is_a_problem_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for cut in ("\"['a', 'b", '"', '"x\n', '"x\r\n', '"x\n\n\n'):
+        path.write_bytes(f"a,b\n1,\"['c']\"\n2,{cut}".encode())
+        frame, found = tables.read_table(path, ("a",))
+        assert frame["a"].tolist() == ["1"] and frame["b"].tolist() == ["['c']"]
+        assert [(problem.kind, problem.row) for problem in found] == [(tables.FIELDS, 3 + max(0, cut.count("\n") - 1))]
+        assert "not closed" in found[0].detail
+    path.write_text('a,b\n1,"x\n"')
+    assert tables.read_table(path, ("a",))[1] == ()
+
+
+SITES: dict[str, Callable[[Path], Published]] = {
+    "mimic": lambda root: Mimic(root=str(mimic(root, IMAGES, {"50414267": {}, "51000000": {}}))),
+    "chexpert": lambda root: Chexpert(root=str(chexpert(root, "train", [(FRONTAL, "AP", {"Edema": 1.0})]))),
+    "nih": lambda root: Nih(root=str(nih(root, NIH))),
+    "padchest": lambda root: Padchest(root=str(padchest(root, [("1.png", "PA", "Physician", "['normal']")]))),
+    "vindr": lambda root: Vindr(root=str(vindr(root, "test", {"c": [{"Edema"}]}))),
+    "openi": lambda root: Openi(root=openi(root, "tables")),
+}
+
+
+def table_of(root: Path) -> Path:
+    return next(path for path in sorted(root.rglob("*.csv*")) if "split" not in path.name)
+
+
+def rewritten(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    zipped = path.suffix == ".gz"
+    text = (gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()).decode()
+    content = "\n".join(change(text.splitlines())).encode()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:1],
+        lambda lines: [lines[0], *(f"{line},x" for line in lines[1:])],
+        lambda lines: [lines[0], "," * lines[0].count(",")],
+    ],
+    ids=["header alone", "a field too many", "blank row"],
+)
+def test_a_table_with_no_row_that_can_be_used_is_refused(
+    change: Callable[[list[str]], list[str]], site: str, tmp_path: Path
+) -> None:
+    dataset = SITES[site](tmp_path)
+    rewritten(table_of(tmp_path), change)
+    dataset.read()
+    with pytest.raises(ChexReasonError, match="no record is left|wrong number of fields|row 2"):
+        dataset.load()
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_table_that_lies_zipped_beside_another_version_of_itself_is_refused(site: str, tmp_path: Path) -> None:
+    dataset = SITES[site](tmp_path)
+    given = table_of(tmp_path)
+    zipped = given.suffix == ".gz"
+    text = gzip.decompress(given.read_bytes()) if zipped else given.read_bytes()
+    other = given.with_suffix("") if zipped else given.with_name(f"{given.name}.gz")
+    other.write_bytes(text if zipped else gzip.compress(text))
+    dataset.load()
+    other.write_bytes(b"\n".join(text.splitlines()[:-1]) if zipped else gzip.compress(text + b"\n"))
+    with pytest.raises(ChexReasonError, match="beside it are two versions of one table"):
+        dataset.load()
 
 
 def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
@@ -135,7 +199,7 @@ def test_a_table_that_a_spreadsheet_saved_is_read_as_it_was(saved: Callable[[str
 
 
 def test_patients_whose_numbers_a_spreadsheet_rounded_are_problems_with_their_row(tmp_path: Path) -> None:
-    root = nih(tmp_path, [("1.png", "Edema", "8.4E+35", "PA", "test")])  # type: ignore[list-item]
+    root = nih(tmp_path, [("00000001_000.png", "Edema", "8.4E+35", "PA", "test")])  # type: ignore[list-item]
     assert problems(Nih(root=str(root)).read()) == [
         "Data_Entry_2017_v2020.csv, row 2: illegal id: patient 8.4E+35 was rounded by a spreadsheet; take the published table"
     ]
@@ -198,37 +262,88 @@ def test_a_view_that_is_almost_one_wanted_is_a_problem(tmp_path: Path) -> None:
     assert table.records.empty and table.excluded == {"view pa": 1, "view unknown": 1}
 
 
-NIH = [("1_000.png", "Edema", 1, "PA", "test"), ("2_000.png", "No Finding", 2, "PA", "train_val")]
+@pytest.mark.parametrize("view", ["pa", " PA", "P\0A", "PA\u200b", "P.A."])
+def test_a_view_with_signs_that_nobody_sees_is_a_problem_whatever_the_site(view: str, tmp_path: Path) -> None:
+    root = padchest(tmp_path, [("1.png", "X", "Physician", "['normal']")])
+    rewritten(table_of(root), lambda lines: [line.replace(",X,", f',"{view}",') for line in lines])
+    expected = [] if view == " PA" else ["illegal view"]  # blanks around a cell are a spreadsheet's
+    assert [problem.kind for problem in Padchest(root=str(root)).read().problems] == expected
+
+
+@pytest.mark.parametrize("method", ["Physican", "physician", ""])
+def test_padchest_labels_by_nobody_are_a_problem_with_their_row(method: str, tmp_path: Path) -> None:
+    root = padchest(tmp_path, [("1.png", "PA", "RNN_model", "['normal']"), ("2.png", "PA", method, "['normal']")])
+    (said,) = problems(Padchest(root=str(root)).read())
+    assert f"row 3: illegal labeller: MethodLabel is {method or 'blank'}; Physician or RNN_model is wanted" in said
+
+
+@pytest.mark.parametrize("line", ["<!DOCTYPE html>", "00000001_00", "00000001_000", "00000001_000.PNG", "0001_000.png"])
+def test_a_line_or_cell_that_names_no_nih_image_is_a_problem_with_its_row(line: str, tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    (root / "test_list.txt").write_text(f"00000001_000.png\n\n{line}\n00000007_000.png\n")
+    assert problems(Nih(root=str(root)).read()) == [
+        f"test_list.txt, row 3: illegal image name: {line}; one such as 00000001_000.png is wanted"
+    ]
+    (root / "test_list.txt").write_text(line)  # and of the whole split nothing is left
+    with pytest.raises(ChexReasonError, match="test_list.txt, row 1: illegal image name"):
+        Nih(root=str(root)).load()
+    root = nih(tmp_path, NIH)
+    for cell in (line, ""):
+        rewritten(table_of(root), lambda lines, cell=cell: [*lines, f"{cell}{lines[1][lines[1].index(',') :]}"])  # type: ignore[misc]
+    said = [one for one in problems(Nih(root=str(root)).read()) if "illegal image name" in one]
+    wanted = "one such as 00000001_000.png is wanted"
+    place = "Data_Entry_2017_v2020.csv, row"
+    assert said == [f"{place} 4: illegal image name: {line}; {wanted}", f"{place} 5: illegal image name: blank; {wanted}"]
+
+
+def test_one_nih_name_of_two_films_is_a_problem_and_a_copy_is_none(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    film = root / "images_001/images/00000001_000.png"
+    (root / "images").mkdir()
+    (root / "images" / film.name).write_bytes(film.read_bytes())
+    assert len(Nih(root=str(root)).load().records) == 1
+    write_image(root / "images" / film.name, 77)
+    (said,) = problems(Nih(root=str(root)).read())
+    assert said.startswith("Data_Entry_2017_v2020.csv, row 2: duplicate image: images/00000001_000.png and images_001/")
+
+
+def test_nih_ages_are_years_whatever_their_unit(tmp_path: Path) -> None:
+    ages = {"058Y": 58.0, "58": 58.0, "006M": 0.5, "020D": 20 / 365.25, "026W": 26 * 7 / 365.25, "Y58": None}
+    root = nih(tmp_path, [(f"{n:08d}_000.png", "Edema", n, "PA", "test") for n in range(len(ages))])
+    given = iter(ages)
+    rewritten(table_of(root), lambda lines: [lines[0], *(line.replace("058Y", next(given)) for line in lines[1:])])
+    found = Nih(root=str(root)).load().records["age"]
+    assert [None if age != age else age for age in found] == pytest.approx(list(ages.values()))
 
 
 @pytest.mark.parametrize("label", ["", "Edema||Mass"])
 def test_an_empty_nih_label_is_a_problem_with_its_row(label: str, tmp_path: Path) -> None:
-    root = nih(tmp_path, [("1_000.png", label, 1, "PA", "test")])
+    root = nih(tmp_path, [("00000001_000.png", label, 1, "PA", "test")])
     assert problems(Nih(root=str(root)).read())[0].startswith("Data_Entry_2017_v2020.csv, row 2: illegal label: Finding Labels")
 
 
 def test_an_unknown_nih_label_comes_with_the_nearest(tmp_path: Path) -> None:
-    root = nih(tmp_path, [("1_000.png", "pleural thickening", 1, "PA", "test")])
+    root = nih(tmp_path, [("00000001_000.png", "pleural thickening", 1, "PA", "test")])
     assert "Did you mean 'Pleural_Thickening'?" in problems(Nih(root=str(root)).read())[0]
 
 
 def test_nih_lists_may_name_folders_and_an_image_in_both_is_a_problem(tmp_path: Path) -> None:
     root = nih(tmp_path, NIH)
-    (root / "test_list.txt").write_text("images_001/images/1_000.png\r\n")
+    (root / "test_list.txt").write_text("images_001/images/00000001_000.png\r\n")
     assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
-    (root / "test_list.txt").write_text("images\\1_000.png\n\n2_000.png\n")
+    (root / "test_list.txt").write_text("images\\00000001_000.png\n\n00000002_000.png\n")
     assert problems(Nih(root=str(root)).read()) == [
-        "test_list.txt, row 3: same image in two splits: 2_000.png is in train_val_list.txt too"
+        "test_list.txt, row 3: same image in two splits: 00000002_000.png is in train_val_list.txt too"
     ]
 
 
 def test_an_nih_image_in_neither_list_is_counted_and_lists_of_other_images_are_named(tmp_path: Path) -> None:
-    root = nih(tmp_path, [*NIH, ("3_000.png", "Mass", 3, "PA", "test")])
-    (root / "test_list.txt").write_text("1_000.png\n")
+    root = nih(tmp_path, [*NIH, ("00000003_000.png", "Mass", 3, "PA", "test")])
+    (root / "test_list.txt").write_text("00000001_000.png\n")
     assert Nih(root=str(root)).load().excluded == {"in neither of train_val_list.txt and test_list.txt": 1}
     for name in ("test_list.txt", "train_val_list.txt"):
-        (root / name).write_text("1_000.PNG,2_000.PNG\n")
-    with pytest.raises(ChexReasonError, match="test_list.txt.: none of their lines is an image .* such as 1_000.png"):
+        (root / name).write_text(f"{len(name):08d}_000.png\n")
+    with pytest.raises(ChexReasonError, match="test_list.txt.: none of their lines is an image .* such as 00000001_000.png"):
         Nih(root=str(root)).load()
 
 

@@ -9,19 +9,25 @@ import pandas as pd
 import pytest
 
 from chexreason.data.sites.chexpert import Chexpert
+from chexreason.data.sites.mimic import Mimic
+from chexreason.data.sites.nih import Nih
+from chexreason.data.sites.padchest import Padchest
+from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS
 from chexreason.runs.folders import Run
 from chexreason.stages import inspect
-from tests.data.layouts import chexpert, write_image
+from tests.data.layouts import chexpert, mimic, nih, write_image
+from tests.data.test_named_sites import padchest
 
 FRONTAL = "study1/view1_frontal.jpg"
 
 
-def run(tmp_path: Path, split: str = "train") -> Run:
+def run(tmp_path: Path, split: str = "train", dataset: Published | None = None) -> Run:
     folder = tmp_path / "runs/inspect"
     folder.mkdir(parents=True, exist_ok=True)
     settings = inspect.Settings("inspect", images=True, only=None, workers=1, output=str(tmp_path / "out"))
-    return Run(settings, folder, dataset=Chexpert(root=str(tmp_path / "c"), split=split))
+    return Run(settings, folder, dataset=dataset or Chexpert(root=str(tmp_path / "c"), split=split))
 
 
 def test_a_sound_dataset_passes_and_its_test_split_is_registered(tmp_path: Path) -> None:
@@ -40,6 +46,40 @@ def test_nothing_left_to_read_fails_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "c/train.csv").write_text((tmp_path / "c/train.csv").read_text().splitlines()[0] + "\n")
     with pytest.raises(ChexReasonError, match="the tables have no rows"):
         inspect.execute(run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (["Path"], "no record is left. Left out: none; the tables have no rows"),
+        (None, "has none of train.csv"),
+        (["Path,AP/PA", f"CheXpert-v1.0/train/patient3/{FRONTAL},"], "no record is left. Left out: view unknown: 1"),
+    ],
+)
+def test_a_split_that_is_asked_for_and_has_nothing_fails_though_others_are_sound(
+    table: list[str] | None, why: str, tmp_path: Path
+) -> None:
+    chexpert(tmp_path / "c", "valid", [(f"patient1/{FRONTAL}", "AP", {})])
+    chexpert(tmp_path / "c", "train", [(f"patient3/{FRONTAL}", "AP", {})])
+    rows = [line + "," * 14 if number else ",".join([line, *FINDINGS]) for number, line in enumerate(table or [])]
+    (tmp_path / "c/train.csv").write_text("\n".join(rows)) if table else (tmp_path / "c/train.csv").unlink()
+    inspect.execute(run(tmp_path, "valid"))
+    with pytest.raises(ChexReasonError, match=f"1 problems; .*nothing in dataset.split=train: .*{why}"):
+        inspect.execute(run(tmp_path))
+    assert "nothing in dataset.split=train" in (tmp_path / "out/report.md").read_text()
+
+
+def test_what_no_split_is_asked_of_or_official_passes_and_an_unknown_one_fails_whatever_the_site(tmp_path: Path) -> None:
+    root = str(mimic(tmp_path / "m", [("d1", "10000032", "50414267", "PA", "train")], {"50414267": {}}))
+    inspect.execute(run(tmp_path, dataset=Mimic(root=root, split="all")))
+    with pytest.raises(ChexReasonError, match="nothing in dataset.split=test: .*MIMIC-CXR-JPG has train"):
+        inspect.execute(run(tmp_path, dataset=Mimic(root=root, split="test")))
+    root = str(nih(tmp_path / "n", [("00000001_000.png", "Edema", 1, "PA", "train_val")]))
+    with pytest.raises(ChexReasonError, match="nothing in dataset.split=test: .*NIH ChestX-ray14 has train_val"):
+        inspect.execute(run(tmp_path, dataset=Nih(root=root)))
+    inspect.execute(
+        run(tmp_path, dataset=Padchest(root=str(padchest(tmp_path / "p", [("1.png", "PA", "Physician", "['normal']")]))))
+    )
 
 
 def test_a_patient_spelt_in_two_ways_is_found_in_two_splits(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 from chexreason.data.agreements import curated_agreement
@@ -78,7 +80,21 @@ def test_other_images_than_were_curated_are_not_sent_under_its_agreement(curated
     shutil.copytree(curated.parent / "images", others)
     shutil.copyfile(others / "3.png", others / "7.png")
     write_root(curated, others)
-    refused(curated, "7.png: not the image that was curated")
+    refused(curated, "1 images are not those that were curated; the first is .*others/7.png")
+
+
+def test_a_parquet_exports_images_are_sent_and_others_in_their_place_are_not(curated: Path, key: str) -> None:
+    cells = [(curated.parent / f"images/{number}.png").read_bytes() for number in range(STUDIES)]
+    for folder, given in (("images", cells), ("others", [*cells[1:], cells[0]])):
+        (curated.parent / folder).mkdir(exist_ok=True)
+        exported = pyarrow.table({"image": [{"bytes": cell} for cell in given]})
+        parquet.write_table(exported, curated.parent / folder / "x.parquet")
+    table = curated / "curated.csv"
+    table.write_text(re.sub(r"\b(\d+)\.png", r"x.parquet#\1", table.read_text()))
+    with Server() as server:
+        assert run(curated, server.elsewhere)["traces"] == STUDIES
+    write_root(curated, curated.parent / "others")
+    refused(curated, f"{STUDIES} images are not those that were curated; the first is .*x.parquet#0", name="again")
 
 
 class TestDrawnHere:

@@ -41,6 +41,10 @@ GATES = Gates(least_words=4, most_words=60, repeated_words=8)
         (f"<thinking>\n{SOUND}\n</thinking>\n<solution>{LABELS}</solution>", None),
         (f"{SOUND}</think>\n<solution>{LABELS}</solution>", None),
         (f"```\n<solution>{LABELS}.</solution>\n```", SOUND),
+        *((TAGS.replace("<think>", tag), None) for tag in ("< think >", "<THINK>", "<Thinking>", "<reasoning>", "[think]")),
+        *((TAGS.replace("</think>", tag), None) for tag in ("</ think >", "< /Think>", "</thinking>", "</reasoning>")),
+        (TAGS.replace("think>", "thought>"), None),
+        (f"< think >Let me plan this.< / think >\n{TAGS}", None),
     ],
 )
 def test_a_harmless_form_is_read_as_the_trace_that_it_is(text: str, thoughts: str | None) -> None:
@@ -85,6 +89,16 @@ def test_the_brace_grammar_too(text: str, thoughts: str | None) -> None:
 def test_what_is_not_harmless_stays_refused(text: str | None, thoughts: str | None, gate: str) -> None:
     refusal = GATES.refuse(completion(Reply(text, thoughts=thoughts), "tags"), ["Edema", "Pleural Effusion"], "tags")
     assert refusal is not None and refusal.gate == gate
+
+
+@pytest.mark.parametrize("grammar", ["tags", "braces"])
+@pytest.mark.parametrize("tag", ["< think >", "<thinking>", "</ think >", "[THINK]", "<unused94>", "< solution >", "[/answer]"])
+@pytest.mark.parametrize("place", ["{tag}{sound}", "{sound} {tag}", "Yes. {tag} {sound}"])
+def test_no_tag_stays_in_the_reasoning_of_a_trace(place: str, tag: str, grammar: str) -> None:
+    written = (TAGS if grammar == "tags" else BRACES).replace(SOUND, place.format(tag=tag, sound=SOUND))
+    read = completion(Reply(written), grammar)
+    refusal = GATES.refuse(read, ["Edema", "Pleural Effusion"], grammar)
+    assert refusal is not None and refusal.gate == "grammar"
 
 
 def test_labels_alone_are_left_as_they_are() -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from chexreason.errors import ChexReasonError
 from chexreason.phantom.server import READ, WRITTEN
-from chexreason.teacher.reply import Reply, Study, Unanswered
+from chexreason.runs.config import as_dict, compose, group
+from chexreason.teacher.reply import SHOWN, Reply, Study, Unanswered
 from chexreason.teacher.service import retry_after
 from tests.teacher.conftest import prompt, settings, teacher
 from tests.teacher.server import Server, Turn
@@ -56,6 +57,12 @@ def test_what_is_sent_is_the_image_the_labels_and_the_form_and_nothing_that_name
     assert None not in seeds and seeds[0] != seeds[1], "another attempt is another draw"
 
 
+@pytest.mark.parametrize("name", ["phantom", *BACKENDS])
+def test_no_teacher_can_be_asked_by_nobody(name: str) -> None:
+    with pytest.raises(ChexReasonError, match=r"teacher.concurrency=0: 1 at least is wanted"):
+        group("teacher", as_dict(compose((f"teacher={name}", "teacher.concurrency=0")))["teacher"])
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again_after_the_time_that_it_says(backend: str, status: int, curated: Path, key: str) -> None:
@@ -86,7 +93,42 @@ def test_a_malformed_reply_is_no_text_and_reckoned_at_the_highest_price(
 ) -> None:
     with Server(Turn(body=body)) as server:
         reply = ask(backend, server, curated)
-    assert reply == Reply(None, cost=pytest.approx((1000 * 1.0 + 400 * 10.0) / 1e6))
+    assert reply == Reply(None, cost=pytest.approx((1000 * 1.0 + 400 * 10.0) / 1e6), said=body)
+
+
+@pytest.mark.parametrize(
+    ("backend", "body"),
+    [
+        ("openai", '{{"error": {{"message": "no credit on {key}"}}}}'),
+        ("openai", '{{"choices": [{{"message": {{"content": null, "refusal": "no credit on {key}"}}}}]}}'),
+        ("openai", "no credit on {key}"),
+        ("openai", '"no credit\\u0020on {escaped}"'),
+        ("openai", '"no credit on {key} \\ud800"'),
+        ("openai", "[" * 100_000 + "no credit on {key}"),
+        ("gemini", '{{"promptFeedback": {{"blockReason": "OTHER", "blockReasonMessage": "no credit on {key}"}}}}'),
+        ("gemini", '{{"candidates": [{{"finishReason": "OTHER", "finishMessage": "no credit on {key}"}}]}}'),
+        ("gemini", "no credit on {key}"),
+    ],
+)
+def test_where_there_is_no_text_it_is_told_what_came_but_never_the_key(
+    backend: str, body: str, curated: Path, key: str
+) -> None:
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in key)
+    with Server(Turn(body=body.format(key=key, escaped=escaped))) as server:
+        reply = ask(backend, server, curated)
+    assert reply.text is None and len(reply.said) <= SHOWN and key not in reply.said and escaped not in reply.said
+    assert "no credit on [key]" in reply.said or body.startswith("[[")
+    reply.said.encode()
+
+
+@pytest.mark.parametrize("shift", range(0, 30, 5))
+def test_a_key_at_the_end_of_what_is_told_is_not_told_in_part(shift: int, curated: Path, key: str) -> None:
+    with Server(Turn(body="x" * (SHOWN - shift) + key)) as server:
+        said = ask("openai", server, curated).said
+    assert key[:4] not in said
+    with Server(Turn(body="<html>".ljust(SHOWN - shift) + key)) as server, pytest.raises(Unanswered) as caught:
+        ask("openai", server, curated)
+    assert key[:4] not in caught.value.said
 
 
 @pytest.mark.parametrize("count", ["10", -10, float("nan"), 10**30, True, None, [1], {}])

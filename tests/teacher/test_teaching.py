@@ -261,6 +261,23 @@ class TestFailingAlike:
         with Server(write=write) as server:
             assert run(curated, server.url, concurrency=1)["traces"] == STUDIES
 
+    def test_one_that_fails_in_several_ways_by_turns_is_stopped_too_and_the_ways_are_told(
+        self, curated: Path, key: str
+    ) -> None:
+        turns = [Turn(), Turn(body={"error": {"message": f"no credit on {key}"}})] * 99
+
+        def write(asked: Asked) -> str:
+            return answer(asked).replace("I see", "As told, I see")
+
+        with Server(*turns, write=write) as server:
+            with pytest.raises(
+                ChexReasonError, match="14 replies all failed .7 x leak, 7 x no_answer. and cost 0.0560"
+            ) as told:
+                run(curated, server.url, concurrency=1)
+            assert len(server.asked) == 14
+        assert "no_answer: nothing was written" in str(told.value) and "no credit on [key]" in str(told.value)
+        assert key not in (curated.parent / "run/journal.jsonl").read_text()
+
     def test_web_pages_instead_of_replies_stop_it_too(self, curated: Path, key: str) -> None:
         pages = [Turn(headers={"Content-Type": "text/html"}, body="<html>502 Bad Gateway</html>")] * 99
         with Server(*pages) as server, pytest.raises(ChexReasonError, match="the last 7 replies all failed alike") as caught:
@@ -280,6 +297,12 @@ class TestFailingAlike:
         with Server(write=lambda asked: "Sorry.") as server, pytest.raises(ChexReasonError, match="no trace of") as caught:
             run(curated, server.url)
         told = str(caught.value)
+        refusal = {"choices": [{"message": {"content": None, "refusal": "I will not."}}]}
+        with Server(*[Turn(body=refusal)] * 99) as server, pytest.raises(ChexReasonError, match="I will not."):
+            run(curated, server.url, "refused")
+        with Server() as server, pytest.raises(ChexReasonError, match="I will not."):
+            run(curated, server.url, "refused")
+        assert not server.asked, "each study's attempts are used up: what came is in the journal"
         assert "| Sorry." in told and f"{3 * STUDIES * PRICE:.4f} is spent" in told and "force=true" in told.splitlines()[-1]
 
 

@@ -140,4 +140,5 @@ def _images_of_studies(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
         found = [] if ".." in inner or inner.startswith("/") else sorted((top / inner).glob("view*.jpg"))
         return [f"{study}/{image.name}" for image in found] or [f"{study}/view1_frontal.jpg"]
 
-    return frame.assign(Path=frame["Study"].astype("str").map(images)).explode("Path", ignore_index=True)
+    found = frame["Study"].astype("str").map(images, na_action="ignore")
+    return frame.assign(Path=found).explode("Path", ignore_index=True).astype({"Path": "str"})

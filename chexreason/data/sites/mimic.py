@@ -164,7 +164,7 @@ def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
 
 
 def _find(root: Path, pattern: str) -> Path:
-    found = sorted((path for path in root.glob(pattern) if path.name.endswith((".csv", ".csv.gz"))), key=tables.version)
-    if not found:
+    found = tables.newest(root, pattern)
+    if found is None:
         raise ChexReasonError(f"{root} has no table {pattern}; it comes with MIMIC-CXR-JPG ({ACCESS})")
-    return found[-1]  # the newest version
+    return found

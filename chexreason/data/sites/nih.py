@@ -6,12 +6,15 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
+import filecmp
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data import records, tables
-from chexreason.data.records import TWICE, Problem, StudyTable
+from chexreason.data.records import DUPLICATE, TWICE, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, noted
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import NIH_NAMES, NIH_SHARED
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
+NAME, NAMELESS = r"[0-9]{8}_[0-9]{3}\.png", "illegal image name"
+WANTED = "one such as 00000001_000.png is wanted"
+YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # in a unit of age (DICOM's AS)
 LABELLED = labelled(NIH_NAMES)
 
 
@@ -80,7 +86,7 @@ class Nih(Named):
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
         if splits:
             table = table.without(table.records["split"].isna(), f"in neither of {' and '.join(LISTS.values())}")
-            if table.records.empty:
+            if table.records.empty and len(frame) and not table.problems:
                 raise ChexReasonError(
                     f"{self.lists or root} ({', '.join(LISTS.values())}): none of their lines is an image of {path.name}; "
                     f"one name a line is wanted, such as {frame['path'].iloc[0].rpartition('/')[2]}, in UTF-8"
@@ -116,22 +122,24 @@ class Nih(Named):
 
 
 def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
-    """Image name -> official split, with the images that are in both; some copies name the images with their folders."""
+    """Image name -> official split; lines that name none, or one in both. Some copies name the images with their folders."""
     splits: dict[str, str] = {}
     problems = []
     for split, file in LISTS.items():
         for row, line in enumerate((folder / file).read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             name = line.strip().replace("\\", "/").rpartition("/")[2]
-            if name and splits.setdefault(name, split) != split:
+            if name and not re.fullmatch(NAME, name):
+                problems.append(Problem(file, row, NAMELESS, f"{tables.shown(line)}; {WANTED}"))
+            elif name and splits.setdefault(name, split) != split:
                 problems.append(Problem(file, row, TWICE, f"{tables.shown(name)} is in {LISTS[splits[name]]} too"))
     return splits, tuple(problems)
 
 
 def _find(root: Path) -> Path:
     """The newest version of the official table or, where there is none, the first file of the export."""
-    versions = [path for path in root.glob(TABLE) if path.name.endswith((".csv", ".csv.gz"))]
-    if versions:
-        return max(versions, key=tables.version)
+    table = tables.newest(root, TABLE)
+    if table:
+        return table
     exported = sorted(file for pattern in EXPORT for file in root.glob(pattern))
     if not exported:
         raise ChexReasonError(f"{root} has neither Data_Entry_2017*.csv nor a parquet export; get it: {ACCESS}")
@@ -141,17 +149,24 @@ def _find(root: Path) -> Path:
 def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """The official table; some copies spell the columns differently, and older ages read "058Y"."""
     frame, problems = tables.read_table(path, ("Image Index", "Finding Labels", "Patient ID"))
-    name = frame["Image Index"].astype("str")
+    name = frame["Image Index"].fillna("").astype("str")
     where = _image_folders(images) if images else {}
+    nameless = frame.loc[~name.str.fullmatch(NAME), ["row", "Image Index"]].fillna("blank").itertuples(index=False)
+    problems += tuple(Problem(path.name, int(row), NAMELESS, f"{tables.shown(cell)}; {WANTED}") for row, cell in nameless)
+    problems += tuple(
+        Problem(path.name, int(row), DUPLICATE, f"{' and '.join(where[image])} differ; leave the right one there alone")
+        for row, image in zip(frame["row"], name, strict=True)
+        if images and len(where.get(image, ())) > 1 and not _one_film([images / place for place in where[image]])
+    )
     sex = "Patient Gender" if "Patient Gender" in frame.columns else "Patient Sex"
     follow_up = frame.get("Follow-up #")
     arranged = frame.assign(
-        path=[where.get(image, f"images/{image}" if images else image) for image in name],
+        path=[where.get(image, [f"images/{image}" if images else image])[-1] for image in name],
         patient=frame["Patient ID"],
         study=name if follow_up is None else frame["Patient ID"] + "/" + follow_up.astype("str"),
         view=frame.get("View Position"),
         sex=frame.get(sex),
-        age=frame["Patient Age"].str.extract(r"(\d+)")[0].astype(float) if "Patient Age" in frame.columns else None,
+        age=_years(frame["Patient Age"]) if "Patient Age" in frame.columns else None,
         split=name.map(splits) if splits else None,
         table=path.name,
         names=frame["Finding Labels"].fillna("").str.split("|"),
@@ -159,10 +174,27 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
     return arranged, problems
 
 
-def _image_folders(root: Path) -> dict[str, str]:
-    """Image name -> path relative to root, over images/, images_001/ ... and images_001/images/ ..."""
+def _years(ages: pd.Series) -> pd.Series:
+    """Ages in years, from "058Y", "006M" or "020D", or from plain numbers; NaN where a cell is none."""
+    parts = ages.astype("str").str.extract(r"^\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*$")
+    return parts[0].astype(float) * parts[1].map(YEARS).astype(float)
+
+
+def _image_folders(root: Path) -> dict[str, list[str]]:
+    """Image name -> its paths relative to root, over images/, images_001/ ... and images_001/images/ ..."""
     folders = [root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))]
-    return {file.name: file.relative_to(root).as_posix() for place in folders if place.is_dir() for file in place.glob("*.png")}
+    where: dict[str, list[str]] = {}
+    for file in (file for place in folders if place.is_dir() for file in place.glob("*.png")):
+        where.setdefault(file.name, []).append(file.relative_to(root).as_posix())
+    return where
+
+
+def _one_film(files: Sequence[Path]) -> bool:
+    """Whether all of them have one content; one that cannot be read is another."""
+    try:
+        return all(filecmp.cmp(files[0], other, shallow=False) for other in files[1:])
+    except OSError:
+        return False
 
 
 def _export(root: Path) -> pd.DataFrame:
@@ -191,7 +223,7 @@ def _export(root: Path) -> pd.DataFrame:
                 study=None,
                 view=table.get("View Position"),
                 sex=table.get("Patient Gender"),
-                age=table.get("Patient Age"),
+                age=_years(table["Patient Age"]) if "Patient Age" in table.columns else None,
                 split=path.name.partition("-")[0].removesuffix(".parquet"),
                 table=file,
                 row=row + 1,

@@ -52,10 +52,10 @@ class Padchest(Named):
 
     def sources(self, root: Path) -> Path:
         """The newest version of the label table."""
-        found = [one for one in root.glob(TABLE) if one.name.endswith((".csv", ".csv.gz"))]
-        if not found:
+        found = tables.newest(root, TABLE)
+        if found is None:
             raise ChexReasonError(f"{root} has no table {TABLE}; it comes with PadChest ({ACCESS})")
-        return max(found, key=tables.version)
+        return found
 
     def read(self) -> StudyTable:
         """The records with the problems of the table; image files are not looked at yet."""
@@ -69,7 +69,7 @@ class Padchest(Named):
         frame, problems = tables.read_table(path, NEEDED)
         names, unread = _names(frame, path.name)
         frame = _common(frame, path.name, None if self.split == "all" else self.split)
-        problems += unread + label(frame, names, names_of("padchest"), self.site)
+        problems += unread + _nobodys(frame, path.name) + label(frame, names, names_of("padchest"), self.site)
         arranged, more = records.arrange(frame)
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
         kept = frame["MethodLabel"].isin(LABELLERS[self.labeller]).to_numpy()
@@ -90,6 +90,16 @@ def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Prob
             names.append([])
             problems.append(Problem(table, int(row), ILLEGAL, f"Labels is {tables.shown(cell)}; a list of names is wanted"))
     return names, tuple(problems)
+
+
+def _nobodys(frame: pd.DataFrame, table: str) -> tuple[Problem, ...]:
+    """A problem for each row whose labels are neither the physicians' nor the network's."""
+    odd = frame.loc[~frame["MethodLabel"].isin(LABELLERS["both"]), ["row", "MethodLabel"]].fillna("blank")
+    wanted = " or ".join(LABELLERS["both"])
+    return tuple(
+        Problem(table, int(row), "illegal labeller", f"MethodLabel is {tables.shown(cell)}; {wanted} is wanted")
+        for row, cell in odd.itertuples(index=False)
+    )
 
 
 def _common(frame: pd.DataFrame, table: str, split: str | None) -> pd.DataFrame:
