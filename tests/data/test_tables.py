@@ -277,7 +277,7 @@ def test_padchest_labels_by_nobody_are_a_problem_with_their_row(method: str, tmp
     assert f"row 3: illegal labeller: MethodLabel is {method or 'blank'}; Physician or RNN_model is wanted" in said
 
 
-@pytest.mark.parametrize("line", ["<!DOCTYPE html>", "00000001_00", "00000001_000", "00000001_000.PNG", "0001_000.png"])
+@pytest.mark.parametrize("line", ["<!DOCTYPE html>", "00000001_00", "00000001_000", "00000001_000.PNG"])
 def test_a_line_or_cell_that_names_no_nih_image_is_a_problem_with_its_row(line: str, tmp_path: Path) -> None:
     root = nih(tmp_path, NIH)
     (root / "test_list.txt").write_text(f"00000001_000.png\n\n{line}\n00000007_000.png\n")

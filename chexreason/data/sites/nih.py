@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
-NAME, NAMELESS = r"[0-9]{8}_[0-9]{3}\.png", "illegal image name"
+NAME, NAMELESS = r"[^\s<>]+\.png", "illegal image name"
 WANTED = "one such as 00000001_000.png is wanted"
 YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # in a unit of age (DICOM's AS)
 LABELLED = labelled(NIH_NAMES)
