@@ -385,12 +385,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
     for word in overrides:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
-        if (
-            not bare
-            or "@" in key
-            or key.startswith("~")
-            and (bare in kept or bare.endswith(".name") or bare.startswith("stage.parents"))
-        ):
+        if not bare or "@" in key or key.startswith("~") and (bare in kept or bare.endswith(".name")):
             raise ChexReasonError(
                 f"{word}: an override is key=value, a choice keeps its name, and this key can neither be taken away nor moved"
             )

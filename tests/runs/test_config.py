@@ -104,7 +104,6 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["=3"], "an override is key=value"),
         (["stage=evaluate", "source=phantom_nihh"], "source=phantom_nihh: there is no such dataset. Did you mean phantom_nih"),
         (["stage=sft", "~seed"], "~seed: .* neither be taken away"),
-        (["stage=sft", "~stage.parents.traces"], "~stage.parents.traces: .* neither be taken away"),
         (["stage@here=sft"], "stage@here=sft: .* nor moved"),
         (["stage=sft", "stage.name=grpo"], "a stage keeps its name"),
         (["stage=./sft"], "stage=./sft: one choice is wanted, by its name"),

@@ -22,7 +22,7 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model
-from chexreason.stages.export import base_licence
+from chexreason.stages.export import base_licence, deliver
 from tests.manifests import complete
 from tests.stages.conftest import execute, loaded
 
@@ -60,8 +60,9 @@ def test_it_answers_as_its_checkpoint_does(order: Callable[..., Path], strong: P
 def test_its_files_are_those_that_the_hub_and_vllm_look_for(
     order: Callable[..., Path], policy: Path, tiny: Model, tmp_path: Path
 ) -> None:
-    words = ["stage=export", "checkpoint=sft", f"stage.output={tmp_path / 'out'}"]
-    execute(order("exported", *words, checkpoint=policy))
+    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=policy)
+    execute(folder)
+    deliver(folder, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"config.json", "generation_config.json", "model.safetensors", "README.md", "processor_config.json"} <= names
     assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= names
