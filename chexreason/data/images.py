@@ -159,10 +159,11 @@ def _png_data(content: bytes, name: str) -> bytes:
     """A PNG's deflated rows.
 
     Raises:
-        ImageError: they are fewer than the header says, of which Pillow makes black ones.
+        ImageError: they are fewer than the header says, of which Pillow makes black ones, or their end or checksum is
+            wrong: of zeros in place of what was never downloaded, Pillow makes rows as well.
     """
     parts, at = [], len(PNG)
-    while at < len(content):
+    while content[at + 4 : at + 8].isalpha():  # the name of a chunk
         length = int.from_bytes(content[at : at + 4], "big")
         if content[at + 4 : at + 8] == b"IDAT":
             parts.append(content[at + 8 : at + 8 + length])
@@ -172,8 +173,16 @@ def _png_data(content: bytes, name: str) -> bytes:
     for left, top, across, down in ADAM7 if content[INTERLACED] else [(0, 0, 1, 1)]:
         columns, rows = len(range(left, width, across)), len(range(top, height, down))
         wanted += rows * (1 + (columns * depth * CHANNELS[kind] + 7) // 8) if columns else 0
-    if len(zlib.decompressobj().decompress(data, wanted)) < wanted:
+    unpacker = zlib.decompressobj()
+    try:
+        held = len(unpacker.decompress(data, wanted))
+        unpacker.decompress(unpacker.unconsumed_tail, wanted + 1)  # more rows than are wanted do no harm, within bounds
+    except zlib.error:
+        raise ImageError(f"{name}: its pixel data is damaged or was never written to its end; copy it again") from None
+    if held < wanted:
         raise ImageError(f"{name}: its pixel data is cut short: it holds fewer rows than the {height} that its header says")
+    if not unpacker.eof:
+        raise ImageError(f"{name}: its pixel data is cut short: it has no end; copy it again")
     return data
 
 
