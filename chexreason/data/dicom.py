@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, JPEG, check_stream, prolonged
 from chexreason.data.lookup import PALETTE, coloured, looked_up
-from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, extent, one_line, refuse_flat, rgb, stretched, white
+from chexreason.data.pixels import (
+    ALIKE,
+    NOISE,
+    ImageError,
+    black_and_white,
+    check_size,
+    extent,
+    one_line,
+    refuse_flat,
+    rgb,
+    stretched,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +67,7 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
     elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
         raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
     if pixels.ndim == 3:
-        return rgb(stretched(pixels, 0, white(pixels)))
+        return rgb(stretched(pixels, *black_and_white(pixels)))
     return _grey(pixels, data, name)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, lacks_scans, prolonged
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, one_line, refuse_flat, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, NOISE, ImageError, black_and_white, check_size, one_line, refuse_flat, rgb, stretched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,8 @@ def read_image(path: Path) -> Image.Image:
     """The image at `path` as an RGB picture of its own size.
 
     DICOM: palette, modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). Deep grey and
-    colours are scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds the film's largest value.
+    colours are scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds the film's largest value;
+    signed numbers that were moved up by 32768 to be stored are moved back.
 
     Raises:
         ImageError: missing, truncated, not an image, several frames, no information, or no film's size; names the file.
@@ -145,7 +146,7 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         if deep is None:
             picture = file.convert("RGB")
         else:
-            picture = rgb(stretched(deep, 0, white(deep)))
+            picture = rgb(stretched(deep, *black_and_white(deep)))
             picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
     return ImageOps.exif_transpose(picture)  # as a viewer turns it
 

@@ -24,6 +24,7 @@ from chexreason.data import dicom as reader
 from chexreason.data.images import ImageError, decode, read_image
 
 from .encodings import (
+    COLUMNS,
     DEFLATED,
     EDGE,
     ENCODINGS,
@@ -234,6 +235,20 @@ def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
         image = np.asarray(decode(retagged(content, BitsStored=11, HighBit=10), "x"))
         assert (image[bright > 2047] == 255).all()
         looks_like(image.astype(float), np.minimum(bright, 2047), np.zeros_like(EDGE))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
+@pytest.mark.parametrize(("value", "signed"), [(65535, False), (0, False), (-32768, True), (32767, True)])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_border_that_no_tag_names_takes_no_contrast_away(share: float, value: int, signed: bool, inverse: bool) -> None:
+    border = np.broadcast_to(np.arange(COLUMNS) < share * COLUMNS, FILM.shape)
+    film = (4095 - FILM if inverse else FILM).astype(np.int32) + (0 if signed or value else 20_000)
+    pixels = np.where(border, value, film).astype(np.int16 if signed else np.uint16)
+    photometric = "MONOCHROME1" if inverse else "MONOCHROME2"
+    content = dicom(pixels, BitsStored=16, HighBit=15, PhotometricInterpretation=photometric)
+    image = np.asarray(decode(content, "x"))
+    looks_like(image.astype(float), FILM, np.array(border))
+    assert (image[border] == (255 if (value > 0) != inverse else 0)).all()
 
 
 WITHOUT = """

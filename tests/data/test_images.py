@@ -20,6 +20,7 @@ from PIL import Image
 from pydicom import uid
 
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
+from chexreason.data.pixels import extent
 
 from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, dicom, grey, png
 from .encodings import jpeg as jpeg_in_dicom
@@ -295,6 +296,43 @@ def test_every_channel_of_a_deep_colour_picture_keeps_its_lower_bits(bits: int) 
 def test_a_marker_at_full_white_does_not_darken_the_film() -> None:
     plain, marked = (np.asarray(decode(png(pixels), "x")) for pixels in (FILM, np.where(MARKER, 65535, FILM)))
     assert np.array_equal(plain[~MARKER], marked[~MARKER]) and (marked[MARKER] == 255).all()
+
+
+FRAME = np.ones(FILM.shape, bool)
+FRAME[3:-3, 2:-2] = False
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
+@pytest.mark.parametrize("white", [65535, 65534])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_white_border_does_not_darken_the_film(share: float, white: int, colour: bool) -> None:
+    side = np.arange(COLUMNS) < share * COLUMNS
+    for border in (np.broadcast_to(side, FILM.shape), np.broadcast_to(side[::-1], FILM.shape), FRAME):
+        for marker in (border & False, MARKER & ~border):
+            framed = np.where(marker, 65535, np.where(border, white, FILM))
+            plain, read = (np.asarray(decode(png(grey(one) if colour else one), "x")) for one in (FILM, framed))
+            assert np.array_equal(plain[~border & ~marker], read[~border & ~marker]) and (read[border | marker] == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["collimated", "saturated", "both"])
+def test_a_black_background_and_saturated_bone_are_parts_of_the_film(kind: str) -> None:
+    film = FILM.copy()
+    if kind != "saturated":
+        film[:, :12] = 0
+    if kind != "collimated":
+        film[np.quantile(FILM, 0.9) < FILM] = 4095
+    low, high = extent(film)
+    assert (low, high) == (film.min(), film.max())
+
+
+@pytest.mark.parametrize("border", [None, 0, 65535])
+def test_signed_numbers_that_were_moved_up_to_be_stored_are_the_plain_film(border: int | None) -> None:
+    moved = FILM.astype(np.int32) + 2**15
+    film = FRAME & (border is not None)
+    plain, read = (np.asarray(decode(png(one), "x")) for one in (FILM, np.where(film, border or 0, moved)))
+    assert np.array_equal(plain[~film], read[~film])
+    bright = np.asarray(decode(png(2**15 + FILM.astype(np.int32) * 8), "x"))[..., 0]
+    assert bright.max() > 220 and bright.min() < 40, "it may use the whole upper half"
 
 
 def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
