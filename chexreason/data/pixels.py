@@ -20,6 +20,7 @@ BORDER = 0.25  # share of the pixels that an unnamed border of one value, at eit
 ALIKE = "all its pixels are alike"
 NOISE = 3  # grey levels that noise alone spans in a film of nothing
 MOVED = 2**15  # by so much signed numbers of 16 bits are moved where a format has none
+LEAPS = 0.2  # a row, between neighbouring pixels, from one end of all numbers to the other: real films have none
 SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
 
 
@@ -104,6 +105,31 @@ def black_and_white(values: np.ndarray) -> tuple[int, int]:
     whole = 8 * values.dtype.itemsize
     depth = next((bits for bits in DEPTHS if high - black < 2**bits), whole)
     return black, min(black + 2**depth, 2**whole) - 1
+
+
+def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:
+    """Whether integers were read with the wrong sign: neighbours of about the middle grey lie at either end then.
+
+    Of real films read so, a row has three or four such leaps; read rightly, none. A sharp edge does not leap that far.
+
+    Args:
+        values: signed or unsigned, of (rows, columns).
+        bits: how many of each are its own.
+        film: where there is film, of the same shape. Burnt-in text or a background, all of one value at an end, are none.
+    """
+    import numpy as np
+
+    step = max(1, values.size // SAMPLE)
+    rows, film = values[::step].astype(np.int64), film[::step]
+    bits = max(bits, int(max(rows.max(), -rows.min())).bit_length())
+    middle = 2 ** (bits - 1)
+
+    def leaps(rows: np.ndarray) -> int:
+        inner = film & (rows > rows.min()) & (rows < rows.max())
+        return int(((np.abs(np.diff(rows)) > 15 / 8 * middle) & inner[:, 1:] & inner[:, :-1]).sum())
+
+    other = rows % (2 * middle) if values.dtype.kind == "i" else (rows + middle) % (2 * middle) - middle
+    return leaps(rows) > max(LEAPS * len(rows), 10 * leaps(other))
 
 
 def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:
