@@ -329,6 +329,12 @@ def test_a_film_that_is_bright_next_to_dark_is_not_taken_for_one_of_the_other_si
     assert decode(dicom(letters, BitsStored=16, HighBit=15), "x").size == (COLUMNS, ROWS)
     beside = np.where(INDEX[:COLUMNS] < COLUMNS // 2, 100 + FILM // 10, 3400 + FILM // 10).astype(np.uint16)
     assert decode(dicom(beside), "x").size == (COLUMNS, ROWS)
+    line = np.where(INDEX[:COLUMNS] == 40, 5 + FILM % 20, np.where(INDEX[:COLUMNS] == 41, 4070 + FILM % 20, FILM))
+    assert decode(dicom(line.astype(np.uint16)), "x").size == (COLUMNS, ROWS)
+    padded = np.where(EDGE, 3900 + FILM // 20, FILM // 40).astype(np.uint16)
+    assert decode(dicom(padded, PixelPaddingValue=3900, PixelPaddingRangeLimit=4095), "x").size == (COLUMNS, ROWS)
+    with pytest.raises(ImageError, match="Pixel Representation"):
+        decode(dicom(padded), "x")
 
 
 @pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLosslessSV1, uid.JPEGLSLossless])
@@ -452,6 +458,15 @@ def test_the_real_chest_film_has_bright_bones_on_dark_lungs(name: str) -> None:
     right_lung, left_lung = grey[200:500, 500:750].mean(), grey[600:900, 1100:1300].mean()
     spine, abdomen = grey[300:1500, 860:940].mean(), grey[1500:1700, 250:550].mean()
     assert min(spine, abdomen) > max(right_lung, left_lung) + 40
+
+
+@needs_films
+@pytest.mark.parametrize("name", ["RG1", "RG3"])
+def test_a_real_film_of_the_wrong_sign_is_refused_unless_its_stream_knows_it(name: str) -> None:
+    with pytest.raises(ImageError, match="^x: Pixel Representation .0028,0103. says signed, .* correct it to 0$"):
+        decode(retagged(film(f"{name}_UNCI.dcm").read_bytes(), PixelRepresentation=1), "x")
+    coded = film(f"{name}_J2KI.dcm").read_bytes()
+    assert decode(retagged(coded, PixelRepresentation=1), "x").tobytes() == decode(coded, "x").tobytes()
 
 
 @needs_films
