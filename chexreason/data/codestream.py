@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chexreason.data.pixels import ImageError
+from chexreason.data.tags import TABLES, has_window
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
+JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
 MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
 CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
@@ -19,26 +21,36 @@ CUT = "its pixel data is cut short or damaged; a decoder would make up what is m
 def check_stream(stream: bytes, data: Dataset, name: str) -> None:
     """Refuse a stream that holds another picture than the file's tags announce, or only a part of one.
 
+    A JPEG picture of 8 bits corrects the tags where they allocate more.
+
     Raises:
         ImageError: names the file.
     """
     from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
     syntax = data.file_meta.TransferSyntaxUID
-    coded, expected = _size(stream), (int(data.Columns), int(data.Rows), int(data.SamplesPerPixel))
+    coded = header(stream)
     if coded is None:  # the decoder will say it better
         return
     if stream.startswith(JPEG) != (syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)):
         kind = "JPEG" if stream.startswith(JPEG) else "JPEG 2000"
         raise ImageError(f"{name}: the picture inside is {kind}, its transfer syntax says {syntax.name}; refused")
-    if coded != expected:
-        shapes = ["{} x {} of {} channels".format(*shape) for shape in (coded, expected)]
+    expected = (int(data.Columns), int(data.Rows), int(data.SamplesPerPixel))
+    if coded[:3] != expected:
+        shapes = ["{} x {} of {} channels".format(*shape) for shape in (coded[:3], expected)]
         raise ImageError(f"{name}: the picture inside is {shapes[0]}, its tags say {shapes[1]}; refused")
-    siz = stream.find(J2K)
-    if not stream.startswith(JPEG) and stream[siz + 42] >> 7 and not int(data.get("PixelRepresentation") or 0):
+    if coded.signed and not data.PixelRepresentation:
         raise ImageError(f"{name}: the numbers inside are signed, its Pixel Representation says unsigned; refused")
     if END not in stream.rstrip(b"\0")[-32:]:  # a few bytes are padding
         raise ImageError(f"{name}: {CUT}")
+    if syntax in JPEGTransferSyntaxes and coded.bits <= 8 < data.BitsAllocated:
+        if data.BitsStored > 8 and (has_window(data) or any(data.get(table) for table in TABLES)):
+            raise ImageError(
+                f"{name}: the picture inside has {coded.bits} bits, Bits Stored (0028,0101) says {data.BitsStored}: for which "
+                "its window or lookup table is meant is not known; correct Bits Stored, or take window and table away"
+            )
+        data.BitsAllocated, data.BitsStored = 8, min(8, data.BitsStored)
+        data.HighBit = data.BitsStored - 1
 
 
 def prolonged(stream: bytes) -> bytes:
@@ -77,19 +89,31 @@ def _segments(stream: bytes) -> Iterator[tuple[int, int]]:
         at += int.from_bytes(stream[at : at + 2], "big")
 
 
-def _size(stream: bytes) -> tuple[int, int, int] | None:
-    """(width, height, channels) from the stream's header; None where there is none."""
+class Header(NamedTuple):
+    """What a stream's header says; `signed` is None where it says nothing of that."""
+
+    width: int
+    height: int
+    channels: int
+    bits: int
+    signed: bool | None
+
+
+def header(stream: bytes) -> Header | None:
+    """The stream's header; None where there is none."""
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(stream[at : at + size], "big")
 
     siz = stream.find(J2K, 0, 4096)
-    if siz >= 0 and not stream.startswith(JPEG):  # ISO 15444-1, A.5.1: the grid from its offset on
-        return number(siz + 8, 4) - number(siz + 16, 4), number(siz + 12, 4) - number(siz + 20, 4), number(siz + 40, 2)
+    if 0 <= siz < len(stream) - 42 and not stream.startswith(JPEG):  # ISO 15444-1, A.5.1: the grid from its offset on
+        width, height = number(siz + 8, 4) - number(siz + 16, 4), number(siz + 12, 4) - number(siz + 20, 4)
+        return Header(width, height, number(siz + 40, 2), (stream[siz + 42] & 127) + 1, stream[siz + 42] > 127)
     at = 2 if stream.startswith(JPEG) else len(stream)
     while at + 10 <= len(stream):
         marker = stream[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # start of frame
-            return number(at + 7, 2), number(at + 5, 2), stream[at + 9]
+            lossy = marker in (0xC0, 0xC1, 0xC2)  # whose numbers are unsigned; the others keep any bits
+            return Header(number(at + 7, 2), number(at + 5, 2), stream[at + 9], stream[at + 4], False if lossy else None)
         at += 1 if marker == 0xFF else 2 + number(at + 2, 2)  # fill bytes, or a segment with its length
     return None

@@ -10,28 +10,32 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, JPEG, check_stream, prolonged
-from chexreason.data.lookup import PALETTE, coloured, looked_up
-from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, extent, one_line, refuse_flat, rgb, stretched, white
+from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
+from chexreason.data.lookup import coloured, looked_up
+from chexreason.data.pixels import (
+    ALIKE,
+    NOISE,
+    ImageError,
+    black_and_white,
+    extent,
+    one_line,
+    refuse_flat,
+    rgb,
+    stretched,
+    wrapped,
+)
+from chexreason.data.tags import WANTED, check, has_window, tidy
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from pydicom import Dataset
 
-RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities that a chest film may come under
 # Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
 MAX_INFLATED = 256 * 2**20
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
 RLE = "1.2.840.10008.1.2.5"
 OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
-# What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
-WANTED = (
-    "Modality NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated "
-    "BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope "
-    "RescaleIntercept VOILUTSequence WindowCenter WindowWidth VOILUTFunction "
-    "PresentationLUTShape PixelData"
-).split()
 
 
 def is_dicom(head: bytes) -> bool:
@@ -49,14 +53,15 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
         Exception: what pydicom and its codecs raise on damaged files.
     """
     data = _read(content, name)
-    _check(data, name)
+    tidy(data, name)
+    check(data, name)
     pixels, photometric = _decoded(data, name)
     if photometric == "PALETTE COLOR":
         pixels = coloured(pixels, data, name)
     elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
         raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
     if pixels.ndim == 3:
-        return rgb(stretched(pixels, 0, white(pixels)))
+        return rgb(stretched(pixels, *black_and_white(pixels)))
     return _grey(pixels, data, name)
 
 
@@ -68,19 +73,24 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     padding = _padding(pixels, data)
     pixels = _stored_bits(pixels, padding, data, name)
     padding |= _padding(pixels, data)
+    if wrapped(pixels, data.BitsStored, ~padding):
+        said, other = ("signed", "unsigned") if data.PixelRepresentation else ("unsigned", "signed")
+        raise ImageError(
+            f"{name}: Pixel Representation (0028,0103) says {said}, but as {said} numbers neighbouring pixels jump between "
+            f"black and white, as {other} ones they do not; correct it to {1 - data.PixelRepresentation}"
+        )
     film = ~padding if padding.any() else np.s_[...]
     refuse_flat(pixels[film], name, ALIKE, NOISE if int(data.BitsStored) >= 8 else 0)
     if data.get("ModalityLUTSequence"):
         values = looked_up(pixels, data.ModalityLUTSequence[0], data, name)
-    elif data.get("RescaleSlope") is None and data.get("RescaleIntercept") is None:
+    elif "RescaleSlope" in data or "RescaleIntercept" in data:
+        values = pixels * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+    else:
         values = pixels
-    else:  # one that is left empty changes nothing
-        slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
-        values = pixels * float(1 if slope is None else slope) + float(intercept or 0)
     refuse_flat(values[film], name, f"its modality transform (rescale slope {data.get('RescaleSlope')}) makes all pixels alike")
     if data.get("VOILUTSequence"):
         values = looked_up(values, data.VOILUTSequence[0], data, name)
-    elif _has_window(data):
+    elif has_window(data):
         values = apply_windowing(values, data)
     window = f"{data.get('WindowCenter')}, width {data.get('WindowWidth')}"
     refuse_flat(values[film], name, f"its VOI LUT or window (centre {window}) makes all pixels alike")
@@ -96,7 +106,7 @@ def _read(content: bytes, name: str) -> Dataset:
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    wanted: list[Any] = [*WANTED, *PALETTE, *OVERLAYS]
+    wanted: list[Any] = [*WANTED, *OVERLAYS]
     content = _inflated(content, name)
     data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=wanted)
     if not len(data) and b"\xe0\x7f\x10\0" in content:  # pixel data, before whose end pydicom gave up
@@ -142,29 +152,10 @@ def _inflated(content: bytes, name: str) -> bytes:
     return b"".join([written.getvalue(), *parts])
 
 
-def _check(data: Dataset, name: str) -> None:
-    """Refuse what is no single radiograph, from the tags alone."""
-    modality = data.get("Modality") or "CR"
-    if modality not in RADIOGRAPHS:
-        raise ImageError(f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
-    missing = [tag for tag in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored") if data.get(tag) is None]
-    missing += [] if data.get("PixelData") else ["PixelData"]
-    if missing:
-        raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
-    check_size(int(data.Columns), int(data.Rows), name)
-    if data.get("PresentationLUTShape") == "INVERSE" and data.get("PhotometricInterpretation") == "MONOCHROME2":
-        raise ImageError(
-            f"{name}: MONOCHROME2 says that its largest values are bright, Presentation LUT Shape INVERSE that they are dark"
-        )
-    if int(data.get("NumberOfFrames") or 1) > 1:
-        raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
-
-
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
     from pydicom.encaps import encapsulate, get_frame
     from pydicom.pixels import get_decoder
-    from pydicom.pixels.utils import get_expected_length
 
     syntax = data.file_meta.TransferSyntaxUID
     try:
@@ -177,16 +168,22 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     strict = "pyjpegls" in decoder.available_plugins  # it alone refuses what is cut; the others fill it up
     options: dict[str, Any] = {"correct_unused_bits": False}  # see _stored_bits
     options |= {"decoding_plugin": "pyjpegls"} if strict else {}
-    if not syntax.is_encapsulated and len(data.PixelData) >= 2 * get_expected_length(data):
-        raise ImageError(
-            f"{name}: its pixel data is {len(data.PixelData):,} bytes, its tags announce {get_expected_length(data):,}: it "
-            "holds more than one picture, or a picture of other bits or size"
-        )
+    if syntax.is_encapsulated:
+        _refuse_frames(data, name)
+    else:
+        _refuse_excess(data, name)
     frame = get_frame(data.PixelData, 0, number_of_frames=1) if syntax.is_encapsulated and syntax != RLE else b""
     if frame:
         check_stream(frame, data, name)
+    coded, signed = header(frame), data.PixelRepresentation
+    if coded and coded.signed is False:
+        data.PixelRepresentation = 0
     try:
         pixels, properties = decoder.as_array(data, index=0, **options)
+        doubtful = data.PixelRepresentation != signed and pixels.ndim == 2
+        if doubtful and wrapped(pixels, data.BitsStored, ~_padding(pixels, data)):  # signed numbers, coded as if they were not
+            data.PixelRepresentation = signed
+            pixels, properties = decoder.as_array(data, index=0, **options)
         if frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
@@ -195,6 +192,34 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         lacking = syntax != RLE and not {"pylibjpeg", "pyjpegls"} & set(decoder.available_plugins)
         raise ImageError(f"{name}: {one_line(error)}{codec if lacking else ''}") from None
     return pixels, str(properties["photometric_interpretation"])
+
+
+def _refuse_excess(data: Dataset, name: str) -> None:
+    """Refuse native pixels of which a row or a column, or more, would not be shown; a few bytes are padding."""
+    from pydicom.pixels.utils import get_expected_length
+
+    held, announced = len(data.PixelData), get_expected_length(data)
+    if held - announced >= max(2, announced // max(data.Rows, data.Columns)):
+        raise ImageError(
+            f"{name}: its pixel data is {held:,} bytes, its tags announce {announced:,}: it holds more than one picture, or "
+            "a picture of other bits or size; correct Rows, Columns, Bits Allocated, Photometric Interpretation or Number of "
+            "Frames"
+        )
+
+
+def _refuse_frames(data: Dataset, name: str) -> None:
+    """Refuse compressed pixels of several pictures, whatever Number of Frames says. One of RLE is in one fragment."""
+    from pydicom.encaps import generate_fragments, parse_basic_offsets
+
+    items = io.BytesIO(data.PixelData)
+    parse_basic_offsets(items)
+    fragments = [fragment for fragment in generate_fragments(items) if fragment]
+    begun = [fragment for fragment in fragments if fragment.startswith((JPEG, J2K, JP2))]
+    if (frames := len(fragments if data.file_meta.TransferSyntaxUID == RLE else begun)) > 1:
+        raise ImageError(
+            f"{name}: its pixel data holds {frames} frames, of which Number of Frames (0028,0008) says nothing; one radiograph "
+            "a file is wanted"
+        )
 
 
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
@@ -235,14 +260,3 @@ def _padding(pixels: np.ndarray, data: Dataset) -> np.ndarray:
     elif pixels.dtype.kind == "u":
         ends = [end % 2 ** (8 * pixels.dtype.itemsize) if end < 0 else end for end in ends]
     return (pixels >= min(ends)) & (pixels <= max(ends))
-
-
-def _has_window(data: Dataset) -> bool:
-    """Whether there is a window. Who has none to give leaves it out, leaves it empty, or writes a width of 0."""
-    from pydicom.multival import MultiValue
-
-    centre, width = (
-        value[0] if isinstance(value, MultiValue) and value else value
-        for value in (data.get("WindowCenter"), data.get("WindowWidth"))
-    )
-    return isinstance(centre, float) and isinstance(width, float) and width > 0

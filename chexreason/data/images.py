@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, lacks_scans, prolonged
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ALIKE, NOISE, ImageError, check_size, one_line, refuse_flat, rgb, stretched, white
+from chexreason.data.pixels import ALIKE, NOISE, ImageError, black_and_white, check_size, one_line, refuse_flat, rgb, stretched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,8 @@ def read_image(path: Path) -> Image.Image:
     """The image at `path` as an RGB picture of its own size.
 
     DICOM: palette, modality and VOI transforms are applied, MONOCHROME1 is inverted (bones come out bright). Deep grey and
-    colours are scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds the film's largest value.
+    colours are scaled from the smallest usual detector depth (8, 10, 12, 14, 16 bits) that holds the film's largest value;
+    signed numbers that were moved up by 32768 to be stored are moved back.
 
     Raises:
         ImageError: missing, truncated, not an image, several frames, no information, or no film's size; names the file.
@@ -145,7 +146,7 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         if deep is None:
             picture = file.convert("RGB")
         else:
-            picture = rgb(stretched(deep, 0, white(deep)))
+            picture = rgb(stretched(deep, *black_and_white(deep)))
             picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
     return ImageOps.exif_transpose(picture)  # as a viewer turns it
 
@@ -159,10 +160,11 @@ def _png_data(content: bytes, name: str) -> bytes:
     """A PNG's deflated rows.
 
     Raises:
-        ImageError: they are fewer than the header says, of which Pillow makes black ones.
+        ImageError: they are fewer than the header says, of which Pillow makes black ones, or their end or checksum is
+            wrong: of zeros in place of what was never downloaded, Pillow makes rows as well.
     """
     parts, at = [], len(PNG)
-    while at < len(content):
+    while content[at + 4 : at + 8].isalpha():  # the name of a chunk
         length = int.from_bytes(content[at : at + 4], "big")
         if content[at + 4 : at + 8] == b"IDAT":
             parts.append(content[at + 8 : at + 8 + length])
@@ -172,8 +174,16 @@ def _png_data(content: bytes, name: str) -> bytes:
     for left, top, across, down in ADAM7 if content[INTERLACED] else [(0, 0, 1, 1)]:
         columns, rows = len(range(left, width, across)), len(range(top, height, down))
         wanted += rows * (1 + (columns * depth * CHANNELS[kind] + 7) // 8) if columns else 0
-    if len(zlib.decompressobj().decompress(data, wanted)) < wanted:
+    unpacker = zlib.decompressobj()
+    try:
+        held = len(unpacker.decompress(data, wanted))
+        unpacker.decompress(unpacker.unconsumed_tail, wanted + 1)  # more rows than are wanted do no harm, within bounds
+    except zlib.error:
+        raise ImageError(f"{name}: its pixel data is damaged or was never written to its end; copy it again") from None
+    if held < wanted:
         raise ImageError(f"{name}: its pixel data is cut short: it holds fewer rows than the {height} that its header says")
+    if not unpacker.eof:
+        raise ImageError(f"{name}: its pixel data is cut short: it has no end; copy it again")
     return data
 
 

@@ -16,8 +16,11 @@ MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
 DEPTHS = (8, 10, 12, 14, 16)  # bits of usual detectors
 TAIL = 0.02  # share of the pixels that a burnt-in marker may cover
+BORDER = 0.25  # share of the pixels that an unnamed border of one value, at either end, stays below
 ALIKE = "all its pixels are alike"
 NOISE = 3  # grey levels that noise alone spans in a film of nothing
+MOVED = 2**15  # by so much signed numbers of 16 bits are moved where a format has none
+LEAPS = 0.2  # a row, between neighbouring pixels, from one end of all numbers to the other: real films have none
 SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
 
 
@@ -61,11 +64,17 @@ def refuse_flat(values: np.ndarray, name: str, why: str, noise: float = 0) -> No
         raise ImageError(f"{name}: {why}, but for a marker, specks or noise; there is no information in this film")
 
 
-def middle(values: np.ndarray) -> tuple[float, float]:
-    """The smallest and the largest value, without the share TAIL of the pixels at either end."""
+def middle(values: np.ndarray, border: float = 0) -> tuple[float, float]:
+    """The smallest and the largest value, without the share TAIL of the pixels at either end.
+
+    Before that, the one value that such an end falls on is left out if less than the share `border` of the pixels has it.
+    """
     import numpy as np
 
-    below, above = np.quantile(values.reshape(-1)[:: max(1, values.size // SAMPLE)], (TAIL, 1 - TAIL))
+    sample = values.reshape(-1)[:: max(1, values.size // SAMPLE)]
+    ends = np.quantile(sample, (TAIL, 1 - TAIL))
+    borders = [end for end in ends if (sample == end).mean() < border]
+    below, above = np.quantile(sample[~np.isin(sample, borders)], (TAIL, 1 - TAIL)) if borders else ends
     return float(below), float(above)
 
 
@@ -76,7 +85,7 @@ def extent(values: np.ndarray) -> tuple[float, float]:
     lie so far out that the film itself would be left with less than half of the greys: then they are not counted.
     """
     low, high = float(values.min()), float(values.max())
-    below, above = middle(values)
+    below, above = middle(values, BORDER)
     span = above - below
     if span > 0 and high > above + span:
         high = float(values.max(where=values <= above + span, initial=low))
@@ -85,10 +94,42 @@ def extent(values: np.ndarray) -> tuple[float, float]:
     return low, high
 
 
-def white(values: np.ndarray) -> int:
-    """The value that is white in unsigned integers of unknown depth: that of the smallest usual depth that holds the film."""
-    _, high = extent(values)
-    return 2 ** next((bits for bits in DEPTHS if high < 2**bits), 8 * values.dtype.itemsize) - 1
+def black_and_white(values: np.ndarray) -> tuple[int, int]:
+    """The values that are black and white in unsigned integers of unknown depth.
+
+    Black is 0; white is the largest value of the smallest usual depth that holds the film. A film that lies wholly in the
+    upper half of 16 bits holds signed numbers that were moved up there: its black is the middle.
+    """
+    low, high = extent(values)
+    black = MOVED if low >= MOVED else 0
+    whole = 8 * values.dtype.itemsize
+    depth = next((bits for bits in DEPTHS if high - black < 2**bits), whole)
+    return black, min(black + 2**depth, 2**whole) - 1
+
+
+def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:
+    """Whether integers were read with the wrong sign: neighbours of about the middle grey lie at either end then.
+
+    Of real films read so, a row has three or four such leaps; read rightly, none. A sharp edge does not leap that far.
+
+    Args:
+        values: signed or unsigned, of (rows, columns).
+        bits: how many of each are its own.
+        film: where there is film, of the same shape. Burnt-in text or a background, all of one value at an end, are none.
+    """
+    import numpy as np
+
+    step = max(1, values.size // SAMPLE)
+    rows, film = values[::step].astype(np.int64), film[::step]
+    bits = max(bits, int(max(rows.max(), -rows.min())).bit_length())
+    middle = 2 ** (bits - 1)
+
+    def leaps(rows: np.ndarray) -> int:
+        inner = film & (rows > rows.min()) & (rows < rows.max())
+        return int(((np.abs(np.diff(rows)) > 15 / 8 * middle) & inner[:, 1:] & inner[:, :-1]).sum())
+
+    other = rows % (2 * middle) if values.dtype.kind == "i" else (rows + middle) % (2 * middle) - middle
+    return leaps(rows) > max(LEAPS * len(rows), 10 * leaps(other))
 
 
 def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:

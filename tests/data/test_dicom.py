@@ -18,14 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import uid
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
 from chexreason.data import dicom as reader
 from chexreason.data.images import ImageError, decode, read_image
 
 from .encodings import (
+    COLUMNS,
     DEFLATED,
     EDGE,
+    EIGHT,
     ENCODINGS,
     FILM,
     INDEX,
@@ -36,6 +39,7 @@ from .encodings import (
     dicom,
     frame,
     grey,
+    palette,
     retagged,
     table,
 )
@@ -161,6 +165,178 @@ def test_what_is_no_film_is_refused_by_name(content: Any, why: str) -> None:
     assert str(raised.value).isprintable() and len(str(raised.value)) < 400
 
 
+def without(content: bytes, *keywords: str) -> bytes:
+    return retagged(content, **dict.fromkeys(keywords))
+
+
+CLEAR: dict[str, Callable[[], bytes]] = {
+    "a range limit left empty": lambda: dicom(FILM, PixelPaddingValue=0, PixelPaddingRangeLimit=None),
+    "a high bit left empty": lambda: dicom(FILM, HighBit=None),
+    "no high bit": lambda: without(dicom(FILM), "HighBit"),
+    "a modality left empty": lambda: dicom(FILM, Modality=None),
+    "a VOI LUT function left empty": lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction=""),
+    "a VOI LUT function for each window": lambda: dicom(
+        FILM, WindowCenter=[2048, 9], WindowWidth=[4096, 9], VOILUTFunction=["LINEAR", "SIGMOID"]
+    ),
+    "a VOI LUT function of the second window": lambda: dicom(
+        FILM, WindowCenter=[2048, 9], WindowWidth=[4096, 9], VOILUTFunction=["", "SIGMOID"]
+    ),
+    "a VOI LUT without its descriptor, beside a window": lambda: dicom(
+        FILM, VOILUTSequence=[without_part(table(INDEX, 12), "LUTDescriptor")], WindowCenter=2048, WindowWidth=4096
+    ),
+    "a VOI LUT without its data, beside a window": lambda: dicom(
+        FILM, VOILUTSequence=[without_part(table(INDEX, 12), "LUTData")], WindowCenter=2048, WindowWidth=4096
+    ),
+    "a VOI LUT left empty": lambda: dicom(FILM, VOILUTSequence=[Dataset()]),
+    "a VOI LUT left empty before another": lambda: dicom(4095 - FILM, VOILUTSequence=[Dataset(), table(4095 - INDEX, 12)]),
+    "a modality LUT left empty": lambda: dicom(FILM, ModalityLUTSequence=[Dataset()]),
+    "small letters": lambda: dicom(
+        4095 - FILM, Modality="dx", PhotometricInterpretation="monochrome1", PresentationLUTShape="inverse"
+    ),
+    "numbers said twice": lambda: dicom(
+        FILM, **{"RescaleSlope": [2, 2], "RescaleIntercept": [0, 0], "Rows": [ROWS, ROWS], "BitsStored": [12, 12]}
+    ),
+    "a palette in small letters": lambda: dicom(
+        255 - EIGHT, **palette(255 - INDEX[:256], 8) | {"PhotometricInterpretation": "palette color"}
+    ),
+    "compressed colours without a planar configuration": lambda: without(
+        compressed(grey(EIGHT), uid.JPEG2000Lossless), "PlanarConfiguration"
+    ),
+    "RLE in colour without a planar configuration": lambda: without(
+        compressed(grey(EIGHT), uid.RLELossless), "PlanarConfiguration"
+    ),
+    "a JPEG of 8 bits in 16": lambda: retagged(ENCODINGS["JPEG"](), BitsAllocated=16),
+    "a JPEG of 8 bits in 16, 12 stored": lambda: retagged(
+        ENCODINGS["JPEG"](), BitsAllocated=16, BitsStored=12, HighBit=11, RescaleSlope=1, RescaleIntercept=0
+    ),
+    "a JPEG in colour of 8 bits in 16": lambda: retagged(ENCODINGS["JPEG in YBR_FULL_422"](), BitsAllocated=16),
+    "a JPEG 2000 of 8 bits in 16": lambda: retagged(compressed(EIGHT, uid.JPEG2000Lossless), BitsAllocated=16),
+    "a JPEG said to be signed": lambda: retagged(ENCODINGS["JPEG"](), PixelRepresentation=1),
+    "a JPEG 2000 said to be signed": lambda: retagged(ENCODINGS["JPEG 2000"](), PixelRepresentation=1),
+    "a JPEG 2000 of 16 bits, said to be signed": lambda: retagged(
+        compressed(FILM << 4, uid.JPEG2000Lossless, BitsStored=16, HighBit=15), PixelRepresentation=1
+    ),
+    "a JPEG 2000 of signed bits, coded as if they were not": lambda: retagged(
+        compressed((SIGNED & 0x0FFF).astype(np.uint16), uid.JPEG2000Lossless), PixelRepresentation=1
+    ),
+    "a padding byte": lambda: dicom(FILM.tobytes() + bytes(2)),
+    "an RLE with an empty fragment": lambda: dicom(
+        encapsulate([frame(compressed(FILM, uid.RLELossless))]) + b"\xfe\xff\0\xe0" + bytes(4), uid.RLELossless
+    ),
+    "a JPEG in many fragments": lambda: retagged(
+        ENCODINGS["JPEG"](), PixelData=encapsulate([frame(ENCODINGS["JPEG"]())], fragments_per_frame=5)
+    ),
+}  # fmt: skip
+
+
+def without_part(item: Dataset, keyword: str) -> Dataset:
+    delattr(item, keyword)
+    return item
+
+
+@pytest.mark.parametrize("what", CLEAR)
+def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
+    looks_like(np.asarray(decode(CLEAR[what](), "x")).astype(float), FILM, np.zeros_like(EDGE))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        *[
+            (lambda tag=tag: without(dicom(FILM), tag), f"it has no {tag}")
+            for tag in ("PhotometricInterpretation", "PixelRepresentation", "Rows", "BitsStored", "SamplesPerPixel")
+        ],
+        (lambda: without(dicom(grey(EIGHT)), "PlanarConfiguration"), "it has no PlanarConfiguration"),
+        (lambda: dicom(FILM, PhotometricInterpretation=None), "it has no PhotometricInterpretation"),
+        (lambda: dicom(EIGHT, PhotometricInterpretation="PALETTE COLOR"), "lacks: it has no RedPalette.*Descriptor, .*BlueP"),
+        *[
+            (lambda tag=tag: without(dicom(EIGHT, **palette(INDEX[:256], 8)), tag), f"lacks: it has no {tag}$")
+            for tag in ("GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableDescriptor")
+        ],
+        (lambda: dicom(FILM, Rows=[ROWS, 8]), r"Rows \(0028,0010\) has several values \(96, 8\); keep"),
+        (lambda: dicom(FILM, RescaleSlope=[1, -1]), r"Rescale Slope \(0028,1053\) has several values"),
+        (lambda: dicom(FILM, VOILUTSequence=[without_part(table(INDEX, 12), "LUTDescriptor")]), "VOI LUT.*no LUT Descriptor"),
+        (lambda: dicom(FILM, VOILUTSequence=[without_part(table(INDEX, 12), "LUTData")]), "VOI LUT.*no LUT Data"),
+        (
+            lambda: dicom(
+                FILM, ModalityLUTSequence=[without_part(table(INDEX, 12), "LUTData")], WindowCenter=2048, WindowWidth=4096
+            ),
+            "Modality LUT Sequence .0028,3000. has no LUT Data",
+        ),
+        (
+            lambda: retagged(
+                ENCODINGS["JPEG"](), BitsAllocated=16, BitsStored=12, HighBit=11, WindowCenter=2048, WindowWidth=4096
+            ),
+            r"the picture inside has 8 bits, Bits Stored \(0028,0101\) says 12",
+        ),
+        *[
+            (lambda rows=rows, columns=columns: dicom(FILM, Rows=rows, Columns=columns), "correct Rows, Columns")
+            for rows, columns in ((ROWS - 1, 80), (ROWS, 79), (ROWS * 2 // 3, 80), (ROWS + 4, 75), (80, 95))
+        ],
+        (lambda: dicom(FILM.tobytes() + FILM[:48].tobytes()), "23,040 bytes, its tags announce 15,360"),
+        (lambda: dicom(np.pad(grey(EIGHT), ((0, 1), (0, 0), (0, 0))), Rows=ROWS), "correct Rows, Columns"),
+        *[
+            (
+                lambda name=name, times=times: retagged(
+                    ENCODINGS[name](), PixelData=encapsulate([frame(ENCODINGS[name]())] * times)
+                ),
+                f"its pixel data holds {times} frames",
+            )
+            for name in ("JPEG", "JPEG 2000", "JPEG-LS", "RLE")
+            for times in (2, 3)
+        ],
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_or_lacks_a_needed_part_is_refused_by_its_tag(content: Callable[[], bytes], why: str) -> None:
+    with pytest.raises(ImageError, match=f"^x: .*{why}") as raised:
+        decode(content(), "x")
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 400
+
+
+@given(
+    bits=st.sampled_from([8, 12, 16]),
+    signed=st.booleans(),
+    syntax=st.sampled_from(
+        [uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, DEFLATED, uid.RLELossless, uid.JPEGLSLossless]
+    ),
+    inverse=st.booleans(),
+    marked=st.booleans(),
+    background=st.booleans(),
+)
+def test_a_film_whose_sign_is_wrong_is_refused_and_no_other(
+    bits: int, signed: bool, syntax: str, inverse: bool, marked: bool, background: bool
+) -> None:
+    film = FILM.astype(np.int32) * 2**bits >> 12
+    film = 2**bits - 1 - film if inverse else film
+    film = np.where(MARKER & marked, 2**bits - 1, np.where(EDGE & background, 0, film)) - 2 ** (bits - 1) * signed
+    kind = np.dtype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    tags = {"BitsStored": bits, "HighBit": bits - 1, "PhotometricInterpretation": f"MONOCHROME{1 if inverse else 2}"}
+    if syntax == uid.JPEGLSLossless or not signed:
+        film &= 2**bits - 1  # as they lie in the stream
+    pixels = film.astype(kind)
+    content = compressed(pixels, syntax, **tags) if syntax in CODED else dicom(pixels, syntax, **tags)
+    looks_like(np.asarray(decode(content, "x")).astype(float), FILM, EDGE | MARKER)
+    with pytest.raises(ImageError) as raised:
+        decode(retagged(content, PixelRepresentation=int(not signed)), "x")
+    said = (
+        f"^x: (Pixel Representation .0028,0103. says {'un' if signed else ''}signed, .* correct it to {int(signed)}|.*larger)"
+    )
+    assert re.search(said, str(raised.value))
+
+
+def test_a_film_that_is_bright_next_to_dark_is_not_taken_for_one_of_the_other_sign() -> None:
+    letters = np.where(MARKER & (FILM % 3 > 0), 65535 - FILM, FILM).astype(np.uint16)  # not all of one white
+    assert decode(dicom(letters, BitsStored=16, HighBit=15), "x").size == (COLUMNS, ROWS)
+    beside = np.where(INDEX[:COLUMNS] < COLUMNS // 2, 100 + FILM // 10, 3400 + FILM // 10).astype(np.uint16)
+    assert decode(dicom(beside), "x").size == (COLUMNS, ROWS)
+    line = np.where(INDEX[:COLUMNS] == 40, 5 + FILM % 20, np.where(INDEX[:COLUMNS] == 41, 4070 + FILM % 20, FILM))
+    assert decode(dicom(line.astype(np.uint16)), "x").size == (COLUMNS, ROWS)
+    padded = np.where(EDGE, 3900 + FILM // 20, FILM // 40).astype(np.uint16)
+    assert decode(dicom(padded, PixelPaddingValue=3900, PixelPaddingRangeLimit=4095), "x").size == (COLUMNS, ROWS)
+    with pytest.raises(ImageError, match="Pixel Representation"):
+        decode(dicom(padded), "x")
+
+
 @pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLosslessSV1, uid.JPEGLSLossless])
 def test_a_stream_of_another_kind_than_its_transfer_syntax_is_refused_by_name(syntax: uid.UID) -> None:
     other = dicom(encapsulate([frame(compressed(FILM, uid.JPEG2000Lossless))]), syntax)
@@ -236,6 +412,20 @@ def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
         looks_like(image.astype(float), np.minimum(bright, 2047), np.zeros_like(EDGE))
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
+@pytest.mark.parametrize(("value", "signed"), [(65535, False), (0, False), (-32768, True), (32767, True)])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_border_that_no_tag_names_takes_no_contrast_away(share: float, value: int, signed: bool, inverse: bool) -> None:
+    border = np.broadcast_to(np.arange(COLUMNS) < share * COLUMNS, FILM.shape)
+    film = (4095 - FILM if inverse else FILM).astype(np.int32) + (0 if signed or value else 20_000)
+    pixels = np.where(border, value, film).astype(np.int16 if signed else np.uint16)
+    photometric = "MONOCHROME1" if inverse else "MONOCHROME2"
+    content = dicom(pixels, BitsStored=16, HighBit=15, PhotometricInterpretation=photometric)
+    image = np.asarray(decode(content, "x"))
+    looks_like(image.astype(float), FILM, np.array(border))
+    assert (image[border] == (255 if (value > 0) != inverse else 0)).all()
+
+
 WITHOUT = """
 import sys
 for codec in ("libjpeg", "openjpeg", "jpeg_ls", "pylibjpeg"):
@@ -268,6 +458,15 @@ def test_the_real_chest_film_has_bright_bones_on_dark_lungs(name: str) -> None:
     right_lung, left_lung = grey[200:500, 500:750].mean(), grey[600:900, 1100:1300].mean()
     spine, abdomen = grey[300:1500, 860:940].mean(), grey[1500:1700, 250:550].mean()
     assert min(spine, abdomen) > max(right_lung, left_lung) + 40
+
+
+@needs_films
+@pytest.mark.parametrize("name", ["RG1", "RG3"])
+def test_a_real_film_of_the_wrong_sign_is_refused_unless_its_stream_knows_it(name: str) -> None:
+    with pytest.raises(ImageError, match="^x: Pixel Representation .0028,0103. says signed, .* correct it to 0$"):
+        decode(retagged(film(f"{name}_UNCI.dcm").read_bytes(), PixelRepresentation=1), "x")
+    coded = film(f"{name}_J2KI.dcm").read_bytes()
+    assert decode(retagged(coded, PixelRepresentation=1), "x").tobytes() == decode(coded, "x").tobytes()
 
 
 @needs_films

@@ -20,6 +20,7 @@ from PIL import Image
 from pydicom import uid
 
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
+from chexreason.data.pixels import extent
 
 from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, dicom, grey, png
 from .encodings import jpeg as jpeg_in_dicom
@@ -126,20 +127,58 @@ def test_a_png_with_fewer_rows_than_its_header_says_is_refused(mode: str, rows: 
             decode(of_height(content, ROWS), "x")
 
 
+def deflated(pixels: np.ndarray, interlaced: bool) -> bytes:
+    """The rows of a grey PNG of 16 bits, not compressed so well that a few bytes are many rows."""
+    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # ISO 15948, 8.2
+    passes = [pixels[y::down, x::right].astype(">u2") for y, x, down, right in (steps if interlaced else [(0, 0, 1, 1)])]
+    return zlib.compress(b"".join(b"\0" + line.tobytes() for one in passes if one.size for line in one))
+
+
+def grey_png(pixels: np.ndarray, rows: bytes, interlaced: bool = False, pieces: int = 1) -> bytes:
+    """A PNG of these deflated rows, in several chunks."""
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 0, 0, 0, interlaced)
+    size = -(-len(rows) // pieces)
+    data = [chunk(b"IDAT", rows[at : at + size]) for at in range(0, len(rows), size)]
+    return HEADS[2] + chunk(b"IHDR", head) + b"".join(data) + chunk(b"IEND", b"")
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(96, 80), (95, 79), (33, 3), (5, 70)])
 def test_an_interlaced_png_is_read_whole_or_not_at_all(rows: int, columns: int) -> None:
     film = FILM[:rows, :columns]
-    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # ISO 15948, 8.2
-    passes = [np.ascontiguousarray(film[y::down, x::right].astype(">u2")) for y, x, down, right in steps]
-    lines = [b"\0" + line.tobytes() for one in passes if one.size for line in one]
-
-    def interlaced(lines: list[bytes]) -> bytes:
-        head = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 1)
-        return HEADS[2] + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
-
-    assert np.array_equal(np.asarray(decode(interlaced(lines), "x")), np.asarray(decode(png(film), "x")))
+    lines = deflated(film, interlaced=True)
+    assert np.array_equal(np.asarray(decode(grey_png(film, lines, interlaced=True), "x")), np.asarray(decode(png(film), "x")))
     with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
-        decode(interlaced(lines[:-1]), "x")
+        decode(grey_png(film, zlib.compress(zlib.decompress(lines)[: -1 - 2 * columns]), interlaced=True), "x")
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_whose_end_was_never_written_is_refused(pieces: int, interlaced: bool) -> None:
+    film = FILM[::6, ::6]
+    whole = grey_png(film, deflated(film, interlaced), interlaced, pieces)
+    right, read = decode(whole, "x").tobytes(), 0
+    for cut in range(8, len(whole)):
+        for filler in (b"\0", b"\xff"):  # of a file whose room was taken before it was copied
+            try:
+                assert decode(whole[:cut] + filler * (len(whole) - cut), "x").tobytes() == right, cut
+                read += 1
+            except ImageError as error:
+                assert str(error).startswith("x: ")
+    assert read <= 2 * 16 + 2, "only where all pixels had come"
+
+
+def test_what_a_png_holds_beyond_its_rows_does_no_harm_if_it_ends() -> None:
+    rows = zlib.decompress(deflated(FILM, interlaced=False))
+    right = decode(png(FILM), "x").tobytes()
+    for more in (b"\0", bytes(1 + 2 * COLUMNS), rows):
+        longer = zlib.compress(rows + more)
+        assert decode(grey_png(FILM, longer), "x").tobytes() == right
+        assert decode(grey_png(FILM, longer + b"more"), "x").tobytes() == right
+        for spoilt in (longer[:-4], longer[:-4] + bytes(4)):
+            with pytest.raises(ImageError, match="^x: its pixel data is (damaged|cut short).* copy it again"):
+                decode(grey_png(FILM, spoilt), "x")
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
+        decode(grey_png(FILM, zlib.compress(rows + bytes(2**24))), "x")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "RGB", "RGBA", "P"])
@@ -257,6 +296,43 @@ def test_every_channel_of_a_deep_colour_picture_keeps_its_lower_bits(bits: int) 
 def test_a_marker_at_full_white_does_not_darken_the_film() -> None:
     plain, marked = (np.asarray(decode(png(pixels), "x")) for pixels in (FILM, np.where(MARKER, 65535, FILM)))
     assert np.array_equal(plain[~MARKER], marked[~MARKER]) and (marked[MARKER] == 255).all()
+
+
+FRAME = np.ones(FILM.shape, bool)
+FRAME[3:-3, 2:-2] = False
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
+@pytest.mark.parametrize("white", [65535, 65534])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_white_border_does_not_darken_the_film(share: float, white: int, colour: bool) -> None:
+    side = np.arange(COLUMNS) < share * COLUMNS
+    for border in (np.broadcast_to(side, FILM.shape), np.broadcast_to(side[::-1], FILM.shape), FRAME):
+        for marker in (border & False, MARKER & ~border):
+            framed = np.where(marker, 65535, np.where(border, white, FILM))
+            plain, read = (np.asarray(decode(png(grey(one) if colour else one), "x")) for one in (FILM, framed))
+            assert np.array_equal(plain[~border & ~marker], read[~border & ~marker]) and (read[border | marker] == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["collimated", "saturated", "both"])
+def test_a_black_background_and_saturated_bone_are_parts_of_the_film(kind: str) -> None:
+    film = FILM.copy()
+    if kind != "saturated":
+        film[:, :12] = 0
+    if kind != "collimated":
+        film[np.quantile(FILM, 0.9) < FILM] = 4095
+    low, high = extent(film)
+    assert (low, high) == (film.min(), film.max())
+
+
+@pytest.mark.parametrize("border", [None, 0, 65535])
+def test_signed_numbers_that_were_moved_up_to_be_stored_are_the_plain_film(border: int | None) -> None:
+    moved = FILM.astype(np.int32) + 2**15
+    film = FRAME & (border is not None)
+    plain, read = (np.asarray(decode(png(one), "x")) for one in (FILM, np.where(film, border or 0, moved)))
+    assert np.array_equal(plain[~film], read[~film])
+    bright = np.asarray(decode(png(2**15 + FILM.astype(np.int32) * 8), "x"))[..., 0]
+    assert bright.max() > 220 and bright.min() < 40, "it may use the whole upper half"
 
 
 def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""A DICOM file's tags, brought into the one form that its reader expects, or refused by name.
+
+What is left empty, said twice or written in small letters is clear enough to be read. What contradicts itself is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chexreason.data.lookup import COLOURS, PALETTE
+from chexreason.data.pixels import ImageError, check_size
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+RADIOGRAPHS = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")  # DICOM modalities that a chest film may come under
+NEEDED = (
+    "Rows Columns SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation PixelData"
+).split()
+CHOSEN = (
+    "Modality NumberOfFrames PlanarConfiguration HighBit PixelPaddingValue PixelPaddingRangeLimit RescaleSlope "
+    "RescaleIntercept WindowCenter WindowWidth VOILUTFunction PresentationLUTShape"
+).split()
+TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+# What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
+WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE]
+FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
+
+
+def tidy(data: Dataset, name: str) -> None:
+    """Take away what is left empty, keep one of what is said twice, and write code words as the standard does.
+
+    Raises:
+        ImageError: a tag has several values where there is one, or a lookup table lacks a part; names the file.
+    """
+    from pydicom.multival import MultiValue
+
+    for element in [data[keyword] for keyword in (*NEEDED, *CHOSEN) if keyword in data]:
+        values = list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+        values = values[:1] if element.keyword in FIRST else values
+        values = [value.strip().upper() if isinstance(value, str) else value for value in values]
+        values = [value for value in values if value not in ("", b"", None)]
+        if len(set(values)) > 1:
+            said = ", ".join(map(str, values))
+            raise ImageError(f"{name}: {element.name} {element.tag} has several values ({said}); keep the right one of them")
+        if values:
+            element.value = values[0]
+        else:
+            del data[element.tag]
+    for keyword in TABLES:
+        items = data.get(keyword) or []
+        parts = [[part for part in ("LUTDescriptor", "LUTData") if part in item and not item[part].is_empty] for item in items]
+        whole = [item for item, held in zip(items, parts, strict=True) if len(held) == 2]
+        if any(parts) and not whole and not (keyword == "VOILUTSequence" and has_window(data)):
+            lacking = "LUT Data (0028,3006)" if ["LUTDescriptor"] in parts else "LUT Descriptor (0028,3002)"
+            raise ImageError(
+                f"{name}: its {data[keyword].name} {data[keyword].tag} has no {lacking}; take it away or complete it"
+            )
+        if keyword in data:
+            setattr(data, keyword, whole[:1])
+    if data.file_meta.TransferSyntaxUID.is_encapsulated and "PlanarConfiguration" not in data:
+        data.PlanarConfiguration = 0  # it only says how pixels lie that are not compressed
+
+
+def check(data: Dataset, name: str) -> None:
+    """Refuse what is no single radiograph, from the tags alone.
+
+    Raises:
+        ImageError: names the file.
+    """
+    modality = data.get("Modality", "CR")
+    if modality not in RADIOGRAPHS:
+        raise ImageError(f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
+    needed = [*NEEDED, "PlanarConfiguration"] if data.get("SamplesPerPixel", 1) > 1 else NEEDED
+    if missing := [tag for tag in needed if tag not in data]:
+        raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        tables = [f"{colour}PaletteColorLookupTable" for colour in COLOURS]
+        missing = [f"{table}Descriptor" for table in tables if not data.get(f"{table}Descriptor")]
+        missing += [f"{table}Data" for table in tables if not (data.get(f"{table}Data") or data.get(f"Segmented{table}Data"))]
+        if missing:
+            raise ImageError(f"{name}: its colours are those of a palette that it lacks: it has no {', '.join(missing)}")
+    check_size(int(data.Columns), int(data.Rows), name)
+    if data.get("PresentationLUTShape") == "INVERSE" and data.PhotometricInterpretation == "MONOCHROME2":
+        raise ImageError(
+            f"{name}: MONOCHROME2 says that its largest values are bright, Presentation LUT Shape INVERSE that they are dark"
+        )
+    if int(data.get("NumberOfFrames", 1)) > 1:
+        raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
+
+
+def has_window(data: Dataset) -> bool:
+    """Whether there is a window. Who has none to give leaves it out, leaves it empty, or writes a width of 0."""
+    return "WindowCenter" in data and float(data.get("WindowWidth", 0)) > 0
