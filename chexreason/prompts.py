@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from chexreason.answers.parser import grammar_named
+from chexreason.answers.grammars import grammar_named
 from chexreason.runs.identity import CIRCUMSTANCE
 
 

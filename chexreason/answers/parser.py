@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chexreason.answers import reading
-from chexreason.answers.grammars import ANY_TAG, BRACES, GRAMMARS, TAGS, Grammar, grammar_named
+from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
 from chexreason.answers.headings import CLAIMING, OPEN
 from chexreason.answers.synonyms import NAMES
 from chexreason.answers.values import FILLERS, MAYBE, NO
 from chexreason.labels import FINDINGS, NO_FINDING, in_order
-
-__all__ = ["GRAMMARS", "TAGS", "Answer", "Grammar", "grammar_named", "parse", "parse_strict"]
 
 # Why no answer could be read.
 EMPTY = "empty"  # nothing was written, or nothing in the solution block

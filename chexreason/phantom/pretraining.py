@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
-from chexreason.answers.parser import TAGS
+from chexreason.answers.grammars import TAGS
 from chexreason.models.encoding import encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS

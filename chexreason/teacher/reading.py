@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.parser import Grammar, grammar_named, parse_strict
+from chexreason.answers.grammars import Grammar, grammar_named
+from chexreason.answers.parser import parse_strict
 from chexreason.teacher.reply import Reply
 
 # What teachers set their thinking between. The first tag of a pair may stand in a server's chat template and not in the reply.
