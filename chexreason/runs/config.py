@@ -181,8 +181,7 @@ class Tracker:
 class World:
     """Which models, datasets and teachers belong together, and what an experiment means by its roles."""
 
-    name: str
-    members: str
+    name: str  # models, datasets and teachers say by it that they belong to it
     medical: str
     general: str
     arms: str  # several choices, separated by commas
