@@ -22,10 +22,10 @@ from transformers import LogitsProcessor
 from benches.reports import reports
 from benches.training import WORDS, Results, Setting, compare, films, model_of
 from chexreason.data.cache import feature_entries
-from chexreason.models.encoding import encode
+from chexreason.models.encoding import chat, encode
 from chexreason.models.features import FeatureStore
 from chexreason.models.generation import Generator
-from chexreason.prompts import Prompt, messages
+from chexreason.prompts import Prompt
 
 IMAGES, MEAN, LIMIT, SEED = 16, 250, 1024, 0
 INSTRUCTION = WORDS * Setting.words
@@ -64,7 +64,7 @@ def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool
         features = FeatureStore(model, processor, features.entries)
     stops = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [stops]
-    text = processor.apply_chat_template(messages(INSTRUCTION), tokenize=False, add_generation_prompt=True)
+    text = chat(processor, INSTRUCTION)
     generate, written = model.generate, []
     prompt = Prompt("bench", "labels", "", "", INSTRUCTION)
     answer = Generator(model, processor, prompt, LIMIT, features=features if known else None)

@@ -12,7 +12,8 @@ from functools import partial
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.answers.grammars import GRAMMARS
+from chexreason.answers.parser import parse, parse_strict
 from chexreason.labels import FINDINGS, in_order
 
 PIECES = [

@@ -9,7 +9,8 @@ import random
 import time
 from collections.abc import Callable
 
-from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.answers.grammars import GRAMMARS
+from chexreason.answers.parser import parse, parse_strict
 from chexreason.labels import FINDINGS, in_order
 
 COUNT, WORDS, SEED = 20_000, 60, 0

@@ -13,7 +13,8 @@ import numpy as np
 
 from benches import coverage, curation, parser
 from chexreason.answers import metrics
-from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.answers.grammars import GRAMMARS
+from chexreason.answers.parser import parse, parse_strict
 from chexreason.data.curation import Balance, select
 from chexreason.data.frequencies import finding_frequencies
 from chexreason.runs.config import as_dict, compose, group

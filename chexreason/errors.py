@@ -1,4 +1,4 @@
-"""The one exception that is meant for a person to read, a disk that takes no more, and the checks of config classes' ranges."""
+"""Errors for people: the exception that is printed without a traceback, what a full disk says, checks of a config's values."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ FINDINGS: tuple[str, ...] = (
     "Fracture",
     "Support Devices",
 )
-NO_FINDING, SUPPORT_DEVICES = FINDINGS[0], FINDINGS[-1]  # of the 14, the two that are no pathologies
+# Of the 14, the two that are no pathologies. No Finding may stand beside Support Devices and beside nothing else, in prompts,
+# training sets and test sets alike: `data.records.under_policy` and `stages.curate.teachable` see to it.
+NO_FINDING, SUPPORT_DEVICES = FINDINGS[0], FINDINGS[-1]
 PATHOLOGIES = FINDINGS[1:-1]
 
 # The label states as CheXpert and MIMIC-CXR-JPG write them in their tables; the fourth, unmentioned, is a blank (NaN).
@@ -74,17 +76,6 @@ NIH_SHARED: tuple[str, ...] = (
     "Pneumonia",
     "Pneumothorax",
 )
-
-
-def consistent(findings: Iterable[str]) -> bool:
-    """Whether a set of positive findings keeps the policy of No Finding, which prompts, curation and test sets share.
-
-    No Finding may stand beside Support Devices and beside nothing else (CheXpert's labeller gives it so), and it is the answer
-    where nothing but a device is present. A set without it therefore names a pathology: an empty one, or a device alone, comes
-    of a study whose abnormality is uncertain or none of the 14, and teaches nothing that the prompts ask for.
-    """
-    found = set(findings)
-    return (NO_FINDING in found) != bool(found & set(PATHOLOGIES))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

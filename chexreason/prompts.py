@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from chexreason.answers.parser import grammar_named
+from chexreason.answers.grammars import grammar_named
 from chexreason.runs.identity import CIRCUMSTANCE
 
 
@@ -31,12 +31,9 @@ class Prompt:
         return hashlib.sha256(f"{self.grammar}\n{self.instruction}".encode()).hexdigest()[:8]
 
 
-def messages(instruction: str, completion: str | None = None) -> list[dict[str, Any]]:
-    """A chat of one image and one instruction, with the assistant's turn when there is one."""
-    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}
-    if completion is None:
-        return [user]
-    return [user, {"role": "assistant", "content": [{"type": "text", "text": completion}]}]
+def messages(instruction: str) -> list[dict[str, Any]]:
+    """A chat of one image and one instruction."""
+    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}]
 
 
 def write_answer(grammar: str, thoughts: str, labels: list[str]) -> str:

@@ -27,6 +27,7 @@ from chexreason.phantom.standins import build, save
 from chexreason.phantom.styles import MIMIC
 from chexreason.prompts import Prompt, messages, write_answer
 from chexreason.runs.config import Model, choices, every
+from tests.chats import answered
 
 FILMS = 24
 PROMPT = next(prompt for prompt in every("prompt") if prompt.name == "reasoning_a")
@@ -72,7 +73,7 @@ def learn(
 ) -> None:
     """Some steps on the answers, eight films each: enough to write the grammar, and to differ from film to film."""
     asked = processor.apply_chat_template(messages(prompt.instruction), tokenize=False, add_generation_prompt=True)
-    texts = [processor.apply_chat_template(messages(prompt.instruction, answer), tokenize=False) for answer in answers]
+    texts = [processor.apply_chat_template(answered(prompt.instruction, answer), tokenize=False) for answer in answers]
     optimizer = torch.optim.AdamW(weights, lr=2e-3)
     processor.tokenizer.padding_side = "right"
     how = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}

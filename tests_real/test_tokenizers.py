@@ -22,6 +22,7 @@ from chexreason.models.rendering import render
 from chexreason.phantom.vocabulary import GEMMA_TEMPLATE, QWEN_SPECIAL, QWEN_TEMPLATE
 from chexreason.prompts import Prompt, messages
 from chexreason.runs.config import every
+from tests.chats import answered
 
 FOLDER = Path(os.environ.get("CHEXREASON_TOKENIZERS", "nowhere"))
 if not FOLDER.is_dir():
@@ -99,7 +100,7 @@ def test_a_templated_prompt_that_is_read_with_special_tokens_has_two_bos(gemma: 
 
 
 def test_the_stand_ins_template_writes_what_gemmas_own_writes(gemma: Any) -> None:
-    turn = messages("List.\n", "Edema ")
+    turn = answered("List.\n", "Edema ")
     system = [{"type": "text", "text": "Be brief."}]
     for chat in (turn[:1], turn, [{"role": "system", "content": system}, *turn], [{"role": "system", "content": "x"}, *turn]):
         for ahead in (False, True):

@@ -36,28 +36,25 @@ class Grammar:
         if self.think is None or self.think[0].startswith("<"):
             return ANY_TAG
         opened, begun, ended = self.think[0], self.think[1], self.solution[1] if self.solution else ""
-        parts = {
-            name: map(re.escape, re.findall(r"\w+|\W", marker))
-            for name, marker in zip(_KINDS, (opened, begun, ended), strict=True)
-        }
-        loose = (f"(?P<{name}>" + r"[\s\"'*]*+".join(words) + ")" for name, words in parts.items())
+        markers = {"think": opened, "answer": begun, "end_answer": ended}
+        parts = {kind: map(re.escape, re.findall(r"\w+|\W", marker)) for kind, marker in markers.items()}
+        loose = (f"(?P<{kind}>" + r"[\s\"'*]*+".join(words) + ")" for kind, words in parts.items())
         return re.compile("|".join(loose), re.IGNORECASE)
 
 
 # The tags that models put their thinking and their answers in, blanks, quotes and bars between their parts; Gemma's
-# <unused94>, Mistral's [THINK], Kimi's triangles and gpt-oss's channels among them.
+# <unused94>, Mistral's [THINK], Kimi's triangles and gpt-oss's channels among them. A marker's kind is the name of its group.
 _G = r"[\s\"'*|]*+"
 _THINKING = "(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|rationale|cot|inner_monologue)"
 _ANSWERING = "(?:solution|answer|final_answer|final_solution|response)"
-_KINDS = ("think", "begin", "end")
 ANY_TAG = re.compile(
     r"[<\[\u25c1](?:"
     rf"(?P<think>{_G}(?:(?:begin|start)_(?:of_)?)?(?:\w{{1,8}}:)?(?:{_THINKING}|unused94){_G}[>\]\u25b7]"
     rf"|\|channel\|?>\s*+(?:analysis|commentary|thought)\b)"
-    rf"|(?P<thought>{_G}(?:/{_G}|end_(?:of_)?)(?:\w{{1,8}}:)?{_THINKING}{_G}[>\]\u25b7]"
+    rf"|(?P<end_think>{_G}(?:/{_G}|end_(?:of_)?)(?:\w{{1,8}}:)?{_THINKING}{_G}[>\]\u25b7]"
     rf"|{_G}(?:/{_G})?unused95{_G}>|\|channel\|>\s*+final\b|channel\|>)"
-    rf"|(?P<begin>{_G}(?:begin_(?:of_)?)?{_ANSWERING}{_G}[>\]])"
-    rf"|(?P<end>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))",
+    rf"|(?P<answer>{_G}(?:begin_(?:of_)?)?{_ANSWERING}{_G}[>\]])"
+    rf"|(?P<end_answer>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))",
     re.IGNORECASE,
 )
 

@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chexreason.answers import reading
-from chexreason.answers.grammars import ANY_TAG, BRACES, GRAMMARS, TAGS, Grammar, grammar_named
+from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
 from chexreason.answers.headings import CLAIMING, OPEN
 from chexreason.answers.synonyms import NAMES
 from chexreason.answers.values import FILLERS, MAYBE, NO
 from chexreason.labels import FINDINGS, NO_FINDING, in_order
-
-__all__ = ["GRAMMARS", "TAGS", "Answer", "Grammar", "grammar_named", "parse", "parse_strict"]
 
 # Why no answer could be read.
 EMPTY = "empty"  # nothing was written, or nothing in the solution block
@@ -65,7 +63,7 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
         if not left.strip():
             return Answer(thoughts=text, failure=TRUNCATED if left != text and not _ends_thinking(text) else EMPTY)
         text = left
-    if rule.solution is None and not any(marker.lastgroup in ("begin", "end") for marker in ANY_TAG.finditer(text)):
+    if rule.solution is None and not any(marker.lastgroup in ("answer", "end_answer") for marker in ANY_TAG.finditer(text)):
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
@@ -121,16 +119,16 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
     opened = closed = begun = ended = None
     answer: tuple[re.Match[str], re.Match[str] | None] | None = None  # begin and end of the last block that holds anything
     markers = list(rule.loosely.finditer(text))
-    last_thought = max((at for at, marker in enumerate(markers) if marker.lastgroup == "thought"), default=-1)
+    last_thought = max((at for at, marker in enumerate(markers) if marker.lastgroup == "end_think"), default=-1)
     thinking = False
     for at, marker in enumerate(markers):
         kind = marker.lastgroup
-        if rule is BRACES and kind == "begin" and closed is None:
+        if rule is BRACES and kind == "answer" and closed is None:
             closed, begun, ended, answer = marker, None, None, None
         if kind == "think":
             opened = opened or marker
             thinking = at < last_thought
-        elif kind == "thought":
+        elif kind == "end_think":
             if closed is None:
                 # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
                 closed, begun, ended, answer = marker, None, None, None
@@ -141,7 +139,7 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
             ended = marker  # a block that is begun anew before it was ended ends there
             if text[begun.end() : ended.start()].strip():
                 answer = begun, ended
-        if kind == "begin":
+        if kind == "answer":
             begun, ended = marker, None
     if begun is None:
         open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
@@ -176,13 +174,13 @@ def _without_thinking(text: str) -> str:
             if not thinking:
                 left.append(text[at : marker.start()])
             thinking = True
-        elif marker.lastgroup == "thought":
+        elif marker.lastgroup == "end_think":
             left, at, thinking = left if thinking else [], marker.end(), False
     return "".join(left) + ("" if thinking else text[at:])
 
 
 def _ends_thinking(text: str) -> bool:
-    return any(marker.lastgroup == "thought" for marker in ANY_TAG.finditer(text))
+    return any(marker.lastgroup == "end_think" for marker in ANY_TAG.finditer(text))
 
 
 def _whole_items(body: str) -> str:

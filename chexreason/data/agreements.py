@@ -2,7 +2,7 @@
 
 A dataset's `agreement` names its data-use agreement, or says `unrestricted` where anyone may have the data. Where it says
 nothing, the data stays here, unless a stage=phantom run drew it. A curated set is under what the record of its curate run
-says: the manifest, with the dataset's config as it was. What stands in card.json is for people and decides nothing.
+says: the manifest, with the dataset's config as it was. card.json is documentation only: the manifest decides.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.explain import quoted
 from chexreason.runs.folders import read_manifest
 
 UNRESTRICTED = "unrestricted"
@@ -67,9 +68,5 @@ def refuse_unacknowledged(agreement: str | None, acknowledged: str | None, key: 
         f"these images and labels are under the {agreement}, and {doing}{other}.\n"
         "  Read the agreement, and its owner's word on online services, first: many forbid it, or allow it only with a\n"
         "  service that keeps nothing and lets nobody look (https://physionet.org/news/post/gpt-responsible-use for MIMIC).\n"
-        f"  If you may:  {key}={_quoted(agreement)}"
+        f'  If you may:  {key}="{quoted(agreement)}"'
     )
-
-
-def _quoted(text: str) -> str:
-    return f"\"'{text}'\"" if "'" not in text else repr(text)

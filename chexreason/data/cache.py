@@ -1,5 +1,4 @@
-"""Stores that spare repeated work: digests and fingerprints of films, radiographs already decoded and resized, and whatever
-else is made of something by much work (image features).
+"""Caches: file digests, fingerprints, decoded images, image features.
 
 All are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
 them is made again; where they cannot be written, the work is done anew each time.

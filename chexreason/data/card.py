@@ -94,34 +94,22 @@ def markdown(card: dict[str, Any]) -> str:
     for group in ("views", "sexes", "ages"):
         for key in dict.fromkeys(key for part in columns for key in part[group]):
             rows.append([f"{group}: {key}", *(f"{part[group].get(key, 0):,}" for part in columns)])
-    pairs = "\n".join(f"- {name}: {', '.join(_commonest(part))}" for name, part in parts.items())
-    return "\n".join([
+    pairs = _listed([f"{name}: {', '.join(_commonest(part))}" for name, part in parts.items()])
+    return "\n\n".join([
         f"# Curated from {card['site']}",
-        "",
         f"Seed {card['seed']}; every label in at least {card['balance']['floor']:.0%} of the sft and the rl set, none "
         f"aimed above {card['balance']['ceiling']:.0%}; no patient in two sets; validation is a random draw.",
-        "",
         "![label prevalence](prevalence.png)",
-        "",
         markdown_table(["", *parts], rows),
-        "",
         "## Commonest pairs of labels",
-        "",
         pairs,
-        "",
         "## Left out",
-        "",
-        *_listed(card["excluded"]),
-        "",
+        _listed(_counted(card["excluded"])),
         "## Noted among the records read",
-        "",
-        *_listed(card["noted"]),
-        "",
+        _listed(_counted(card["noted"])),
         "## Not reached",
-        "",
-        *([f"- {line}" for line in card["shortfalls"]] or ["- nothing: every set is full and every label is there"]),
-        "",
-    ])  # fmt: skip
+        _listed(card["shortfalls"] or ["nothing: every set is full and every label is there"]),
+    ]) + "\n"  # fmt: skip
 
 
 def _counts(column: pd.Series) -> dict[str, int]:
@@ -143,5 +131,9 @@ def _commonest(part: dict[str, Any]) -> list[str]:
     return [f"{f} + {g} ({n:,})" for n, f, g in sorted(found, reverse=True)[:4]] or ["none"]
 
 
-def _listed(counts: dict[str, int]) -> list[str]:
-    return [f"- {reason}: {count:,}" for reason, count in counts.items()] or ["- nothing"]
+def _counted(counts: dict[str, int]) -> list[str]:
+    return [f"{reason}: {count:,}" for reason, count in counts.items()] or ["nothing"]
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

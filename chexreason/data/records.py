@@ -182,7 +182,7 @@ def of_split(table: StudyTable, split: str) -> StudyTable:
 
 
 def under_policy(table: StudyTable) -> StudyTable:
-    """The table in which No Finding stands beside no pathology (`labels.consistent`), with a note of what was odd.
+    """The table in which No Finding stands beside no pathology, with a note of what was odd.
 
     As CheXpert's labeller does, No Finding is given only where none of the 12 pathologies is positive or uncertain: where a
     table says otherwise, the pathology is believed and No Finding becomes negative.

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chexreason.errors import ChexReasonError
+from chexreason.prompts import messages
 
 if TYPE_CHECKING:
     from PIL import Image
     from transformers import BatchFeature, ProcessorMixin
 
 IMAGE = 1  # what token types call an image's token
+IGNORED = -100  # a label that is neither learnt nor scored
+
+
+def chat(processor: ProcessorMixin, instruction: str) -> str:
+    """One image and one instruction as the chat template writes them, up to where the model answers."""
+    return processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
 
 
 def encode(processor: ProcessorMixin, texts: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.cache import Entries
 
-LANGUAGE_MODEL = "language_model"  # what both families call the part of the model that is not frozen
+LANGUAGE_MODEL = "language_model"  # what all families call the part of the model that is not frozen
 GRID = "image_grid_thw"
 LIMIT_BYTES = 4 * 2**30  # 3,000 images at MedGemma's size
 TRIED = 16  # films that are read before reading is compared with computing

@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from chexreason.models.decoding import decode
-from chexreason.models.encoding import encode
+from chexreason.models.encoding import chat, encode
 from chexreason.models.features import FeatureStore, image_inputs
 from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter, stop_ids
 from chexreason.models.processors import load_processor
-from chexreason.prompts import messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -59,9 +58,7 @@ class Generator:
 
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
-        turn = messages(self.prompt.instruction)
-        text = self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        inputs = self._inputs([text] * len(images), images)
+        inputs = self._inputs([chat(self.processor, self.prompt.instruction)] * len(images), images)
         how: dict[str, Any] = {"do_sample": False, "custom_generate": decode}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))

@@ -108,6 +108,16 @@ def frozen_digest(model: torch.nn.Module) -> str:
     return _weights_digest(model, lambda name: "lora_" not in name)
 
 
+def require_frozen(model: torch.nn.Module, digest: str) -> None:
+    """Check that the frozen weights are still those of `digest`.
+
+    Raises:
+        ChexReasonError: they are not.
+    """
+    if frozen_digest(model) != digest:
+        raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
+
+
 def adapter_digest(model: torch.nn.Module, adapter: str = "default") -> str:
     """SHA-256 over the weights of one LoRA adapter; GRPO has a second one, `ref`, the reference of its KL term."""
     return _weights_digest(model, lambda name: "lora_" in name and f".{adapter}." in name)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.models.tokens import weights_folder
-from chexreason.prompts import messages
 
 if TYPE_CHECKING:
     from chexreason.runs.config import Model
@@ -50,8 +49,8 @@ def render(processor: Any, instruction: str, size: tuple[int, int]) -> RenderedP
     """The prompt for one film of `size` (width, height) pixels."""
     from PIL import Image
 
-    from chexreason.models.encoding import IMAGE, encode, token_types
+    from chexreason.models.encoding import IMAGE, chat, encode, token_types
 
-    text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
+    text = chat(processor, instruction)
     inputs = encode(processor, [text], [Image.new("RGB", size)])
     return RenderedPrompt(text, inputs["input_ids"].shape[1], int((inputs[token_types(inputs)] == IMAGE).sum()))

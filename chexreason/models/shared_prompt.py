@@ -28,7 +28,7 @@ def generate(
     rows = torch.tensor(first, device=inputs["input_ids"].device)
     asked = {name: values[rows, :-1] for name, values in inputs.items()}  # the last token is the first step's
     cache = DynamicCache(config=base.config.get_text_config())
-    if films[0].grid is None:  # the other family counts its positions by itself
+    if films[0].grid is None:  # the Qwens, whose images have grids, count their positions by themselves
         asked["position_ids"] = (asked["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     base(**asked, **image_inputs([films[row] for row in first]), past_key_values=cache, use_cache=True, logits_to_keep=1)
     place = torch.tensor([first.index(row) for row in same], device=rows.device)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
+from chexreason.models.encoding import chat
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.models.loading import stop_ids
 from chexreason.models.processors import load_processor, resized
-from chexreason.prompts import messages
 from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
 
     cpu = current_platform.is_cpu()
     processor = load_processor(model)
-    text = processor.apply_chat_template(messages(prompt.instruction), tokenize=False, add_generation_prompt=True)
+    text = chat(processor, prompt.instruction)
     prompt_ids = list(processor.tokenizer(text, add_special_tokens=False)["input_ids"])  # the template has written them
     # Images arrive at their size and are not to be resized again. Where a model's bounds are close, rounding may exceed them.
     images = processor.image_processor

@@ -1,7 +1,8 @@
 """The families' architectures at two sizes: `small`, for stand-ins that two cores can train, and `published`.
 
 Published: Gemma 3 4B, which MedGemma-4B is (Gemma Team, arXiv:2503.19786; Sellergren et al., arXiv:2507.05201), and
-Qwen2.5-VL-3B (Bai et al., arXiv:2502.13923), by the names that transformers gives their settings.
+Qwen2.5-VL-3B (Bai et al., arXiv:2502.13923), by the names that transformers gives their settings. Qwen3-VL has the
+small size alone.
 """
 
 from __future__ import annotations

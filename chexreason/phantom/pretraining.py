@@ -25,14 +25,14 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 from transformers import PreTrainedModel, ProcessorMixin, get_cosine_schedule_with_warmup
 
-from chexreason.answers.parser import TAGS
-from chexreason.models.encoding import encode, token_types
+from chexreason.answers.grammars import TAGS
+from chexreason.models.encoding import IGNORED, chat, encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
 from chexreason.phantom.scene import Scene, scene
 from chexreason.phantom.shapes import draw_shapes
 from chexreason.phantom.world import labelled_phantoms
-from chexreason.prompts import Prompt, messages, write_answer
+from chexreason.prompts import Prompt, write_answer
 
 # Most questions are short ones, as in a corpus of images and captions.
 CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
@@ -40,7 +40,6 @@ REPORT_QUESTION = "Write a report."
 FREE = "free_reasoning"  # most reports are free text
 REASONING_QUESTION = "Think, then give the solution."
 SHARES = {"caption": 25, "report": 20, "reasoning": 45}  # of the batches without a prompt of the study, in proportion
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -297,8 +296,7 @@ def _batches(
 
 
 def _question(processor: ProcessorMixin, instruction: str, grammar: str | None = None) -> _Question:
-    text = processor.apply_chat_template(messages(instruction), tokenize=False, add_generation_prompt=True)
-    inputs = encode(processor, [text], [Image.new("RGB", (256, 256))])
+    inputs = encode(processor, [chat(processor, instruction)], [Image.new("RGB", (256, 256))])
     name = token_types(inputs)
     return _Question(inputs["input_ids"][0], {name: inputs[name][0]}, grammar)
 

@@ -8,29 +8,30 @@ from PIL import Image, ImageDraw
 
 from chexreason.phantom.film import Box, around
 
+SIDE = 256  # pixels
 SIZES = {"small": 0.07, "medium": 0.12, "large": 0.19}
 TONES = {"dark": 40, "grey": 130, "bright": 230}
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 KINDS = ("circle", "square", "triangle", "cross", "ring", "bar")
 
 
-def draw_shapes(seed: int, size: int = 256) -> tuple[NDArray[np.uint8], dict[str, Box]]:
-    """One to four shapes on a plain ground (uint8, size x size), each named in a phrase, with its box as a Sign has it."""
+def draw_shapes(seed: int) -> tuple[NDArray[np.uint8], dict[str, Box]]:
+    """One to four shapes on a plain ground (uint8, SIDE x SIDE), each named in a phrase, with its box as a Sign has it."""
     rng = np.random.default_rng(seed)
     ground = int(rng.integers(70, 110))
-    picture = Image.new("L", (size, size), ground)
+    picture = Image.new("L", (SIDE, SIDE), ground)
     pen = ImageDraw.Draw(picture)
     cells = rng.choice(9, size=int(rng.integers(1, 5)), replace=False)
     placed = {}
     for cell in sorted(int(one) for one in cells):
         row, column = divmod(cell, 3)
         kind, scale, tone = (str(rng.choice(list(options))) for options in (KINDS, SIZES, TONES))
-        x = size * ((column + 0.5) / 3 + rng.uniform(-0.03, 0.03))
-        y = size * ((row + 0.5) / 3 + rng.uniform(-0.03, 0.03))
-        r = size * SIZES[scale] * rng.uniform(0.85, 1.1)
+        x = SIDE * ((column + 0.5) / 3 + rng.uniform(-0.03, 0.03))
+        y = SIDE * ((row + 0.5) / 3 + rng.uniform(-0.03, 0.03))
+        r = SIDE * SIZES[scale] * rng.uniform(0.85, 1.1)
         _draw(pen, kind, x, y, r, TONES[tone])
-        placed[f"a {scale} {tone} {kind} {ROWS[row]} {COLUMNS[column]}"] = around(x / size, y / size, r / size, r / size)
-    pixels = np.asarray(picture, dtype=np.int16) + rng.integers(-8, 9, (size, size))
+        placed[f"a {scale} {tone} {kind} {ROWS[row]} {COLUMNS[column]}"] = around(x / SIDE, y / SIDE, r / SIDE, r / SIDE)
+    pixels = np.asarray(picture, dtype=np.int16) + rng.integers(-8, 9, (SIDE, SIDE))
     return np.clip(pixels, 0, 255).astype(np.uint8), placed
 
 

@@ -1,4 +1,4 @@
-"""Stand-in models: the real architectures of Gemma 3 and Qwen2.5-VL with random weights, small or at their published size.
+"""Stand-in models: the real architectures of Gemma 3, Qwen2.5-VL and Qwen3-VL with random weights, small or as published.
 
 They are as awkward as what they stand for: tokenizer, chat template, generation settings and the names of their weights have
 the published form, so that every stage and every engine that runs on them runs on the clinical models too.

@@ -1,8 +1,8 @@
-"""Tokenizers and chat templates in the published form of Gemma 3's and Qwen2.5-VL's, with a small vocabulary of their own.
+"""Tokenizers and chat templates in the published form of Gemma 3's, Qwen2.5-VL's and Qwen3-VL's, with small vocabularies.
 
 What is awkward in the published ones is in these too: Gemma's writes a `<bos>` of its own accord, has runs of newlines as
-single tokens, and spaces as `▁` with bytes to fall back on; Qwen's has no `<bos>`, single digits, and a
-system prompt in its template.
+single tokens, and spaces as `▁` with bytes to fall back on; the Qwens' has no `<bos>` and single digits, and Qwen2.5-VL's
+template a system prompt.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ QWEN_SPECIAL = (
     "<|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
 ).split()
 
-SYSTEM_PROMPT = "You are a helpful assistant."  # Qwen's template writes it where a chat has none
+SYSTEM_PROMPT = "You are a helpful assistant."  # Qwen2.5-VL's template writes it where a chat has none
 
-# What each published template writes for a chat of text and images; the wording of neither file is copied.
+# What each published template writes for a chat of text and images; the wording of no file is copied.
 GEMMA_TEMPLATE = """\
 {{ bos_token }}
 {%- if messages[0]['role'] == 'system' -%}

@@ -98,13 +98,11 @@ TRANSFER = (
 )
 
 
-def smooth(values: NDArray[np.float64], factor: float = SMOOTHING) -> NDArray[np.float64]:
+def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exponential moving average, divided by the weight seen so far so that it does not start from zero."""
-    averages, total, weight = [], 0.0, 0.0
-    for value in values:
-        total, weight = factor * total + (1 - factor) * value, factor * weight + (1 - factor)
-        averages.append(total / weight)
-    return np.array(averages)
+    import pandas as pd
+
+    return pd.Series(values).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
 
 
 def _sft(runs: Sequence[Training]) -> Canvas:

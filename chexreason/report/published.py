@@ -7,13 +7,8 @@ from __future__ import annotations
 
 import csv
 from functools import lru_cache
-from pathlib import Path
 
-from chexreason.errors import ChexReasonError
-
-PACKAGE = Path(__file__).resolve().parents[1]
-# A checkout keeps experiments/ at the top; the wheel carries it inside the package, as a config group.
-FOLDERS = (PACKAGE / "conf" / "experiment", PACKAGE.parent / "experiments")
+from chexreason.runs.config import CONF
 
 # Tables 5 and 6 name a column by model and checkpoint.
 COLUMNS = {
@@ -40,10 +35,7 @@ Numbers = dict[tuple[str, str, str, str], float]  # (table, row, label, metric) 
 @lru_cache(maxsize=1)
 def numbers() -> Numbers:
     """Every published number by (table, row, label, metric)."""
-    path = next((folder / "published.csv" for folder in FOLDERS if (folder / "published.csv").is_file()), None)
-    if path is None:
-        raise ChexReasonError(f"published.csv is in none of {', '.join(map(str, FOLDERS))}: reinstall chexreason")
-    with path.open(encoding="utf-8", newline="") as stream:
+    with (CONF / "experiment" / "published.csv").open(encoding="utf-8", newline="") as stream:
         lines = csv.DictReader(stream)
         return {(line["table"], line["row"], line["label"], line["metric"]): float(line["value"]) for line in lines}
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from chexreason import pages
-from chexreason.answers.parser import grammar_named, parse_strict
+from chexreason.answers.grammars import grammar_named
+from chexreason.answers.parser import parse_strict
 from chexreason.labels import FINDINGS
 from chexreason.runs.identity import digest
 

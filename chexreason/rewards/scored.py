@@ -22,7 +22,7 @@ class Scorer(Protocol):
     """A reward made ready for one grammar and one training set.
 
     `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
-    belongs into a training checkpoint; a reward that looks at one completion at a time leaves it empty. `uncertain` are
+    belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty. `uncertain` are
     the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
     """
 

@@ -181,8 +181,7 @@ class Tracker:
 class World:
     """Which models, datasets and teachers belong together, and what an experiment means by its roles."""
 
-    name: str
-    members: str
+    name: str  # models, datasets and teachers say by it that they belong to it
     medical: str
     general: str
     arms: str  # several choices, separated by commas
@@ -326,10 +325,15 @@ def every(name: str) -> list[Any]:
 
 
 def choice_names(name: str) -> list[str]:
-    """The choices of a group by their files' names, inside a Hydra application those of the folders that it was given, too."""
+    """The choices of a group by their files' names, inside a Hydra application those of the folders that it was given, too.
+
+    What begins with _ is no choice: a part that some of them share.
+    """
     if (hydra := GlobalHydra.instance()).is_initialized():
-        return sorted(hydra.config_loader().get_group_options(name, ObjectType.CONFIG))
-    return sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+        names = hydra.config_loader().get_group_options(name, ObjectType.CONFIG)
+    else:
+        names = [path.stem for path in (CONF / name).glob("*.yaml")]
+    return sorted(one for one in names if not one.startswith("_"))
 
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:

@@ -56,7 +56,8 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
     if missing:
         folder, choice = missing.groups()
         listed = re.search(r"Available options in '[^']+':\n((?:\s+\S+\n?)*)", message)  # of every folder that Hydra was given
-        options = set(listed[1].split()) if listed else {path.stem for path in (conf / folder).glob("*.yaml")}
+        found = listed[1].split() if listed else [path.stem for path in (conf / folder).glob("*.yaml")]
+        options = {one for one in found if not one.startswith("_")}
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
     home = next((word for word in overrides if "=~" in word), None)
     if home and re.search(GRAMMAR, message):

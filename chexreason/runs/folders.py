@@ -1,4 +1,4 @@
-"""Run folders: identity, manifest, lookup.
+"""Run folders: manifests, lookup, digests of outputs.
 
 A run is one execution of one stage, in its own folder, named by what defines it. The folder is the source of truth:
 reports and later stages read it and nothing else, and its manifest says `complete` only when everything else is there.

@@ -149,7 +149,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         _refuse_unread(parent_cfg, shlex.split(line), parents[role])
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
-        worlds.add((f"world={config.world.name}", config.world.members))
+        worlds.add((f"world={config.world.name}", config.world.name))
     for parent in parents.values():
         worlds |= parent.worlds
     _refuse_mixture(config, worlds)
@@ -271,8 +271,8 @@ def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None
     by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
     met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
     models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
-    if config.world.members in by_world:  # whose choices may be another world's, made smaller
-        models[config.world.members] = models[config.world.members] or [config.world.medical, config.world.general]
+    if config.world.name in by_world:  # whose choices may be another world's, made smaller
+        models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
     choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items())
     raise ChexReasonError(
         f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"

@@ -172,7 +172,7 @@ def candidates(table: StudyTable, seed: int) -> StudyTable:
 
 
 def teachable(table: StudyTable) -> StudyTable:
-    """The records whose positive labels keep the policy of No Finding (`labels.consistent`); the others are counted.
+    """The records whose positive labels keep the policy of No Finding; the others are counted.
 
     A loader has seen to it that No Finding stands beside no pathology, so that what is left out here has nothing to teach.
     """

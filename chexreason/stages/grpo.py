@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, above, at_least, one_of, share
+from chexreason.errors import above, at_least, one_of, share
 from chexreason.runs.files import is_first_process, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
@@ -103,6 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
         load_adapter,
         load_model,
         require_adapter,
+        require_frozen,
         save_adapter,
         stop_ids,
     )
@@ -132,7 +133,7 @@ def execute(run: Run) -> dict[str, Any]:
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
     rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions
-    digests: dict[str, str | None] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
+    digests: dict[str, Any] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
     checkpoint = last_checkpoint(run.folder)
     watch = CollapseWatch(settings.collapse, run.note)
     save = partial(save_adapter, model=run.model)
@@ -169,8 +170,7 @@ def execute(run: Run) -> dict[str, Any]:
             shutil.copytree(start, run.folder / BEST)
 
     digests |= {"adapter": adapter_digest(model), "reference": adapter_digest(model, "ref") if settings.beta else None}
-    if frozen_digest(model) != digests["frozen"]:
-        raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
+    require_frozen(model, digests["frozen"])
     history = trainer.state.log_history
     steps = [entry for entry in history if "reward" in entry]
     tenth = max(1, len(steps) // 10)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.prompts import Prompt
+from chexreason.runs import config
 from chexreason.runs.files import as_lines, read_json, write_json, write_text
 from chexreason.runs.folders import Run, complete_runs, read_manifest
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -74,8 +74,7 @@ def make(run: Run) -> dict[str, Any]:
         "stage.data_use_agreement",
         "a review pack is a file that holds some of them and may be passed on, to people who have signed it",
     )
-    values = {key: value for key, value in taught["config"]["prompt"].items() if key != "_target_"}
-    prompt = Prompt(**values)
+    prompt = config.group("prompt", taught["config"]["prompt"])
     cases = pack.sample(read_traces(folder / "traces.jsonl"), settings.sample, run.seed)
     teacher, gates = taught["config"].get("teacher", {"name": FromLabels.name})["name"], taught["config"]["stage"]["gates"]
     made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)

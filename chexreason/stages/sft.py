@@ -75,7 +75,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     from chexreason.data.cache import feature_entries, image_reader
     from chexreason.models.features import FeatureStore
-    from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, save_adapter
+    from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, require_frozen, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import Checkpoints, last_checkpoint, mean_loss, train
@@ -109,8 +109,7 @@ def execute(run: Run) -> dict[str, Any]:
         train(trainer, last_checkpoint(run.folder))
         save_adapter(model, run.folder / ADAPTER, run.model)
 
-    if frozen_digest(model) != digests["frozen"]:
-        raise ChexReasonError("training changed weights that are frozen: the base model or the vision encoder moved")
+    require_frozen(model, digests["frozen"])
     history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
         "train_loss": mean_loss(trainer.state.log_history),

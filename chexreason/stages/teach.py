@@ -85,7 +85,7 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
 
 def _reasons(prompt: Any) -> bool:
     """Whether a prompt asks for more than the labels, which are known here."""
-    from chexreason.answers.parser import grammar_named
+    from chexreason.answers.grammars import grammar_named
 
     return grammar_named(prompt.grammar).think is not None
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chexreason.answers.grammars import ANY_TAG
-from chexreason.answers.parser import grammar_named, parse_strict
+from chexreason.answers.grammars import ANY_TAG, grammar_named
+from chexreason.answers.parser import parse_strict
 from chexreason.errors import at_least
 
 # What a teacher lets slip that was told the labels. Each is matched as whole words, any blank or hyphen between them. What

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.grammars import ANY_TAG
-from chexreason.answers.parser import Grammar, grammar_named, parse_strict
+from chexreason.answers.grammars import ANY_TAG, Grammar, grammar_named
+from chexreason.answers.parser import parse_strict
 from chexreason.teacher.reply import Reply
 
-_TAGS = {"think": "<think>", "thought": "</think>"}
+_TAGS = {"think": "<think>", "end_think": "</think>"}
 _STOP = re.compile(r"[.。](?=\s*(?:,|\n|$))")
 
 

@@ -54,12 +54,12 @@ def signs(completions: Sequence[str], answers: Sequence[Answer]) -> dict[str, fl
     return {
         LOGGED["distinct"]: len(set(completions)) / len(completions),
         LOGGED["dominant_label"]: max(counts.values(), default=0) / len(answers),
-        LOGGED["repetition"]: sum(map(repetition, completions)) / len(completions),
+        LOGGED["repetition"]: sum(map(repeated_share, completions)) / len(completions),
         LOGGED["failure_rate"]: sum(answer.failure is not None for answer in answers) / len(answers),
     }
 
 
-def repetition(text: str) -> float:
+def repeated_share(text: str) -> float:
     """Share of a text's 4-grams of words that occurred before in it (seq-rep-4 of Welleck et al., arXiv:1908.04319)."""
     words = text.split()
     grams = [tuple(words[start : start + NGRAM]) for start in range(len(words) - NGRAM + 1)]

@@ -9,13 +9,11 @@ import torch
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from chexreason.models.encoding import check_inputs, check_starts, token_types
+from chexreason.models.encoding import IGNORED, check_inputs, check_starts, token_types
 from chexreason.models.features import FeatureStore, image_inputs
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
-
-IGNORED = -100  # a label that is not learnt
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
+from chexreason.models.encoding import IGNORED
 from chexreason.models.features import GRID, Film, image_inputs
-
-IGNORED = -100  # a label that is not scored
 
 
 @dataclass(frozen=True)

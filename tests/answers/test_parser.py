@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexreason.answers.parser import GRAMMARS, parse, parse_strict
+from chexreason.answers.grammars import GRAMMARS
+from chexreason.answers.parser import parse, parse_strict
 from chexreason.answers.synonyms import SYNONYMS
 from chexreason.labels import FINDINGS
 

@@ -11,8 +11,9 @@ import pytest
 from chexreason.data.records import StudyTable, label_sets
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.nih import Nih
-from chexreason.labels import FINDINGS, consistent
+from chexreason.labels import FINDINGS
 from chexreason.stages.curate import teachable
+from tests.policy import consistent
 
 SPEC = importlib.util.find_spec("torchxrayvision")
 pytestmark = pytest.mark.skipif(SPEC is None, reason="torchxrayvision, which carries the tables, is not installed")

@@ -14,6 +14,7 @@ from chexreason.models.loading import (
     load_adapter,
     load_model,
     only_language_model_trains,
+    require_frozen,
     save_adapter,
 )
 from chexreason.runs.config import FAMILIES, Model
@@ -50,9 +51,11 @@ def test_digests_notice_which_weights_moved(checkpoint: Model) -> None:
     with torch.no_grad():
         next(weight for name, weight in model.named_parameters() if "lora_B" in name).add_(1.0)
     assert frozen_digest(model) == frozen and adapter_digest(model) != adapter
+    require_frozen(model, frozen)
     with torch.no_grad():
         next(weight for name, weight in model.named_parameters() if "lora_" not in name).add_(1e-3)
-    assert frozen_digest(model) != frozen
+    with pytest.raises(ChexReasonError, match="weights that are frozen"):
+        require_frozen(model, frozen)
 
 
 def test_a_saved_adapter_comes_back(checkpoint: Model, tmp_path) -> None:

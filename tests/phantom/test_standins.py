@@ -19,6 +19,7 @@ from chexreason.phantom.vocabulary import gemma_tokenizer
 from chexreason.prompts import messages
 from chexreason.runs.config import choices
 from chexreason.runs.files import read_json
+from tests.chats import answered
 
 TEXTS = ["Look at this chest radiograph and list its findings."] * 20
 # Names as they stand in google/medgemma-4b-it's and Qwen/Qwen2.5-VL-3B-Instruct's safetensors.
@@ -102,7 +103,7 @@ def test_the_third_familys_files_are_those_of_the_published_repository(tmp_path:
 def test_a_chat_is_written_as_the_published_template_writes_it(family: str) -> None:
     _, processor = build(family, TEXTS, 400)
     assert processor.apply_chat_template(messages("List."), tokenize=False, add_generation_prompt=True) == CHAT[family]
-    system = [{"role": "system", "content": "Be brief."}, *messages("List.", "Edema")]
+    system = [{"role": "system", "content": "Be brief."}, *answered("List.", "Edema")]
     written = processor.apply_chat_template(system, tokenize=False)
     assert written.count("Be brief.") == 1 and "helpful" not in written
     assert written.endswith("model\nEdema<end_of_turn>\n" if family == "gemma3" else "assistant\nEdema<|im_end|>\n")

@@ -249,7 +249,7 @@ def test_best_of_several_must_beat_every_rival(runs):
 
 
 def test_moving_average_is_the_weighted_mean_so_far():
-    assert figures.smooth([2.0, 4.0], 0.5) == pytest.approx([2.0, (0.5 * 2 + 4) / 1.5])
+    assert figures.smooth([2.0, 4.0]) == pytest.approx([2.0, (figures.SMOOTHING * 2 + 4) / (figures.SMOOTHING + 1)])
     assert figures.smooth([3.0] * 5) == pytest.approx([3.0] * 5)
 
 

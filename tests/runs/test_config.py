@@ -12,16 +12,11 @@ import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
-from chexreason.runs.config import CONF, GROUPS, as_dict, check, compose, described_by
+from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 
-
-def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-CHOICES = {group: choices(group) for group in GROUPS if group != "sweep"}
+CHOICES = {group: choice_names(group) for group in GROUPS if group != "sweep"}
 
 
 @pytest.mark.parametrize("place", range(max(map(len, CHOICES.values()))))
@@ -203,6 +198,18 @@ def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, 
         (line,) = (line.partition("make it:")[2] for line in said.splitlines() if "make it:" in line)
         made = command(*shlex.split(line)[3:], "dry_run=true")
         assert made.returncode == 0 and "complete: no" in made.stdout, (line, made.stderr)
+
+
+def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text(
+        (CONF / "experiment" / "table4.yaml").read_text().replace(": table4", ": own")
+    )
+    words = ("--config-dir", str(tmp_path), f"runs={tmp_path / 'runs'}", "dry_run=true")
+    said = command("experiment=own", *words)
+    assert said.returncode == 0 and "[own] 4 jobs" in said.stderr and "4 evaluate" in said.stderr, said.stderr
+    others = command("experiment=_swep", *words).stderr
+    assert "Valid: collapse" in others and "_sweep" not in others, "a part that experiments share is none"
 
 
 def test_families_are_those_that_processors_and_architectures_know() -> None:

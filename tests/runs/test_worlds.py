@@ -151,7 +151,7 @@ PLACES = {
     "dataset.made_by", "dataset.root", "model.made_by", "model.weights", "runs", "stage.tokenizer.made_by",
     "stage.tokenizer.weights", "teacher.base_url",
 }  # fmt: skip
-NAMES = {"dataset.world", "model.world", "teacher.world", "scale.name", "world.name", "world.members"}
+NAMES = {"dataset.world", "model.world", "teacher.world", "scale.name", "world.name"}
 
 
 def keys(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,12 +13,13 @@ import pytest
 
 from chexreason.data import curated
 from chexreason.labels import FINDINGS
-from chexreason.prompts import messages, write_answer
+from chexreason.prompts import write_answer
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.execute import load
 from chexreason.runs.identity import path_digest
+from tests.chats import answered
 from tests.conftest import Once
 from tests.tiny import described
 
@@ -72,7 +73,7 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
     from PIL import Image
 
     model.train()
-    turns = [messages(instruction, ", ".join(labels)) for labels in LABELS]
+    turns = [answered(instruction, ", ".join(labels)) for labels in LABELS]
     images = [[Image.new("RGB", (64, 64), (60 * number,) * 3)] for number in range(len(turns))]
 
     def tokens(texts: list[str]) -> Any:

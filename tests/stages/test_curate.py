@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, consistent
+from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from tests.data.layouts import mimic, write_image
+from tests.policy import consistent
 
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexreason.answers.parser import GRAMMARS
+from chexreason.answers.grammars import GRAMMARS
 from chexreason.teacher.gates import Gates, repetition
 
 GATES = Gates(least_words=4, most_words=60, repeated_words=8)

@@ -9,7 +9,7 @@ import pytest
 
 from chexreason.answers.parser import parse_strict
 from chexreason.runs.config import as_dict, compose, group
-from chexreason.training.collapse import LOGGED, Limits, beyond, repetition, signs
+from chexreason.training.collapse import LOGGED, Limits, beyond, repeated_share, signs
 from chexreason.training.selection import CollapseWatch
 
 SETTINGS = group("stage", as_dict(compose(("stage=grpo", "model=medgemma")))["stage"])
@@ -44,11 +44,11 @@ def test_signs_in_one_rollout() -> None:
     assert found["failure_rate"] == 0.25
 
 
-def test_repetition_counts_4_grams_that_came_before() -> None:
-    assert repetition("one two three") == 0.0
-    assert repetition("a b c d e f g") == 0.0
-    assert repetition("a b c d a b c d") == pytest.approx(1 - 4 / 5)
-    assert repetition("x " * 100) == pytest.approx(1 - 1 / 97)
+def test_the_repeated_share_counts_4_grams_that_came_before() -> None:
+    assert repeated_share("one two three") == 0.0
+    assert repeated_share("a b c d e f g") == 0.0
+    assert repeated_share("a b c d a b c d") == pytest.approx(1 - 4 / 5)
+    assert repeated_share("x " * 100) == pytest.approx(1 - 1 / 97)
 
 
 @pytest.mark.parametrize(
