@@ -17,34 +17,36 @@ from chexreason.runs.folders import read_manifest
 UNRESTRICTED = "unrestricted"
 
 
-def curated_agreement(folder: Path) -> str | None:
-    """The agreement that the studies of the curate run in `folder` are under; None where anyone may have them.
+def agreement_of(folder: Path, manifest: dict[str, Any] | None = None) -> str | None:
+    """The agreement that the films of the run in `folder` are under; None where anyone may have them.
+
+    `manifest`: what the run's record says, where it has been read.
 
     Raises:
         ChexReasonError: neither the run's record nor those of the runs it stands on say.
     """
-    manifest = read_manifest(folder) or {}
+    manifest = manifest or read_manifest(folder) or {}
     dataset = manifest.get("config", {}).get("dataset")
     if dataset is None:
         raise ChexReasonError(
-            f"{folder} has no manifest that says which data it was curated from, so it may not be passed on.\n"
-            "  make it again: stage=curate force=true"
+            f"{folder} has no manifest that says which data it was made from, so it may not be passed on.\n"
+            "  make it again with force=true"
         )
     made_by, stated = manifest.get("parents", {}).get("dataset"), dataset.get("agreement")
     if made_by:
         maker = folder.parent / made_by
         made = read_manifest(maker) or {}
         if made.get("stage") == "curate":  # a set of its own again
-            return curated_agreement(maker)
+            return agreement_of(maker)
         drawn = made.get("stage") == "phantom" and made["status"] == "complete" and _lies_in(maker, dataset)
         if drawn and not stated:
             return None
     if not stated:
         raise ChexReasonError(
-            f"dataset={dataset.get('name')}, which {folder.name} was curated from, was not drawn by a phantom run and names no "
+            f"dataset={dataset.get('name')}, which {folder.name} was made from, was not drawn by a phantom run and names no "
             "data-use agreement, so it may not be passed on.\n"
             f"  Name it in the dataset's YAML (agreement: NAME, or agreement: {UNRESTRICTED} where anyone may have the data),\n"
-            f"  then curate again: stage=curate dataset={dataset.get('name')} force=true"
+            "  and give the same command again"
         )
     return None if stated == UNRESTRICTED else str(stated)
 

@@ -11,12 +11,11 @@ from urllib.parse import quote
 
 from chexreason.answers.predictions import Prediction
 from chexreason.data import curated
-from chexreason.data.agreements import UNRESTRICTED, curated_agreement
+from chexreason.data.agreements import agreement_of
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
 from chexreason.pages import data_uri
 from chexreason.report.study import Evaluation, Result, Study
-from chexreason.runs.folders import read_manifest
 
 LONGEST = 6000  # characters of one completion that the page shows
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -53,13 +52,10 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 def is_free(evaluation: Evaluation) -> bool:
     """Whether anyone may have the images: drawn ones, and those whose dataset says so. What says nothing is not free."""
-    maker = evaluation.manifest["parents"].get("dataset")
-    if maker and (read_manifest(evaluation.folder.parent / maker) or {}).get("stage") == "curate":
-        try:
-            return curated_agreement(evaluation.folder.parent / maker) is None
-        except ChexReasonError:
-            return False
-    return evaluation.is_phantom or evaluation.dataset.get("agreement") == UNRESTRICTED
+    try:
+        return agreement_of(evaluation.folder, evaluation.manifest) is None
+    except ChexReasonError:
+        return False
 
 
 def image_root(evaluation: Evaluation) -> Path:

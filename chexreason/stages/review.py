@@ -59,7 +59,7 @@ def show(folder: Path) -> None:
 
 def make(run: Run) -> dict[str, Any]:
     """Sample the traces and lay them out."""
-    from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+    from chexreason.data.agreements import agreement_of, refuse_unacknowledged
     from chexreason.data.paths import existing_root
     from chexreason.review import pack
     from chexreason.teacher.local import FromLabels
@@ -67,7 +67,7 @@ def make(run: Run) -> dict[str, Any]:
 
     settings, folder = run.settings, run.parents["traces"]
     taught = read_manifest(folder) or {}
-    agreement = curated_agreement(folder.parent / taught["parents"]["curated"])
+    agreement = agreement_of(folder.parent / taught["parents"]["curated"])
     refuse_unacknowledged(
         agreement,
         settings.data_use_agreement,

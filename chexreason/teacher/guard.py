@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chexreason.data.agreements import curated_agreement, refuse_unacknowledged
+from chexreason.data.agreements import agreement_of, refuse_unacknowledged
 from chexreason.errors import ChexReasonError
 from chexreason.teacher.address import is_loopback, place, proxy_on_the_way
 from chexreason.teacher.reply import Teacher
@@ -23,7 +23,7 @@ def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, 
 
     if teacher.address is None or is_loopback(teacher.address):
         return
-    refuse_address(teacher, curated_agreement(curated))
+    refuse_address(teacher, agreement_of(curated))
     # The agreement is that of the images which were curated: others in their place are not sent under its name.
     files = [image_file(root, study["path"]) for study in studies]
     refuse_other_images(files, [study["sha256"] for study in studies], curated.parent)

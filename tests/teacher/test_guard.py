@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
-from chexreason.data.agreements import curated_agreement
+from chexreason.data.agreements import agreement_of
 from chexreason.data.paths import write_root
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json
@@ -58,7 +58,7 @@ def test_acknowledged_by_name_or_on_this_machine_it_may(curated: Path, key: str)
 def test_a_dataset_that_states_no_agreement_is_not_sent(stated: tuple[str | None, ...], curated: Path, key: str) -> None:
     state_agreement(curated, *stated)
     told = refused(curated, "dataset=test.* names no data-use agreement", data_use_agreement=AGREEMENT)
-    assert "force=true" in told.splitlines()[-1]
+    assert "give the same command again" in told.splitlines()[-1]
 
 
 def test_data_that_anyone_may_have_is_sent(curated: Path, key: str) -> None:
@@ -116,15 +116,15 @@ class TestDrawnHere:
         second.mkdir()
         state_agreement(second, "unrestricted", parent=curated.name, root=".")
         state_agreement(curated, AGREEMENT)
-        assert curated_agreement(second) == AGREEMENT
+        assert agreement_of(second) == AGREEMENT
         state_agreement(curated, None, parent=phantom(curated), root="site")
-        assert curated_agreement(second) is None
+        assert agreement_of(second) is None
 
     @pytest.mark.parametrize("manifest", [{"status": "running"}, {"stage": "inspect"}])
     def test_an_unfinished_or_other_run_vouches_for_nothing(self, manifest: dict[str, str], curated: Path) -> None:
         state_agreement(curated, None, parent=phantom(curated, **manifest), root="site")
         with pytest.raises(ChexReasonError, match="names no data-use agreement"):
-            curated_agreement(curated)
+            agreement_of(curated)
 
     def test_a_phantom_dataset_whose_root_or_link_is_real_is_not_sent(self, curated: Path, key: str) -> None:
         name, real = phantom(curated), curated.parent / "images"
