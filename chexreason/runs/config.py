@@ -20,7 +20,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -324,15 +324,23 @@ def every(name: str) -> list[Any]:
     return choices(name, choice_names(name))
 
 
+def own_folders() -> tuple[list[str], list[str]]:
+    """The folders of choices that a command brings, inside its Hydra application: by --config-dir, and by hydra.searchpath."""
+    hydra = GlobalHydra.instance()
+    sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
+    brought = [one.path for one in sources if one.provider == "command-line"]
+    searched = list(HydraConfig.get().searchpath) if HydraConfig.initialized() else []
+    return [path.removeprefix("file://") for path in brought], searched
+
+
 def choice_names(name: str) -> list[str]:
-    """The choices of a group by their files' names, inside a Hydra application those of the folders that it was given, too.
+    """The choices of a group by their files' names, of folders of one's own as well.
 
     What begins with _ is no choice: a part that some of them share.
     """
-    if (hydra := GlobalHydra.instance()).is_initialized():
-        names = hydra.config_loader().get_group_options(name, ObjectType.CONFIG)
-    else:
-        names = [path.stem for path in (CONF / name).glob("*.yaml")]
+    brought, searched = own_folders()
+    folders = [CONF, *(Path(folder.removeprefix("file://")) for folder in (*brought, *searched))]
+    names = {path.stem for folder in folders for path in (folder / name).glob("*.yaml")}
     return sorted(one for one in names if not one.startswith("_"))
 
 

@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from chexreason.errors import ChexReasonError
@@ -96,13 +94,10 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
 
 def command(typed: Sequence[str]) -> str:
     """The line that gives one run, as a shell takes it; a job of an experiment is that job alone."""
-    hydra = GlobalHydra.instance()
-    sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
-    brought = [one.path.removeprefix("file://") for one in sources if one.provider == "command-line"]
+    brought, searched = schema.own_folders()
     words = [word for folder in brought for word in ("--config-dir", folder)]
-    searched = [quoted(path) for path in HydraConfig.get().searchpath] if HydraConfig.initialized() else []
     if searched and not any(word.startswith("hydra.searchpath") for word in typed):
-        typed = [*typed, f"hydra.searchpath=[{','.join(searched)}]"]
+        typed = [*typed, f"hydra.searchpath=[{','.join(map(quoted, searched))}]"]
     alone = ["hydra.mode=RUN"] if "experiment" in map(root, typed) else []
     return shlex.join([*COMMAND.split(), *words, *typed, *alone])
 
