@@ -19,6 +19,7 @@ from chexreason.answers.values import (
     NO,
     NOT_CLAIMED,
     OPTION,
+    SEEN,
     SURE,
     TICKS,
     UNSPACED,
@@ -157,7 +158,7 @@ def _listed(clause: str) -> list[Mention] | None:
             elif own is not True and piece is not pieces[0] and first.isalpha() and piece.rstrip()[-1] != ")":
                 # "edema, fracture and pneumonia absent"
                 found = [replace(one, claimed=item.claimed) if at in bare else one for at, one in enumerate(found)]
-            if named(piece):
+            if named(piece) and (SEEN | YES).isdisjoint(piece.casefold().split()):
                 bare.append(len(found))
             found.append(item)
             if _ALL.search(raw):  # "Edema, fracture (both absent)"

@@ -66,6 +66,14 @@ _NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes"
 _CALL = re.compile(  # "dict(Edema=1, Fracture=0)"
     r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z"
 )
+_TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, cardiomegaly confirmed"
+    rf"({NAME.pattern})(?: (?:is|are|was|were))? ((?:not )?(?:seen|present|identified|confirmed|visible|detected|noted|found"
+    r"|evident)|absent|ruled out|excluded|negative|positive)(?:,? (?:and|but) |[,;] ?|[.\s]*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ALL_TOLD = re.compile(rf"^(?:{_TOLD.pattern}){{2,14}}$", re.IGNORECASE | re.MULTILINE)
+_NOT_NORMAL = re.compile(r"\bnot normal ?:", re.IGNORECASE)
+_CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
     r"\b(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*(?::|\bis\b|\bare\b)[ *_]*"
@@ -87,6 +95,9 @@ _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(
 
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
+    text = _ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), _NOT_NORMAL.sub("abnormal:", text))
+    if _UNCHECKED.search(text):
+        text = _CHECKED.sub("present:", text)
     text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(text)))
     whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
