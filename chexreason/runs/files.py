@@ -65,11 +65,13 @@ def _flush(path: Path) -> None:
 
 
 def require_output(output: str | None, *read: str | None, key: str = "stage.output") -> None:
-    """Pass silently where `output` is None, or a file that is none of those that are read.
+    """Pass silently where what is `read` are files and `output` is None, or a file that is none of them.
 
     Raises:
-        ChexReasonError: names `key`, and what stands at its place.
+        ChexReasonError: names `key`, and what stands at its place, or the folder that is to be read.
     """
+    for folder in (one for one in read if one and Path(one).is_dir()):
+        raise ChexReasonError(f"{folder} is a folder; the file that is to be read is wanted")
     if output is None:
         return
     if Path(output).is_dir():

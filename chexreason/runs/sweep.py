@@ -74,7 +74,7 @@ class Sweep:
 
     def __str__(self) -> str:
         """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
-        missing = {one.recipe: one for job in self.jobs if job.planned for one in job.planned.missing()}
+        missing = {one.folder: one for job in self.jobs if job.planned for one in job.planned.missing()}
         kinds = Counter(one.kind for one in missing.values())
         complete = sum(job.planned is not None and not job.planned.missing() for job in self.jobs)
         made = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"

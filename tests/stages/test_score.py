@@ -123,3 +123,5 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
         with pytest.raises(ChexReasonError, match=f"stage.output=.*{said}"):
             require_output(str(output), None, str(tmp_path / "in.jsonl"))
     require_output(str(tmp_path / "out.jsonl"), str(tmp_path / "in.jsonl"))
+    with pytest.raises(ChexReasonError, match="is a folder; the file that is to be read"):
+        require_output(None, str(tmp_path))
