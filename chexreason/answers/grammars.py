@@ -46,7 +46,7 @@ class Grammar:
 # <unused94>, Mistral's [THINK], Kimi's triangles and gpt-oss's channels among them. A marker's kind is the name of its group.
 _G = r"[\s\"'*|]*+"
 _THINKING = "(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|rationale|cot|inner_monologue)"
-_ANSWERING = "(?:solution|answer|final_answer|final_solution|response)"
+_ANSWERING = "(?:solution|answer|final_answer|final_solution|response|(?<=[</])(?:labels|final|output|predictions|result))"
 ANY_TAG = re.compile(
     r"[<\[\u25c1](?:"
     rf"(?P<think>{_G}(?:(?:begin|start)_(?:of_)?)?(?:\w{{1,8}}:)?(?:{_THINKING}|unused94){_G}[>\]\u25b7]"

@@ -28,7 +28,7 @@ PLACES = frozenset(
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
     "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary left "
     "right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces "
-    "space parenchymal other".split()
+    "space parenchymal other breathing circulation disability respiration ventilation".split()
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(

@@ -66,12 +66,12 @@ _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))|->"
-    rf"|\((?:[-yYnN+{_SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
+    rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{_SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{_SIGNS}]"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
 _RUN = re.compile(  # "Edema no Fracture yes"
-    rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|y|n|true|false)\b[\s,;.]*){{2,}}", re.IGNORECASE
+    rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|y|n|true|false|t|f)\b[\s,;.]*){{2,}}", re.IGNORECASE
 )
 _GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time

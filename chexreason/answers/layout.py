@@ -11,7 +11,24 @@ from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import NUMBER_KEYS, STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
 
-_REST = re.compile(r"\b(?:other|further|additional|remaining|else|rest)\b", re.IGNORECASE)  # than what stands above
+_REST = re.compile(  # than what stands above
+    r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE
+)
+_LUNGS = "lung lungs parenchyma parenchymal airspaces"
+_ORGANS = {  # whose being normal denies what is named above it
+    finding: frozenset(organs.split())
+    for finding, organs in {
+        "Enlarged Cardiomediastinum": "heart cardiac mediastinum mediastinal cardiomediastinal aorta",
+        "Cardiomegaly": "heart cardiac cardiomediastinal",
+        **dict.fromkeys(("Lung Opacity", "Lung Lesion", "Consolidation", "Pneumonia", "Atelectasis"), _LUNGS),
+        "Edema": f"{_LUNGS} vessels vasculature vascular interstitium",
+        "Pneumothorax": f"{_LUNGS} pleura pleural",
+        "Pleural Effusion": "pleura pleural costophrenic diaphragm hemidiaphragm sulci",
+        "Pleural Other": "pleura pleural",
+        "Fracture": "bone bones rib ribs osseous skeletal skeleton clavicle clavicles spine",
+    }.items()
+}
+_EVERY_ORGAN = frozenset().union(*_ORGANS.values())
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
@@ -91,7 +108,7 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and _leads(first := bare_line(block[0])) or each and _is_sound(block[0]):
+        elif each and _leads(first := bare_line(block[0])) or each and _is_sound(block[0], names[at]):
             found += [f"{name}: {first}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
@@ -100,9 +117,20 @@ def _sections(lines: list[str]) -> list[str]:
     return found
 
 
-def _is_sound(line: str) -> bool:
-    """Whether a line is a sentence on what is as it should be: "The ribs are intact."."""
-    return line.rstrip().endswith(".") and not words_of(line).isdisjoint(SOUND) and not names_a_finding(line)
+def _of_another(line: str, finding: str | None) -> bool:
+    """Whether a line speaks of the rest of the film, or of an organ that `finding` is none of."""
+    organs = words_of(line) & _EVERY_ORGAN
+    return bool(_REST.search(line)) or bool(organs) and organs.isdisjoint(_ORGANS.get(str(finding), frozenset()))
+
+
+def _is_sound(line: str, finding: str | None) -> bool:
+    """Whether a line is a sentence on what is as it should be, of the same organ: "The ribs are intact." below a fracture."""
+    return (
+        not _of_another(line, finding)
+        and line.rstrip().endswith(".")
+        and not words_of(line).isdisjoint(SOUND)
+        and not names_a_finding(line)
+    )
 
 
 def _leads(line: str) -> bool:
@@ -141,6 +169,7 @@ def _paired(lines: list[str]) -> list[str]:
             at + 1 < len(lines)
             and names[at]
             and (not names[at + 1] or alternate)
+            and (alternate or status(bare[at + 1]) is not None or not _of_another(bare[at + 1], names[at]))
             and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
         )
         if beside and not bare[at + 1].endswith(":"):

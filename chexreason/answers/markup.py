@@ -22,6 +22,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "⬜🔲🔳◻□"), "\u2610")
     | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫🟥🟧🟨🟩🟦🟪❓❔⚠"), "[?]")  # a colour means what its writer thought of
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
+    | {chr(ord("Ａ") + place + 32 * small): chr(ord("A") + place + 32 * small) for place in range(26) for small in (0, 1)}
 )  # fmt: skip
 _ORNAMENT = re.compile(
     "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"

@@ -72,6 +72,18 @@ _TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, ca
     re.IGNORECASE | re.MULTILINE,
 )
 _ALL_TOLD = re.compile(rf"^(?:{_TOLD.pattern}){{2,14}}$", re.IGNORECASE | re.MULTILINE)
+_LETTER = re.compile(rf"(?:(?<=[\s,;])|^)[\[(]?([yntf])[)\]]\s*(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "(y) Edema"
+_FULL, _HOLLOW = "\u25cf\u2022\u25c9\u29bf", "\u25cb\u25ef"  # buttons that are pressed, and that are not
+_PRESSED = re.compile(rf"[\[(]\s?[{_FULL}]\s?[\])]")
+_BUTTON = re.compile(rf"[\[(]?\s?([{_FULL}{_HOLLOW}])\s?[\])]?\s?(?=[A-Za-z])")
+_EXCEEDS = re.compile(  # "the heart occupies more than half of the thoracic width"
+    r"\b(heart|cardiac silhouette|mediastinum)(?: (?:size|shadow|width|diameter))? "
+    r"(?:(?:is|appears|looks|occupies|takes up|spans|covers|measures) (?:(?!not\b|no\b)\w+ )?"
+    r"(?:(?:larger|bigger|wider|greater|more) than|over|above)|exceeds) (?:the )?(?:half|50 ?%|upper limits? of normal|normal)"
+    r"(?:(?: of)?(?: the)? (?:thoracic|chest|thorax)(?: (?:width|diameter|cavity))?)?",
+    re.IGNORECASE,
+)
+_HEART_AND_LUNGS = re.compile(r"\bnormal (?:heart and lungs|lungs and heart|cardiopulmonary appearance)\b", re.IGNORECASE)
 _NOT_NORMAL = re.compile(r"\bnot normal ?:", re.IGNORECASE)
 _CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
@@ -96,6 +108,7 @@ _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
     text = _ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), _NOT_NORMAL.sub("abnormal:", text))
+    text = _EXCEEDS.sub(r"\1 is enlarged", _HEART_AND_LUNGS.sub("chest is normal", _ticked(text)))
     if _UNCHECKED.search(text):
         text = _CHECKED.sub("present:", text)
     text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(text)))
@@ -112,6 +125,16 @@ def phrased(text: str) -> str:
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", whole))
+
+
+def _ticked(text: str) -> str:
+    """Buttons, and letters for yes and no, as boxes: "(\u25cf) Edema", "(y) Edema (n) Fracture"."""
+    if _PRESSED.search(text) or not set(_HOLLOW).isdisjoint(text):
+        text = _BUTTON.sub(lambda button: " [x] " if button[1] in _FULL else " [ ] ", text)
+    letters = {letter.casefold() for letter in _LETTER.findall(text)}
+    if letters in ({"y", "n"}, {"t", "f"}):
+        text = _LETTER.sub(lambda letter: "(+) " if letter[1] in "yYtT" else "(-) ", text)
+    return text
 
 
 def _opted(text: str) -> str:
