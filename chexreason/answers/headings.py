@@ -18,7 +18,7 @@ CLAIMING = frozenset(
     "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
     "unchanged stable increased decreased worsened worsening improved improving important "
-    "prominent notable foremost verdict selection selections decision outcome pick picks tag tags "
+    "probability prominent notable foremost verdict selection selections decision outcome pick picks tag tags "
     "befund befunde beurteilung diagnose sicher "
     "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
@@ -54,6 +54,11 @@ _FRAME = frozenset(
     "no. #".split()
 )
 _RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
+_VALUED = re.compile(  # "Labels with value 0:", "-1:"
+    r"(?:^\W{0,3}|\b(?:with (?:the )?(?:value|label|score)|valued?|marked|that are|equal to|set to|scored)(?: ?[:=])? ?)"
+    r"(-?[01])\W*$",
+    re.IGNORECASE,
+)
 _CHOOSING = re.compile(r"\bI(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for)\b(?! (?:from|between|among))")
 _NOTED = re.compile(
     r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b"
@@ -71,6 +76,8 @@ def heading(text: str) -> bool | None:
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True
+    if number := _VALUED.search(text):
+        return {"0": False, "1": True}.get(number[1])
     plain = status(text.strip(" :-"))
     if plain is not None:  # "0:", "Applies:"
         return plain

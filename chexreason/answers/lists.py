@@ -24,6 +24,25 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
 )
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _THESE = re.compile(r"\s*(?:these|those|they|both|all|neither|none)\b", re.IGNORECASE)
+_ABOVE = (
+    r"(?:of )?(?:the above(?: findings| labels| conditions)?|these|those|them|which"
+    r"|(?:the|these|those) (?:findings|labels|conditions))"
+)
+_BE, _SEEN = r"(?:is|are|was|were)", r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|apply|applies)"
+_NONE_ABOVE = re.compile(  # "None of these is seen", "Both are absent"
+    rf"(?:none|neither)(?: {_ABOVE})(?: {_BE})?(?: {_SEEN})?|neither {_BE} {_SEEN}"
+    rf"|(?:all|both|they|{_ABOVE}|all {_ABOVE})(?: {_BE})?(?: all)? (?:absent|negative|ruled out|excluded|not {_SEEN})"
+    rf"|(?:i|we) (?:do not|don't|cannot|can't) (?:see|confirm|identify|find|detect) any {_ABOVE}",
+    re.IGNORECASE,
+)
+_NOT_SEEN = re.compile(rf"not {_SEEN}", re.IGNORECASE)
+_OPEN_ABOVE = re.compile(
+    rf"(?:all|both|they|all {_ABOVE})(?: {_BE})?(?: only)? (?:uncertain|possible|doubtful|unclear|cannot be excluded)",
+    re.IGNORECASE,
+)
+_MOST = 100  # mentions that a line may speak of
+_ONLY = re.compile(r"\bonly\b|\ball (?:are|were) (?:absent|negative)\b.{0,9}\bexcept\b", re.IGNORECASE)
+_IN_IMAGE = re.compile(r" (?:in|on) (?:the|this) (?:image|film|radiograph|x-?ray)\W*\Z", re.IGNORECASE)
 _CLAUSE = re.compile(  # not "no. 5"
     r";|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I
 )
@@ -54,6 +73,10 @@ def read(text: str) -> list[Mention]:
         bare = bare_line(line)
         if not bare:
             continue
+        if found and scope is True and (above := _of_above(bare, found)) is not found:
+            found = above
+            if not names_a_finding(bare):
+                continue
         if _REFUSED.search(bare) and not names_a_finding(bare):
             scope = None
             continue
@@ -69,6 +92,22 @@ def read(text: str) -> list[Mention]:
             if row.endswith(":") and not names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
                 said = heading(row) if scope is True else scope
             found += _line(row, said)
+    return found
+
+
+def _of_above(line: str, found: list[Mention]) -> list[Mention]:
+    """What `line` makes of all that was named above it; `found` itself where it says nothing of that."""
+    bare = _IN_IMAGE.sub("", line.strip(" .!()-=>:*"))
+    if line.rstrip().endswith(":") or len(found) > _MOST:  # a heading, over what is below it; no list, but one that never ends
+        return found
+    pointed = line.lstrip().startswith((":", "=>", "->")) and status(bare) is False  # "=> all absent", "-> none"
+    if pointed or _NONE_ABOVE.fullmatch(bare) or line.rstrip().endswith(".") and _NOT_SEEN.fullmatch(bare):
+        return [replace(one, claimed=False) if one.claimed else one for one in found]
+    if _OPEN_ABOVE.fullmatch(bare):
+        return [replace(one, claimed=None) if one.claimed else one for one in found]
+    named_again = {named(name) for name in items.NAME.findall(line)} if _ONLY.search(line) else set()
+    if named_again and named_again <= {one.finding for one in found if one.claimed}:
+        return [replace(one, claimed=False) if one.claimed and one.finding not in named_again else one for one in found]
     return found
 
 
@@ -101,6 +140,10 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
         if not clause.strip(EDGES):
             continue
         carried = carried if goes_on else scope
+        if found and (above := _of_above(clause, found)) is not found:
+            found = above
+            if not names_a_finding(clause):
+                continue
         head, colon, tail = clause.partition(":")
         if not colon and is_place(clause.partition(" - ")[0]):  # "Heart - Cardiomegaly"
             head, colon, tail = clause.partition(" - ")

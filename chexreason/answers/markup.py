@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import heading
+from chexreason.answers.records import status_of
 from chexreason.answers.values import UNSPACED, named
 
 _SIGNS = str.maketrans(
@@ -36,6 +37,11 @@ _TAG = re.compile(
     r"</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>",
     re.IGNORECASE,
 )
+_ATTRIBUTE = re.compile(r"(\w{1,30})\s?=\s?[\"']?([^\"'<>=]{1,60}?)[\"']?(?=\s|/|$)")
+_ELEMENT = re.compile(r"<(\w{1,30})\s([^<>]{3,200}?)(?:/>|>([^<>]{1,60})</\1>)")
+_NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
+    r"<(?:name|label)>([^<>]{3,40})</(?:name|label)>\s*<(?:present|status|value|detected)>([^<>]{1,20})</\w{1,20}>"
+)
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
@@ -64,6 +70,8 @@ def plain(text: str) -> str:
         for entity, sign in _ENTITIES.items():
             text = text.replace(entity, sign)
     if "<" in text:
+        if "=" in text or "<name>" in text:
+            text = _ELEMENT.sub(_as_record, _NAMED.sub(r"\n\1: \2\n", text))
         text = _TAG.sub("", _BREAK.sub("\n", _CELL.sub(" | ", text)))
         closed = {tag.group(2) for tag in _OWN_TAG.finditer(text) if tag.group(1)}
         text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
@@ -83,6 +91,17 @@ def unfenced(text: str) -> str:
     if "cratch that" in text or "trike that" in text:
         text = _SCRATCHED.sub("", text)
     return _FENCE.sub("", _STRUCK.sub("", text))
+
+
+def _as_record(element: re.Match[str]) -> str:
+    """An element with attributes as a line: "<finding present='false'>Edema</finding>", "<label name='Edema'>0</label>"."""
+    tag, written, body = element[1].replace("_", " "), dict(_ATTRIBUTE.findall(element[2])), element[3] or ""
+    name = next((one for one in (body, *written.values(), tag) if named(one)), None)
+    if name is None:
+        return element[0]
+    said = status_of({key.casefold(): value for key, value in written.items()}, None)
+    value = body if name is not body and body.strip() else {True: "present", False: "absent", None: "uncertain"}[said]
+    return f"\n{name}: {value}\n"
 
 
 def _as_heading(tag: re.Match[str]) -> str:

@@ -31,6 +31,11 @@ NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
 _FINDINGS = frozenset(FINDINGS)
 _FRAMING = NO | MAYBE | CLAIMING | OPEN | FILLERS  # words that no label's name has
 _BULLETS = frozenset({"- ", "* ", "\u2022 "})
+_EXAMPLE = re.compile(r"\b(?:for example|for instance|example|the format is|would look like)\b", re.IGNORECASE)
+_NO_IMAGE = re.compile(
+    r"\bno image\b|\b(?:cannot|can't|unable to|not able to) (?:see|view|access|open) (?:the|an|any|your) (?:image|x-?ray|film)",
+    re.IGNORECASE,
+)
 _EDGES = " .*_\"'`()[]"
 
 
@@ -67,6 +72,10 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
+    if _EXAMPLE.search(found.extraneous) and _NO_IMAGE.search(
+        found.extraneous
+    ):  # how an answer would look, of an image there were
+        return replace(found, failure=NO_VALID_LABEL)
     return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
 
 

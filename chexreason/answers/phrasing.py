@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import words_of
-from chexreason.answers.items import NAME, names_a_finding
-from chexreason.answers.values import MAYBE, NO
+from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding
+from chexreason.answers.values import MAYBE, NO, TICKS
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
     r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
@@ -84,6 +84,11 @@ _EXCEEDS = re.compile(  # "the heart occupies more than half of the thoracic wid
     re.IGNORECASE,
 )
 _HEART_AND_LUNGS = re.compile(r"\bnormal (?:heart and lungs|lungs and heart|cardiopulmonary appearance)\b", re.IGNORECASE)
+_UNSURE = re.compile(rf"^\s*[-\u2212]1 ?: ?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "-1: Edema"
+_UNANSWERED = re.compile(  # a question with its options, and no answer
+    rf"\s*(?:which|what)\b[^\n?]{{3,120}}\?(?:\s*\(?[A-N][.)]\s*(?:{NAME.pattern})\b){{2,14}}\s*(?:answer ?:?)?\s*",
+    re.IGNORECASE,
+)
 _NOT_NORMAL = re.compile(r"\bnot normal ?:", re.IGNORECASE)
 _CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
@@ -107,6 +112,8 @@ _PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(
 
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
+    if _UNANSWERED.fullmatch(text):
+        return ""
     text = _ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), _NOT_NORMAL.sub("abnormal:", text))
     text = _EXCEEDS.sub(r"\1 is enlarged", _HEART_AND_LUNGS.sub("chest is normal", _ticked(text)))
     if _UNCHECKED.search(text):
@@ -119,12 +126,30 @@ def phrased(text: str) -> str:
         whole = _MINUS.sub("(-) ", whole)
     elif len(_MINUS.findall(whole)) > 1:
         whole = _MINUS.sub("- ", whole)
+    whole = _signed(_UNSURE.sub("uncertain: ", whole))
     if "?" in whole:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", whole))
+
+
+def _signed(text: str) -> str:
+    """A sign before or behind several names of a line, and no other, as a heading over them: "\u2717 Edema, Fracture"."""
+    return "\n".join(map(_under_its_sign, text.split("\n"))) if MARKED.search(text) else text
+
+
+def _under_its_sign(line: str) -> str:
+    mark, bare = MARK.match(line), line.rstrip(" .")
+    behind = bare[-1:] if bare[-1:] in SIGNS else ""
+    if not (mark or behind) or line.endswith(":"):
+        return line
+    rest = line[mark.end() :] if mark else bare[:-1]
+    if len(NAME.findall(rest)) < 2 or MARKED.search(rest) or "|" in rest or any(sign in rest for sign in ":="):
+        return line
+    sign = behind or next((one for one in mark.groups() if one), "") if mark else behind
+    return f"{'uncertain' if sign == '?' else 'present' if sign in TICKS and sign else 'absent'}: {rest.replace(';', ',')}"
 
 
 def _ticked(text: str) -> str:

@@ -66,6 +66,7 @@ _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity incl
     r" (?=includes?\b|is\b|are\b|would\b)",
     re.IGNORECASE,
 )
+_HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
@@ -151,7 +152,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 def _written_out(sentence: str) -> str:
     """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
     sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
-    sentence = _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence)
+    sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
     return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)

@@ -56,7 +56,7 @@ YES = frozenset(
     "apply evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
-    "阳性 陽性 있음 есть".split()
+    "阳性 陽性 있음 есть affirmed हाँ हां evet var ada có نعم".split()
 )
 NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
@@ -66,7 +66,7 @@ NO = frozenset(
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует 否 "
-    "无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在".split()
+    "无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在 नहीं hayır yok tidak không لا".split()
 )
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
@@ -78,7 +78,7 @@ MAYBE = frozenset(
 )
 # Languages without blanks: their signs, and what denies or doubts in them.
 UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
-NOT_CLAIMED = re.compile("[无無未没沒非否排疑待]|不(?![张張])|可能|なし|ない|없")
+NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "

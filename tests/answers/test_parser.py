@@ -362,7 +362,7 @@ PIECES = [
     "<think>", "</think><solution>", "no ", "Edema,", "{analysis:,", "(", " ", "no*\n", "Edema | ", "- ", "Edema;", "Edema: 0 ",
     "[x] ", "1. ", "\\boxed{", "heart size ", '{"Edema": ',
     "no edema,", "have ?", "is there ", "['a', ", "Edema yes ", "rather than a, ", "user: ", "a=b", "label: ", "A. edema ",
-    "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", 
+    "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", "only Edema\n", "Edema\nBoth are absent.\n", "<a b=c>", 
 ]  # fmt: skip
 
 
