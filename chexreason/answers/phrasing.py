@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import words_of
-from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding
+from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding, unmarked
 from chexreason.answers.values import MAYBE, NO, TICKS
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
@@ -141,11 +141,11 @@ def _signed(text: str) -> str:
 
 
 def _under_its_sign(line: str) -> str:
-    mark, bare = MARK.match(line), line.rstrip(" .")
-    behind = bare[-1:] if bare[-1:] in SIGNS else ""
+    bare = (line if MARK.match(line) else unmarked(line)).rstrip(" .")
+    mark, behind = MARK.match(bare), bare[-1:] if bare[-1:] in SIGNS else ""
     if not (mark or behind) or line.endswith(":"):
         return line
-    rest = line[mark.end() :] if mark else bare[:-1]
+    rest = bare[mark.end() :] if mark else bare[:-1]
     if len(NAME.findall(rest)) < 2 or MARKED.search(rest) or "|" in rest or any(sign in rest for sign in ":="):
         return line
     sign = behind or next((one for one in mark.groups() if one), "") if mark else behind
