@@ -148,6 +148,8 @@ def _under_its_sign(line: str) -> str:
     rest = bare[mark.end() :] if mark else bare[:-1]
     if len(NAME.findall(rest)) < 2 or MARKED.search(rest) or "|" in rest or any(sign in rest for sign in ":="):
         return line
+    if mark and not mark[3] and ";" in rest:  # "[ ] Edema; Fracture": a box is one item's
+        return line
     sign = behind or next((one for one in mark.groups() if one), "") if mark else behind
     return f"{'uncertain' if sign == '?' else 'present' if sign in TICKS and sign else 'absent'}: {rest.replace(';', ',')}"
 

@@ -354,7 +354,7 @@ def test_a_label_is_read_only_where_one_of_its_names_stands(text: str, grammar: 
     written = GRAMMARS[grammar].write("Dense left base.", ["Edema"]).replace("Edema", text)
     plain = " ".join(re.sub(r"[^\w\s?-]|_", " ", text.casefold()).split())
     for finding in parse(written, grammar).labels:
-        names = (finding.casefold(), *(name.replace("*", "") for name in SYNONYMS[finding]))
+        names = (finding.casefold(), *(name.replace("*", "").casefold() for name in SYNONYMS[finding]))
         assert any(set(name.split()) <= set(plain.split()) for name in names), (text, finding)
 
 
@@ -362,7 +362,7 @@ PIECES = [
     "<think>", "</think><solution>", "no ", "Edema,", "{analysis:,", "(", " ", "no*\n", "Edema | ", "- ", "Edema;", "Edema: 0 ",
     "[x] ", "1. ", "\\boxed{", "heart size ", '{"Edema": ',
     "no edema,", "have ?", "is there ", "['a', ", "Edema yes ", "rather than a, ", "user: ", "a=b", "label: ", "A. edema ",
-    "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", "only Edema\n", "Edema\nBoth are absent.\n", "<a b=c>", 
+    "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", "only Edema\n", "Edema\nBoth are absent.\n", "<a b=c>",
 ]  # fmt: skip
 
 
