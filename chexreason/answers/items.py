@@ -174,6 +174,12 @@ def names_a_finding(text: str) -> bool:
     return bool(NAME.search(text))
 
 
+def ticked(mark: re.Match[str]) -> bool | None:
+    """What a MARK says of what it stands at; None: "[?]"."""
+    sign = mark[1] or mark[2] or mark[3]
+    return None if sign == "?" else sign in TICKS
+
+
 def _first_word(text: str) -> str:
     return text.casefold().split()[0].strip(EDGES)
 
@@ -182,22 +188,21 @@ def _item(raw: str) -> Mention | None:
     """One item, or None where its words are not those of an item."""
     if len(raw) > _LONGEST:
         return None
-    ticked: bool | None = True
+    told: bool | None = True
     text = unmarked(raw.strip(" \t\"'`{}<>"))
     box = MARK.match(text)
     if box and box.end() < len(text) and not named(text):
-        sign = box.group(1) or box.group(2) or box.group(3)
-        text, ticked = text[box.end() :], None if sign == "?" else sign in TICKS
+        text, told = text[box.end() :], ticked(box)
     text = text.strip(" \t\"'`{}<>.")
     if (text[:1] == "(" and text[-1:] == ")" and text.count("(") == 1) or (text[:1] == "[" and text[-1:] == "]"):
         text = text[1:-1].strip()
     finding = named(text)
     if finding:
-        return Mention(raw.strip(), finding, ticked, "list")
+        return Mention(raw.strip(), finding, told, "list")
     found = _with_remarks(text) if ASIDE.search(text) and len(OPTION.findall(text)) < 2 else _valued(text) or _worded(text)
-    if found is None or (found.finding is None and not ticked):
+    if found is None or (found.finding is None and not told):
         return None
-    return replace(found, text=raw.strip(), claimed=False if ticked is False else found.claimed)
+    return replace(found, text=raw.strip(), claimed=False if told is False else found.claimed)
 
 
 def _with_remarks(text: str) -> Mention | None:

@@ -6,7 +6,7 @@ import re
 
 from chexreason.answers.headings import heading
 from chexreason.answers.records import status_of
-from chexreason.answers.values import UNSPACED, named
+from chexreason.answers.values import SAID, UNSPACED, named
 
 _SIGNS = str.maketrans(
     {
@@ -100,7 +100,7 @@ def _as_record(element: re.Match[str]) -> str:
     if name is None:
         return element[0]
     said = status_of({key.casefold(): value for key, value in written.items()}, None)
-    value = body if name is not body and body.strip() else {True: "present", False: "absent", None: "uncertain"}[said]
+    value = body if name is not body and body.strip() else SAID[said]
     return f"\n{name}: {value}\n"
 
 

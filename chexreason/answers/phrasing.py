@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import words_of
-from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding, unmarked
-from chexreason.answers.values import MAYBE, NO, TICKS
+from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding, ticked, unmarked
+from chexreason.answers.values import MAYBE, NO, SAID, TICKS
 
 _QUESTION = re.compile(  # "Q: edema" above "A: no"
     r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
@@ -150,8 +150,8 @@ def _under_its_sign(line: str) -> str:
         return line
     if mark and not mark[3] and ";" in rest:  # "[ ] Edema; Fracture": a box is one item's
         return line
-    sign = behind or next((one for one in mark.groups() if one), "") if mark else behind
-    return f"{'uncertain' if sign == '?' else 'present' if sign in TICKS and sign else 'absent'}: {rest.replace(';', ',')}"
+    said = behind in TICKS if behind or not mark else ticked(mark)
+    return f"{SAID[said]}: {rest.replace(';', ',')}"
 
 
 def _ticked(text: str) -> str:

@@ -79,6 +79,7 @@ MAYBE = frozenset(
 # Languages without blanks: their signs, and what denies or doubts in them.
 UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
 NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
+SAID = {True: "present", False: "absent", None: "uncertain"}
 TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
 SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "

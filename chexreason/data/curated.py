@@ -119,8 +119,7 @@ class Curated:
 
     def __post_init__(self) -> None:
         one_of(("sft", "rl", "validation", "all"), split=self.split)
-        records.check_choices(self.missing, self.uncertain)
-        records.check_benchmark(self.benchmark)
+        records.check_choices(self.missing, self.uncertain, self.benchmark)
         check_findings(self.findings)
 
     @property

@@ -85,14 +85,14 @@ class StudyTable:
         return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
 
 
-def check_choices(missing: str, uncertain: str) -> None:
-    """What a dataset does about images that are not there and about uncertain labels; raises ValueError as `errors.one_of`."""
+def check_choices(missing: str, uncertain: str, benchmark: str | None) -> None:
+    """What a dataset does about images that are not there and about uncertain labels, and which of the paper's test sets it is.
+
+    Raises:
+        ValueError: as `errors.one_of`.
+    """
     one_of(MISSING, missing=missing)
     one_of(POLICIES, uncertain=uncertain)
-
-
-def check_benchmark(benchmark: str | None) -> None:
-    """Which of the paper's test sets a dataset may say that it is; raises ValueError as `errors.one_of`."""
     if benchmark is not None:
         one_of(("chexpert", "nih", "validation"), benchmark=benchmark)
 

@@ -67,9 +67,9 @@ def _describe(planned: Plan) -> None:
     found = folders.read_manifest(planned.folder)
     if found is None or found["status"] != "complete" or found["recipe"] != planned.recipe:
         return
-    config = {name: values | planned.descriptions.get(name, {}) for name, values in found["config"].items() if name != "seed"}
-    config |= {"seed": found["config"]["seed"]}
-    if config == found["config"]:
+    before = found["config"]
+    config = before | {name: before[name] | said for name, said in planned.descriptions.items()}
+    if config == before:
         return
     try:
         files.write_json(planned.folder / folders.MANIFEST, found | {"config": config})

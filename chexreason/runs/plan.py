@@ -67,13 +67,12 @@ class Plan:
     @property
     def harmed(self) -> str | None:
         """The first thing in its folder, where it is complete, that is not what the run left there."""
-        return changed(self.folder) if self.is_complete and not self.forced else None
+        return changed(self.folder) if self.is_complete else None
 
-    def every(self) -> Iterator[Plan]:
-        """It and all that it stands on, parents first; some several times."""
-        for parent in self.parents.values():
-            yield from parent.every()
-        yield self
+    def every(self) -> list[Plan]:
+        """It and all that it stands on, each once, parents first."""
+        below = {one.recipe: one for parent in self.parents.values() for one in parent.every()}
+        return [*below.values(), self]
 
     def missing(self) -> list[Plan]:
         """The runs that executing it would execute, each once, parents first."""
@@ -92,7 +91,7 @@ class Plan:
 
     def needs(self) -> str | None:
         """What is to be made before it, and how; None where all that it stands on is complete."""
-        first = self.missing()[0] if self.missing() else self
+        first = next(iter(self.missing()), self)
         if first is self:
             return None
         return (
@@ -104,9 +103,12 @@ class Plan:
     def describe(self) -> Iterator[str]:
         """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
         yield f"folder:   {self.folder}"
-        harmed = f"no: {self.harmed} is not what the run left there" if self.harmed else ""
-        again = ", and made again: force=true" if self.forced else ""
-        yield f"complete: {harmed or f'yes{again}' if self.is_complete else 'no'}"
+        complete = "yes" if self.is_complete else "no"
+        if self.is_complete and self.forced:
+            complete = "yes, and made again: force=true"
+        elif harmed := self.harmed:
+            complete = f"no: {harmed} is not what the run left there"
+        yield f"complete: {complete}"
         missing = self.missing()
         for one in missing[:-1]:
             yield f"missing:  {one.folder.name}"

@@ -27,7 +27,7 @@ from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
-from chexreason.runs.folders import changed, is_complete, read_manifest
+from chexreason.runs.folders import is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
 
 JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
@@ -50,14 +50,14 @@ class Job:
     def is_done(self) -> bool:
         """Whether it is complete or, where it must run each time, was completed now."""
         if self.planned is None or self.planned.reusable:
-            return self.planned is not None and self.is_complete and not changed(self.planned.folder)
+            return self.planned is not None and self.is_complete and not self.planned.harmed
         return is_complete(self.planned.folder) and not self.planned.every_lack()
 
     def why_not(self, make_missing: bool) -> str:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
             return self.refused
-        if self.is_complete and (name := changed(self.planned.folder)):
+        if name := self.planned.harmed:
             return f"{self.planned.folder / name} is not what its run left there, and is not used: force=true makes it again"
         if not make_missing and (needed := self.planned.needs()):
             return needed

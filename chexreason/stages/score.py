@@ -103,8 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
                 "tolerant": {"labels": list(read.labels), "failure": read.failure, "how": read.how},
             }
         )
-    text = as_lines(rows)
-    write_text(run.folder / SCORES, text)
+    write_text(run.folder / SCORES, as_lines(rows))
     write_text(run.folder / SHOWN, as_table(rows) + "\n")
     return {
         "completions": len(rows),

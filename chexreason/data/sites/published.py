@@ -47,8 +47,7 @@ class Published(ABC):
 
     def __post_init__(self) -> None:
         one_of((*self.splits, "all"), split=self.split)
-        records.check_choices(self.missing, self.uncertain)
-        records.check_benchmark(self.benchmark)
+        records.check_choices(self.missing, self.uncertain, self.benchmark)
         if not self.views:
             raise ValueError("views=[]: the views that are wanted are to be named, such as [AP, PA]")
         check_findings(self.findings, self.labelled, f"those that {self.site} labels")
