@@ -20,7 +20,9 @@ from chexreason.data.pixels import (
     extent,
     one_line,
     refuse_flat,
+    refuse_swapped,
     rgb,
+    rougher,
     stretched,
     wrapped,
 )
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 # Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
 MAX_INFLATED = 256 * 2**20
+COLOURED = 0.05  # share of pixels that annotations in colour may cover
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
 RLE = "1.2.840.10008.1.2.5"
+RLE_START = b"\0\0\0\x40\0\0\0"  # of a picture, after the number of its segments: the first follows 64 bytes of header
 OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
 
 
@@ -60,15 +64,17 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
         pixels = coloured(pixels, data, name)
     elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
         raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
-    if pixels.ndim == 3:
-        return rgb(stretched(pixels, *black_and_white(pixels)))
-    return _grey(pixels, data, name)
+    if pixels.ndim == 2:
+        return _grey(pixels, data, name)
+    if pixels.dtype.kind == "i":
+        raise ImageError(f"{name}: Pixel Representation (0028,0103) says signed, colours are unsigned; correct it to 0")
+    _refuse_misread(pixels, data, name)
+    return rgb(stretched(pixels, *black_and_white(pixels)))
 
 
 def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     """MONOCHROME pixels as they come out of the decoder, shown as the file asks."""
     import numpy as np
-    from pydicom.pixels import apply_windowing
 
     padding = _padding(pixels, data)
     pixels = _stored_bits(pixels, padding, data, name)
@@ -79,6 +85,7 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
             f"{name}: Pixel Representation (0028,0103) says {said}, but as {said} numbers neighbouring pixels jump between "
             f"black and white, as {other} ones they do not; correct it to {1 - data.PixelRepresentation}"
         )
+    _refuse_misread(pixels, data, name)
     film = ~padding if padding.any() else np.s_[...]
     refuse_flat(pixels[film], name, ALIKE, NOISE if int(data.BitsStored) >= 8 else 0)
     if data.get("ModalityLUTSequence"):
@@ -91,7 +98,7 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     if data.get("VOILUTSequence"):
         values = looked_up(values, data.VOILUTSequence[0], data, name)
     elif has_window(data):
-        values = apply_windowing(values, data)
+        values = _windowed(values, data, name)
     window = f"{data.get('WindowCenter')}, width {data.get('WindowWidth')}"
     refuse_flat(values[film], name, f"its VOI LUT or window (centre {window}) makes all pixels alike")
     grey = stretched(values, *extent(values[film]))
@@ -101,9 +108,28 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     return rgb(grey)
 
 
+def _windowed(values: np.ndarray, data: Dataset, name: str) -> np.ndarray:
+    """Values through the window: 0 where it is black, 1 where it is white (PS3.3 C.11.2.1.2, C.11.2.1.3).
+
+    pydicom 3.0's own function shows bright what is dark where the rescale slope is negative.
+    """
+    import numpy as np
+
+    function, centre, width = data.get("VOILUTFunction", "LINEAR"), float(data.WindowCenter), float(data.WindowWidth)
+    if function == "SIGMOID":
+        return (1 + np.tanh(2 * (values - centre) / width)) / 2
+    if function == "LINEAR" and width >= 1:
+        centre, width = centre - 0.5, width - 1
+    elif function != "LINEAR_EXACT":
+        wanted = "a Window Width of 1 at least" if function == "LINEAR" else "one of LINEAR, LINEAR_EXACT and SIGMOID"
+        raise ImageError(f"{name}: with VOI LUT Function (0028,1056) {function}, width {width}, {wanted} is wanted")
+    return np.clip((values - (centre - width / 2)) / max(width, np.finfo(float).tiny), 0, 1)
+
+
 def _read(content: bytes, name: str) -> Dataset:
     """The wanted part of the data set, with or without preamble and file meta information."""
     import pydicom
+    from pydicom.pixels import get_decoder
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     wanted: list[Any] = [*WANTED, *OVERLAYS]
@@ -119,6 +145,11 @@ def _read(content: bytes, name: str) -> Dataset:
         implicit, little = data.original_encoding
         native = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else native
+    syntax = data.file_meta.TransferSyntaxUID
+    try:
+        get_decoder(syntax)
+    except NotImplementedError:
+        raise ImageError(f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here") from None
     return data
 
 
@@ -154,27 +185,24 @@ def _inflated(content: bytes, name: str) -> bytes:
 
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
-    from pydicom.encaps import encapsulate, get_frame
+    from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
     syntax = data.file_meta.TransferSyntaxUID
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise ImageError(f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here") from None
+    decoder = get_decoder(syntax)
     codec = f"; a codec for {syntax.name} comes with pip install 'chexreason[dicom]'"
     if not decoder.is_available:
         raise ImageError(f"{name}: it cannot be read yet{codec}")
     strict = "pyjpegls" in decoder.available_plugins  # it alone refuses what is cut; the others fill it up
     options: dict[str, Any] = {"correct_unused_bits": False}  # see _stored_bits
     options |= {"decoding_plugin": "pyjpegls"} if strict else {}
+    frame = b""
     if syntax.is_encapsulated:
-        _refuse_frames(data, name)
+        frame = _stream(data, name)
+        check_stream(frame, data, name)
+        data.PixelData = encapsulate([frame])
     else:
         _refuse_excess(data, name)
-    frame = get_frame(data.PixelData, 0, number_of_frames=1) if syntax.is_encapsulated and syntax != RLE else b""
-    if frame:
-        check_stream(frame, data, name)
     coded, signed = header(frame), data.PixelRepresentation
     if coded and coded.signed is False:
         data.PixelRepresentation = 0
@@ -194,6 +222,35 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     return pixels, str(properties["photometric_interpretation"])
 
 
+def _refuse_misread(pixels: np.ndarray, data: Dataset, name: str) -> None:
+    """Refuse native pixels that are a film only if they are read otherwise than their tags say."""
+    import numpy as np
+
+    if data.file_meta.TransferSyntaxUID.is_encapsulated:  # whose streams know it
+        return
+    rows, columns = pixels.shape[:2]
+    turned = pixels.reshape(columns, rows, *pixels.shape[2:])
+    if rougher(pixels, turned):
+        raise ImageError(
+            f"{name}: {columns} x {rows} pixels are no film, {rows} x {columns} are one; exchange Rows (0028,0010) and Columns "
+            "(0028,0011)"
+        )
+    refuse_swapped(pixels, name, "its transfer syntax says; correct the one or the other")
+    if data.PhotometricInterpretation == "RGB":
+        by_plane = data.PlanarConfiguration
+        flat = (
+            np.moveaxis(pixels, -1, 0).reshape(rows, columns, 3)
+            if by_plane
+            else np.moveaxis(pixels.reshape(3, rows, columns), 0, -1)
+        )
+        coloured_so, otherwise = ((np.ptp(one, axis=-1) > 0).mean() for one in (pixels, flat))
+        if coloured_so > COLOURED + 10 * otherwise:
+            raise ImageError(
+                f"{name}: Planar Configuration (0028,0006) says {by_plane}, but its pixels are those of a grey film only if it "
+                f"is {1 - by_plane}; correct it"
+            )
+
+
 def _refuse_excess(data: Dataset, name: str) -> None:
     """Refuse native pixels of which a row or a column, or more, would not be shown; a few bytes are padding."""
     from pydicom.pixels.utils import get_expected_length
@@ -207,19 +264,27 @@ def _refuse_excess(data: Dataset, name: str) -> None:
         )
 
 
-def _refuse_frames(data: Dataset, name: str) -> None:
-    """Refuse compressed pixels of several pictures, whatever Number of Frames says. One of RLE is in one fragment."""
+def _stream(data: Dataset, name: str) -> bytes:
+    """The compressed picture, put together from its fragments; offset tables, which may be wrong, are not needed for one.
+
+    Raises:
+        ImageError: there is none, or there are several, whatever Number of Frames says; names the file.
+    """
     from pydicom.encaps import generate_fragments, parse_basic_offsets
 
     items = io.BytesIO(data.PixelData)
     parse_basic_offsets(items)
-    fragments = [fragment for fragment in generate_fragments(items) if fragment]
-    begun = [fragment for fragment in fragments if fragment.startswith((JPEG, J2K, JP2))]
-    if (frames := len(fragments if data.file_meta.TransferSyntaxUID == RLE else begun)) > 1:
+    fragments = list(generate_fragments(items))
+    rle = data.file_meta.TransferSyntaxUID == RLE
+    begun = [part for part in fragments if (part[1:8] == RLE_START if rle else part.startswith((JPEG, J2K, JP2)))]
+    if len(begun) > 1:
         raise ImageError(
-            f"{name}: its pixel data holds {frames} frames, of which Number of Frames (0028,0008) says nothing; one radiograph "
-            "a file is wanted"
+            f"{name}: its pixel data holds {len(begun)} frames, of which Number of Frames (0028,0008) says nothing; one "
+            "radiograph a file is wanted"
         )
+    if not any(fragments):
+        raise ImageError(f"{name}: its pixel data holds no compressed picture")
+    return b"".join(fragments)
 
 
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, lacks_scans, prolonged
 from chexreason.data.dicom import decode_dicom, is_dicom
-from chexreason.data.pixels import ALIKE, NOISE, ImageError, black_and_white, check_size, one_line, refuse_flat, rgb, stretched
+from chexreason.data.pixels import (
+    ALIKE,
+    NOISE,
+    ImageError,
+    black_and_white,
+    check_size,
+    one_line,
+    refuse_flat,
+    refuse_swapped,
+    rgb,
+    stretched,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +38,12 @@ __all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_ima
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
+FOREIGN = {  # beginnings of what people have in place of a film, and what to do about it
+    b"<": ": a page of HTML or XML; a download needs its login, or another address",
+    b"version https://git-lfs": ": a pointer of Git LFS; fetch the film itself with git lfs pull",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"RIFF", b"GIF8", b"BM", b"\0\0\0\x0cjP", b"P5"), ": save it as PNG"),
+    **dict.fromkeys((b"\x1f\x8b", b"PK\3\4"), ": unpack it"),
+}
 LINES = 8  # so many line feeds do not each follow a carriage return by chance
 # Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
 CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
@@ -93,18 +110,26 @@ def decode(content: bytes, name: str) -> Image.Image:
 
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    if (lines := content.count(b"\n")) >= LINES and lines == content.count(b"\r\n"):
+    begun = content.startswith((JPEG, PNG[:4])) or is_dicom(content[:132])
+    if begun and (lines := content.count(b"\n")) >= LINES and lines == content.count(b"\r\n"):
         raise ImageError(f"{name}: copied as if it were text: a byte was put before each line feed; copy it again, as binary")
     try:
         picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
     except ImageError as error:  # it may quote tags of any length
         raise ImageError(f"{name}: {one_line(str(error).removeprefix(f'{name}: '))}") from None
     except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
-        unknown = f"it is none of them, it begins with {content[:16]!r}"
-        why = unknown if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
+        why = _foreign(content) if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
     refuse_flat(np.asarray(picture.convert("L")), name, ALIKE, NOISE)
     return picture
+
+
+def _foreign(content: bytes) -> str:
+    """What is wrong with what Pillow does not know."""
+    if content.startswith((JPEG, PNG)):
+        return "its header is damaged, or of a kind that is not read here, such as JPEG of 12 bits or JPEG-LS"
+    kind = next((what for start, what in FOREIGN.items() if content.lstrip().startswith(start)), "")
+    return f"it is none of them, it begins with {content[:16]!r}{kind}"
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -146,6 +171,7 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         if deep is None:
             picture = file.convert("RGB")
         else:
+            refuse_swapped(deep, name, "PNG has them; write it anew")
             picture = rgb(stretched(deep, *black_and_white(deep)))
             picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
     return ImageOps.exif_transpose(picture)  # as a viewer turns it

@@ -51,6 +51,8 @@ def _through(values: np.ndarray, descriptor: Any, element: Any, data: Dataset, n
     """Values through a table; below its first entry the first, beyond its last the last."""
     import numpy as np
 
+    if np.size(descriptor) != 3:
+        raise ImageError(f"{name}: the descriptor of {element.name} is {descriptor}; three numbers are wanted")
     table = _entries(int(descriptor[0]) % 2**16 or 2**16, int(descriptor[2]), element, data, name)
     first = int(descriptor[1])
     if first >= 2**15 and (int(data.get("PixelRepresentation", 0)) or values.min() < 0):  # negative, but written unsigned

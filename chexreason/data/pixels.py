@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from chexreason.errors import ChexReasonError
@@ -21,6 +22,8 @@ ALIKE = "all its pixels are alike"
 NOISE = 3  # grey levels that noise alone spans in a film of nothing
 MOVED = 2**15  # by so much signed numbers of 16 bits are moved where a format has none
 LEAPS = 0.2  # a row, between neighbouring pixels, from one end of all numbers to the other: real films have none
+ROUGHER = 3  # times the difference between neighbouring rows: from there on the other reading is the right one
+SAMPLED = 256  # rows or columns that are enough to know how rough a picture is
 SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
 
 
@@ -132,6 +135,34 @@ def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:
     return leaps(rows) > max(LEAPS * len(rows), 10 * leaps(other))
 
 
+def rougher(values: np.ndarray, other: np.ndarray) -> bool:
+    """Whether pixels differ from their neighbours far more than in the `other` reading of the same numbers.
+
+    A film is smooth along its rows and its columns; read with its sides exchanged, or the bytes of its numbers, it is not.
+
+    Args:
+        values: of (rows, columns) or (rows, columns, 3), as `other`.
+    """
+    import numpy as np
+
+    def roughness(rows: np.ndarray) -> float:
+        sample = rows[:: max(1, len(rows) // SAMPLED)].astype(np.float64)
+        return float(np.abs(np.diff(sample, axis=1)).mean() / (sample.std() or 1)) if rows.shape[1] > 1 else 0
+
+    here, there = (max(roughness(one), roughness(one.swapaxes(0, 1))) for one in (values, other))
+    return here > ROUGHER * there
+
+
+def refuse_swapped(values: np.ndarray, name: str, meant: str) -> None:
+    """Refuse a film of which only noise is shown, since the two bytes of each number stand in the other order than is `meant`.
+
+    Raises:
+        ImageError: names the file.
+    """
+    if values.dtype.itemsize == 2 and rougher(values, values.byteswap()):
+        raise ImageError(f"{name}: the bytes of its numbers are in the other order than {meant}")
+
+
 def stretched(values: np.ndarray, black: float, white: float) -> np.ndarray:
     """Values from `black` to `white` as uint8 from 0 to 255; what lies beyond is clipped."""
     import numpy as np
@@ -152,5 +183,5 @@ def rgb(pixels: np.ndarray) -> Image.Image:
 
 def one_line(said: object) -> str:
     """What a decoder or a tag says, short enough for a line of ours and without what would steer a terminal."""
-    text = " ".join(str(said)[:1000].split())[:300]
+    text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "it", " ".join(str(said)[:1000].split()))[:300]
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -31,7 +31,7 @@ def tidy(data: Dataset, name: str) -> None:
     """Take away what is left empty, keep one of what is said twice, and write code words as the standard does.
 
     Raises:
-        ImageError: a tag has several values where there is one, or a lookup table lacks a part; names the file.
+        ImageError: a tag has several values where there is one or is no number, or a lookup table lacks a part; names the file.
     """
     from pydicom.multival import MultiValue
 
@@ -40,6 +40,8 @@ def tidy(data: Dataset, name: str) -> None:
         values = values[:1] if element.keyword in FIRST else values
         values = [value.strip().upper() if isinstance(value, str) else value for value in values]
         values = [value for value in values if value not in ("", b"", None)]
+        if element.VR in ("DS", "IS") and any(isinstance(value, str) for value in values):  # pydicom leaves it as it is
+            raise ImageError(f"{name}: {element.name} {element.tag} is {values[0]!r}; a number is wanted")
         if len(set(values)) > 1:
             said = ", ".join(map(str, values))
             raise ImageError(f"{name}: {element.name} {element.tag} has several values ({said}); keep the right one of them")

@@ -125,6 +125,16 @@ def palette(entries: np.ndarray, bits: int) -> dict[str, Any]:
     return tags
 
 
+def segmented(kind: str, white: int) -> dict[str, Any]:
+    """The tags of a grey palette whose data are one black entry and a line from there to white."""
+    data = b"".join(struct.pack(kind, number) for number in (0, 1, 0, 1, 255, white))
+    tags: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, white.bit_length()]
+        tags[f"Segmented{colour}PaletteColorLookupTableData"] = data
+    return tags
+
+
 def png(pixels: np.ndarray, significant: bytes = b"") -> bytes:
     """A PNG of 16 bits: (rows, columns) or (rows, columns, 2, 3 or 4 channels). Rows are stored as differences."""
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -183,6 +193,16 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     ),
     "rescaled": lambda: dicom(FILM, RescaleSlope=0.25, RescaleIntercept=-1000),
     "rescaled downwards": lambda: dicom(4095 - FILM, RescaleSlope=-1, RescaleIntercept=4095),
+    "rescaled downwards and windowed": lambda: dicom(
+        4095 - FILM, RescaleSlope=-1, RescaleIntercept=4095, WindowCenter=2048, WindowWidth=4096
+    ),
+    "signed, rescaled downwards, window LINEAR_EXACT": lambda: dicom(
+        -SIGNED, RescaleSlope=-0.5, RescaleIntercept=0, WindowCenter=0, WindowWidth=2048, VOILUTFunction="LINEAR_EXACT"
+    ),
+    "MONOCHROME1, rescaled downwards, window SIGMOID": lambda: dicom(
+        FILM, PhotometricInterpretation="MONOCHROME1", RescaleSlope=-1, RescaleIntercept=0, WindowCenter=-2048,
+        WindowWidth=9000, VOILUTFunction="SIGMOID",
+    ),
     "rescaled by a tiny slope": lambda: dicom(FILM, RescaleSlope=1e-9, RescaleIntercept=1),
     "empty rescale": lambda: dicom(FILM, RescaleSlope=None, RescaleIntercept=None),
     "empty slope, windowed": lambda: dicom(
@@ -235,6 +255,9 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     ),
     "palette of 16 bits": lambda: dicom(EIGHT, **palette(np.arange(256) * 257, 16)),
     "palette of 8 bits": lambda: dicom(EIGHT, **palette(np.arange(256), 8)),
+    "segmented palette of 16 bits": lambda: dicom(EIGHT, **segmented("<H", 65535)),
+    "segmented palette of 8 bits": lambda: dicom(EIGHT, **segmented("<B", 255)),
+    "segmented palette of 16 bits, big-endian": lambda: dicom(EIGHT, uid.ExplicitVRBigEndian, **segmented(">H", 65535)),
     "palette backwards": lambda: dicom(255 - EIGHT, **palette(255 - np.arange(256), 8)),
     "palette of 8 bits, 12-bit indices": lambda: dicom(FILM, **palette(INDEX >> 4, 8)),
     "RGB": lambda: dicom(grey(EIGHT)),

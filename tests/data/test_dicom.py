@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
 import subprocess
 import sys
@@ -157,6 +158,10 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: compressed(FILM, uid.JPEGLSLossless)[:-3000], "it is cut short"),
         (lambda: without_meta(compressed(FILM, uid.JPEG2000Lossless)), "names no transfer syntax"),
         (lambda: retagged(dicom(FILM), PixelData=None), "without a picture: it has no PixelData"),
+        (lambda: of_syntax("1.2.840.113619.5.2"), r"transfer syntax 1.2.840.113619.5.2 .* are not read"),
+        (lambda: dicom(grey(SIGNED)), "says signed, colours are unsigned; correct it to 0"),
+        (lambda: dicom(encapsulate([b"no film, no JPEG 2000"]), uid.JPEG2000Lossless), "identify image file it"),
+        (lambda: retagged(compressed(FILM, uid.RLELossless), PixelData=offsets(0)), "no compressed picture"),
     ],
 )  # fmt: skip
 def test_what_is_no_film_is_refused_by_name(content: Any, why: str) -> None:
@@ -223,15 +228,51 @@ CLEAR: dict[str, Callable[[], bytes]] = {
     "an RLE with an empty fragment": lambda: dicom(
         encapsulate([frame(compressed(FILM, uid.RLELossless))]) + b"\xfe\xff\0\xe0" + bytes(4), uid.RLELossless
     ),
+    "an offset table that is wrong": lambda: retagged(
+        compressed(FILM, uid.JPEG2000Lossless),
+        PixelData=offsets(9999) + encapsulate([frame(compressed(FILM, uid.JPEG2000Lossless))], has_bot=False)[8:],
+    ),
+    "an RLE in two fragments": lambda: retagged(
+        compressed(FILM, uid.RLELossless),
+        PixelData=encapsulate([frame(compressed(FILM, uid.RLELossless))], fragments_per_frame=2),
+    ),
     "a JPEG in many fragments": lambda: retagged(
         ENCODINGS["JPEG"](), PixelData=encapsulate([frame(ENCODINGS["JPEG"]())], fragments_per_frame=5)
     ),
 }  # fmt: skip
 
 
+def offsets(offset: int) -> bytes:
+    """A basic offset table of one frame."""
+    return b"\xfe\xff\0\xe0\x04\0\0\0" + offset.to_bytes(4, "little")
+
+
+def of_syntax(syntax: str) -> bytes:
+    """A film whose file meta information names a transfer syntax that pydicom would not write."""
+    data = pydicom.dcmread(io.BytesIO(dicom(FILM)))
+    data.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, data, implicit_vr=False, little_endian=True)
+    return stream.getvalue()
+
+
 def without_part(item: Dataset, keyword: str) -> Dataset:
     delattr(item, keyword)
     return item
+
+
+def described(*numbers: int) -> Dataset:
+    item = table(INDEX, 12)
+    item.LUTDescriptor = list(numbers)
+    return item
+
+
+RGB = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+
+
+def annotated() -> np.ndarray:
+    """A grey film in RGB with a few letters in yellow."""
+    return np.where(MARKER[..., None], np.uint8([255, 255, 0]), grey(EIGHT))
 
 
 @pytest.mark.parametrize("what", CLEAR)
@@ -273,6 +314,26 @@ def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
             (lambda rows=rows, columns=columns: dicom(FILM, Rows=rows, Columns=columns), "correct Rows, Columns")
             for rows, columns in ((ROWS - 1, 80), (ROWS, 79), (ROWS * 2 // 3, 80), (ROWS + 4, 75), (80, 95))
         ],
+        *[
+            (lambda syntax=syntax: dicom(FILM, syntax, Rows=COLUMNS, Columns=ROWS), r"exchange Rows \(0028,0010\) and Columns")
+            for syntax in NATIVE
+        ],
+        (lambda: dicom(grey(EIGHT), Rows=COLUMNS, Columns=ROWS), "96 x 80 pixels are no film, 80 x 96 are one; exchange"),
+        *[
+            (lambda syntax=syntax, film=film: dicom(film.byteswap(), syntax, BitsStored=16, HighBit=15), "in the other order")
+            for syntax in NATIVE
+            for film in (FILM, FILM << 4, SIGNED)
+        ],
+        (lambda: dicom(grey(FILM).byteswap(), BitsStored=16, HighBit=15), "in the other order than its transfer syntax says"),
+        *[
+            (lambda plane=plane, pixels=pixels: dicom(pixels.tobytes(), **RGB | {"PlanarConfiguration": plane}),
+             f"Planar Configuration .* says {plane}, .* only if it is {1 - plane}; correct it")
+            for plane, pixels in ((0, np.moveaxis(annotated(), -1, 0)), (1, annotated()))
+        ],
+        (lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=0).replace(b"2.0 ", b"2,0 "), r"Slope \(0028,1053\) is .2,0."),
+        (lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction="GAMMA"), "GAMMA, .* one of LINEAR, LINEAR_E"),
+        (lambda: dicom(FILM, RescaleSlope=0.001, RescaleIntercept=0, WindowCenter=2, WindowWidth=0.9), "a Window Width of 1"),
+        (lambda: dicom(FILM, VOILUTSequence=[described(4096, 0)]), r"the descriptor of LUT Data is \[4096, 0\]; three numbers"),
         (lambda: dicom(FILM.tobytes() + FILM[:48].tobytes()), "23,040 bytes, its tags announce 15,360"),
         (lambda: dicom(np.pad(grey(EIGHT), ((0, 1), (0, 0), (0, 0))), Rows=ROWS), "correct Rows, Columns"),
         *[

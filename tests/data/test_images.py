@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import os
@@ -247,6 +248,34 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
             read_image(tmp_path / name)
     with pytest.raises(ImageError, match="null"):
         read_image(tmp_path / "a\0b.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("<!DOCTYPE html>\r\n" * 20, "a page of HTML or XML"),
+        ("\n<Error>AccessDenied</Error>", "a page of HTML or XML"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS; .* git lfs pull"),
+        (lambda: coded(Image.fromarray(FILM), format="TIFF"), "save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="WEBP"), "save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="BMP"), "save it as PNG"),
+        (lambda: gzip.compress(png(FILM)), "unpack it"),
+        (lambda: coded(Image.fromarray(EIGHT), format="JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "12 bits"),
+    ],
+)
+def test_what_people_have_in_place_of_a_film_is_said_with_what_to_do(content: Any, said: str) -> None:
+    with pytest.raises(ImageError, match=f"^x.jpg: cannot be read as JPEG, PNG or DICOM: .*{said}") as raised:
+        decode(content.encode() if isinstance(content, str) else content(), "x.jpg")
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("film", [FILM, FILM << 4, grey(FILM)], ids=["12 bits", "16 bits", "colours"])
+def test_a_png_whose_bytes_are_in_the_other_order_is_no_noise_but_refused(film: np.ndarray) -> None:
+    assert decode(png(film), "x").size == (COLUMNS, ROWS)
+    with pytest.raises(
+        ImageError, match="^x: the bytes of its numbers are in the other order than PNG has them; write it anew"
+    ):
+        decode(png(film.byteswap()), "x")
 
 
 def test_pipes_and_sockets_are_refused_at_once(tmp_path: Path) -> None:
