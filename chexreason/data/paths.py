@@ -6,6 +6,7 @@ be a spreadsheet formula in disguise. Such rows are refused before any file is o
 
 from __future__ import annotations
 
+import filecmp
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -149,14 +150,23 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
         file = path.partition("#")[0]
         full = os.path.join(top, file)
         try:
-            link = stat.S_ISLNK(os.lstat(full).st_mode)
-            reached = os.path.isfile(full) if link else True
+            mode = os.lstat(full).st_mode
+            link = stat.S_ISLNK(mode)
+            reached = os.path.isfile(full) if link else stat.S_ISREG(mode)
         except (OSError, ValueError):
             reached, link = False, False
         if not inside(os.path.dirname(file)) or (link and not _reached(full).is_relative_to(top)):
             yield position, UNSAFE, f"{path} leads out of {root} through a symbolic link"
         elif not reached:
             yield position, MISSING, f"{path} is not in {root}"
+
+
+def one_content(files: Sequence[Path]) -> bool:
+    """Whether all of them have one content; one that cannot be read is another."""
+    try:
+        return all(filecmp.cmp(files[0], other, shallow=False) for other in files[1:])
+    except OSError:
+        return False
 
 
 def _reached(file: str | Path) -> Path:

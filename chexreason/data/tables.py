@@ -26,6 +26,7 @@ MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has
 FIELDS = "wrong number of fields"
 GZIP = b"\x1f\x8b"
 _BLANKS = re.compile(r'[,;\t\n"] | [,;\t\r\n"]')  # beside a cell, or beginning or ending it
+_UNNAMED = re.compile(r"(?:Unnamed: \d+)?")  # what pandas calls the numbers of rows that somebody saved with them
 _END = "\0end"  # put after a table as a row of its own: a cell that is not closed there swallows it
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
@@ -33,7 +34,8 @@ BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """A CSV, plain or gzipped: cells as text (NaN where blank), with a column `row`, the line that each row ends on.
 
-    A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells.
+    A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells, with carriage
+    returns alone, or with empty rows below it. Columns without a name are left out.
 
     The problems are the rows with more or fewer fields than the header, and those that a stray quotation mark made one of; they
     are left out: nobody can say what they mean.
@@ -48,6 +50,7 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
     try:
         text = _text(path)
         _refuse_versions(path, text)
+        text = _ended(text if "\n" in text else text.replace("\r", "\n"))
         first = text.partition("\n")[0]
         sign = max(",;\t", key=first.count)
         lines = _lines(text, sign)
@@ -56,7 +59,7 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         require(path, header, dict.fromkeys([*required, *filter(None, header)]))
         odd = {line: why for line, why in rows.items() if why}
         # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
-        names = {place: name for place, name in enumerate(header) if header.index(name) == place}
+        names = {place: name for place, name in enumerate(header) if not _UNNAMED.fullmatch(name)}
         frame = pd.read_csv(
             io.StringIO(_without(text, sign, odd) if odd else text),
             sep=sign,
@@ -75,6 +78,13 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
     except (csv.Error, ValueError, OSError, EOFError, zlib.error) as error:
         raise ChexReasonError(f"{path} cannot be read as a CSV table: {error}") from None
     return frame, tuple(Problem(path.name, line, FIELDS, why) for line, why in odd.items())
+
+
+def _ended(text: str) -> str:
+    """The table less the rows of empty cells that a spreadsheet leaves below it."""
+    bare = text.rstrip(",;\t \r\n")
+    last, _, below = text[len(bare) :].partition("\n")
+    return f"{bare}{last}\n" if set(below) & set(",;\t") else text
 
 
 def _lines(text: str, sign: str) -> Iterator[tuple[int, list[str]]]:
@@ -200,7 +210,7 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
         cells = frame[column].fillna("")
         wrong = ~cells.str.fullmatch(r"[0-9]+")
         for row, cell in zip(frame.loc[wrong, "row"], cells[wrong], strict=True):
-            meant = re.fullmatch(r"\s*[A-Za-z]?0*([0-9]+)(?:\.0*)?\s*", cell)
+            meant = re.fullmatch(r"\s*[A-Za-z]*0*([0-9]+)(?:\.0*)?\s*", cell)
             hint = f", such as {meant[1]}" if meant else ""
             detail = f"{column} is {shown(cell) or 'blank'}; a plain number is wanted{hint}"
             problems.append(Problem(table, int(row), "illegal id", detail))

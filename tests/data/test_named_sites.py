@@ -83,7 +83,11 @@ def test_padchest_lists_become_findings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "said"),
-    [("['pnumonia']", "Did you mean 'pneumonia'"), ("pneumonia", "a list of names is wanted"), ("[1]", "a list of names")],
+    [
+        ("['pnumonia']", "Did you mean 'pneumonia'"),
+        ("pneumonia", "a list of names is wanted"),
+        *((labels, "a list of names is wanted") for labels in ("[1]", "'pneumonia'", "[b'pneumonia']", "{'pneumonia': 0}")),
+    ],
 )
 def test_a_padchest_label_that_cannot_be_read_is_a_problem_with_its_row(labels: str, said: str, tmp_path: Path) -> None:
     root = padchest(tmp_path, [("1.png", "PA", "Physician", labels)])
@@ -114,6 +118,16 @@ def test_vindr_takes_what_enough_readers_name(tmp_path: Path) -> None:
     assert label_sets(Vindr(root=root, split="train", votes=3).load())[0] == []
     assert label_sets(Vindr(root=root).load()) == [["Lung Lesion", "Fracture"]], "one consensus row counts for all readers"
     assert len(Vindr(root=root, split="all").load().records) == 3
+
+
+def test_each_vindr_film_is_found_whatever_its_own_format(tmp_path: Path) -> None:
+    root = vindr(tmp_path, "test", {name: [{"Edema"}] for name in "abcd"})
+    (root / "test/a.png").unlink()
+    (root / "test/c.png").rename(root / "test/c.dicom")
+    (root / "test/d.png").rename(root / "test/d.jpeg")
+    table = Vindr(root=str(root), missing="skip").load()
+    assert table.records["path"].tolist() == ["test/b.png", "test/c.dicom", "test/d.jpeg"]
+    assert table.excluded == {"image file is missing": 1}
 
 
 def test_a_vindr_table_without_a_mark_that_can_be_read_is_problems_with_their_rows(tmp_path: Path) -> None:

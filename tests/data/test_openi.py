@@ -81,6 +81,46 @@ def test_what_is_wrong_is_named_with_its_report_and_line(tmp_path: Path) -> None
         Openi(root=root).load()
 
 
+@pytest.mark.parametrize("form", ["archive", "unpacked"])
+def test_what_a_desktop_keeps_beside_reports_and_films_is_none_of_them(form: str, tmp_path: Path) -> None:
+    (tmp_path / "ecgen-radiology").mkdir()
+    (tmp_path / "ecgen-radiology/._2.xml").write_bytes(b"\0\5\x16\7")
+    root = openi(tmp_path, form)
+    (tmp_path / "__MACOSX").mkdir()
+    for file in (tmp_path / "NLMCXR_png").iterdir():
+        (tmp_path / "__MACOSX" / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    table = Openi(root=root).load()
+    assert label_sets(table) == LABELS and all(path.startswith("NLMCXR_png/") for path in table.records["path"])
+
+
+def test_what_is_there_twice_is_a_problem_in_the_table_that_says_so(tmp_path: Path) -> None:
+    root = openi(tmp_path, "tables")
+    reports, projections = tmp_path / "indiana_reports.csv", tmp_path / "indiana_projections.csv"
+    reports.write_text(reports.read_text() + "1,Pneumonia\n")
+    projections.write_text(projections.read_text() + "2,2_IM-0652-1001.dcm.png,Lateral\n")
+    table = Openi(root=root).read()
+    assert [describe(problem) for problem in table.problems] == [
+        "indiana_reports.csv, row 7: duplicate image: report CXR1 is there twice",
+        "indiana_projections.csv, row 8: duplicate image: film 2_IM-0652-1001 is there twice",
+    ]
+    assert label_sets(table) == LABELS, "what was said first"
+
+
+def test_two_films_of_one_name_are_a_problem_and_copies_are_none(tmp_path: Path) -> None:
+    root = openi(tmp_path, "tables")
+    film = tmp_path / "NLMCXR_png/CXR2_IM-0652-1001.png"
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / film.name).write_bytes(film.read_bytes())
+    write_image(tmp_path / "copies/2_IM-0652-1001.dcm.png", 7)  # another preparation of the same film
+    assert len(Openi(root=root).load().records) == 4
+    (tmp_path / "copies/2_IM-0652-1001.dcm.png").unlink()
+    write_image(tmp_path / "copies" / film.name, 7)
+    (said,) = Openi(root=root).read().problems
+    assert describe(said).startswith(
+        "indiana_projections.csv, row 4: duplicate image: NLMCXR_png/CXR2_IM-0652-1001.png and cop"
+    )
+
+
 def test_a_report_number_in_another_form_is_a_problem_with_its_row(tmp_path: Path) -> None:
     root = openi(tmp_path, "tables")
     path = tmp_path / "indiana_reports.csv"

@@ -77,6 +77,11 @@ def test_a_link_that_leads_in_a_circle_is_a_missing_image(tmp_path: Path) -> Non
         Chexpert(root=str(root), split="train").load()
 
 
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "film.png").mkdir()
+    assert list(paths.image_problems(tmp_path, ["film.png"])) == [(0, paths.MISSING, f"film.png is not in {tmp_path}")]
+
+
 def test_a_root_that_is_a_link_itself_and_links_inside_it_are_fine(tmp_path: Path) -> None:
     root = chexpert(tmp_path / "real", "train", [("patient1/study1/view1_frontal.jpg", "AP", {})], prefix="CheXpert-v1.0")
     write_image(root / "store/x.jpg")

@@ -181,6 +181,10 @@ IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "510
         lambda text: text.encode("utf-16-le"),
         lambda text: gzip.compress(text.encode()),
         lambda text: (text + "\n\n").replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: (text + ("," * text.splitlines()[0].count(",") + "\n") * 3).replace("\n", "\r\n").encode(),
+        lambda text: "\n".join(f"{number or ''},{line}" for number, line in enumerate(text.splitlines())).encode(),
+        lambda text: text.replace("CheXpert-v1.0/train/patient1/study1/", "CheXpert-v1.0\\train\\patient1\\study1\\").encode(),
     ],
     ids=[
         "semicolons",
@@ -189,6 +193,10 @@ IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "510
         "UTF-16 that does not say so",
         "zipped under its name",
         "blank lines at the end",
+        "carriage returns alone",
+        "rows of empty cells at the end",
+        "the numbers of its rows",
+        "paths as Windows writes them",
     ],
 )
 def test_a_table_that_a_spreadsheet_saved_is_read_as_it_was(saved: Callable[[str], bytes], tmp_path: Path) -> None:
@@ -196,6 +204,28 @@ def test_a_table_that_a_spreadsheet_saved_is_read_as_it_was(saved: Callable[[str
     (root / "train.csv").write_bytes(saved((root / "train.csv").read_text()))
     table = Chexpert(root=str(root)).load()
     assert label_sets(table) == [["Edema"]] and table.records["view"].tolist() == ["AP"]
+
+
+def test_a_row_of_empty_cells_amid_the_others_is_a_problem(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    rewritten(table_of(root), lambda lines: [lines[0], "," * lines[0].count(","), lines[1]])
+    assert all(line.startswith("train.csv, row 2: unsafe path: no pat") for line in problems(Chexpert(root=str(root)).read()))
+
+
+@pytest.mark.parametrize("called", ["", "Unnamed: 0"])
+@pytest.mark.parametrize("site", SITES)
+def test_the_numbers_of_rows_that_were_saved_with_a_table_are_no_column_of_it(site: str, called: str, tmp_path: Path) -> None:
+    dataset = SITES[site](tmp_path)
+    right = label_sets(dataset.load())
+    rewritten(table_of(tmp_path), lambda lines: [f"{number or called},{line}" for number, line in enumerate(lines)])
+    assert label_sets(dataset.load()) == right
+
+
+def test_an_nih_table_without_views_names_the_column(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    rewritten(table_of(root), lambda lines: [lines[0].replace("View Position", "ViewPosition"), *lines[1:]])
+    with pytest.raises(ChexReasonError, match="no column 'View Position'. Did you mean 'ViewPosition'"):
+        Nih(root=str(root)).load()
 
 
 def test_patients_whose_numbers_a_spreadsheet_rounded_are_problems_with_their_row(tmp_path: Path) -> None:

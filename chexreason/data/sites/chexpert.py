@@ -110,6 +110,7 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
         frame = _images_of_studies(frame, path.parent)
     import pandas as pd
 
+    frame["Path"] = frame["Path"].astype("str").str.replace("\\", "/")  # as Windows writes them
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
     if "AP/PA" in frame.columns:

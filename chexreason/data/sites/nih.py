@@ -6,14 +6,12 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
-import filecmp
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data import records, tables
+from chexreason.data import paths, records, tables
 from chexreason.data.records import DUPLICATE, TWICE, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, noted
 from chexreason.errors import ChexReasonError, at_least
@@ -148,7 +146,7 @@ def _find(root: Path) -> Path:
 
 def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """The official table; some copies spell the columns differently, and older ages read "058Y"."""
-    frame, problems = tables.read_table(path, ("Image Index", "Finding Labels", "Patient ID"))
+    frame, problems = tables.read_table(path, ("Image Index", "Finding Labels", "Patient ID", "View Position"))
     name = frame["Image Index"].fillna("").astype("str")
     where = _image_folders(images) if images else {}
     nameless = frame.loc[~name.str.fullmatch(NAME), ["row", "Image Index"]].fillna("blank").itertuples(index=False)
@@ -156,7 +154,7 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
     problems += tuple(
         Problem(path.name, int(row), DUPLICATE, f"{' and '.join(where[image])} differ; leave the right one there alone")
         for row, image in zip(frame["row"], name, strict=True)
-        if images and len(where.get(image, ())) > 1 and not _one_film([images / place for place in where[image]])
+        if images and len(where.get(image, ())) > 1 and not paths.one_content([images / place for place in where[image]])
     )
     sex = "Patient Gender" if "Patient Gender" in frame.columns else "Patient Sex"
     follow_up = frame.get("Follow-up #")
@@ -164,7 +162,7 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
         path=[where.get(image, [f"images/{image}" if images else image])[-1] for image in name],
         patient=frame["Patient ID"],
         study=name if follow_up is None else frame["Patient ID"] + "/" + follow_up.astype("str"),
-        view=frame.get("View Position"),
+        view=frame["View Position"],
         sex=frame.get(sex),
         age=_years(frame["Patient Age"]) if "Patient Age" in frame.columns else None,
         split=name.map(splits) if splits else None,
@@ -187,14 +185,6 @@ def _image_folders(root: Path) -> dict[str, list[str]]:
     for file in (file for place in folders if place.is_dir() for file in place.glob("*.png")):
         where.setdefault(file.name, []).append(file.relative_to(root).as_posix())
     return where
-
-
-def _one_film(files: Sequence[Path]) -> bool:
-    """Whether all of them have one content; one that cannot be read is another."""
-    try:
-        return all(filecmp.cmp(files[0], other, shallow=False) for other in files[1:])
-    except OSError:
-        return False
 
 
 def _export(root: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from chexreason.data import paths, records, tables
-from chexreason.data.records import ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
+from chexreason.data.records import DUPLICATE, ILLEGAL, UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, SiteName
@@ -33,7 +33,7 @@ VIEWS = {"frontal": UNKNOWN_FRONTAL, "pa": "PA", "ap": "AP", "lateral": "lateral
 UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
 LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
 FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
-SUFFIXES = (".png", ".jpg", ".dcm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 LABELLED = labelled(names_of("openi"))
 
 
@@ -70,13 +70,17 @@ class Openi(Named):
         root = Path(self.table).absolute().parent if self.table else self.folder()
         reported, projections = self.sources(root)
         reports, films, problems = _reports(reported)
+        reports, twice = _once(reports, "study", "report")
         shown, odd = _projected(projections)
-        problems += odd + label(reports, [[_known(tag, names) for tag in tags] for tags in reports["tags"]], names, self.site)
+        problems += (
+            twice + odd + label(reports, [[_known(tag, names) for tag in tags] for tags in reports["tags"]], names, self.site)
+        )
         films = shown if films is None else films.merge(shown[["film", "view"]], on="film", how="left")
         frame = films.merge(reports[["study", "tags", *FINDINGS]], on="study", how="left")
         where = {} if self.table else _images(root)
+        problems += _differing(frame, where, root)
         frame = frame.assign(
-            path=[where.get(film, film if self.table else f"{film}.png") for film in frame["film"]],
+            path=[where.get(film, [film if self.table else f"{film}.png"])[-1] for film in frame["film"]],
             patient=frame["study"],
             sex=None,
             age=None,
@@ -105,10 +109,40 @@ def _study(film: str) -> str:
     return "CXR" + film.partition("_")[0]
 
 
-def _images(root: Path) -> dict[str, str]:
-    """Film -> path relative to root, wherever below it the images were unpacked."""
-    files = sorted(file for file in root.rglob("*_IM-*") if file.suffix in SUFFIXES)
-    return {_film(file.name): file.relative_to(root).as_posix() for file in files}
+def _images(root: Path) -> dict[str, list[str]]:
+    """Film -> its paths relative to root, wherever below it the images were unpacked."""
+    files = sorted(file for file in root.rglob("*_IM-*") if file.suffix.lower() in SUFFIXES and not _hidden(file))
+    where: dict[str, list[str]] = {}
+    for file in files:
+        where.setdefault(_film(file.name), []).append(file.relative_to(root).as_posix())
+    return where
+
+
+def _differing(frame: pd.DataFrame, where: dict[str, list[str]], root: Path) -> tuple[Problem, ...]:
+    """A problem for each film of which files of one name hold two images; copies in another format have another name."""
+    problems = []
+    for film, table, row in frame[["film", "table", "row"]].itertuples(index=False):
+        copies = where.get(film, [])
+        same = [copy for copy in copies if Path(copy).name == Path(copies[-1]).name]
+        if not paths.one_content([root / copy for copy in same]):
+            problems.append(
+                Problem(table, int(row), DUPLICATE, f"{' and '.join(same)} differ; leave the right one there alone")
+            )
+    return tuple(problems)
+
+
+def _once(frame: pd.DataFrame, column: str, what: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """The rows whose `column` is there for the first time; a problem for each of the others."""
+    again = frame[frame[column].duplicated()]
+    problems = tuple(
+        Problem(row.table, int(row.row), DUPLICATE, f"{what} {row[column]} is there twice") for _, row in again.iterrows()
+    )
+    return frame.drop(again.index), problems
+
+
+def _hidden(file: Path) -> bool:
+    """Whether it is what a desktop keeps beside a file: of CXR1.png, ._CXR1.png."""
+    return file.name.startswith(".")
 
 
 def _there(root: Path) -> Path:
@@ -137,7 +171,9 @@ def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     wrong = f"{', '.join(VIEWS)} is wanted"
     problems += tuple(Problem(path.name, int(row), ILLEGAL, f"{view} is {tables.shown(cell)}; {wrong}") for row, cell in odd)
     film = frame[name].map(_film)
-    return frame[["row"]].assign(study=film.map(_study), film=film, view=said.map(VIEWS), table=path.name), problems
+    films = frame[["row"]].assign(study=film.map(_study), film=film, view=said.map(VIEWS), table=path.name)
+    films, twice = _once(films, "film", "film")
+    return films, problems + twice
 
 
 def _reports(path: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, tuple[Problem, ...]]:
@@ -178,13 +214,15 @@ def _line(text: bytes, part: str) -> int:
 def _xml(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of each report of an archive or folder, in the order of their names."""
     if path.is_dir():
-        for file in sorted(path.glob("*.xml")):
+        for file in sorted(file for file in path.glob("*.xml") if not _hidden(file)):
             with file.open("rb") as stream:
                 yield file.name, stream.read(LARGEST)
         return
     try:
         with tarfile.open(path) as archive:
-            for member in sorted((one for one in archive if one.name.endswith(".xml")), key=lambda one: one.name):
+            for member in sorted(
+                (one for one in archive if one.name.endswith(".xml") and not _hidden(Path(one.name))), key=lambda one: one.name
+            ):
                 if content := archive.extractfile(member):
                     yield member.name.rpartition("/")[2], content.read(LARGEST)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:

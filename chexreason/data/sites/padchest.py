@@ -85,8 +85,10 @@ def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Prob
     for row, cell in zip(frame["row"], frame["Labels"].fillna("[]"), strict=True):
         try:
             given = ast.literal_eval(cell)
-            names.append([name.strip() for name in given if name.strip()])
-        except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
+            if not isinstance(given, list):
+                raise TypeError
+            names.append([bare for name in given if (bare := str.strip(name))])
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             names.append([])
             problems.append(Problem(table, int(row), ILLEGAL, f"Labels is {tables.shown(cell)}; a list of names is wanted"))
     return names, tuple(problems)

@@ -27,7 +27,7 @@ TABLES = {
     "train": ("annotations/image_labels_train.csv", "image_labels_train.csv", "train.csv"),
     "test": ("annotations/image_labels_test.csv", "image_labels_test.csv"),
 }
-SUFFIXES = (".dicom", ".dcm", ".png", ".jpg")
+SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")  # of two files of one film the former is read
 OPTIONAL = ("Infiltration",)  # a name that not every release of the tables has
 ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
 LABELLED = labelled(names_of("vindr"))
@@ -93,9 +93,11 @@ class Vindr(Named):
         agreed = enough.groupby("image_id")["becomes"].agg(list)
         films = frame.drop_duplicates("image_id").reset_index(drop=True)
         image = films["image_id"]
-        suffix = next((s for s in SUFFIXES if len(films) and (root / str(split) / f"{image[0]}{s}").is_file()), SUFFIXES[0])
+        there = {file.stem: file for suffix in reversed(SUFFIXES) for file in (root / str(split)).glob(f"*{suffix}")}
+        usual = next((file.suffix for file in there.values()), SUFFIXES[0])
+        name = image.map({stem: file.name for stem, file in there.items()}).fillna(image + usual)
         facts = {"patient": image, "study": image, "view": "PA", "sex": None, "age": None, "split": split, "table": path.name}
-        films = films[["row"]].assign(path=f"{split}/" + image + suffix if split else image, **facts)
+        films = films[["row"]].assign(path=f"{split}/" + name if split else image, **facts)
         own = {one.finding: one for one in names_of("vindr").values() if one.finding}
         label(films, [agreed.get(name, []) for name in image], own, self.site)
         if boxes:
