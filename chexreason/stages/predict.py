@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def execute(run: Run) -> dict[str, Any]:
     refused: dict[str, str] = {}
     files, passed_over = image_files(str(settings.input))
     if passed_over:
-        run.note(f"passed over, by their content no images: {counted(passed_over)}")
+        run.note(f"passed over, by their content neither JPEG, PNG nor DICOM: {counted(passed_over)}")
     for file in files:
         try:
             read(file)
@@ -118,8 +119,7 @@ def show(folder: Path) -> None:
 def image_files(given: str) -> tuple[list[Path], dict[str, int]]:
     """The image itself, or every image of a folder and its folders, in the order of their names; and how many other files
     there are, by the ending of their names. A file's content says what it is (DICOM files are often called by their UID);
-    one that is only called an image is listed too, so that it is said what is wrong with it. Hidden files, such as a
-    desktop leaves, are not looked at.
+    one that is only called an image is listed too, so that it is said what is wrong with it.
 
     Raises:
         ChexReasonError: it is not there, or a folder holds no image.
@@ -127,16 +127,37 @@ def image_files(given: str) -> tuple[list[Path], dict[str, int]]:
     from chexreason.data.images import looks_like_image
 
     path = Path(given)
-    if not path.exists():
+    if not os.path.exists(given):
         raise ChexReasonError(f"stage.input={printable(given)}: there is no such file or folder")
     if not path.is_dir():
         return [path], {}
-    inside = sorted(file for file in path.rglob("*") if not file.is_dir() and not file.name.startswith("."))
+    inside, shut = _inside(path)
     found = [file for file in inside if file.suffix.lower() in NAMED or looks_like_image(file)]
-    if not found:
-        raise ChexReasonError(f"stage.input={printable(given)}: no JPEG, PNG or DICOM file in this folder")
     others = sorted(set(inside) - set(found))
-    return found, dict(Counter(file.suffix.lower() or "without suffix" for file in others))
+    passed_over = dict(Counter(file.suffix.lower() or "without suffix" for file in others) + shut)
+    if not found:
+        rest = f"; passed over: {counted(passed_over)}" if passed_over else ""
+        raise ChexReasonError(f"stage.input={printable(given)}: no JPEG, PNG or DICOM file in this folder{rest}")
+    return found, passed_over
+
+
+def _inside(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The files of a folder and its folders, those that links lead to as well but each once, and the folders that cannot be
+    opened. What is hidden, such as a desktop leaves, is not looked at.
+    """
+    files: list[Path] = []
+    shut: Counter[str] = Counter()
+    seen = set()
+
+    def count(error: OSError) -> None:
+        shut[f"folder that cannot be opened ({error.strerror})"] += 1
+
+    for place, inner, names in os.walk(folder, onerror=count, followlinks=True):
+        real = os.path.realpath(place)
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and real not in seen)
+        files += [Path(place, name) for name in names if not name.startswith(".") and real not in seen]
+        seen.add(real)
+    return sorted(files), shut
 
 
 def counted(kinds: dict[str, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,34 @@ def test_a_folder_is_listed_by_content(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "deep")
     with pytest.raises(ChexReasonError, match="no JPEG, PNG or DICOM file"):
         predict.image_files(str(tmp_path))
+
+
+def test_films_behind_links_are_found_once_and_a_folder_that_is_shut_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films, elsewhere = tmp_path / "films", tmp_path / "elsewhere"
+    for folder in (films / "folder.png", films / ".thumbnails", films / "shut", elsewhere):
+        folder.mkdir(parents=True)
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(folder / "film.png")
+    (films / "linked").symlink_to(elsewhere)
+    (films / "again").symlink_to(elsewhere)
+    (films / "round").symlink_to(films)
+    (films / "loop.png").symlink_to(films / "loop.png")
+    scandir = os.scandir
+
+    def refused(folder: str) -> Any:
+        if Path(folder).name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found, passed_over = predict.image_files(str(films))
+    assert [str(file.relative_to(films)) for file in found] == ["again/film.png", "folder.png/film.png", "loop.png"]
+    assert passed_over == {"folder that cannot be opened (Permission denied)": 1}
+    with pytest.raises(ChexReasonError, match="no JPEG, PNG or DICOM file in this folder; passed over: 1 folder that cannot"):
+        predict.image_files(str(films / "shut"))
+    with pytest.raises(ChexReasonError, match="there is no such file or folder"):
+        predict.image_files("x" * 300)
 
 
 def test_nothing_readable_is_an_error(tiny: Model, tmp_path: Path) -> None:
