@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
 from chexreason.data.lookup import coloured, looked_up
+from chexreason.data.misread import refuse_excess, refuse_false_colours, refuse_misread
 from chexreason.data.pixels import (
     ALIKE,
     NOISE,
@@ -20,9 +21,7 @@ from chexreason.data.pixels import (
     extent,
     one_line,
     refuse_flat,
-    refuse_swapped,
     rgb,
-    rougher,
     stretched,
     wrapped,
 )
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 # Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
 MAX_INFLATED = 256 * 2**20
-COLOURED = 0.05  # share of pixels that annotations in colour may cover
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
 RLE = "1.2.840.10008.1.2.5"
 RLE_START = b"\0\0\0\x40\0\0\0"  # of a picture, after the number of its segments: the first follows 64 bytes of header
@@ -68,7 +66,7 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
         return _grey(pixels, data, name)
     if pixels.dtype.kind == "i":
         raise ImageError(f"{name}: Pixel Representation (0028,0103) says signed, colours are unsigned; correct it to 0")
-    _refuse_misread(pixels, data, name)
+    refuse_misread(pixels, data, name)
     return rgb(stretched(pixels, *black_and_white(pixels)))
 
 
@@ -85,7 +83,7 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
             f"{name}: Pixel Representation (0028,0103) says {said}, but as {said} numbers neighbouring pixels jump between "
             f"black and white, as {other} ones they do not; correct it to {1 - data.PixelRepresentation}"
         )
-    _refuse_misread(pixels, data, name)
+    refuse_misread(pixels, data, name)
     film = ~padding if padding.any() else np.s_[...]
     refuse_flat(pixels[film], name, ALIKE, NOISE if int(data.BitsStored) >= 8 else 0)
     if data.get("ModalityLUTSequence"):
@@ -202,7 +200,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         check_stream(frame, data, name)
         data.PixelData = encapsulate([frame])
     else:
-        _refuse_excess(data, name)
+        refuse_excess(data, name)
     coded, signed = header(frame), data.PixelRepresentation
     if coded and coded.signed is False:
         data.PixelRepresentation = 0
@@ -212,6 +210,8 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         if doubtful and wrapped(pixels, data.BitsStored, ~_padding(pixels, data)):  # signed numbers, coded as if they were not
             data.PixelRepresentation = signed
             pixels, properties = decoder.as_array(data, index=0, **options)
+        if pixels.ndim == 3:
+            refuse_false_colours(pixels, decoder.as_array(data, index=0, raw=True, **options)[0], data, name)
         if frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
@@ -220,48 +220,6 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         lacking = syntax != RLE and not {"pylibjpeg", "pyjpegls"} & set(decoder.available_plugins)
         raise ImageError(f"{name}: {one_line(error)}{codec if lacking else ''}") from None
     return pixels, str(properties["photometric_interpretation"])
-
-
-def _refuse_misread(pixels: np.ndarray, data: Dataset, name: str) -> None:
-    """Refuse native pixels that are a film only if they are read otherwise than their tags say."""
-    import numpy as np
-
-    if data.file_meta.TransferSyntaxUID.is_encapsulated:  # whose streams know it
-        return
-    rows, columns = pixels.shape[:2]
-    turned = pixels.reshape(columns, rows, *pixels.shape[2:])
-    if rougher(pixels, turned):
-        raise ImageError(
-            f"{name}: {columns} x {rows} pixels are no film, {rows} x {columns} are one; exchange Rows (0028,0010) and Columns "
-            "(0028,0011)"
-        )
-    refuse_swapped(pixels, name, "its transfer syntax says; correct the one or the other")
-    if data.PhotometricInterpretation == "RGB":
-        by_plane = data.PlanarConfiguration
-        flat = (
-            np.moveaxis(pixels, -1, 0).reshape(rows, columns, 3)
-            if by_plane
-            else np.moveaxis(pixels.reshape(3, rows, columns), 0, -1)
-        )
-        coloured_so, otherwise = ((np.ptp(one, axis=-1) > 0).mean() for one in (pixels, flat))
-        if coloured_so > COLOURED + 10 * otherwise:
-            raise ImageError(
-                f"{name}: Planar Configuration (0028,0006) says {by_plane}, but its pixels are those of a grey film only if it "
-                f"is {1 - by_plane}; correct it"
-            )
-
-
-def _refuse_excess(data: Dataset, name: str) -> None:
-    """Refuse native pixels of which a row or a column, or more, would not be shown; a few bytes are padding."""
-    from pydicom.pixels.utils import get_expected_length
-
-    held, announced = len(data.PixelData), get_expected_length(data)
-    if held - announced >= max(2, announced // max(data.Rows, data.Columns)):
-        raise ImageError(
-            f"{name}: its pixel data is {held:,} bytes, its tags announce {announced:,}: it holds more than one picture, or "
-            "a picture of other bits or size; correct Rows, Columns, Bits Allocated, Photometric Interpretation or Number of "
-            "Frames"
-        )
 
 
 def _stream(data: Dataset, name: str) -> bytes:

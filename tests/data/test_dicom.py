@@ -275,6 +275,14 @@ def annotated() -> np.ndarray:
     return np.where(MARKER[..., None], np.uint8([255, 255, 0]), grey(EIGHT))
 
 
+def without_jfif() -> bytes:
+    """A JPEG in colour that does not say itself which colours it has."""
+    whole = ENCODINGS["JPEG in YBR_FULL_422"]()
+    stream = frame(whole)
+    at = stream.index(b"\xff\xe0")
+    return retagged(whole, PixelData=encapsulate([stream[:at] + stream[at + 18 :]]))
+
+
 @pytest.mark.parametrize("what", CLEAR)
 def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
     looks_like(np.asarray(decode(CLEAR[what](), "x")).astype(float), FILM, np.zeros_like(EDGE))
@@ -329,6 +337,17 @@ def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
             (lambda plane=plane, pixels=pixels: dicom(pixels.tobytes(), **RGB | {"PlanarConfiguration": plane}),
              f"Planar Configuration .* says {plane}, .* only if it is {1 - plane}; correct it")
             for plane, pixels in ((0, np.moveaxis(annotated(), -1, 0)), (1, annotated()))
+        ],
+        *[
+            (lambda content=content, said=said: retagged(content(), PhotometricInterpretation=said),
+             f"Photometric Interpretation .* says {said}, .* only if it is {'RGB' if said == 'YBR_FULL' else 'YBR_FULL'}; corr")
+            for content, said in (
+                (lambda: dicom(annotated()), "YBR_FULL"),
+                (lambda: compressed(annotated(), uid.RLELossless), "YBR_FULL"),
+                (lambda: compressed(annotated(), uid.JPEG2000Lossless), "YBR_FULL"),
+                (ENCODINGS["YBR_FULL"], "RGB"),
+                (without_jfif, "RGB"),
+            )
         ],
         (lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=0).replace(b"2.0 ", b"2,0 "), r"Slope \(0028,1053\) is .2,0."),
         (lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction="GAMMA"), "GAMMA, .* one of LINEAR, LINEAR_E"),

@@ -1,0 +1,91 @@
+"""DICOM pixels that are a film only if they are read otherwise than their tags say.
+
+Viewers show them as noise, sheared or in false colours; here the tag that does not fit is named instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chexreason.data.pixels import ImageError, refuse_swapped, rougher
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pydicom import Dataset
+
+COLOURED = 0.05  # share of pixels that annotations in colour may cover
+TINT = 8  # of 256: so far the channels of a grey film may differ after lossy compression
+
+
+def refuse_excess(data: Dataset, name: str) -> None:
+    """Refuse native pixels of which a row or a column, or more, would not be shown; a few bytes are padding."""
+    from pydicom.pixels.utils import get_expected_length
+
+    held, announced = len(data.PixelData), get_expected_length(data)
+    if held - announced >= max(2, announced // max(data.Rows, data.Columns)):
+        raise ImageError(
+            f"{name}: its pixel data is {held:,} bytes, its tags announce {announced:,}: it holds more than one picture, or "
+            "a picture of other bits or size; correct Rows, Columns, Bits Allocated, Photometric Interpretation or Number of "
+            "Frames"
+        )
+
+
+def refuse_misread(pixels: np.ndarray, data: Dataset, name: str) -> None:
+    """Refuse native pixels, of (rows, columns) or (rows, columns, 3), whose sides, bytes or planes are in another order.
+
+    Raises:
+        ImageError: names the file and the tag.
+    """
+    import numpy as np
+
+    if data.file_meta.TransferSyntaxUID.is_encapsulated:  # whose streams know it
+        return
+    rows, columns = pixels.shape[:2]
+    if rougher(pixels, pixels.reshape(columns, rows, *pixels.shape[2:])):
+        raise ImageError(
+            f"{name}: {columns} x {rows} pixels are no film, {rows} x {columns} are one; exchange Rows (0028,0010) and Columns "
+            "(0028,0011)"
+        )
+    refuse_swapped(pixels, name, "its transfer syntax says; correct the one or the other")
+    if data.PhotometricInterpretation == "RGB":
+        by_plane = data.PlanarConfiguration
+        planes = np.moveaxis(pixels.reshape(3, rows, columns), 0, -1)
+        other = np.moveaxis(pixels, -1, 0).reshape(pixels.shape) if by_plane else planes
+        if _grey_only(other, pixels, 0):
+            raise ImageError(
+                f"{name}: Planar Configuration (0028,0006) says {by_plane}, but its pixels are those of a grey film only if it "
+                f"is {1 - by_plane}; correct it"
+            )
+
+
+def refuse_false_colours(pixels: np.ndarray, raw: np.ndarray, data: Dataset, name: str) -> None:
+    """Refuse a grey film that is green because its colours are of another kind than its tag says.
+
+    Args:
+        pixels: RGB of (rows, columns, 3), as the tag has them shown.
+        raw: as they are stored.
+
+    Raises:
+        ImageError: names the file and the tag.
+    """
+    import numpy as np
+    from pydicom.pixels import convert_color_space
+
+    if pixels.dtype != np.uint8:
+        return
+    said = data.PhotometricInterpretation
+    other = convert_color_space(raw, "YBR_FULL", "RGB") if said == "RGB" else raw
+    if _grey_only(other, pixels, TINT):
+        meant = "YBR_FULL" if said == "RGB" else "RGB"
+        raise ImageError(
+            f"{name}: Photometric Interpretation (0028,0004) says {said}, but its pixels are those of a grey film only if it "
+            f"is {meant}; correct it"
+        )
+
+
+def _grey_only(other: np.ndarray, pixels: np.ndarray, tint: int) -> bool:
+    """Whether the `other` reading is grey, annotations aside, and `pixels` are not. Grey channels differ by `tint` at most."""
+    import numpy as np
+
+    here, there = ((np.ptp(one, axis=-1) > tint).mean() for one in (pixels, other))
+    return bool(here > COLOURED + 10 * there)
