@@ -244,7 +244,8 @@ def _parquet_cell(path: Path, row: str) -> bytes:
         number = int(row)
         for group, (start, count) in enumerate(_row_groups(path)):
             if start <= number < start + count:
-                cell = _read_group(path, group)[number - start].as_py()["bytes"]
+                cell = _read_group(path, group)[number - start].as_py()
+                cell = cell.get("bytes") if isinstance(cell, dict) else cell
                 if not isinstance(cell, bytes) or len(cell) > MAX_BYTES:
                     raise ValueError(f"the cell holds no image of at most {MAX_BYTES:,} bytes")
                 return cell

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # A cell that begins with one of these is run as a formula by spreadsheets (OWASP, "CSV injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_UNSAFE = r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f]"
+_UNSAFE = (
+    r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
 # Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
 TABLES = ("*.csv", "*.csv.gz", "*_list.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 WIDEST = 200  # folders of one level that are looked into for a root

@@ -208,7 +208,7 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
     problems = []
     for column in columns:
         cells = frame[column].fillna("")
-        wrong = ~cells.str.fullmatch(r"[0-9]+")
+        wrong = ~cells.str.fullmatch(r"[1-9][0-9]*")
         for row, cell in zip(frame.loc[wrong, "row"], cells[wrong], strict=True):
             meant = re.fullmatch(r"\s*[A-Za-z]*0*([0-9]+)(?:\.0*)?\s*", cell)
             hint = f", such as {meant[1]}" if meant else ""

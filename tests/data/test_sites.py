@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from chexreason.data.images import read_image
-from chexreason.data.records import ignored_sets, label_sets, readable
+from chexreason.data.records import describe, ignored_sets, label_sets, readable
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
@@ -236,6 +237,62 @@ def test_the_parquet_export_is_read_and_its_images_decode(tmp_path: Path) -> Non
     assert label_sets(loaded) == [["No Finding"], ["Lung Lesion", "Atelectasis"], ["Lung Lesion"]]
     assert loaded.records["path"].iloc[2] == "data/test-00000-of-00001.parquet#2"
     assert read_image(loaded.root / loaded.records["path"].iloc[2]).size == (32, 24)
+
+
+def export(root: Path, labels: list[Any], **more: Any) -> Path:
+    """The hub's export of a film for each of `labels`; `more`: other columns, None for one that is not there."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    contents = []
+    for number in range(len(labels)):
+        write_image(root / "x.png", number)
+        contents.append((root / "x.png").read_bytes())
+    names = {"feature": {"names": ["No Finding", "Atelectasis", "Mass"], "_type": "ClassLabel"}}
+    columns = {
+        "image": [{"bytes": content, "path": None} for content in contents],
+        "label": labels,
+        "Patient ID": list(range(len(labels))),
+        "View Position": ["PA"] * len(labels),
+    }
+    table = pyarrow.table({name: column for name, column in (columns | more).items() if column is not None})
+    meta = {"huggingface": json.dumps({"info": {"features": {"label": names}}})}
+    (root / "data").mkdir()
+    parquet.write_table(table.replace_schema_metadata(meta), root / "data/test-0.parquet")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([[0], [1, 99]], "'99' is not one of NIH's names"),
+        ([[0], [-1]], "'-1' is not one of NIH's names"),  # and not the last of them
+        ([[0.0], [1.5]], "'1.5' is not one of NIH's names"),
+        ([["No Finding"], ["mass"]], "'mass' is not one of NIH's names. Did you mean 'Mass'?"),
+        *[([[0], cell], "Finding Labels is empty, or a name in it; NIH") for cell in ([], [None], None)],
+    ],
+)
+def test_a_cell_of_an_export_that_names_no_finding_is_a_problem_with_its_row(
+    labels: list[Any], said: str, tmp_path: Path
+) -> None:
+    (problem,) = Nih(root=str(export(tmp_path, labels))).read().problems
+    assert describe(problem).startswith(f"data/test-0.parquet, row 2: illegal label: {said}")
+
+
+@pytest.mark.parametrize("labels", [[0, 2], [[0.0], [2.0]], ["No Finding", "Mass"], [["No Finding"], ["Mass"]]])
+def test_an_export_may_hold_numbers_or_names_one_or_several(labels: list[Any], tmp_path: Path) -> None:
+    assert label_sets(Nih(root=str(export(tmp_path, labels))).load()) == [["No Finding"], ["Lung Lesion"]]
+
+
+def test_an_export_that_is_cut_off_or_lacks_a_column_is_named(tmp_path: Path) -> None:
+    root = export(tmp_path / "a", [[0]], **{"View Position": None})
+    with pytest.raises(ChexReasonError, match="test-0.parquet: there is no column 'View Position'"):
+        Nih(root=str(root)).load()
+    file = export(tmp_path / "b", [[0]]) / "data/test-0.parquet"
+    for content in (file.read_bytes()[:-40], b"version https://git-lfs.github.com/spec/v1\n", b""):
+        file.write_bytes(content)
+        with pytest.raises(ChexReasonError, match="test-0.parquet is no whole parquet file .*; get it again"):
+            Nih(root=str(tmp_path / "b")).load()
 
 
 def test_a_table_alone_needs_no_images_and_keeps_its_paths(tmp_path: Path) -> None:

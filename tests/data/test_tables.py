@@ -152,7 +152,7 @@ def test_what_is_no_table_is_said_in_a_line(content: bytes, said: str, tmp_path:
     assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "a\0b", "", "x" * 300_0, "a\r\nb"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "a\0b", "", "x" * 300_0, "a\r\nb", "a\u202eb", "a\u200bb"])
 def test_hostile_paths_are_problems_with_their_row(path: str, tmp_path: Path) -> None:
     root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {})])
     row = ('"' + path + '"', "M", 1, "Frontal", "AP", *states({}))

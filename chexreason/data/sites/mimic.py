@@ -152,7 +152,7 @@ def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     """The study labels; the radiologist's table has no subject_id and calls Lung Opacity "Airspace Opacity"."""
     frame, problems = tables.read_table(path, ("study_id",))
     frame = frame.rename(columns={"Airspace Opacity": "Lung Opacity"})
-    tables.require(path, frame.columns, FINDINGS)
+    tables.require(path, frame.columns.drop("row"), FINDINGS)
     problems += tables.plain_numbers(frame, ("study_id",), path.name)
     problems += tables.label_values(frame, path.name)
     twice = frame["study_id"].duplicated()

@@ -6,7 +6,9 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,21 +191,21 @@ def _image_folders(root: Path) -> dict[str, list[str]]:
 
 def _export(root: Path) -> pd.DataFrame:
     """The hub's export: no image names, so an image is called by its file and row."""
-    import json
-
     import pandas as pd
     import pyarrow.parquet as parquet
 
     parts = []
     for path in sorted(file for pattern in EXPORT for file in root.glob(pattern)):
-        schema = parquet.read_schema(path)
-        table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
-        labels = next((name for name in ("label", "labels") if name in table.columns), None)
-        if labels is None or "image" not in schema.names or "Patient ID" not in table.columns:
-            raise ChexReasonError(f"{path}: image, label(s) and Patient ID are wanted. Columns: {', '.join(schema.names)}")
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        inner = features.get(labels, {})
-        known = (inner.get("feature", inner) if isinstance(inner, dict) else inner[0]).get("names")
+        try:
+            schema = parquet.read_schema(path)
+            table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()
+        except (OSError, ValueError) as error:  # Arrow's are ValueErrors
+            raise ChexReasonError(f"{path} is no whole parquet file ({tables.shown(error)}); get it again") from None
+        labels = next((name for name in ("label", "labels") if name in schema.names), "label")
+        wanted = ("image", labels, "Patient ID", "View Position")
+        if lacking := [name for name in wanted if name not in schema.names]:
+            raise ChexReasonError(f"{path}: there is no column {lacking[0]!r}. Columns: {tables.listed(schema.names)}")
+        known = _known(schema.metadata, labels)
         file = path.relative_to(root).as_posix()
         row = pd.Series(range(len(table)), index=table.index)
         parts.append(
@@ -211,23 +213,42 @@ def _export(root: Path) -> pd.DataFrame:
                 path=file + "#" + row.astype("str"),
                 patient=table["Patient ID"].astype("str"),
                 study=None,
-                view=table.get("View Position"),
+                view=table["View Position"],
                 sex=table.get("Patient Gender"),
                 age=_years(table["Patient Age"]) if "Patient Age" in table.columns else None,
                 split=path.name.partition("-")[0].removesuffix(".parquet"),
                 table=file,
                 row=row + 1,
-                names=[_named(cell, known, path) for cell in table[labels]],
+                names=[_names(cell, known, path) for cell in table[labels]],
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def _named(cell: list[Any] | None, known: list[str] | None, path: Path) -> list[str]:
-    if cell is None:
-        raise ChexReasonError(f'{path}: an image has no list of labels (null); NIH names at least "No Finding" for each')
-    if all(isinstance(name, str) for name in cell):
-        return list(cell)
+def _known(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:
+    """The names that numbers in the column stand for, as the hub's library writes them; None where the file says none."""
+    try:
+        inner = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]
+        return (inner.get("feature", inner) if isinstance(inner, dict) else inner[0])["names"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _names(cell: Any, known: list[str] | None, path: Path) -> list[str]:
+    """The names in a cell, which holds a list of names or of numbers, or one of them; "" where there is none."""
+    import numpy as np
+
+    if isinstance(cell, str):
+        return cell.split("|")
+    return [_name(one, known, path) for one in (cell if isinstance(cell, list | np.ndarray) else [cell])] or [""]
+
+
+def _name(given: Any, known: list[str] | None, path: Path) -> str:
+    """A name itself, or what a number stands for; "" for no value, and the number where it stands for nothing."""
+    if isinstance(given, str):
+        return given
+    if given is None or given != given:  # NaN
+        return ""
     if known is None:
         raise ChexReasonError(f"{path}: labels are numbers and the file does not say their names")
-    return [known[int(number)] for number in cell]
+    return known[int(given)] if given in range(len(known)) else str(given)

@@ -164,7 +164,7 @@ def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """The films of a table of projections, that of the copy as tables or one of the films' DICOM headers: study, film, view."""
     frame, problems = tables.read_table(path, ())
     name, view = ("imageid", "View Position") if "imageid" in frame.columns else ("filename", "projection")
-    tables.require(path, frame.columns, (name, view))
+    tables.require(path, frame.columns.drop("row"), (name, view))
     frame = frame.dropna(subset=name)
     said = frame[view].str.lower().str.removeprefix("large ")
     odd = frame.loc[said.notna() & ~said.isin(list(VIEWS)), ["row", view]].itertuples(index=False)
@@ -226,4 +226,6 @@ def _xml(path: Path) -> Iterator[tuple[str, bytes]]:
                 if content := archive.extractfile(member):
                     yield member.name.rpartition("/")[2], content.read(LARGEST)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ChexReasonError(f"{path} is no whole archive of Open-i's reports ({error}); get it again: {ACCESS}") from None
+        raise ChexReasonError(
+            f"{path} is no whole archive of Open-i's reports ({tables.shown(error)}); get it again: {ACCESS}"
+        ) from None

@@ -149,7 +149,9 @@ def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Probl
     import pandas as pd
 
     known = names_of("vindr")
-    tables.require(path, frame.columns, [name for name, one in known.items() if one.finding and name not in OPTIONAL])
+    tables.require(
+        path, frame.columns.drop("row"), [name for name, one in known.items() if one.finding and name not in OPTIONAL]
+    )
     names = [column for column in frame.columns if column not in ("image_id", "rad_id", "row")]
     for name in names:
         if name not in known:
