@@ -266,6 +266,15 @@ def test_a_mimic_split_that_is_none_is_a_problem_with_its_row(split: str, tmp_pa
     ]
 
 
+def test_a_split_of_a_joined_mimic_table_that_is_none_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    header = ("dicom_id", "subject_id", "split", *FINDINGS)
+    write_rows(tmp_path / "t.csv", header, [(f"d{n}", n, split, *states({})) for n, split in enumerate(("train", "Train", ""))])
+    assert [describe(problem) for problem in Mimic(table=str(tmp_path / "t.csv")).read().problems] == [
+        f"t.csv, row {row}: illegal split: {split!r}; one of train, validate, test is wanted"
+        for row, split in ((3, "Train"), (4, ""))
+    ]
+
+
 def test_one_film_under_two_spellings_of_its_path_is_listed_twice(tmp_path: Path) -> None:
     root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
     text = (root / "train.csv").read_text()

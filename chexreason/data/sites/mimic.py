@@ -95,6 +95,7 @@ class Mimic(Published):
         """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""
         frame, problems = tables.read_table(path, FINDINGS)
         problems += tables.label_values(frame, path.name)
+        problems += _odd_splits(frame, path.name) if "split" in frame.columns else ()
         given = {new: frame[old] for new, old in _ALONE.items() if old in frame.columns and new not in frame.columns}
         frame = frame.assign(table=path.name, **given)
         for column in ("path", "patient"):
@@ -117,20 +118,22 @@ def _splits(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     first = frame.drop_duplicates("dicom_id")
     again = frame.merge(first[["dicom_id", "split", "row"]], on="dicom_id", suffixes=("", "_first"))
     again = again[again["split"].fillna("") != again["split_first"].fillna("")]
-    odd = frame[~frame["split"].isin(SPLITS)]
-    problems += tuple(
-        records.Problem(
-            path.name, int(row.row), "illegal split", f"{tables.shown(row.split)!r}; one of {', '.join(SPLITS)} is wanted"
-        )
-        for row in odd.assign(split=odd["split"].fillna("")).itertuples()
-    )
-    problems += tuple(
+    problems += _odd_splits(frame, path.name) + tuple(
         records.Problem(
             path.name, int(row.row), records.TWICE, f"{row.dicom_id}: {row.split}, and {row.split_first} in row {row.row_first}"
         )
         for row in again.itertuples()
     )
     return first, problems
+
+
+def _odd_splits(frame: pd.DataFrame, table: str) -> tuple[records.Problem, ...]:
+    """A problem for each row whose split is none of the official ones."""
+    odd = frame.loc[~frame["split"].isin(SPLITS), ["row", "split"]].fillna("")
+    return tuple(
+        records.Problem(table, int(row), "illegal split", f"{tables.shown(split)!r}; one of {', '.join(SPLITS)} is wanted")
+        for row, split in odd.itertuples(index=False)
+    )
 
 
 def _contradictions(
