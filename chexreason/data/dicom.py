@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
 from chexreason.data.lookup import coloured, looked_up
-from chexreason.data.misread import refuse_excess, refuse_false_colours, refuse_misread
+from chexreason.data.misread import refuse_excess, refuse_false_colours, refuse_misread, refuse_unwritten
 from chexreason.data.pixels import (
     ALIKE,
     NOISE,
@@ -201,6 +201,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         data.PixelData = encapsulate([frame])
     else:
         refuse_excess(data, name)
+        refuse_unwritten(data, name)
     coded, signed = header(frame), data.PixelRepresentation
     if coded and coded.signed is False:
         data.PixelRepresentation = 0

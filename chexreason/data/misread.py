@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 COLOURED = 0.05  # share of pixels that annotations in colour may cover
+UNWRITTEN = 0.25  # share of a film
 TINT = 8  # of 256: so far the channels of a grey film may differ after lossy compression
 
 
@@ -27,6 +28,25 @@ def refuse_excess(data: Dataset, name: str) -> None:
             f"{name}: its pixel data is {held:,} bytes, its tags announce {announced:,}: it holds more than one picture, or "
             "a picture of other bits or size; correct Rows, Columns, Bits Allocated, Photometric Interpretation or Number of "
             "Frames"
+        )
+
+
+def refuse_unwritten(data: Dataset, name: str) -> None:
+    """Refuse native pixels that break off amid a row, with zeros from there on: their room was taken, but not filled.
+
+    What is collimated or padded ends with a row; of tilted edges, which do not, less than UNWRITTEN of the film is missing.
+    """
+    from pydicom.pixels.utils import get_expected_length
+
+    announced = get_expected_length(data)
+    row = announced // data.Rows
+    written = data.PixelData[:announced].rstrip(b"\0")
+    whole, part = divmod(len(written), row)
+    before = len(written[(whole - 1) * row : whole * row].rstrip(b"\0")) if whole else 0
+    if len(written) < (1 - UNWRITTEN) * announced and 0 < part < before - row // 50:
+        raise ImageError(
+            f"{name}: its pixel data breaks off amid row {whole + 1} of {data.Rows}, with zeros alone from there on; copy it "
+            "again"
         )
 
 

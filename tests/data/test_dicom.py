@@ -474,6 +474,32 @@ def test_a_file_cut_anywhere_is_refused(encoding: str) -> None:
             decode(whole[:cut], "x")
 
 
+@pytest.mark.parametrize("syntax", NATIVE)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.72])
+def test_a_film_whose_room_was_taken_but_not_filled_is_refused(syntax: str, share: float) -> None:
+    for pixels, tags in (
+        (FILM, {}),
+        (SIGNED, {}),
+        (4095 - FILM, {"PhotometricInterpretation": "MONOCHROME1"}),
+        (grey(EIGHT), {}),
+    ):
+        stored = (pixels.byteswap() if syntax == uid.ExplicitVRBigEndian else pixels).tobytes()
+        cut = int(share * ROWS) * (len(stored) // ROWS) + len(stored) // ROWS // 3
+        whole = retagged(dicom(pixels, syntax, **tags), PixelData=stored[:cut] + bytes(len(stored) - cut))
+        with pytest.raises(ImageError, match=f"^x: .* breaks off amid row {int(share * ROWS) + 1} of 96, .*; copy it again"):
+            decode(whole, "x")
+
+
+def test_a_film_that_is_black_below_is_whole() -> None:
+    for bottom in (ROWS // 2, ROWS - 1):  # collimated, and with a tilted edge
+        film = FILM.copy()
+        film[bottom:] = 0
+        tilted = np.where(INDEX[:ROWS, None] * 40 + INDEX[:COLUMNS] > 76 * 40, 0, FILM).astype(np.uint16)
+        sides = film * (np.abs(INDEX[:COLUMNS] - 40) < 30)
+        for pixels in (film, tilted, sides.astype(np.uint16)):
+            assert decode(dicom(pixels), "x").size == (COLUMNS, ROWS)
+
+
 @pytest.mark.parametrize("encoding", ["JPEG 2000", "JPEG-LS", "JPEG", "JPEG in YBR_FULL_422", "RLE"])
 @pytest.mark.parametrize("part", [0.02, 0.4, 0.5, 0.9, 0.97])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
