@@ -21,6 +21,7 @@ BORDER = 0.25  # share of the pixels that an unnamed border of one value, at eit
 ALIKE = "all its pixels are alike"
 NOISE = 3  # grey levels that noise alone spans in a film of nothing
 MOVED = 2**15  # by so much signed numbers of 16 bits are moved where a format has none
+LEVELS = 256  # values that are more than noise
 LEAPS = 0.2  # a row, between neighbouring pixels, from one end of all numbers to the other: real films have none
 ROUGHER = 3  # times the difference between neighbouring rows: from there on the other reading is the right one
 SAMPLED = 256  # rows or columns that are enough to know how rough a picture is
@@ -101,13 +102,19 @@ def black_and_white(values: np.ndarray) -> tuple[int, int]:
     """The values that are black and white in unsigned integers of unknown depth.
 
     Black is 0; white is the largest value of the smallest usual depth that holds the film. A film that lies wholly in the
-    upper half of 16 bits holds signed numbers that were moved up there: its black is the middle.
+    upper half of 16 bits holds signed numbers that were moved up there: its black is the middle. One that lies so far up that
+    it would have less than a quarter of the greys, which no film from 0 on has, was moved as well: its black is its smallest.
     """
     low, high = extent(values)
-    black = MOVED if low >= MOVED else 0
     whole = 8 * values.dtype.itemsize
-    depth = next((bits for bits in DEPTHS if high - black < 2**bits), whole)
-    return black, min(black + 2**depth, 2**whole) - 1
+
+    def greys(black: int) -> int:
+        return 2 ** next((bits for bits in DEPTHS if high - black < 2**bits), whole)
+
+    black = MOVED if low >= MOVED else 0
+    if LEVELS <= high - low < greys(black) / 4:
+        black = int(low)
+    return black, min(black + greys(black), 2**whole) - 1
 
 
 def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:

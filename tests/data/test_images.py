@@ -364,6 +364,18 @@ def test_signed_numbers_that_were_moved_up_to_be_stored_are_the_plain_film(borde
     assert bright.max() > 220 and bright.min() < 40, "it may use the whole upper half"
 
 
+@pytest.mark.parametrize("moved", [5000, 20_000, 40_000, 61_000])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_a_film_that_was_moved_far_up_keeps_its_contrast(moved: int, bits: int) -> None:
+    film = FILM.astype(np.int32) >> 12 - bits
+    for pixels in (film + moved, np.where(FRAME, 0, film + moved), grey(film + moved)):
+        inner = ~FRAME if pixels.ndim == 2 else FRAME | ~FRAME
+        read = np.asarray(decode(png(pixels), "x")).mean(axis=-1)[inner]
+        assert np.corrcoef(read, FILM[inner])[0, 1] > 0.999 and np.ptp(read) > 180
+    with pytest.raises(ImageError, match="alike"):
+        decode(png(np.full(FILM.shape, moved) + FILM % 3), "x")
+
+
 def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
     turned = Image.fromarray(FILM)
     exif = Image.Exif()
