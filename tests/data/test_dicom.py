@@ -82,25 +82,26 @@ CODED = [uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless]
     inverse=st.booleans(),
     signed=st.booleans(),
     left=st.booleans(),
-    slope=st.sampled_from([None, 1, 0.1, 3]),
-    windowed=st.booleans(),
+    slope=st.sampled_from([None, 1, 0.1, 3, -1, -0.5]),
+    function=st.sampled_from([None, "", "LINEAR", "LINEAR_EXACT", "SIGMOID"]),
     padded=st.booleans(),
     marked=st.booleans(),
 )
 def test_choices_that_a_writer_may_combine_give_that_picture_as_well(
-    syntax: str, inverse: bool, signed: bool, left: bool, slope: float | None, windowed: bool, padded: bool, marked: bool
+    syntax: str, inverse: bool, signed: bool, left: bool, slope: float | None, function: str | None, padded: bool, marked: bool
 ) -> None:
     stored = np.where(MARKER & marked, 4095, FILM).astype(np.int32)
-    stored = 4095 - stored if inverse else stored
+    stored = 4095 - stored if inverse != ((slope or 1) < 0) else stored
     stored = np.where(EDGE & padded, 7, stored) - 2048 * signed
     tags: dict[str, Any] = {"PhotometricInterpretation": "MONOCHROME1" if inverse else "MONOCHROME2"}
     if padded:
         tags |= {"PixelPaddingValue": 7 - 2048 * signed}
     if slope:
         tags |= {"RescaleSlope": slope, "RescaleIntercept": -1024}
-    if windowed:
+    if function is not None:
         scale, shift = slope or 1, -1024 if slope else 0
-        tags |= {"WindowCenter": (2048 - 2048 * signed) * scale + shift, "WindowWidth": max(4096 * scale, 1)}
+        width = 4096 * abs(scale) * (2 if function == "SIGMOID" else 1)
+        tags |= {"WindowCenter": (2048 - 2048 * signed) * scale + shift, "WindowWidth": width, "VOILUTFunction": function}
     if left and syntax not in CODED[1:]:
         stored, tags = stored << 4, tags | {"HighBit": 15}
     pixels = stored.astype(np.int16 if signed else np.uint16)
