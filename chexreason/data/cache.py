@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints.sqlite"
+DECODER = ("codestream", "dicom", "images", "lookup", "misread", "pixels", "tags")  # what decides how a file is shown
 LIMIT_BYTES = 20 * 2**30
 SEAL = 32  # bytes
 ABANDONED = 3600  # seconds that nobody takes to write a file
@@ -145,12 +147,19 @@ def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
                 yield status.st_mtime_ns, status.st_size, file
 
 
+@lru_cache
+def decoder() -> str:
+    """A digest of the code that makes pictures of files."""
+    return hashlib.sha256(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECODER)).hexdigest()[:8]
+
+
 class ImageCache:
     """Radiographs with their longer side at most `size` pixels, decoded once per content: .npy entries, grey where the picture
-    is grey, that are named by the digest of the encoded content."""
+    is grey, that are named by the digest of the encoded content. What another version's code made of it is no entry."""
 
     def __init__(self, folder: Path, size: int, limit_bytes: int = LIMIT_BYTES) -> None:
         self.entries, self.size = Entries(folder, "images are decoded anew each time", limit_bytes), size
+        self.kind = f"{size}-{decoder()}"
         self._known: dict[tuple[Path, int, str], str] = {}
 
     def read(self, path: Path) -> Image.Image:
@@ -166,7 +175,7 @@ class ImageCache:
         import numpy as np
         from PIL import Image
 
-        body = self.entries.load(str(self.size), name)
+        body = self.entries.load(self.kind, name)
         return None if body is None else Image.fromarray(np.load(io.BytesIO(body))).convert("RGB")
 
     def _store(self, name: str, content: bytes, path: str) -> Image.Image:
@@ -178,7 +187,7 @@ class ImageCache:
             pixels = np.ascontiguousarray(pixels[..., 0])
         stream = io.BytesIO()
         np.save(stream, pixels)
-        self.entries.store(str(self.size), name, stream.getvalue())
+        self.entries.store(self.kind, name, stream.getvalue())
         return image
 
 

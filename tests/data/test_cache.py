@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import shutil
 import sqlite3
 import threading
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from chexreason.data import cache
 from chexreason.data.cache import ImageCache, content_digests
 from chexreason.data.images import ImageError, fit, read_image
 from chexreason.runs import identity
@@ -45,6 +48,25 @@ def test_a_changed_image_is_decoded_anew(tmp_path: Path) -> None:
     write_image(path, 2)
     os.utime(path, ns=(1, 1))
     assert not np.array_equal(np.asarray(cache.read(path)), first)
+
+
+def test_what_another_versions_code_made_of_an_image_is_decoded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.png")
+    right = np.asarray(cached(tmp_path).read(tmp_path / "a.png"))
+    with monkeypatch.context() as other:
+        other.setattr(cache, "decoder", lambda: "other")
+        other.setattr(cache, "decode", lambda content, name: Image.new("RGB", (16, 12)))
+        assert not np.array_equal(np.asarray(cached(tmp_path).read(tmp_path / "a.png")), right)
+    assert np.array_equal(np.asarray(cached(tmp_path).read(tmp_path / "a.png")), right)
+
+
+def test_all_code_that_decodes_counts() -> None:
+    needed, found = {"images"}, set[str]()
+    while left := needed - found:
+        found |= left
+        sources = [Path(cache.__file__).with_name(f"{name}.py").read_text() for name in left]
+        needed |= {name for source in sources for name in re.findall(r"^ *from chexreason\.data\.(\w+) import", source, re.M)}
+    assert found == set(cache.DECODER)
 
 
 def zeros(*shape: int) -> bytes:
