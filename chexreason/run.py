@@ -24,9 +24,26 @@ from chexreason.runs import config as schema
 from chexreason.runs import sweep
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import explained
+from chexreason.runs.lines import root
 from chexreason.runs.plan import plan
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
+# Where a bare word is looked for, in this order: what it names most often first.
+CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
+WITH_VALUE = {  # of flags
+    "-cd",
+    "--config-dir",
+    "-c",
+    "--cfg",
+    "--package",
+    "-p",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--info",
+    "-i",
+}
 
 
 def main() -> None:
@@ -48,17 +65,17 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    _refuse_bare_words(arguments[1:])
-    if {"-c", "--cfg"} & set(arguments) and {"-m", "--multirun"} & set(arguments):
+    flags, words = _flags_and_words(arguments[1:])
+    _refuse_bare_words(flags, words)
+    if {"-c", "--cfg"} & set(flags) and {"-m", "--multirun"} & set(flags):
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
-    arguments[1:] = _flags_first(arguments[1:])
-    words = [word for word in arguments[1:] if "=" in word and not word.startswith("-") or word.startswith("~")]
-    if not any(re.match(r"\+?(stage|experiment)=", word) for word in words) and "--hydra-help" not in arguments:
+    words = [word.lstrip("+") if root(word) in CHOICES and "." not in word.partition("=")[0] else word for word in words]
+    if not any(re.match("(stage|experiment)=", word) for word in words) and "--hydra-help" not in flags:
         words.append(DEFAULT)
-        arguments.append(DEFAULT)
+    arguments[1:] = [*flags, *words]
     schema.refuse_words(words)
     with explained(words, schema.compose, schema.CONF):
-        if {"-c", "--cfg"} & set(arguments) and not {"-cd", "--config-dir"} & set(arguments):  # whose choices Hydra finds
+        if {"-c", "--cfg"} & set(flags) and not {"-cd", "--config-dir"} & set(flags):  # whose choices Hydra finds
             schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
     if sweep.FAILED:
@@ -80,32 +97,40 @@ def _application(cfg: DictConfig) -> None:
             print(f"[{cfg.sweep.name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """`arguments` with what begins with a dash before the overrides, which is all that Hydra's own parser understands."""
+def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What begins with a dash, each with its value, and the overrides: Hydra's own parser understands them in this order only."""
     flags: list[str] = []
     words: list[str] = []
     waiting = iter(arguments)
     for word in waiting:
         (flags if word.startswith("-") else words).append(word)
-        if word in ("-cd", "--config-dir", "-c", "--cfg", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"):
-            flags.append(next(waiting, ""))
-    return [*flags, *words]
+        if word in WITH_VALUE:
+            value = next(waiting, None)
+            if value is None:
+                raise ChexReasonError(f"{word}: its value is wanted after it")
+            flags.append(value)
+    return flags, words
 
 
-def _refuse_bare_words(words: list[str]) -> None:
+def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
     """`sft` and `--stage sft` are answered with `stage=sft`."""
     keys = {*(field.name for field in fields(schema.Config)), *schema.BUNDLES}
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        name = word.lstrip("-").split("=")[0]
-        if word.startswith("--") and name in keys:
-            value = word.partition("=")[2] or (following if "=" not in following else "") or "true"
-            raise ChexReasonError(f"{word}: keys have no dashes here. Did you mean {name}={value}?")
-        if word in keys and following.startswith("=") or word.endswith("=") and following and "=" not in following:
-            raise ChexReasonError(f"{word} {following}: no blank stands at the =. Did you mean {word}{following}?")
-        if re.fullmatch(r"\w+", word):
-            for group in ("stage", "experiment", "model"):
-                if word in schema.choice_names(group):
-                    raise ChexReasonError(f"{word}: an override is key=value. Did you mean {group}={word}?")
+    for flag in flags:
+        name, _, value = flag.lstrip("-").replace("-", "_").partition("=")
+        if flag.startswith("-") and name in keys:
+            value = value or next((word for word in words if "=" not in word), "true")
+            raise ChexReasonError(f"{flag}: keys have no dashes here. Did you mean {name}={value}?")
+    for place, word in enumerate(words):
+        following = next((one for one in words[place + 1 :] if one != "="), "")
+        if (word.endswith("=") or word in keys) and following and "=" not in following.lstrip("="):
+            meant = f"{word.rstrip('=')}={following.lstrip('=')}"
+            raise ChexReasonError(f"{word} {following}: no blank stands at the =. Did you mean {meant}?")
+        if re.match(r"[\w.]+==", word):
+            raise ChexReasonError(f"{word}: one = stands between key and value. Did you mean {word.replace('==', '=', 1)}?")
+        if "=" not in word and not word.startswith("~"):
+            name = re.split(r"\W", word)[-1].lower()  # also of stage:sft
+            meant = next((f" Did you mean {group}={name}?" for group in CHOICES if name in schema.choice_names(group)), "")
+            raise ChexReasonError(f"{word}: an override is key=value.{meant}")
 
 
 def _stages() -> str:

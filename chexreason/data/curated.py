@@ -16,7 +16,7 @@ from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, check_findings, in_order, marked
 from chexreason.runs.files import read_json, write_json
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,10 +112,10 @@ class Curated:
     made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
     table: str | None = field(metadata=CONTENT, default=None)  # another CSV with path, patient, view and the findings
     split: str = "validation"  # sft | rl | validation | all
-    views: list[str] = field(default_factory=lambda: ["AP", "PA", "frontal"])
+    views: list[str] = field(metadata=UNORDERED, default_factory=lambda: ["AP", "PA", "frontal"])
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # negative | positive | ignore
-    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(FINDINGS))
 
     def __post_init__(self) -> None:
         one_of(("sft", "rl", "validation", "all"), split=self.split)

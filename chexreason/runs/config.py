@@ -272,7 +272,8 @@ def described_by(group: str, values: dict[str, Any]) -> type:
     try:
         return get_class(str(values.get("_target_")))
     except Exception as error:  # Hydra wraps whatever an import raises
-        raise ChexReasonError(f"{group}._target_: {values.get('_target_')!r} cannot be imported: {error}") from None
+        why = " ".join(str(error).split()) if "_target_" in values else "its file must name the class that describes it"
+        raise ChexReasonError(f"{group}._target_: {values.get('_target_')!r} cannot be imported: {why}") from None
 
 
 def group(name: str, values: dict[str, Any]) -> Any:
@@ -397,7 +398,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
     for word in overrides:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
-        if not bare or "@" in key or key.startswith("~") and (bare in kept or bare.endswith(".name")):
+        # A class has defaults for choices of one's own: without its key, a choice would take one of them for its own value.
+        if not bare or "@" in key or key.startswith("~") and (bare in kept or bare.count(".") == 1 or bare.endswith(".name")):
             raise ChexReasonError(
                 f"{word}: an override is key=value, a choice keeps its name, and this key can neither be taken away nor moved"
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -34,8 +36,9 @@ def suggestion(word: str, valid: set[str]) -> str:
     """` Did you mean ...? Valid: ...` for a word that is none of `valid`."""
     if not valid:
         return ""
-    near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"{f' Did you mean {near[0]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
+    plain = {one.lower(): one for one in sorted(valid)}
+    near = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.5)
+    return f"{f' Did you mean {plain[near[0]]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
 
 
 def quoted(value: str) -> str:
@@ -59,12 +62,28 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
         found = listed[1].split() if listed else [path.stem for path in (conf / folder).glob("*.yaml")]
         options = {one for one in found if not one.startswith("_")}
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
-    home = next((word for word in overrides if "=~" in word), None)
-    if home and re.search(GRAMMAR, message):
-        return f"{home}: the shell leaves the ~ as it is there. Write the folder out: {home.replace('=~', '=$HOME')}"
     if re.search(GRAMMAR, message):
-        return f"{message.splitlines()[0]}\n  A value with special characters is quoted twice: \"stage.input='a film (1).png'\""
-    return re.split(r"\n\s*(?:full_key|object_type|reference_type)[:=]", message.strip())[0]
+        return _no_override(next((word for word in overrides if not _is_override(word)), message.splitlines()[0]))
+    key = getattr(error, "full_key", None) or next((word for word in overrides if "${" in word), None)
+    return (f"{key}: " if key else "") + re.split(r"\n\s*(?:full_key|object_type|reference_type)[:=]", message.strip())[0]
+
+
+def _is_override(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def _no_override(word: str) -> str:
+    if "=~" in word:
+        return f"{word}: the shell leaves the ~ as it is there. Write the folder out: {word.replace('=~', '=$HOME')}"
+    key, said, value = word.partition("=")
+    if not said:
+        return f"{word}: an override is key=value"
+    twice = shlex.quote(f"{key}={quoted(value)}")
+    return f"{word}: no override is written so. A value with special characters is quoted twice. Did you mean {twice}?"
 
 
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
@@ -82,4 +101,4 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
             valid = {str(one) for one in node or () if one != "_target_"}
             return f"{key}: there is no such key.{suggestion(name, valid) or f' A block that takes more keys: +{key}=VALUE'}"
         node = node[name]
-    return f"{key}: there is no such key."
+    return f"{key}: it takes no other keys than it has; one that is new to it is added by +{key}.KEY=VALUE"

@@ -1,9 +1,10 @@
 """What defines a run, said beside the keys themselves.
 
 A key of a config dataclass defines the run unless its field's metadata say otherwise: CIRCUMSTANCE (how or where it is done,
-not what comes out), DESCRIPTION (what it is called and whose it is: put right afterwards, it holds for what was made before) or
-CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies). A class whose input is more than a
-path says what counts in `inputs()`; one that can lack something says so in `require()`.
+not what comes out), DESCRIPTION (what it is called and whose it is: put right afterwards, it holds for what was made before),
+CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies), UNORDERED (a list that is a set) or
+DRAWN (of no account where nothing is drawn, as by a greedy decoder). A class whose input is more than a path says what counts
+in `inputs()`; one that can lack something says so in `require()`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from chexreason.errors import ChexReasonError
 _ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
 CIRCUMSTANCE, DESCRIPTION, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "description"}, {_ROLE: "content"}
+UNORDERED, DRAWN = {_ROLE: "unordered"}, {_ROLE: "drawn"}  # entries in any order; of no account where nothing is drawn
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 BATCH = 64  # files whose digests are written at once
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
@@ -33,8 +35,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def defining(described: Any, where: str, store: Path | None) -> dict[str, Any]:
+def defining(described: Any, where: str, store: Path | None, drawn: bool = True) -> dict[str, Any]:
     """What of a config dataclass defines a run: JSON-able; `where` names its group in errors, `store` remembers digests.
+
+    `drawn`: whether the run draws anything.
 
     Raises:
         ChexReasonError: a file that a CONTENT key names is not there.
@@ -44,15 +48,22 @@ def defining(described: Any, where: str, store: Path | None) -> dict[str, Any]:
         digests = described.inputs(store)
     else:
         digests = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in contents}
-    return {name: value for name, value in by_name(described).items() if name not in contents} | digests
+    return {name: value for name, value in by_name(described, drawn).items() if name not in contents} | digests
 
 
-def by_name(described: Any) -> dict[str, Any]:
+def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
     """The same while a file or folder is not there: it counts by its name."""
-    aside = (CIRCUMSTANCE[_ROLE], DESCRIPTION[_ROLE])
-    kept = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) not in aside]
-    values = {name: getattr(described, name) for name in kept}
-    return {name: by_name(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+    aside = (CIRCUMSTANCE[_ROLE], DESCRIPTION[_ROLE], *(() if drawn else (DRAWN[_ROLE],)))
+    roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(described)}
+    values = {name: getattr(described, name) for name, role in roles.items() if role not in aside}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            values[name] = by_name(value, drawn)
+        elif roles[name] == UNORDERED[_ROLE]:
+            values[name] = sorted(set(value))
+        elif isinstance(value, dict):  # whose values no class gives a type: 1 and 1.0 are the same number
+            values[name] = {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
+    return values
 
 
 def descriptions(described: Any) -> dict[str, Any]:

@@ -21,14 +21,23 @@ NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
     found = dict(getattr(config.stage, "parents", {}))
-    for role, line in found.items():
-        try:
-            shlex.split(line or "")
-        except ValueError as error:
-            raise ChexReasonError(f"stage.parents.{role}={line}: no line of overrides ({error})") from None
+    said = {f"stage.parents.{role}": line for role, line in found.items()}
     makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
+    said |= {f"{name}.made_by": line for name, line in makers.items()}
+    for key, line in said.items():
+        _refuse_no_line(key, line or "")
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
     return {role: line for role, line in found.items() if line}
+
+
+def _refuse_no_line(key: str, line: str) -> None:
+    """Raises ChexReasonError where `line` is no line of overrides."""
+    try:
+        odd = next((word for word in shlex.split(line) if "=" not in word), None)
+    except ValueError as error:
+        raise ChexReasonError(f"{key}={line}: no line of overrides ({error})") from None
+    if odd is not None:
+        raise ChexReasonError(f"{key}={line}: no line of overrides, such as 'stage=sft seed=1': {odd} has no =")
 
 
 def _makes(stage: str, group: str, line: str) -> bool:

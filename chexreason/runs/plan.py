@@ -140,54 +140,48 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     makers = lines(config, used)
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
     key = digest({name: plain[name] for name in plain if makers or name not in schema.GROUPS or name in ("stage", *uses)})
-    if key in known:
-        return known[key]
-    _refuse_bad_names(plain, uses)
-    below = chosen(cfg, typed)
-    parents = {}
+    if key not in known:
+        _refuse_bad_names(plain, uses)
+        parents = _parents(cfg, typed, uses, makers, known)
+        known[key] = _alone(config, plain, used, typed, module, parents)
+    return known[key]
+
+
+def _parents(
+    cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], makers: dict[str, str], known: dict[str, Plan]
+) -> dict[str, Plan]:
+    """The runs that `makers` make, by role, planned."""
+    below, parents = chosen(cfg, typed), {}
     for role, line in makers.items():
         parent_cfg, said = parent_config(cfg, below, uses, line)
         parents[role] = _plan(parent_cfg, said, known)
         _refuse_unread(parent_cfg, shlex.split(line), parents[role])
-    worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
-    if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
-        worlds.add((f"world={config.world.name}", config.world.name))
-    for parent in parents.values():
-        worlds |= parent.worlds
-    _refuse_mixture(config, worlds)
+    return parents
 
-    store = Path(config.runs) / DIGESTS
-    described = {"stage": config.stage, **used}
-    lacking, defined = [], {}
-    for name, one in described.items():
-        try:
-            if hasattr(one, "require"):
-                one.require()
-            defined[name] = defining(one, name, store if not config.dry_run or store.exists() else None)
-        except ChexReasonError as error:
-            lacking.append(str(error))
-            defined[name] = by_name(one)
-    lacking += _other_checkpoints(parents, used)
-    if hasattr(module, "lacks"):
-        lacking += module.lacks(config.stage, used, parents)
-    if getattr(module, "DISTRIBUTED", False):  # training; to answer, any machine does that holds the weights
-        lacking += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
+
+def _alone(
+    config: schema.Config,
+    plain: dict[str, Any],
+    used: dict[str, Any],
+    typed: Sequence[str],
+    module: ModuleType,
+    parents: dict[str, Plan],
+) -> Plan:
+    """One run whose parents are planned."""
+    worlds = _worlds(config, used, typed, parents)
+    _refuse_mixture(config, worlds)
     drawn = getattr(module, "draws", lambda _: True)(config.stage)  # else every seed gives the same run
-    seed = config.seed if drawn else 0
-    recipe = digest({"schema": SCHEMA, "seed": seed, **defined, "parents": {role: one.recipe for role, one in parents.items()}})
+    defined, lacking = _defined(config, used, drawn)
+    recipe = digest(
+        {
+            "schema": SCHEMA,
+            "seed": config.seed if drawn else 0,
+            **defined,
+            "parents": {role: one.recipe for role, one in parents.items()},
+        }
+    )
     names = [plain[name]["name"] for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
-    processes = config.processes if getattr(module, "DISTRIBUTED", False) else 1
-    if processes > 1 and config.stage.accumulation % processes:
-        lacking.append(
-            f"processes={processes} share stage.accumulation={config.stage.accumulation} of stage={config.stage.name}: "
-            f"a multiple of {processes} is wanted"
-        )
-    if processes > 1 and "engine" in used and config.engine.name == "vllm":
-        lacking.append(
-            f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
-            "Set processes=1, or engine=transformers"
-        )
     is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}  # else it is a child's
     manifest = {
         "schema": SCHEMA,
@@ -202,22 +196,68 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
         "inputs": _inputs(defined),
         "command": command([word for word in typed if root(word) != "dataset" or is_read]),
     }
-    known[key] = Plan(
+    return Plan(
         module=module,
         folder=folder,
         recipe=recipe,
         manifest=manifest,
         parents=parents,
-        lacking=tuple(dict.fromkeys(lacking)),
+        lacking=tuple(dict.fromkeys([*lacking, *_lacks(config, used, module, parents)])),
         worlds=frozenset(worlds),
-        processes=processes,
+        processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
         reusable=getattr(module, "reusable", lambda _: True)(config.stage),
         forced=config.force,
         descriptions={name: descriptions(one) for name, one in used.items()},
         bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,
         gigabytes=config.scale.run_gigabytes if getattr(module, "GPU", False) else 0.0,
     )
-    return known[key]
+
+
+def _worlds(
+    config: schema.Config, used: dict[str, Any], typed: Sequence[str], parents: dict[str, Plan]
+) -> set[tuple[str, str]]:
+    """What a run and its parents take from which world."""
+    worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
+    if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
+        worlds.add((f"world={config.world.name}", config.world.name))
+    return worlds.union(*(parent.worlds for parent in parents.values()))
+
+
+def _defined(config: schema.Config, used: dict[str, Any], drawn: bool) -> tuple[dict[str, Any], list[str]]:
+    """What defines a run, by group, and which of it is not at hand."""
+    store = Path(config.runs) / DIGESTS
+    lacking, defined = [], {}
+    for name, one in {"stage": config.stage, **used}.items():
+        try:
+            if hasattr(one, "require"):
+                one.require()
+            defined[name] = defining(one, name, store if not config.dry_run or store.exists() else None, drawn)
+        except ChexReasonError as error:
+            lacking.append(str(error))
+            defined[name] = by_name(one, drawn)
+    return defined, lacking
+
+
+def _lacks(config: schema.Config, used: dict[str, Any], module: ModuleType, parents: dict[str, Plan]) -> list[str]:
+    """What keeps a run from being executed although its own inputs are at hand."""
+    lacks = _other_checkpoints(parents, used)
+    if hasattr(module, "lacks"):
+        lacks += module.lacks(config.stage, used, parents)
+    if not getattr(module, "DISTRIBUTED", False):  # to answer, any machine does that holds the weights
+        return lacks
+    lacks += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
+    processes, accumulation = config.processes, config.stage.accumulation
+    if accumulation % processes:
+        lacks.append(
+            f"processes={processes} share stage.accumulation={accumulation} of stage={config.stage.name}: "
+            f"a multiple of {processes} is wanted"
+        )
+    if processes > 1 and "engine" in used and config.engine.name == "vllm":
+        lacks.append(
+            f"processes={processes}: with engine=vllm, one process writes the completions and trains on them. "
+            "Set processes=1, or engine=transformers"
+        )
+    return lacks
 
 
 def _other_checkpoints(parents: dict[str, Plan], used: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ be read is a failure and counts as an empty prediction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import above, at_least, share
 from chexreason.runs.files import as_lines, read_json, read_lines, write_text
 from chexreason.runs.folders import MANIFEST, Run, ancestors
+from chexreason.runs.identity import DRAWN
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +30,7 @@ class Repeats:
 
     repeats: int
     temperature: float
-    top_p: float
+    top_p: float = field(metadata=DRAWN)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Settings:
 
     name: str
     max_completion_tokens: int
-    batch_size: int
+    batch_size: int = field(metadata=DRAWN)  # samples depend on who is in a batch with them
     sampling: Repeats
     limit: int | None
 

@@ -7,7 +7,7 @@ KL term in the loss against the SFT checkpoint: the adapter that training starts
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from chexreason.runs.files import is_first_process, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
+from chexreason.training.keys import SHARED, check_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class Selection:
     """`limit` validation studies at most; `patience` checkpoints without a better macro-F1 end the run (null: never)."""
 
     limit: int | None
-    batch_size: int
+    batch_size: int = field(metadata=CIRCUMSTANCE)  # the answers are greedy
     patience: int | None
 
 
@@ -79,6 +80,17 @@ class Settings:
         for role, maker in (("policy", "sft"), ("curated", "curate")):
             if not any(line for name, line in self.parents.items() if name == role or name.startswith(f"{role}_")):
                 raise ValueError(f"parents.{role}=null: the line of a run is wanted, such as stage={maker}")
+        for role in self.parents:
+            one_of(ROLES, parents="curated" if role.startswith("curated_") else role)
+        if self.batch_size * self.accumulation % self.completions:
+            raise ValueError(
+                f"completions={self.completions}: stage.batch_size={self.batch_size} times stage.accumulation="
+                f"{self.accumulation} completions are written at once; a multiple of {self.completions} is wanted"
+            )
+        for kind in ("warn", "stop"):
+            limits = asdict(getattr(self.collapse, kind))
+            share(**{f"collapse__{kind}__{sign}": limit for sign, limit in limits.items()})
+        check_trainer("GRPOConfig", self.trainer, OWN)
         one_of(("none", "group", "batch"), scale_rewards=self.scale_rewards)
         if self.selection.patience is not None and self.parents.get("validation") is None:
             raise ValueError(
@@ -87,6 +99,13 @@ class Settings:
             )
 
 
+ROLES = ("curated", "policy", "validation")  # and curated_SITE
+# What `arguments` sets, which the trainer block is not to.
+OWN = SHARED | set(
+    "max_steps num_generations temperature top_p top_k max_completion_length use_vllm vllm_importance_sampling_correction "
+    "vllm_importance_sampling_mode loss_type scale_rewards importance_sampling_level beta epsilon epsilon_high num_iterations "
+    "disable_dropout save_steps save_total_limit".split()
+)
 USES = ("model", "prompt", "reward", "engine", "variant")
 TORCH = True
 GPU = True

@@ -9,7 +9,7 @@ from typing import Any
 
 from chexreason.errors import at_least, one_of, share
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE
+from chexreason.runs.identity import CIRCUMSTANCE, UNORDERED
 
 SITES = ("mimic", "chexpert", "nih", "padchest", "vindr", "openi")
 
@@ -19,7 +19,7 @@ class Settings:
     """The sites to write, and how many images each holds; shares are of 1."""
 
     name: str
-    sites: list[str]
+    sites: list[str] = field(metadata=UNORDERED)
     image_size: int
     mimic_studies: int
     mimic_laterals: int

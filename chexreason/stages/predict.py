@@ -14,7 +14,7 @@ from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs import folders
 from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DRAWN
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,10 +33,10 @@ class Settings:
     input: str | None = field(metadata=CONTENT)
     output: str | None = field(metadata=CIRCUMSTANCE)
     samples: int
-    temperature: float
-    top_p: float
+    temperature: float = field(metadata=DRAWN)
+    top_p: float = field(metadata=DRAWN)
     max_completion_tokens: int
-    batch_size: int
+    batch_size: int = field(metadata=DRAWN)
 
     def __post_init__(self) -> None:
         at_least(1, samples=self.samples, max_completion_tokens=self.max_completion_tokens, batch_size=self.batch_size)
@@ -55,6 +55,11 @@ USES = ("model", "prompt", "checkpoint", "engine")
 TORCH = True
 GPU = True
 deliver = folders.deliver
+
+
+def draws(settings: Settings) -> bool:
+    """Whether what comes out depends on the seed: a single answer is greedy."""
+    return settings.samples > 1 and settings.temperature > 0
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -189,7 +194,7 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
 
     settings: Settings = run.settings
     generator = load_generator(run.engine, run.model, run.prompt, run.checkpoint.adapter, settings.max_completion_tokens)
-    warm = settings.temperature if settings.samples > 1 else 0.0
+    warm = settings.temperature if draws(settings) else 0.0
     drawn = []
     for sample in tqdm(range(settings.samples), desc="predict", unit="answer"):
         sampling = Sampling(warm, settings.top_p, 1000 * run.seed + sample)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, above, at_least, share
+from chexreason.errors import ChexReasonError, above, at_least, one_of, share
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.training.keys import SHARED, check_trainer, check_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,20 @@ class Settings:
         at_least(1, batch_size=self.batch_size, accumulation=self.accumulation, lora__rank=self.lora.rank)
         at_least(1, logging_steps=self.logging_steps, save_steps=self.save_steps, lora__alpha=self.lora.alpha)
 
+        if self.held_out == 1:
+            raise ValueError("held_out=1.0: less than 1 is wanted, or there is nothing left to learn from")
+        for role in self.parents:
+            one_of(("traces",), parents="traces" if role.startswith("traces_") else role)
+        check_word("lr_scheduler_type", "schedule", self.schedule)
+        check_trainer("SFTConfig", self.trainer, OWN)
 
+
+# What `arguments` sets, which the trainer block is not to.
+OWN = SHARED | set(
+    "lr_scheduler_type warmup_steps weight_decay max_grad_norm per_device_eval_batch_size max_length eval_strategy "
+    "save_strategy save_total_limit load_best_model_at_end metric_for_best_model restore_callback_states_from_checkpoint "
+    "remove_unused_columns".split()
+)
 USES = ("model", "prompt")
 TORCH = True
 GPU = True

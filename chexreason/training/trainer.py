@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,6 @@ from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from chexreason.errors import ChexReasonError
-from chexreason.labels import nearest
 from chexreason.runs.folders import Run
 from chexreason.runs.tracking import Log
 from chexreason.training.checkpoints import CHECKPOINTS
@@ -49,15 +47,11 @@ def shared_arguments(run: Run) -> dict[str, Any]:
 def in_full(config: type[Trl], said: dict[str, Any], trainer: dict[str, Any]) -> Trl:
     """TRL's `config` (SFTConfig, GRPOConfig) with what the stage says, and the keys of its `trainer:` block by TRL's own names.
 
+    Its names were checked when the config was composed (chexreason.training.keys).
+
     Raises:
-        ChexReasonError: TRL has no such name, the stage itself says it, or TRL takes no such value.
+        ChexReasonError: TRL takes no such value.
     """
-    known = {field.name for field in fields(config)}  # type: ignore[arg-type]
-    for name in trainer:
-        if name in said:
-            raise ChexReasonError(f"stage.trainer.{name}: the stage itself sets it ({said[name]}); leave it out of trainer")
-        if name not in known:
-            raise ChexReasonError(f"stage.trainer.{name}: TRL's {config.__name__} has no such key.{nearest(name, known)}")
     try:
         return config(**said, **trainer)
     except (TypeError, ValueError) as error:

@@ -156,6 +156,18 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=sft", "reward="], "reward=: a choice is wanted. Valid: balanced"),
         (["stage=sft", "~prompt"], "a choice keeps its name"),
         (["stage=sft", "runs="], "runs=: the folder"),
+        (["stage=sft", "stage.trainer={optim: sgd}"], r"stage.trainer: .*\+stage.trainer.KEY=VALUE"),
+        (["stage=sft", "~dataset.root"], "~dataset.root: .* neither be taken away"),
+        (["stage=sft", "stage.held_out=1"], "stage.held_out=1.0: less than 1"),
+        (["stage=sft", "stage.learning_rate=${stage.learning_rate}"], "stage.learning_rate"),
+        (["stage=sft", "+stage.parents.trace='stage=teach'"], "stage.parents=trace: one of traces"),
+        (["stage=grpo", "+stage.parents.curate='stage=curate'"], "stage.parents=curate: one of curated"),
+        (["stage=grpo", "stage.parents.policy=runs/sft-1"], "stage.parents.policy=runs/sft-1: .* runs/sft-1 has no ="),
+        (["stage=evaluate", "checkpoint=sft", "checkpoint.made_by=sft"], "checkpoint.made_by=sft: no line of overrides"),
+        (["stage=grpo", "stage.parents.policy=stage=sft"], "stage.parents.policy=stage=sft: .*quoted twice.*'stage=sft'"),
+        (["stage=grpo", "stage.batch_size=6", "stage.accumulation=1"], "stage.completions=4: .*a multiple of 4 is wanted"),
+        (["stage=grpo", "stage.collapse.stop.entropy=-1"], "stage.collapse.stop.entropy=-1.0: a share"),
+        (["stage=SFT"], "stage=SFT: there is no such choice. Did you mean sft"),
         (["stage=sft", "stage.trainer.foo=1"], "stage.trainer.foo: there is no such key. .*\\+stage.trainer.foo=VALUE"),
     ],
 )
@@ -170,6 +182,17 @@ def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> Non
         (["stage=null"], "stage=null: a choice is wanted. Valid: curate"),
         (["arm="], "arm=: a choice is wanted. Valid: balanced"),
         (["stage", "=sft"], "Did you mean stage=sft?"),
+        (["stage", "sft"], "Did you mean stage=sft?"),
+        (["stage", "=", "sft"], "Did you mean stage=sft?"),
+        (["stage==sft"], "Did you mean stage=sft?"),
+        (["stage:sft"], "Did you mean stage=sft?"),
+        (["SFT"], "Did you mean stage=sft?"),
+        (["stage=sft", "reasoning_a"], "Did you mean prompt=reasoning_a?"),
+        (["phantom_nih", "stage=evaluate"], "Did you mean dataset=phantom_nih?"),
+        (["stage=sft", "foo"], "foo: an override is key=value"),
+        (["stage=sft", "--dry-run"], "Did you mean dry_run=true?"),
+        (["stage=sft", "--config-dir"], "--config-dir: its value is wanted"),
+        (["stage=predict", "stage.input=a film (1).png"], "quoted twice"),
         (["stage=", "sft"], "Did you mean stage=sft?"),
         (["--dry_run", "stage=sft"], "Did you mean dry_run=true?"),
         (["--prompt", "only_label", "stage=sft"], "Did you mean prompt=only_label?"),
@@ -245,3 +268,10 @@ def test_a_model_without_weights_says_what_to_do(monkeypatch: pytest.MonkeyPatch
 
 def test_every_key_of_the_root_config_is_read() -> None:
     assert set(as_dict(compose(("stage=sft",)))) == {field.name for field in fields(config.Config)}
+
+
+@pytest.mark.parametrize("plus", ["+", "++"])
+def test_a_choice_may_be_typed_as_one_that_is_added(plus: str, command: Command) -> None:
+    """Other projects' experiments are not in their defaults, and want the +."""
+    shown = command(f"{plus}experiment=table4", "--cfg", "hydra")
+    assert shown.returncode == 0 and "mode: MULTIRUN" in shown.stdout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from chexreason.runs import files
 from chexreason.runs.config import compose
 from chexreason.runs.files import write_json
@@ -43,6 +45,40 @@ def test_a_seed_that_nothing_is_drawn_by_makes_no_other_evaluation(tmp_path: Pat
         (["stage=sft"], False),
     ):
         assert (name(tmp_path, *line, "seed=0") == name(tmp_path, *line, "seed=1")) == same, line
+
+
+def test_what_only_a_draw_depends_on_defines_nothing_where_nothing_is_drawn(tmp_path: Path) -> None:
+    predict = ["stage=predict", f"stage.input={Path(__file__)}"]
+    for greedy, drawn, words in (
+        (EVALUATE, [*EVALUATE, "stage.sampling.temperature=0.8"], ("stage.sampling.top_p=0.5", "stage.batch_size=3")),
+        (predict, [*predict, "stage.samples=3"], ("stage.temperature=0.5", "stage.top_p=0.5", "stage.batch_size=3", "seed=1")),
+    ):
+        for word in words:
+            assert name(tmp_path, *greedy, word) == name(tmp_path, *greedy), word
+            assert name(tmp_path, *drawn, word) != name(tmp_path, *drawn), word
+
+
+@pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr", "openi", "phantom_validation"])
+def test_a_list_that_is_a_set_counts_in_any_order(site: str, tmp_path: Path) -> None:
+    line = ["stage=evaluate", "mixed_worlds=true", f"dataset={site}", f"dataset.root={tmp_path / 'no'}"]
+    for key, some in (("findings", ["Edema", "Pneumonia"]), ("views", ["AP", "PA"])):
+        if key == "findings" and site == "openi":
+            some = ["Cardiomegaly", "Edema"]
+        forth, back, fewer = (name(tmp_path, *line, f"dataset.{key}=[{','.join(one)}]") for one in (some, some[::-1], some[:1]))
+        assert forth == back != fewer, key
+
+
+def test_drawn_sites_count_in_any_order(tmp_path: Path) -> None:
+    forth, back, fewer = (
+        name(tmp_path, "stage=phantom", f"stage.sites=[{sites}]") for sites in ("nih,mimic", "mimic,nih", "nih")
+    )
+    assert forth == back != fewer
+
+
+def test_a_number_of_the_trainers_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    usual = name(tmp_path, "stage=grpo")  # whose max_grad_norm is 1.0
+    assert name(tmp_path, "stage=grpo", "stage.trainer.max_grad_norm=1") == usual
+    assert name(tmp_path, "stage=grpo", "stage.trainer.max_grad_norm=0.5") != usual
 
 
 def test_what_trained_a_checkpoint_defines_its_evaluation(tmp_path: Path) -> None:

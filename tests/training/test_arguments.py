@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
 from trl import GRPOConfig, SFTConfig
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.config import Config, as_dict, check, compose
+from chexreason.runs.folders import Run
+from chexreason.stages import grpo, sft
+from chexreason.training import keys
 from chexreason.training.trainer import in_full
 
 
 def said(tmp_path: Path) -> dict[str, Any]:
     return {"output_dir": str(tmp_path), "learning_rate": 1e-5, "use_cpu": True, "bf16": False}
+
+
+def settings(stage: ModuleType, *words: str) -> Config:
+    return check(as_dict(compose([f"stage={stage.__name__.rpartition('.')[2]}", *words])))
 
 
 @pytest.mark.parametrize("config", [SFTConfig, GRPOConfig])
@@ -23,14 +35,42 @@ def test_trls_own_names_pass_through(config: type, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [SFTConfig, GRPOConfig])
+def test_what_trl_cannot_take_is_an_error_for_people(config: type, tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match="refuses a value: .*zigzag"):
+        in_full(config, said(tmp_path), {"lr_scheduler_type": "zigzag"})
+
+
+@pytest.mark.parametrize("stage", [sft, grpo])
 @pytest.mark.parametrize(
-    ("trainer", "why"),
+    ("word", "why"),
     [
-        ({"optimm": "sgd"}, "stage.trainer.optimm: TRL's .* has no such key. Did you mean 'optim'"),
-        ({"learning_rate": 1.0}, r"stage.trainer.learning_rate: the stage itself sets it \(1e-05\)"),
-        ({"lr_scheduler_type": "zigzag"}, "refuses a value: .*zigzag"),
+        ("+stage.trainer.optimm=sgd", "stage.trainer.optimm=sgd: TRL's .* has no such key. Did you mean 'optim'"),
+        ("+stage.trainer.learning_rate=1", "stage.trainer.learning_rate=1: the stage itself sets it"),
+        ("+stage.trainer.optim=adamz", "stage.trainer.optim=adamz: one of adamw_torch"),
     ],
 )
-def test_what_trl_cannot_take_is_an_error_for_people(config: type, trainer: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_a_name_or_word_that_trl_does_not_know_is_refused_where_it_is_composed(stage: ModuleType, word: str, why: str) -> None:
     with pytest.raises(ChexReasonError, match=why):
-        in_full(config, said(tmp_path), trainer)
+        settings(stage, word)
+
+
+def test_a_schedule_that_transformers_does_not_know_is_refused_where_it_is_composed() -> None:
+    for stage, word in ((sft, "stage.schedule=zigzag"), (grpo, "stage.trainer.lr_scheduler_type=zigzag")):
+        with pytest.raises(ChexReasonError, match=f"{word}: one of linear, cosine"):
+            settings(stage, word)
+
+
+@pytest.mark.parametrize("stage", [sft, grpo])
+def test_a_stage_keeps_for_itself_what_it_sets(stage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: set[str] = set()
+    monkeypatch.setattr("chexreason.training.trainer.in_full", lambda config, said, trainer: told.update(said))
+    composed = settings(stage)
+    stage.arguments(Run(settings=composed.stage, folder=tmp_path, model=composed.model))
+    assert told == stage.OWN
+
+
+def test_the_keys_and_words_read_from_the_source_are_those_of_trl_and_transformers() -> None:
+    for config in (SFTConfig, GRPOConfig):
+        assert keys._fields(config.__name__) == {field.name for field in fields(config)}
+    for name, words in (("OptimizerNames", OptimizerNames), ("SchedulerType", SchedulerType)):
+        assert set(keys._words(name)) == {word.value for word in words}

@@ -16,7 +16,7 @@ from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.published import Published, split_tables
 from chexreason.errors import one_of
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
-from chexreason.runs.identity import CONTENT
+from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Chexpert(Published):
     name: str = "chexpert"
     root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")
     split: str = "train"  # train | valid | test | all
-    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(FINDINGS))
     all_zero: str = "keep"  # keep | drop | relabel (as No Finding): records of zeros alone, a device aside
     site: str = "CheXpert"
 

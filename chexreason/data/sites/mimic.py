@@ -15,7 +15,7 @@ from chexreason.data.records import StudyTable
 from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Mimic(Published):
     name: str = "mimic"
     root: str = field(metadata=CONTENT, default="data/mimic-cxr-jpg")
     split: str = "train"  # train | validate | test | all
-    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(FINDINGS))
     labels: str = "chexpert"  # chexpert | negbio | radiologist (part of the test set)
     download: str | None = field(metadata=CIRCUMSTANCE, default=None)  # address of its root: stage=curate lists what to fetch
     site: str = "MIMIC-CXR-JPG"

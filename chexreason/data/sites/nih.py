@@ -18,7 +18,7 @@ from chexreason.data.records import DUPLICATE, TWICE, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, noted
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import NIH_NAMES, NIH_SHARED
-from chexreason.runs.identity import CONTENT
+from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ class Nih(Named):
     name: str = "nih"
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
     split: str = "test"  # train_val | test | all; an export's own: train | valid | test
-    findings: list[str] = field(default_factory=lambda: list(NIH_SHARED))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(NIH_SHARED))
     lists: str | None = field(metadata=CONTENT, default=None)  # folder of train_val_list.txt and test_list.txt; null: the root
     draw: int | None = None  # a seeded random draw of this many images
     draw_seed: int = 0

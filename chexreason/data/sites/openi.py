@@ -21,7 +21,7 @@ from chexreason.data.records import DUPLICATE, ILLEGAL, UNKNOWN_FRONTAL, Problem
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, SiteName
-from chexreason.runs.identity import CONTENT
+from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class Openi(Named):
     root: str = field(metadata=CONTENT, default="data/open-i")
     projections: str | None = field(metadata=CONTENT, default=None)  # the table of projections; null: the one at the root
     split: str = "test"  # what its images are used as, since none is official: test | train
-    findings: list[str] = field(default_factory=lambda: list(LABELLED))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(LABELLED))
     site: str = "Open-i"
 
     def inputs(self, store: Path | None) -> dict[str, Any]:

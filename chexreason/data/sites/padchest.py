@@ -15,7 +15,7 @@ from chexreason.data import records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.errors import ChexReasonError, one_of
-from chexreason.runs.identity import CONTENT
+from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ class Padchest(Named):
     name: str = "padchest"
     root: str = field(metadata=CONTENT, default="data/padchest")
     split: str = "test"  # what its images are used as, since none is official: test | train
-    findings: list[str] = field(default_factory=lambda: list(LABELLED))
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(LABELLED))
     labeller: str = "physician"  # physician | network | both
     site: str = "PadChest"
 

@@ -12,7 +12,7 @@ from chexreason.data import paths, records
 from chexreason.data.records import StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,10 @@ class Published(ABC):
     made_by: str | None = field(metadata=CIRCUMSTANCE, default=None)
     table: str | None = field(metadata=CONTENT, default=None)  # one label table that holds everything: no image is looked for
     split: str
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    views: list[str] = field(metadata=UNORDERED, default_factory=lambda: ["AP", "PA"])
     missing: str = "fail"  # fail | skip
     uncertain: str = "negative"  # negative | positive | ignore
-    findings: list[str]
+    findings: list[str] = field(metadata=UNORDERED)
     site: str
 
     def __post_init__(self) -> None:

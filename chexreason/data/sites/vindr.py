@@ -17,7 +17,7 @@ from chexreason.data.sites.named import Named, inside, label, labelled, names_of
 from chexreason.data.sites.published import split_tables
 from chexreason.errors import ChexReasonError
 from chexreason.labels import nearest
-from chexreason.runs.identity import CONTENT
+from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,8 @@ class Vindr(Named):
     name: str = "vindr"
     root: str = field(metadata=CONTENT, default="data/vindr-cxr")
     split: str = "test"  # train | test | all
-    views: list[str] = field(default_factory=lambda: ["PA"])
-    findings: list[str] = field(default_factory=lambda: list(LABELLED))
+    views: list[str] = field(metadata=UNORDERED, default_factory=lambda: ["PA"])
+    findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(LABELLED))
     votes: int = 2  # readers, of three, who must name a finding; a consensus row is one for all
     site: str = "VinDr-CXR"
 

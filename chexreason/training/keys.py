@@ -1,0 +1,78 @@
+"""What TRL's configs can be told, by their names, read from the source of TRL and transformers: to import them takes seconds."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Set
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import one_of
+from chexreason.labels import nearest
+
+# Of the arguments of SFT and GRPO, those that chexreason.training.trainer sets for both.
+SHARED = frozenset(
+    "output_dir seed num_train_epochs learning_rate per_device_train_batch_size gradient_accumulation_steps "
+    "gradient_checkpointing use_cpu bf16 logging_steps report_to".split()
+)
+SOURCES = {
+    "SFTConfig": ("trl", "trainer/sft_config.py"),
+    "GRPOConfig": ("trl", "trainer/grpo_config.py"),
+    "_BaseConfig": ("trl", "trainer/base_config.py"),
+    "TrainingArguments": ("transformers", "training_args.py"),
+    "OptimizerNames": ("transformers", "training_args.py"),
+    "SchedulerType": ("transformers", "trainer_utils.py"),
+}
+WORDS = {"optim": "OptimizerNames", "lr_scheduler_type": "SchedulerType"}
+
+
+def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
+    """Pass silently where the `trainer:` block says what TRL's `config` knows and the stage does not set (`own`) itself.
+
+    Raises:
+        ValueError: names the key and the nearest one there is.
+    """
+    known = _fields(config) if trainer else frozenset()
+    for name, value in trainer.items():
+        if name in own:
+            raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
+        if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
+            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, known)}")
+        if name in WORDS:
+            check_word(name, f"trainer__{name}", value)
+
+
+def check_word(name: str, key: str, value: str) -> None:
+    """Pass silently where `value` is a word that the argument `name` of transformers takes; `key`: what it is called here."""
+    if words := _words(WORDS[name]):
+        one_of(words, **{key: value})
+
+
+@lru_cache
+def _fields(name: str) -> frozenset[str]:
+    """The fields of a dataclass and of those that it is made from."""
+    found = _class(name)
+    if found is None:
+        return frozenset()
+    own = {line.target.id for line in found.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)}
+    return frozenset(own).union(*(_fields(base.id) for base in found.bases if isinstance(base, ast.Name)))
+
+
+@lru_cache
+def _words(name: str) -> tuple[str, ...]:
+    """The values of an enumeration."""
+    found = _class(name)
+    values = [line.value for line in found.body if isinstance(line, ast.Assign)] if found else []
+    return tuple(str(value.value) for value in values if isinstance(value, ast.Constant))
+
+
+def _class(name: str) -> ast.ClassDef | None:
+    package, file = SOURCES.get(name, ("", ""))
+    there = find_spec(package) if package else None
+    path = Path(there.origin).parent / file if there and there.origin else None
+    if path is None or not path.is_file():
+        return None
+    classes = (one for one in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(one, ast.ClassDef))
+    return next((one for one in classes if one.name == name), None)
