@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 from math import inf
 
@@ -26,6 +27,15 @@ def is_no_room(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return any(words in str(error) for words in _NO_ROOM_SAID)
+
+
+def suggestion(word: str, valid: set[str]) -> str:
+    """` Did you mean ...? Valid: ...` for a word that is none of `valid`."""
+    if not valid:
+        return ""
+    plain = {one.lower(): one for one in sorted(valid)}
+    near = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.5)
+    return f"{f' Did you mean {plain[near[0]]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
 
 
 def at_least(minimum: float, **values: float | None) -> None:

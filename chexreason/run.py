@@ -98,7 +98,7 @@ def _application(cfg: DictConfig) -> None:
 
 
 def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What begins with a dash, each with its value, and the overrides: Hydra's own parser understands them in this order only."""
+    """What begins with a dash, each with its value, and the overrides: Hydra's own parser wants them in this order."""
     flags: list[str] = []
     words: list[str] = []
     waiting = iter(arguments)

@@ -131,6 +131,10 @@ class Curated:
         """What defines the dataset besides its keys: the content of its tables."""
         return paths.table_digests(self, store)
 
+    def files(self, root: Path) -> list[Path]:
+        """The table that its records are read from."""
+        return [Path(self.table) if self.table else root / TABLE]
+
     def folder(self) -> Path:
         """The curate run's folder; an error that says how to make one where it is not there."""
         made_by = "it is a stage=curate run's folder"

@@ -26,8 +26,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNSAFE = (
     r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
-# Tables and lists at the top of a published layout, and CheXpert's test labels a folder below.
-TABLES = ("*.csv", "*.csv.gz", "*_list.txt", "*/*.csv", "*.parquet", "data/*.parquet")
 WIDEST = 200  # folders of one level that are looked into for a root
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run
@@ -72,8 +70,8 @@ def _near(folder: Path) -> Iterator[Path]:
         yield from level
 
 
-def table_digests(dataset: Any, store: Path | None, patterns: Sequence[str] = TABLES) -> dict[str, Any]:
-    """Digests of the tables and lists that a dataset from outside is read from: its label table, or what lies at its root.
+def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
+    """Digests of the files that a dataset from outside is read from: its label table, or those at its root; no others count.
 
     One that a run makes counts by that run, and by its place inside it.
 
@@ -84,13 +82,10 @@ def table_digests(dataset: Any, store: Path | None, patterns: Sequence[str] = TA
         return {"root": dataset.root}
     if dataset.table and not Path(dataset.table).is_file():
         raise ChexReasonError(f"dataset.table={dataset.table}: there is no such file")
-    root = Path(dataset.root) if dataset.table else dataset.folder()
-    files = [Path(dataset.table)] if dataset.table else sorted({file for glob in patterns for file in root.glob(glob)})
-    if getattr(dataset, "lists", None):
-        files += sorted(Path(dataset.lists).glob("*.txt"))
-    there = [file for file in files if file.is_file()]
-    names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in there]
-    return {"tables": dict(zip(names, content_digests(there, store), strict=True))}
+    root = Path(dataset.table).absolute().parent if dataset.table else dataset.folder()
+    files = dataset.files(root)
+    names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
+    return {"tables": dict(zip(names, content_digests(files, store), strict=True))}
 
 
 def write_root(folder: Path, root: Path) -> None:

@@ -25,10 +25,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chexreason.errors import ChexReasonError, at_least, one_of, share
+from chexreason.errors import ChexReasonError, at_least, one_of, share, suggestion
+from chexreason.parts import refuse_unknown
 from chexreason.prompts import Prompt
-from chexreason.report.parts import refuse_unknown
-from chexreason.runs.explain import explained, suggestion
+from chexreason.runs.explain import explained
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]

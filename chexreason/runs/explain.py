@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, suggestion
 
 GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
 
@@ -30,15 +29,6 @@ def explained(overrides: Sequence[str], compose: Callable[[Sequence[str]], DictC
         raise ChexReasonError(_meaning(error, list(overrides), compose, conf)) from None
     except YAMLError as error:
         raise ChexReasonError(f"a YAML file cannot be read: {error}") from None
-
-
-def suggestion(word: str, valid: set[str]) -> str:
-    """` Did you mean ...? Valid: ...` for a word that is none of `valid`."""
-    if not valid:
-        return ""
-    plain = {one.lower(): one for one in sorted(valid)}
-    near = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.5)
-    return f"{f' Did you mean {plain[near[0]]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
 
 
 def quoted(value: str) -> str:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, suggestion
 from chexreason.pages import markdown_table
 from chexreason.prompts import Prompt, write_answer
-from chexreason.runs.explain import suggestion
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE

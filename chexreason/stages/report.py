@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.report.parts import refuse_unknown
+from chexreason.parts import refuse_unknown
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, digest

@@ -66,9 +66,8 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     seen = run.model.pretraining
     run.note(f"drawing {seen.images} images of {seen.corpus}")
-    corpus = draw_corpus(
-        seen.corpus, seen.images, choices("prompt", sorted(set(settings.prompts))), seen.prompt_share, run.seed
-    )
+    prompts = choices("prompt", sorted(set(settings.prompts)))  # they define the run in any order
+    corpus = draw_corpus(seen.corpus, seen.images, prompts, seen.prompt_share, run.seed)
     set_seed(run.seed)
     # What learns needs float32; what does not may be too large for it.
     dtype = "float32" if seen.steps else run.model.dtype

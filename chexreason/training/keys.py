@@ -1,4 +1,4 @@
-"""What TRL's configs can be told, by their names, read from the source of TRL and transformers: to import them takes seconds."""
+"""What TRL's configs can be told, read from the source of TRL and transformers: to import them takes seconds."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import pytest
 from chexreason.data.curated import COLUMNS, Origin, write
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
+from chexreason.parts import TABLES, refuse_unknown
 from chexreason.report import build, gallery, study
-from chexreason.report.parts import TABLES, refuse_unknown
 from chexreason.report.tables import Table
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,8 @@ def test_a_list_that_is_a_set_counts_in_any_order(site: str, tmp_path: Path) -> 
 
 
 def test_drawn_sites_count_in_any_order(tmp_path: Path) -> None:
-    forth, back, fewer = (
-        name(tmp_path, "stage=phantom", f"stage.sites=[{sites}]") for sites in ("nih,mimic", "mimic,nih", "nih")
-    )
+    orders = ("nih,mimic", "mimic,nih", "nih")
+    forth, back, fewer = (name(tmp_path, "stage=phantom", f"stage.sites=[{sites}]") for sites in orders)
     assert forth == back != fewer
 
 
@@ -146,3 +146,46 @@ def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:
         line = ["stage=report", f"runs={tmp_path}", f"stage.runs=[{tmp_path / run}]"]
         made += [plan(compose(line), line).folder for _ in range(2)]
     assert made[0] == made[1] != made[2] == made[3]
+
+
+TABLES = {  # by site: what one split is read from, and what lies beside it and is not
+    "mimic": (
+        "mimic-cxr-2.1.0-metadata.csv mimic-cxr-2.1.0-split.csv mimic-cxr-2.0.0-chexpert.csv.gz",
+        "mimic-cxr-2.0.0-negbio.csv",
+    ),
+    "chexpert": ("test_labels.csv", "train.csv"),
+    "nih": ("Data_Entry_2017_v2020.csv train_val_list.txt test_list.txt", "BBox_List_2017.csv"),
+    "padchest": ("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", "notes.csv"),
+    "vindr": ("image_labels_test.csv", "image_labels_train.csv"),
+    "openi": ("indiana_reports.csv indiana_projections.csv", "notes.csv"),
+}
+
+
+@pytest.mark.parametrize("site", TABLES)
+def test_a_dataset_counts_by_the_files_that_it_is_read_from(site: str, tmp_path: Path) -> None:
+    read, beside = (names.split() for names in TABLES[site])
+    root = tmp_path / "root"
+    line = ["stage=inspect", f"dataset={site}", "dataset.split=test", f"dataset.root={root}"]
+    for table in (*read, beside[0]):
+        files.write_text(root / table, "")
+    made = planned(tmp_path / "runs", *line)
+    assert made.every_lack() == []
+    for table in (beside[0], "my-notes.csv", "below/other.csv"):
+        files.write_text(root / table, "changed")
+        assert planned(tmp_path / "runs", *line).folder == made.folder, table
+    for table in read:
+        files.write_text(root / table, "changed")
+        changed = planned(tmp_path / "runs", *line).folder
+        assert changed != made.folder, table
+        files.write_text(root / table, "")
+    shutil.copytree(root, tmp_path / "elsewhere")
+    line[-1] = f"dataset.root={tmp_path / 'elsewhere'}"
+    assert planned(tmp_path / "runs", *line).folder == made.folder
+
+
+def test_what_a_table_alone_is_read_with_counts_too(tmp_path: Path) -> None:
+    reports, projections = (files.write_text(tmp_path / f"{name}.csv", "") for name in ("indiana_reports", "mine"))
+    line = ["stage=inspect", "dataset=openi", f"dataset.table={reports}", f"dataset.projections={projections}"]
+    before = name(tmp_path, *line)
+    files.write_text(projections, "changed")
+    assert name(tmp_path, *line) != before

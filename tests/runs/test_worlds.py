@@ -226,15 +226,23 @@ def test_tables_5_and_6_have_the_papers_columns() -> None:
         )
 
 
-def imports_the_phantom_package(file: Path) -> bool:
-    """Anywhere in it, also within a function."""
+def imported(file: Path) -> set[str]:
+    """What it imports anywhere, also within a function: `chexreason.data.records.choose`."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     named += [f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
-    return any(name.startswith("chexreason.phantom") for name in named)
+    return {name for name in named if name.startswith("chexreason.")}
 
 
 def test_the_clinical_path_imports_nothing_of_the_phantom_package() -> None:
     root = Path(chexreason.__file__).parent
-    found = {file.relative_to(root).as_posix() for file in root.rglob("*.py") if imports_the_phantom_package(file)}
+    phantom = [file for file in root.rglob("*.py") if any(name.startswith("chexreason.phantom") for name in imported(file))]
+    found = {file.relative_to(root).as_posix() for file in phantom}
     assert {name for name in found if not name.startswith("phantom/")} == {"stages/phantom.py", "stages/standin.py"}
+
+
+def test_what_plans_and_executes_runs_imports_nothing_that_stands_above_it() -> None:
+    """Of what only runs of one kind are about, it asks whether weights are at hand."""
+    files = (Path(chexreason.__file__).parent / "runs").glob("*.py")
+    packages = {name.split(".")[1] for file in files for name in imported(file)}
+    assert packages <= {"runs", "errors", "labels", "prompts", "parts", "models", "__version__"}

@@ -61,6 +61,12 @@ class Nih(Named):
         path = Path(self.table) if self.table else _find(root)
         return path, None if path.suffix == ".parquet" else self._lists(root)
 
+    def files(self, root: Path) -> list[Path]:
+        """The label table and the official lists, or every file of the export."""
+        path, lists = self.sources(root)
+        read = _exported(root) if path.suffix == ".parquet" else [path]
+        return [*read, *(lists / name for name in LISTS.values())] if lists else read
+
     def load(self) -> StudyTable:
         """The records of `split`, drawn where asked, nothing left in them that could fail later."""
         return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
@@ -140,7 +146,7 @@ def _find(root: Path) -> Path:
     table = tables.newest(root, TABLE)
     if table:
         return table
-    exported = sorted(file for pattern in EXPORT for file in root.glob(pattern))
+    exported = _exported(root)
     if not exported:
         raise ChexReasonError(f"{root} has neither Data_Entry_2017*.csv nor a parquet export; get it: {ACCESS}")
     return exported[0]
@@ -189,13 +195,17 @@ def _image_folders(root: Path) -> dict[str, list[str]]:
     return where
 
 
+def _exported(root: Path) -> list[Path]:
+    return sorted(file for pattern in EXPORT for file in root.glob(pattern))
+
+
 def _export(root: Path) -> pd.DataFrame:
     """The hub's export: no image names, so an image is called by its file and row."""
     import pandas as pd
     import pyarrow.parquet as parquet
 
     parts = []
-    for path in sorted(file for pattern in EXPORT for file in root.glob(pattern)):
+    for path in _exported(root):
         try:
             schema = parquet.read_schema(path)
             table = parquet.read_table(path, columns=[name for name in schema.names if name != "image"]).to_pandas()

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from chexreason.data import paths, records, tables
@@ -55,14 +55,15 @@ class Openi(Named):
     findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(LABELLED))
     site: str = "Open-i"
 
-    def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What defines the dataset besides its keys: the content of its reports and of its tables."""
-        return paths.table_digests(self, store, (*paths.TABLES, "*.tgz", "ecgen-radiology/*.xml"))
-
     def sources(self, root: Path) -> tuple[Path, Path]:
         """The reports, and the table of projections."""
         reports = Path(self.table) if self.table else _there(root)
         return reports, Path(self.projections) if self.projections else _projections(root)
+
+    def files(self, root: Path) -> list[Path]:
+        """The reports, one by one or together, and the table of projections."""
+        reports, projections = self.sources(root)
+        return [*(sorted(reports.glob("*.xml")) if reports.is_dir() else [reports]), projections]
 
     def read(self) -> StudyTable:
         """The records with the problems of the reports; image files are not looked at yet."""

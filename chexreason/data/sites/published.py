@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,7 +68,11 @@ class Published(ABC):
 
     @abstractmethod
     def sources(self, root: Path) -> Any:
-        """The files at the root that `split` is read from; raises ChexReasonError where one is missing."""
+        """Where `split` is read from at the root, a file or several; raises ChexReasonError where one is missing."""
+
+    def files(self, root: Path) -> list[Path]:
+        """Every file that the records are read from."""
+        return [Path(self.table)] if self.table else list(_paths(self.sources(root)))
 
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
@@ -77,6 +81,14 @@ class Published(ABC):
     @abstractmethod
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
+
+
+def _paths(sources: Any) -> Iterator[Path]:
+    for one in sources if isinstance(sources, list | tuple) else (sources,):
+        if isinstance(one, Path):
+            yield one
+        elif isinstance(one, list | tuple):
+            yield from _paths(one)
 
 
 def split_tables(

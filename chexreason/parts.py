@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chexreason.runs.explain import suggestion
+from chexreason.errors import suggestion
 
 TABLES = (
     "headline",
