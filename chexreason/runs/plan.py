@@ -126,6 +126,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     Raises:
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
+    _refuse_misnamed(cfg, typed)
     planned = _plan(cfg, typed, {} if known is None else known)
     _refuse_unread(cfg, typed, planned)
     return planned
@@ -289,6 +290,17 @@ def _refuse_bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
             raise ChexReasonError(
                 f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
+            )
+
+
+def _refuse_misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """A choice of one's own that goes by another's name: folders, tables and sized settings would take it for that one."""
+    said = dict(word.split("=", 1) for word in typed if "=" in word)
+    for group in schema.GROUPS.keys() & said.keys():
+        choice, name = said[group], cfg[group].name
+        if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
+            raise ChexReasonError(
+                f"{group}={choice}: its file calls it {name}; folders go by the name: set name: {choice} in {group}/{choice}.yaml"
             )
 
 

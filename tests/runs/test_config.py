@@ -223,6 +223,14 @@ def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, 
         assert made.returncode == 0 and "complete: no" in made.stdout, (line, made.stderr)
 
 
+def test_a_choice_of_ones_own_does_not_pass_for_the_one_that_it_is_made_from(tmp_path: Path, command: Command) -> None:
+    for group, like in (("prompt", "free_reasoning"), ("reward", "hard"), ("stage", "sft")):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "own.yaml").write_text(f"defaults: [{like}, _self_]\n")
+        said = command(f"{group}=own", *(["stage=sft"] * (group != "stage")), "--config-dir", str(tmp_path), "dry_run=true")
+        assert said.returncode == 1 and f"{group}=own: its file calls it {like}" in said.stderr.splitlines()[-1], said.stderr
+
+
 def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: Path, command: Command) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "own.yaml").write_text(
