@@ -300,7 +300,7 @@ def _refuse_misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
         choice, name = said[group], cfg[group].name
         if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
             raise ChexReasonError(
-                f"{group}={choice}: its file calls it {name}, and folders go by names: set name: {choice} in {group}/{choice}.yaml"
+                f"{group}={choice}: its file calls it {name}, which folders go by: set name: {choice} in {group}/{choice}.yaml"
             )
 
 
