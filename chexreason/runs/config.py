@@ -407,6 +407,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
         if bare in (*GROUPS, *BUNDLES) and value in ("", "null"):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
+        if bare == "experiment" and re.search(r"[,(]", value):
+            raise ChexReasonError(f"{word}: an experiment is a sweep itself, and several are as many commands")
         if bare in (*GROUPS, *BUNDLES) and ("/" in value or value.startswith(("[", "{"))):
             raise ChexReasonError(f"{word}: one choice is wanted, by its name. Valid: {', '.join(choice_names(bare))}")
 

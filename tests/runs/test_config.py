@@ -190,6 +190,8 @@ def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> Non
         (["stage=sft", "reasoning_a"], "Did you mean prompt=reasoning_a?"),
         (["phantom_nih", "stage=evaluate"], "Did you mean dataset=phantom_nih?"),
         (["stage=sft", "foo"], "foo: an override is key=value"),
+        (["--multirun", "experiment=table1,table2"], "an experiment is a sweep itself"),
+        (["experiment=glob(table*)", "dry_run=true"], "an experiment is a sweep itself"),
         (["stage=sft", "--dry-run"], "Did you mean dry_run=true?"),
         (["stage=sft", "--config-dir"], "--config-dir: its value is wanted"),
         (["stage=predict", "stage.input=a film (1).png"], "quoted twice"),
