@@ -113,3 +113,10 @@ def test_a_missing_parent_is_the_reason_whatever_failed_before(tmp_path: Path, c
 def test_a_word_without_its_key_is_answered_with_the_right_one(word: list[str], command: Command) -> None:
     done = command(*word)
     assert done.returncode == 1 and "Did you mean stage=sft?" in done.stderr.strip().splitlines()[-1]
+
+
+def test_any_launcher_takes_the_place_of_the_experiments_own(tmp_path: Path, command: Command) -> None:
+    line = ("experiment=figure2", f"runs={tmp_path / 'runs'}", "dry_run=true")
+    for more in (["hydra/launcher=basic"], ["hydra/launcher=joblib"], ["hydra.launcher.n_jobs=1"]):
+        done = command(*line, *more)
+        assert done.returncode == 0 and "[figure2] 1 jobs" in done.stderr, done.stderr

@@ -215,6 +215,12 @@ def test_every_job_of_every_experiment_plans(world: str, experiment: str, monkey
     assert not NOWHERE.exists(), "to plan is not to make"
 
 
+def test_as_many_jobs_at_once_as_the_world_affords() -> None:
+    for world, count in (("phantom", 2), ("clinical", 1)):
+        launcher = foreseen("experiment=figure2", f"world={world}", f"runs={NOWHERE}", "dry_run=true").config.hydra.launcher
+        assert "JoblibLauncher" in launcher["_target_"] and launcher.n_jobs == count, world
+
+
 def test_tables_5_and_6_have_the_papers_columns() -> None:
     for world, count in (("phantom", 4), ("clinical", 5), ("rehearsal", 5)):
         jobs = foreseen("experiment=table5", f"world={world}", f"runs={NOWHERE}", "dry_run=true").jobs
