@@ -23,8 +23,8 @@ class Architecture:
     text: dict[str, Any]
     vision: dict[str, Any]
     image_size: int
-    visual_tokens: int | None
-    vocabulary: int | None
+    visual_tokens: int | None = None
+    vocabulary: int | None = None
 
 
 _SMALL_TEXT = {
@@ -64,7 +64,6 @@ ARCHITECTURES = {
             },
             image_size=96,
             visual_tokens=36,
-            vocabulary=None,
         ),
         "published": Architecture(
             text={
@@ -95,8 +94,6 @@ ARCHITECTURES = {
             text=_SMALL_TEXT | {"rope_parameters": _multimodal_rope(8, 4, 4)},
             vision=_SMALL_QWEN_VISION | {"window_size": 48, "fullatt_block_indexes": [1, 3]},
             image_size=96,
-            visual_tokens=None,
-            vocabulary=None,
         ),
         "published": Architecture(
             text={
@@ -119,7 +116,6 @@ ARCHITECTURES = {
                 "fullatt_block_indexes": [7, 15, 23, 31],
             },
             image_size=448,
-            visual_tokens=None,
             vocabulary=151936,
         ),
     },
@@ -129,8 +125,6 @@ ARCHITECTURES = {
             | {"head_dim": 32, "rope_parameters": _multimodal_rope(8, 4, 4) | {"rope_theta": 5e6, "mrope_interleaved": True}},
             vision=_SMALL_QWEN_VISION | {"num_position_embeddings": 64, "deepstack_visual_indexes": [1, 2]},
             image_size=96,
-            visual_tokens=None,
-            vocabulary=None,
         )
     },
 }

@@ -11,12 +11,12 @@ naming them is neither rewarded nor penalised.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from chexreason.answers.parser import parse_strict
+from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least, share
-from chexreason.rewards.scored import Scored, Scorer
+from chexreason.rewards.scored import Scorer
 
 
 @dataclass(frozen=True)
@@ -37,30 +37,23 @@ class BalancedReward:
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time, by weights from the training set's label frequencies."""
-        return BalancedScorer(self, grammar, dict(frequencies))
+        return BalancedScorer(self, grammar, frequencies)
 
 
-@dataclass
-class BalancedScorer:
+class BalancedScorer(Scorer):
     """The balanced reward for one grammar and one training set's label frequencies."""
 
-    reward: BalancedReward
-    grammar: str
-    frequencies: dict[str, float]
-    memory: list[list[str]] = field(default_factory=list)
-
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
-        answer = parse_strict(completion, self.grammar)
-        truth, predicted = set(labels) - set(uncertain), set(answer.labels) - set(uncertain)
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+        if not answer.well_formed:
+            return {"weighted_jaccard": 0.0, "length": 0.0}
+        truth, predicted = truth - uncertain, set(answer.labels) - uncertain
         union = self._weight(truth | predicted)
-        match = self._weight(truth & predicted) / union if union else 1.0
-        short = answer.well_formed and num_tokens < self.reward.min_tokens
-        parts = {
-            "weighted_jaccard": match if answer.well_formed else 0.0,
+        short = num_tokens < self.reward.min_tokens
+        return {
+            "weighted_jaccard": self._weight(truth & predicted) / union if union else 1.0,
             "length": -self.reward.length_penalty if short else 0.0,
         }
-        return Scored(sum(parts.values()), parts, answer)
 
-    def _weight(self, findings: Collection[str]) -> float:
+    def _weight(self, findings: set[str]) -> float:
         settings = self.reward
         return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in findings)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from chexreason.answers.parser import parse_strict
+from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least
-from chexreason.rewards.scored import Scored, Scorer, jaccard
+from chexreason.rewards.scored import Scorer
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class HardReward:
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores one completion at a time; label frequencies play no part in equation 3."""
-        return HardScorer(self, grammar)
+        return HardScorer(self, grammar, frequencies)
 
 
-@dataclass
-class HardScorer:
+class HardScorer(Scorer):
     """Equation 3 for one grammar.
 
     A well-formed answer without a valid label is valid in equation 3's sense: its Jaccard similarity says what it is worth.
+    That of two empty sets is 1: they agree that nothing is there. (Curation leaves no study without a positive label, so
+    the empty truth occurs in other people's files only.)
     """
 
-    reward: HardReward
-    grammar: str
-    memory: list[list[str]] = field(default_factory=list)
-
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
-        answer = parse_strict(completion, self.grammar)
-        match = jaccard(labels, answer.labels) if answer.well_formed else 0.0
-        short = answer.well_formed and num_tokens < self.reward.min_tokens
-        parts = {"jaccard": match, "length": -self.reward.length_penalty if short else 0.0}
-        return Scored(sum(parts.values()), parts, answer)
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+        if not answer.well_formed:
+            return {"jaccard": 0.0, "length": 0.0}
+        union, shared = truth.union(answer.labels), truth.intersection(answer.labels)
+        short = num_tokens < self.reward.min_tokens
+        return {
+            "jaccard": len(shared) / len(union) if union else 1.0,
+            "length": -self.reward.length_penalty if short else 0.0,
+        }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
-from chexreason.answers.parser import Answer, parse_strict
+from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least, share
-from chexreason.rewards.scored import Scored, Scorer
+from chexreason.rewards.scored import Scorer
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,16 @@ class NuancedReward:
 
     def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
         """Scores completions in order, remembering the last `window` predictions."""
-        return NuancedScorer(self, grammar, dict(frequencies))
+        return NuancedScorer(self, grammar, frequencies)
 
 
-@dataclass
-class NuancedScorer:
+class NuancedScorer(Scorer):
     """Equation 4 for one grammar and one training set's label frequencies; `memory` is the window."""
 
-    reward: NuancedReward
-    grammar: str
-    frequencies: dict[str, float]
-    memory: list[list[str]] = field(default_factory=list)
-
-    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
-        answer = parse_strict(completion, self.grammar)
-        truth, predicted = set(labels), set(answer.labels)
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+        settings, predicted = self.reward, set(answer.labels)
         shared = truth & predicted
-        settings = self.reward
-        parts = {
+        return {
             "match": settings.exact_match * (truth == predicted and answer.well_formed),
             "recall": settings.recall * len(shared) / len(truth) if truth else 0.0,
             "precision": settings.precision * len(shared) / len(predicted) if predicted else 0.0,
@@ -63,7 +55,6 @@ class NuancedScorer:
             "collapse": 0.0 - self._collapse(answer),
             "format": 0.0 - self._format(answer),
         }
-        return Scored(sum(parts.values()), parts, answer)
 
     def _false_positive(self, label: str) -> float:
         weight = self.reward.false_positive_frequency * self.frequencies.get(label, 0.0)

@@ -1,12 +1,13 @@
-"""What every reward returns: a number, the parts it is made of, and the answer it was given for."""
+"""What every reward returns (a number, the parts it is made of, and the answer it was given for), and what all share."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from chexreason.answers.parser import Answer
+from chexreason.answers.parser import Answer, parse_strict
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,28 @@ class Scored:
     answer: Answer
 
 
-class Scorer(Protocol):
-    """A reward made ready for one grammar and one training set.
+@dataclass
+class Scorer(ABC):
+    """A reward made ready for one grammar and one training set, in which findings have these frequencies (shares of 1).
 
     `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
-    belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty. `uncertain` are
-    the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
+    belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty.
     """
 
-    memory: list[list[str]]
+    reward: Any
+    grammar: str
+    frequencies: Mapping[str, float]
+    memory: list[list[str]] = field(default_factory=list)
 
-    def __call__(
-        self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()
-    ) -> Scored: ...
+    def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
+        """The reward of one completion of `num_tokens` tokens, about a study with these positive labels.
 
+        `uncertain`: the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
+        """
+        answer = parse_strict(completion, self.grammar)
+        parts = self.parts(answer, set(labels), num_tokens, set(uncertain))
+        return Scored(sum(parts.values()), parts, answer)
 
-def jaccard(truth: Collection[str], predicted: Collection[str]) -> float:
-    """|Y and Y^| / |Y or Y^|; 1 for two empty sets, which agree that nothing is there.
-
-    Curation leaves no study without a positive label, so the empty truth occurs in other people's files only.
-    """
-    union = set(truth) | set(predicted)
-    return len(set(truth) & set(predicted)) / len(union) if union else 1.0
+    @abstractmethod
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+        """The parts of the reward by name; they may be negative."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chexreason.rewards.nuanced import NuancedScorer
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import read_json
 from chexreason.training.reward_function import RewardFunction
@@ -18,7 +18,7 @@ from chexreason.training.reward_function import RewardFunction
 FREQUENCIES = {"Support Devices": 0.5, "No Finding": 0.4, "Pleural Other": 0.05}
 
 
-def scorer(**changes: Any) -> NuancedScorer:
+def scorer(**changes: Any) -> Scorer:
     values = as_dict(compose(("reward=nuanced",)))["reward"] | changes
     return group("reward", values).scorer("tags", FREQUENCIES)
 
