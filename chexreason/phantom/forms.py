@@ -6,11 +6,13 @@ the models that learn from them in the phantom world have a few million paramete
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
-from chexreason.phantom.scene import REGIONS, Scene, Seen, joined, sentence
+from chexreason.phantom.scene import REGIONS, Scene, Seen, joined, scene_of, sentence
+from chexreason.prompts import Prompt, write_answer
 
 
 class Words(NamedTuple):
@@ -195,6 +197,12 @@ FORMS: dict[str, Callable[[Scene], str]] = {
     "reasoning_e": second_look,
     "reasoning_f": differential,
 }
+
+
+def written(prompt: Prompt, labels: Sequence[str], signs: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+    """A completion in the prompt's grammar and form: the labels, argued from the signs; `rng` chooses the words."""
+    reasoning = FORMS.get(prompt.name, free_reasoning)(scene_of(labels, signs, rng))
+    return write_answer(prompt.grammar, reasoning, list(labels))
 
 
 def _abnormal(scene: Scene) -> bool:

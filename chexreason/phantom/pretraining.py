@@ -29,7 +29,7 @@ from chexreason.answers.grammars import TAGS
 from chexreason.models.encoding import IGNORED, chat, encode, token_types
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
-from chexreason.phantom.scene import Scene, scene
+from chexreason.phantom.scene import Scene, scene_of
 from chexreason.phantom.shapes import draw_shapes
 from chexreason.phantom.world import labelled_phantoms
 from chexreason.prompts import Prompt, write_answer
@@ -82,7 +82,7 @@ def draw_corpus(kind: str, count: int, prompts: list[Prompt], prompt_share: floa
     rng, words = np.random.default_rng(seed), random.Random(seed)
     radiographs = kind == "radiographs"
     drawn = list(labelled_phantoms(count, seed, size=256 if radiographs else 64))
-    scenes = [scene(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
+    scenes = [scene_of(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
     labels = [brief(findings, phantom.signs) if rng.random() < 0.5 else list(findings) for phantom, findings in drawn]
     if radiographs:
         pictures = [phantom.image for phantom, _ in drawn]

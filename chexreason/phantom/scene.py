@@ -92,7 +92,7 @@ class Scene:
         return [text for text in chosen if text in kept]
 
 
-def scene(labels: Sequence[str], signs: Sequence[Mapping[str, Any]], rng: random.Random) -> Scene:
+def scene_of(labels: Sequence[str], signs: Sequence[Mapping[str, Any]], rng: random.Random) -> Scene:
     """The scene of a study with these labels, in whose image these signs were drawn."""
     seen = [
         _seen(finding, [sign for sign in signs if sign["finding"] == finding])

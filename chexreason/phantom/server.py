@@ -21,9 +21,8 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from chexreason.phantom.forms import FORMS, free_reasoning
-from chexreason.phantom.scene import scene
-from chexreason.prompts import Prompt, write_answer
+from chexreason.phantom.forms import written
+from chexreason.prompts import Prompt
 
 READ, WRITTEN = 1000, 200  # tokens that every reply is billed for
 KEY = "made-up-for-the-rehearsal"
@@ -108,12 +107,10 @@ def _prompts() -> list[Prompt]:
 def write(asked: Asked) -> str:
     """What the offline teacher writes for the labels that the request tells, in the form of the prompt that it quotes."""
     prompt = next(one for one in _prompts() if one.instruction.strip() in asked.text)
-    rng = random.Random(asked.raw)
-    thoughts = FORMS.get(prompt.name, free_reasoning)(scene(asked.labels, (), rng))
-    return write_answer(prompt.grammar, thoughts, asked.labels)
+    return written(prompt, asked.labels, (), random.Random(asked.raw))
 
 
-class Teacher(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Answers requests; of every forty one is refused for haste, one for overload, and one answer leaks."""
 
     protocol_version = "HTTP/1.1"
@@ -122,8 +119,8 @@ class Teacher(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """One request."""
         asked = read(self)
-        Teacher.count += 1
-        turn = Teacher.count % 40
+        Handler.count += 1
+        turn = Handler.count % 40
         if turn == 10:
             send(self, 429, error(429, asked), {"Retry-After": "1"})
         elif turn == 20:
@@ -140,7 +137,7 @@ def main(command: list[str]) -> int:
     """Run `command` beside the server; its exit status."""
     if not command:
         sys.exit("a command is wanted: python -m chexreason.phantom.server COMMAND ...")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://0.0.0.0:{server.server_address[1]}"  # not a loopback address in name, so that the guards act
     return subprocess.run(command, env=os.environ | {"REHEARSAL_TEACHER": address, "GEMINI_API_KEY": KEY}).returncode

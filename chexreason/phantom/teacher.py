@@ -11,41 +11,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.phantom.forms import FORMS, free_reasoning
-from chexreason.phantom.scene import scene
-from chexreason.prompts import Prompt, write_answer
+from chexreason.phantom.forms import written
+from chexreason.prompts import Prompt
 from chexreason.runs.files import read_lines
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import Reply, Study
+from chexreason.teacher.reply import Reply, StudyRecord, Teacher
 
 
 @dataclass(frozen=True)
-class PhantomTeacher:
+class PhantomTeacher(Teacher):
     """Writes from `signs.jsonl`, which stage=phantom leaves beside the images."""
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE)
     concurrency: int = field(metadata=CIRCUMSTANCE)
 
-    # Nobody to reach, nothing to wait for, to pay or to agree to.
-    address: ClassVar[None] = None
-    requests_per_minute: ClassVar[None] = None
-    retries: ClassVar[int] = 0
-    at_most: ClassVar[float] = 0.0
-    data_use_agreement: ClassVar[None] = None
-
     def __post_init__(self) -> None:
         at_least(1, concurrency=self.concurrency)
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+    def write(self, study: StudyRecord, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """A completion in the prompt's grammar and form, the same for the same seed, attempt and image."""
         rng = random.Random(f"{seed}/{attempt}/{prompt.name}/{study.path}")
         signs = drawn_signs(root).get(study.path, ())
-        thoughts = FORMS.get(prompt.name, free_reasoning)(scene(study.labels, signs, rng))
-        return Reply(write_answer(prompt.grammar, thoughts, list(study.labels)))
+        return Reply(written(prompt, study.labels, signs, rng))
 
 
 @lru_cache(maxsize=4)

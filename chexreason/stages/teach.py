@@ -100,14 +100,14 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.ledger import Ledger
     from chexreason.teacher.lessons import Classroom, shown
     from chexreason.teacher.local import FromLabels
-    from chexreason.teacher.reply import Study
+    from chexreason.teacher.reply import StudyRecord
     from chexreason.teacher.traces import SCHEMA
 
     settings, curated = run.settings, run.parents["curated"]
     teacher = run.teacher or FromLabels()
     studies, root = curated_studies(curated, "sft")
     refuse_to_send(teacher, curated, studies, root)
-    asked = [Study(study["path"], study["patient"], tuple(study["labels"])) for study in studies]
+    asked = [StudyRecord(study["path"], tuple(study["labels"])) for study in studies]
     ledger = Ledger(run.folder / "journal.jsonl", settings.budget)
     if ledger.requests and teacher.at_most:
         run.note(f"{ledger.requests} requests were made before, {ledger.spent:.4f} spent")

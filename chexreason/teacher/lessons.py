@@ -17,7 +17,7 @@ from chexreason.prompts import Prompt
 from chexreason.teacher.gates import Refusal
 from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
-from chexreason.teacher.reply import SHOWN, Reply, Study, Teacher, Unanswered
+from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Teacher, Unanswered
 
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
 ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
@@ -113,7 +113,7 @@ class Classroom:
         self.failures = Failures()
         self.failure: BaseException | None = None  # the first, which stops the others
 
-    def teach(self, studies: Sequence[Study], each: Callable[[], None]) -> list[Lesson]:
+    def teach(self, studies: Sequence[StudyRecord], each: Callable[[], None]) -> list[Lesson]:
         """A lesson for every study, in their order; `each` is called as each is done.
 
         Raises:
@@ -131,7 +131,7 @@ class Classroom:
                 raise self.failure or error from None
         return [done.result() for done in waiting]
 
-    def lesson(self, study: Study) -> Lesson:
+    def lesson(self, study: StudyRecord) -> Lesson:
         """Attempts at one study until one passes, those of an earlier process first; a failure stops all threads."""
         try:
             return self._lesson(study)
@@ -140,7 +140,7 @@ class Classroom:
             self.stopped.set()
             raise
 
-    def _lesson(self, study: Study) -> Lesson:
+    def _lesson(self, study: StudyRecord) -> Lesson:
         earlier, refusals = iter(self.ledger.replies(study.path)), []
         for attempt in range(1, self.attempts + 1):
             before = next(earlier, None)
@@ -155,7 +155,7 @@ class Classroom:
                 self._unless_failing(refusal.gate, str(refusal), as_it_came(reply), reply.cost)
         return Lesson(written, attempt, tuple(refusals), as_it_came(reply))
 
-    def ask(self, study: Study, attempt: int) -> Reply:
+    def ask(self, study: StudyRecord, attempt: int) -> Reply:
         """One attempt; a reply without text where the service gave none to all its retries."""
         for retry in range(self.teacher.retries + 1):
             self.pace.wait()

@@ -14,11 +14,10 @@ CAME: ContextVar[str] = ContextVar("CAME", default="")  # the body that a thread
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a teacher is given besides the prompt: the image's path under the site's root, and its labels."""
+class StudyRecord:
+    """What a teacher is given besides the prompt: the image's path under the site's root, and its positive labels."""
 
     path: str
-    patient: str
     labels: tuple[str, ...]
 
 
@@ -45,23 +44,25 @@ class Unanswered(Exception):
 
 
 class Teacher(Protocol):
-    """Anything that can write a trace."""
+    """Anything that can write a trace. The defaults are those of a teacher on this machine, whom nothing has to be sent to."""
 
     name: str
-    address: str | None  # URL of the service; None: it writes here, and sends nothing
-    data_use_agreement: str | None  # the one under which the user says that images and labels may be sent there
-    concurrency: int  # studies that may be asked about at once
-    requests_per_minute: float | None
-    retries: int  # of a request that got no reply
+    address: str | None = None  # URL of the service; None: it writes here, and sends nothing
+    data_use_agreement: str | None = None  # the one under which the user says that images and labels may be sent there
+    concurrency: int = 1  # studies that may be asked about at once
+    requests_per_minute: float | None = None
+    retries: int = 0  # of a request that got no reply
 
     @property
     def at_most(self) -> float:
         """What one request can cost."""
+        return 0.0
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+    def write(self, study: StudyRecord, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request.
 
         Raises:
             Unanswered: no reply; it may be made again.
             ChexReasonError: it must not be made again as it is.
         """
+        ...

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexreason.prompts import Prompt, write_answer
-from chexreason.teacher.reply import Study
+from chexreason.teacher.reply import StudyRecord
 
 ROLE = """\
 You are a thoracic radiologist who writes worked examples for a student. You are shown one frontal chest radiograph, the
@@ -38,7 +38,7 @@ class Request:
     seed: int
 
 
-def compose(study: Study, prompt: Prompt, root: Path, image_side: int, seed: int, attempt: int) -> Request:
+def compose(study: StudyRecord, prompt: Prompt, root: Path, image_side: int, seed: int, attempt: int) -> Request:
     """The request for one study. Neither its path nor its patient's id is in it, nor any metadata of its image file."""
     from chexreason.data.images import jpeg, read_image
     from chexreason.data.paths import image_file

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from chexreason.errors import ChexReasonError, above, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import CAME, SHOWN, Reply, Study, Unanswered
+from chexreason.teacher.reply import CAME, SHOWN, Reply, StudyRecord, Unanswered
 from chexreason.teacher.request import Request, compose
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -75,7 +75,7 @@ class Service(ABC):
         at_least(0, retries=self.retries, temperature=self.temperature, input_tokens=self.input_tokens)
         at_least(0, input_price=self.input_price, output_price=self.output_price)
 
-    def write(self, study: Study, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
+    def write(self, study: StudyRecord, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request. See `Teacher.write` for what it raises."""
         self.require_client()
         client = self.client()

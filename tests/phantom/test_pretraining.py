@@ -15,7 +15,7 @@ from chexreason.labels import FINDINGS
 from chexreason.phantom.drawing import draw
 from chexreason.phantom.film import Box, Sign
 from chexreason.phantom.forms import FORMS
-from chexreason.phantom.scene import scene
+from chexreason.phantom.scene import scene_of
 from chexreason.phantom.styles import MIMIC
 from chexreason.runs.config import choices, compose, every, group
 from chexreason.runs.plan import plan
@@ -86,7 +86,7 @@ def test_a_stand_in_has_read_every_word_that_its_teacher_will_write(kind: str) -
     for seed in range(60):
         labels = rng.sample(FINDINGS[1:], 2)
         signs = [asdict(sign) for sign in draw(labels, MIMIC, seed, 64).signs]
-        written |= words(FORMS["free_reasoning"](scene(labels, signs, rng)))
+        written |= words(FORMS["free_reasoning"](scene_of(labels, signs, rng)))
     assert len(written) > 60 and not written - read
 
 

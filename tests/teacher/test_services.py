@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import sys
 import time
 import traceback
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,17 @@ from PIL import Image
 from chexreason.errors import ChexReasonError
 from chexreason.phantom.server import READ, WRITTEN
 from chexreason.runs.config import as_dict, compose, group
-from chexreason.teacher.reply import SHOWN, Reply, Study, Unanswered
+from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Unanswered
 from chexreason.teacher.service import retry_after
 from tests.teacher.conftest import prompt, settings, teacher
 from tests.teacher.server import Server, Turn
 
 BACKENDS = ("gemini", "openai")
-STUDY = Study("0.png", "patient0", ("Enlarged Cardiomediastinum", "Edema"))
+STUDY = StudyRecord("0.png", ("Enlarged Cardiomediastinum", "Edema"))
 
 
-def ask(backend: str, server: Server, curated: Path, attempt: int = 1, **changed: Any) -> Reply:
-    return teacher(backend, server.url, **changed).write(STUDY, prompt(), curated.parent / "images", 0, attempt)
+def ask(backend: str, server: Server, curated: Path, attempt: int = 1, study: StudyRecord = STUDY, **changed: Any) -> Reply:
+    return teacher(backend, server.url, **changed).write(study, prompt(), curated.parent / "images", 0, attempt)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -44,9 +46,13 @@ def test_a_reply_comes_with_its_tokens_and_price(backend: str, curated: Path, ke
 def test_what_is_sent_is_the_image_the_labels_and_the_form_and_nothing_that_names_the_patient(
     backend: str, curated: Path, key: str
 ) -> None:
+    images = curated.parent / "images"
+    (images / "patient0").mkdir()
+    shutil.copy(images / "0.png", images / "patient0")
+    study = replace(STUDY, path="patient0/0.png")  # as the published layouts name them
     with Server() as server:
-        ask(backend, server, curated, image_side=8)
-        ask(backend, server, curated, attempt=2)
+        ask(backend, server, curated, study=study, image_side=8)
+        ask(backend, server, curated, study=study, attempt=2)
         first, second = server.asked
     assert prompt().instruction.strip() in first.text and "Enlarged Cardiomediastinum, Edema" in first.text
     assert "Reason as if independently" in first.raw
