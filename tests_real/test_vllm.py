@@ -18,7 +18,7 @@ from chexreason.errors import ChexReasonError  # noqa: E402
 from chexreason.models.generation import Generator, Sampling  # noqa: E402
 from chexreason.models.loading import frozen_digest, load_adapter, load_model  # noqa: E402
 from chexreason.models.processors import load_processor  # noqa: E402
-from chexreason.models.vllm_engine import Engine, Rollouts, VllmGenerator, load, load_engine, lora_request  # noqa: E402
+from chexreason.models.vllm_engine import Rollouts, VllmGenerator, VllmModel, load, load_engine, lora_request  # noqa: E402
 from tests_real.conftest import PROMPT, Trained  # noqa: E402
 
 GREEDY = Sampling()
@@ -26,7 +26,7 @@ AGREEMENT = 0.95
 
 
 @pytest.fixture(scope="module")
-def engine(trained: Trained) -> Engine:
+def engine(trained: Trained) -> VllmModel:
     return load_engine(trained.model, PROMPT, trained.max_tokens, rank=16, memory=0.5)
 
 
@@ -47,7 +47,9 @@ def by_transformers(trained: Trained, adapted: bool, films: list[Image.Image]) -
     return [one.text for start in range(0, len(films), 8) for one in generator(films[start : start + 8])]
 
 
-def test_greedy_answers_agree_with_and_without_the_adapter(trained: Trained, engine: Engine, films: list[Image.Image]) -> None:
+def test_greedy_answers_agree_with_and_without_the_adapter(
+    trained: Trained, engine: VllmModel, films: list[Image.Image]
+) -> None:
     found = {}
     for adapted in (False, True):
         request = lora_request(1, trained.adapter) if adapted else None
@@ -59,14 +61,14 @@ def test_greedy_answers_agree_with_and_without_the_adapter(trained: Trained, eng
     assert found[False] != found[True], "or the adapter would not matter"
 
 
-def test_the_prompt_is_the_one_that_transformers_reads(trained: Trained, engine: Engine, films: list[Image.Image]) -> None:
+def test_the_prompt_is_the_one_that_transformers_reads(trained: Trained, engine: VllmModel, films: list[Image.Image]) -> None:
     processor = load_processor(trained.model)
     (one,) = engine(films[3:4], GREEDY, [0])
     assert list(one.prompt_token_ids) == prompt_ids(processor, films[3])
 
 
 def test_rollouts_follow_the_adapter_and_leave_the_base_alone(
-    trained: Trained, engine: Engine, films: list[Image.Image], tmp_path: Path
+    trained: Trained, engine: VllmModel, films: list[Image.Image], tmp_path: Path
 ) -> None:
     policy = load_adapter(load_model(trained.model), trained.adapter, trainable=True)
     processor, frozen = load_processor(trained.model), frozen_digest(policy)

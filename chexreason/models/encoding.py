@@ -7,16 +7,14 @@ token types come from one tokenisation and ids from another, the image mask shif
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL import Image
+from transformers import BatchFeature, ProcessorMixin
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import messages
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from transformers import BatchFeature, ProcessorMixin
 
 IMAGE = 1  # what token types call an image's token
 IGNORED = -100  # a label that is neither learnt nor scored

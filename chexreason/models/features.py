@@ -13,20 +13,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load, save
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, ProcessorMixin
 
+from chexreason.data.cache import Entries
 from chexreason.models.encoding import check_inputs, check_starts, encode, token_types
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from transformers import PreTrainedModel, ProcessorMixin
-
-    from chexreason.data.cache import Entries
 
 LANGUAGE_MODEL = "language_model"  # what all families call the part of the model that is not frozen
 GRID = "image_grid_thw"
@@ -65,7 +62,7 @@ def _frozen_parts(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
 
 
 @dataclass(frozen=True)
-class Film:
+class ImageFeatures:
     """An image as the language model takes it: `features` (tokens, width), and its `grid` of patches, (1, 3), where the
     family's positions follow it (the Qwens); None where every image has the same. `deeper`: what its first layers add to
     their states, each (tokens, width) (Qwen3-VL's DeepStack)."""
@@ -92,7 +89,7 @@ class Encoded:
     deepstack_features: Any = None
 
 
-def image_inputs(films: Sequence[Film]) -> dict[str, Any]:
+def image_inputs(films: Sequence[ImageFeatures]) -> dict[str, Any]:
     """Films, in the order of a batch's prompts, as keyword arguments of the model in the place of pixels."""
     features = [film.features for film in films]
     if films[0].grid is None:
@@ -114,11 +111,11 @@ class FeatureStore:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.processor, self.entries, self.limit_bytes = processor, entries, limit_bytes
         self.bytes = 0
-        self._films: OrderedDict[str, Film] = OrderedDict()
+        self._films: OrderedDict[str, ImageFeatures] = OrderedDict()
         self._tokens: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
         self._read, self._spared = list[float](), 0.0  # seconds
 
-    def films(self, images: Sequence[Image.Image]) -> list[Film]:
+    def films(self, images: Sequence[Image.Image]) -> list[ImageFeatures]:
         """The films of `images`; the tower computes those that are nowhere yet."""
         found = []
         for image in images:
@@ -128,7 +125,9 @@ class FeatureStore:
             found.append(film)
         return found
 
-    def encode(self, texts: Sequence[str], images: Sequence[Image.Image]) -> tuple[dict[str, torch.Tensor], list[Film]]:
+    def encode(
+        self, texts: Sequence[str], images: Sequence[Image.Image]
+    ) -> tuple[dict[str, torch.Tensor], list[ImageFeatures]]:
         """Prompts as `encode` gives them, without pixels, and their films.
 
         Raises:
@@ -151,7 +150,7 @@ class FeatureStore:
         check_starts(self.processor, inputs, texts)
         return inputs, films
 
-    def _tokenised(self, text: str, film: Film, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tokenised(self, text: str, film: ImageFeatures, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and token types of a prompt: the processor is asked once for each text and shape of image."""
         key = (text, film.shape)
         if key not in self._tokens:
@@ -159,7 +158,7 @@ class FeatureStore:
             self._tokens[key] = (inputs["input_ids"][0], inputs[token_types(inputs)][0])
         return self._tokens[key]
 
-    def _load(self, key: str) -> Film | None:
+    def _load(self, key: str) -> ImageFeatures | None:
         if self.entries is None:
             return None
         began = time.perf_counter()
@@ -168,7 +167,7 @@ class FeatureStore:
             return None
         kept = {name: values.to(self.model.device) for name, values in load(body).items()}
         spared = float(kept.pop("seconds"))
-        film = Film(kept.pop("features"), kept.pop("grid", None), tuple(kept[name] for name in sorted(kept)))
+        film = ImageFeatures(kept.pop("features"), kept.pop("grid", None), tuple(kept[name] for name in sorted(kept)))
         self._weigh(time.perf_counter() - began, spared)
         return film
 
@@ -180,7 +179,7 @@ class FeatureStore:
             self.entries.tell("reading image features takes longer than computing them")
             self.entries = None
 
-    def _store(self, key: str, image: Image.Image) -> Film:
+    def _store(self, key: str, image: Image.Image) -> ImageFeatures:
         began = time.perf_counter()
         film = self._compute(image)
         if self.entries is not None:
@@ -208,7 +207,7 @@ class FeatureStore:
             kind.update(one.encode())
         return kind.hexdigest()[:16]
 
-    def _compute(self, image: Image.Image) -> Film:
+    def _compute(self, image: Image.Image) -> ImageFeatures:
         text = self.processor.image_token  # it asks for one, which is not used here
         inputs = self.processor(images=[[image]], text=[text], return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
@@ -216,9 +215,9 @@ class FeatureStore:
         seen = (pixels,) if grid is None else (pixels, grid)
         made = self.model.base_model.get_image_features(*seen, return_dict=True)
         layers = getattr(made, "deepstack_features", None) or ()
-        return Film(made.pooler_output[0].detach().clone(), grid, tuple(layer[0].detach().clone() for layer in layers))
+        return ImageFeatures(made.pooler_output[0].detach().clone(), grid, tuple(layer[0].detach().clone() for layer in layers))
 
-    def _keep(self, key: str, film: Film) -> None:
+    def _keep(self, key: str, film: ImageFeatures) -> None:
         if key not in self._films:
             self.bytes += film.nbytes
         self._films[key] = film

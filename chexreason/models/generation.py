@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
+from transformers import PreTrainedModel, ProcessorMixin
 
+from chexreason.data.cache import Entries
 from chexreason.models.decoding import decode
 from chexreason.models.encoding import chat, encode
 from chexreason.models.features import FeatureStore, image_inputs
-from chexreason.models.loading import image_token_id, load_adapter, load_model, require_adapter, stop_ids
+from chexreason.models.loading import load_adapter, load_model, require_adapter, stop_ids
 from chexreason.models.processors import load_processor
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
-
-    from chexreason.data.cache import Entries
-    from chexreason.prompts import Prompt
-    from chexreason.runs.config import Engine, Model
+from chexreason.prompts import Prompt
+from chexreason.runs.config import Engine, Model
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ class Generator:
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
             how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
-        suppressed = [image_token_id(self.model)]
+        placeholder = self.model.config.image_token_id  # would claim an image that is not there
         with torch.inference_mode():
-            written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=suppressed)
+            written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=[placeholder])
         stops = torch.tensor(stop_ids(self.model.generation_config), device=written.device)
         return [_completion(row, stops, self.processor) for row in written[:, inputs["input_ids"].shape[1] :]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, set_seed
@@ -135,8 +135,3 @@ def stop_ids(settings: GenerationConfig) -> list[int]:
     """The tokens that end a completion, by a model's generation settings."""
     stops = settings.eos_token_id
     return list(stops) if isinstance(stops, list | tuple) else [int(stops)]
-
-
-def image_token_id(model: Any) -> int:
-    """The placeholder token that a policy must never sample (it would claim an image that is not there)."""
-    return int(model.config.image_token_id)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from chexreason.models.features import Film, image_inputs
+from chexreason.models.features import ImageFeatures, image_inputs
 
 
 def generate(
     write: Callable[..., torch.Tensor],
     base: Any,
     inputs: dict[str, torch.Tensor],
-    films: Sequence[Film],
+    films: Sequence[ImageFeatures],
     same: Sequence[int],
     **how: Any,
 ) -> torch.Tensor:

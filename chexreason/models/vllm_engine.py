@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Engine:
+class VllmModel:
     """A loaded `vllm.LLM` that answers one prompt."""
 
     llm: Any
@@ -72,7 +72,7 @@ class Engine:
 class VllmGenerator:
     """Answers one prompt like `Generator`."""
 
-    engine: Engine
+    engine: VllmModel
     sampling: Sampling
     adapter: Any = None  # a LoRARequest
 
@@ -99,7 +99,9 @@ def load(
     return lambda sampling: VllmGenerator(engine, sampling, request)
 
 
-def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None, memory: float | None, seed: int = 0) -> Engine:
+def load_engine(
+    model: Model, prompt: Prompt, max_tokens: int, rank: int | None, memory: float | None, seed: int = 0
+) -> VllmModel:
     """`model` in vLLM, with room for the prompt, one image and `max_tokens`, and for adapters of `rank`, if any.
 
     `memory`: share of the GPU's that it may take.
@@ -146,7 +148,7 @@ def load_engine(model: Model, prompt: Prompt, max_tokens: int, rank: int | None,
         ) from error
     stops = stop_ids(GenerationConfig.from_pretrained(model.weights))
     image_token = int(AutoConfig.from_pretrained(model.weights).image_token_id)
-    return Engine(llm, processor, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
+    return VllmModel(llm, processor, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
 
 
 @dataclass
@@ -157,7 +159,7 @@ class Rollouts:
     each update, drifts them in bfloat16 (TRL #6688). `folder` holds the adapter that is in use, and nothing else.
     """
 
-    engine: Engine
+    engine: VllmModel
     sampling: Sampling
     folder: Path
     update: int = -1

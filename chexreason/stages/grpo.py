@@ -115,24 +115,14 @@ DISTRIBUTED = True  # `processes` GPUs share the work
 def execute(run: Run) -> dict[str, Any]:
     """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
     from chexreason.data.cache import feature_entries, image_reader
+    from chexreason.models import loading
     from chexreason.models.features import FeatureStore
-    from chexreason.models.loading import (
-        adapter_digest,
-        frozen_digest,
-        load_adapter,
-        load_model,
-        require_adapter,
-        require_frozen,
-        save_adapter,
-        stop_ids,
-    )
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
-    from chexreason.training.checkpoints import Checkpoints, epochs_before, last_checkpoint, train
+    from chexreason.training import checkpoints, selection
     from chexreason.training.errors import explained
     from chexreason.training.reward_function import RewardFunction
     from chexreason.training.rollouts import RolloutTrainer
-    from chexreason.training.selection import BEST, BestAdapter, ClipWatch, CollapseWatch, chosen
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
     from chexreason.training.validation import validator
 
@@ -144,18 +134,17 @@ def execute(run: Run) -> dict[str, Any]:
     write_json(run.folder / "frequencies.json", frequencies)
     run.note(f"{len(studies)} studies, {settings.completions} completions each, reward {run.reward.name}")
 
-    start = require_adapter(run.parents["policy"] / ADAPTER)
-    model = load_adapter(load_model(run.model), start, trainable=True)
+    start = loading.require_adapter(run.parents["policy"] / ADAPTER)
+    model = loading.load_adapter(loading.load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
     # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
-    stops = {*processor.tokenizer.all_special_ids, *stop_ids(model.generation_config)}
+    stops = {*processor.tokenizer.all_special_ids, *loading.stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
     rollouts = vllm_rollouts(run, start) if run.engine.name == "vllm" else None  # None: transformers writes completions
-    digests: dict[str, Any] = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
-    checkpoint = last_checkpoint(run.folder)
-    watch = CollapseWatch(settings.collapse, run.note)
-    save = partial(save_adapter, model=run.model)
+    digests: dict[str, Any] = {"frozen": loading.frozen_digest(model), "adapter_at_start": loading.adapter_digest(model)}
+    checkpoint = checkpoints.last_checkpoint(run.folder)
+    watch = selection.CollapseWatch(settings.collapse, run.note)
     validate = None
     if "validation" in run.parents:
         limit, batch_size = settings.selection.limit, settings.selection.batch_size
@@ -163,6 +152,7 @@ def execute(run: Run) -> dict[str, Any]:
         validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size, features)
 
     with tracked(run) as log, explained(run):
+        save = partial(loading.save_adapter, model=run.model)
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
             reward_funcs=[score],
@@ -172,34 +162,44 @@ def execute(run: Run) -> dict[str, Any]:
             callbacks=[
                 RunLog(log),
                 watch,
-                ClipWatch(settings.clip_low, settings.clip_high, run.note),
-                BestAdapter(run.folder, watch, save, validate, log, settings.selection.patience),
-                Checkpoints(score.score.memory),
+                selection.ClipWatch(settings.clip_low, settings.clip_high, run.note),
+                selection.BestAdapter(run.folder, watch, save, validate, log, settings.selection.patience),
+                checkpoints.Checkpoints(score.score.memory),
             ],
-            epochs_before=epochs_before(checkpoint),
+            epochs_before=checkpoints.epochs_before(checkpoint),
             unit=run.reward.unit,
             features=features,
             rollouts=rollouts,
         )
         quiet_progress(trainer)
-        train(trainer, checkpoint, settings.steps_per_rollout)
-        save_adapter(model, run.folder / ADAPTER, run.model)
-        if is_first_process() and not (run.folder / BEST).exists():
+        checkpoints.train(trainer, checkpoint, settings.steps_per_rollout)
+        loading.save_adapter(model, run.folder / ADAPTER, run.model)
+        if is_first_process() and not (run.folder / selection.BEST).exists():
             # Collapsed before its first checkpoint: nothing is better than the start.
-            shutil.copytree(start, run.folder / BEST)
+            shutil.copytree(start, run.folder / selection.BEST)
 
-    digests |= {"adapter": adapter_digest(model), "reference": adapter_digest(model, "ref") if settings.beta else None}
-    require_frozen(model, digests["frozen"])
-    history = trainer.state.log_history
+    digests["adapter"] = loading.adapter_digest(model)
+    digests["reference"] = loading.adapter_digest(model, "ref") if settings.beta else None
+    loading.require_frozen(model, digests["frozen"])
+    return {
+        "steps": trainer.state.global_step,
+        "studies": len(studies),
+        **course(trainer.state.log_history),
+        "best": selection.chosen(run.folder),
+        "collapsed": watch.collapsed(trainer.state),
+        "digests": digests,
+    }
+
+
+def course(history: list[dict[str, float]]) -> dict[str, Any]:
+    """How reward, entropy, failures and clipping went over a run, from its trainer's history; None for what is not in it."""
     steps = [entry for entry in history if "reward" in entry]
     tenth = max(1, len(steps) // 10)
     first, last = steps[:tenth], steps[-tenth:]
     return {
-        "steps": trainer.state.global_step,
-        "studies": len(studies),
         "reward_first_tenth": _mean(first, "reward"),
         "reward_last_tenth": _mean(last, "reward"),
-        "reward_trend": trend([entry["step"] for entry in steps], [entry["reward"] for entry in steps]),
+        "reward_trend": trend([int(entry["step"]) for entry in steps], [entry["reward"] for entry in steps]),
         "entropy_first_tenth": _mean(first, "entropy"),
         "entropy_last_tenth": _mean(last, "entropy"),
         "failure_rate_last_tenth": _mean(last, "failure_rate"),
@@ -207,9 +207,6 @@ def execute(run: Run) -> dict[str, Any]:
         "top_p_log_ratio": _mean(history, "sampling/top_p_log_ratio"),
         "log_ratio": _mean(history, "sampling/log_ratio"),
         "log_ratio_spread": _mean(history, "sampling/log_ratio_spread"),
-        "best": chosen(run.folder),
-        "collapsed": watch.collapsed(trainer.state),
-        "digests": digests,
     }
 
 

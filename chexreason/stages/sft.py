@@ -88,8 +88,8 @@ def execute(run: Run) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from chexreason.data.cache import feature_entries, image_reader
+    from chexreason.models import loading
     from chexreason.models.features import FeatureStore
-    from chexreason.models.loading import adapter_digest, add_lora, frozen_digest, load_model, require_frozen, save_adapter
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import Checkpoints, last_checkpoint, mean_loss, train
@@ -104,10 +104,10 @@ def execute(run: Run) -> dict[str, Any]:
     learnt, held_out = split_by_patient(traces, settings.held_out, run.seed)
     run.note(f"{len(learnt)} traces to learn from, {len(held_out)} of other patients for the validation loss")
 
-    model = add_lora(load_model(run.model), run.seed, **asdict(settings.lora))
+    model = loading.add_lora(loading.load_model(run.model), run.seed, **asdict(settings.lora))
     processor = load_processor(run.model)
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
-    digests = {"frozen": frozen_digest(model), "adapter_at_start": adapter_digest(model)}
+    digests = {"frozen": loading.frozen_digest(model), "adapter_at_start": loading.adapter_digest(model)}
 
     with tracked(run) as log, explained(run):
         trainer = SFTTrainer(
@@ -121,9 +121,9 @@ def execute(run: Run) -> dict[str, Any]:
         )
         quiet_progress(trainer)
         train(trainer, last_checkpoint(run.folder))
-        save_adapter(model, run.folder / ADAPTER, run.model)
+        loading.save_adapter(model, run.folder / ADAPTER, run.model)
 
-    require_frozen(model, digests["frozen"])
+    loading.require_frozen(model, digests["frozen"])
     history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
         "train_loss": mean_loss(trainer.state.log_history),
@@ -135,7 +135,7 @@ def execute(run: Run) -> dict[str, Any]:
         "train_traces": len(learnt),
         "held_out_traces": len(held_out),
         "trainable_parameters": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
-        "digests": digests | {"adapter": adapter_digest(model)},
+        "digests": digests | {"adapter": loading.adapter_digest(model)},
     }
 
 

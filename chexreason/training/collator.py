@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from transformers import ProcessorMixin
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from chexreason.models.encoding import IGNORED, check_inputs, check_starts, token_types
 from chexreason.models.features import FeatureStore, image_inputs
-
-if TYPE_CHECKING:
-    from transformers import ProcessorMixin
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from chexreason.models.encoding import IGNORED
-from chexreason.models.features import GRID, Film, image_inputs
+from chexreason.models.features import GRID, ImageFeatures, image_inputs
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def masks(row: Row, image: torch.Tensor, config: Any) -> dict[str, torch.Tensor]
 
 
 def score(
-    model: Any, base: Any, prompt: torch.Tensor, kinds: torch.Tensor, film: Film, completions: Sequence[torch.Tensor]
+    model: Any, base: Any, prompt: torch.Tensor, kinds: torch.Tensor, film: ImageFeatures, completions: Sequence[torch.Tensor]
 ) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
     """For each completion its tokens' log-probabilities after `prompt` and the entropies before them, each (tokens,).
 

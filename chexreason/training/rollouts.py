@@ -25,7 +25,7 @@ from trl.trainer.utils import split_tensor_dict
 
 from chexreason.models import shared_prompt
 from chexreason.models.encoding import check_inputs, encode, token_types
-from chexreason.models.features import FeatureStore, Film
+from chexreason.models.features import FeatureStore, ImageFeatures
 from chexreason.training.packing import can_pack, groups, score
 
 # The two terms that a step weighs against each other: mean |advantage| of a token's gradient, and beta times its mean KL.
@@ -102,7 +102,7 @@ class RolloutTrainer(GRPOTrainer):
         self.features = features if features is not None and can_pack(features.model) else None
         self.rollouts = rollouts
         self.use_vllm = rollouts is not None  # said this late, TRL corrects for the sampler and starts no vLLM of its own
-        self.films: list[Film] = []  # of the rollout's prompts
+        self.films: list[ImageFeatures] = []  # of the rollout's prompts
         self.scored: torch.Tensor | None = None
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

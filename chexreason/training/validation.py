@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
+from transformers import ProcessorMixin
 
 from chexreason.answers.metrics import answers as scored
 from chexreason.answers.metrics import scores
@@ -12,13 +15,8 @@ from chexreason.answers.parser import parse
 from chexreason.data.curated import curated_studies, origin
 from chexreason.models.features import FeatureStore
 from chexreason.models.generation import Generator, completions
+from chexreason.prompts import Prompt
 from chexreason.training.selection import MACRO_F1
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from transformers import ProcessorMixin
-
-    from chexreason.prompts import Prompt
 
 
 def validator(

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from chexreason.models.generation import Completion, Generator, Sampling, completions
-from chexreason.models.loading import image_token_id, load_model
+from chexreason.models.loading import load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
 from chexreason.runs.config import Model
@@ -41,7 +41,7 @@ def test_a_draw_is_reproducible_and_draws_differ(checkpoint: Model) -> None:
 
 def test_the_image_token_is_never_written(checkpoint: Model) -> None:
     answer = generator(checkpoint, tokens=6)
-    wanted = image_token_id(answer.model)
+    wanted = answer.model.config.image_token_id
     head = answer.model.get_output_embeddings()
     bias = torch.zeros(head.out_features)
     bias[wanted] = 1e4

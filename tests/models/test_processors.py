@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chexreason.models.loading import image_token_id, load_model
+from chexreason.models.loading import load_model
 from chexreason.models.processors import load_processor, resized
 from chexreason.runs.config import Model
 
@@ -20,7 +20,7 @@ def placeholders(model: Model, size: tuple[int, int]) -> int:
     processor = load_processor(model)
     text = processor.apply_chat_template(MESSAGE, tokenize=False, add_generation_prompt=True)
     inputs = processor(images=[[Image.new("RGB", size)]], text=[text], return_tensors="pt")
-    return int((inputs["input_ids"] == image_token_id(load_model(model))).sum())
+    return int((inputs["input_ids"] == load_model(model).config.image_token_id).sum())
 
 
 def test_every_image_becomes_as_many_placeholders_as_features(checkpoint: Model) -> None:

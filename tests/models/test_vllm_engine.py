@@ -11,7 +11,7 @@ from PIL import Image
 
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.models.processors import load_processor
-from chexreason.models.vllm_engine import Engine, VllmGenerator
+from chexreason.models.vllm_engine import VllmGenerator, VllmModel
 from chexreason.runs.config import Model
 
 
@@ -33,7 +33,7 @@ def test_vllm_is_asked_what_transformers_would_be(
     package.SamplingParams = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm", package)
     llm, processor = Recorder(), load_processor(checkpoint)
-    engine = Engine(llm, processor, [2, 3], stops=[1], image_token=9, max_tokens=7, seeds_requests=seeds_requests)
+    engine = VllmModel(llm, processor, [2, 3], stops=[1], image_token=9, max_tokens=7, seeds_requests=seeds_requests)
     sampling = Sampling(0.8, 0.95, seed=3)
     films = [Image.new("L", (8, 9)), Image.new("L", (9, 9))]
     written = VllmGenerator(engine, sampling, adapter="sent beside")(films, 10)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
-from chexreason.models.loading import add_lora, image_token_id
+from chexreason.models.loading import add_lora
 from chexreason.phantom.architectures import architecture
 from chexreason.phantom.standins import build
 from chexreason.prompts import messages
@@ -40,7 +40,7 @@ def test_its_processor_makes_256_visual_tokens_of_a_film(family: str) -> None:
     turn = messages("List the findings.")
     text = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
     inputs = processor(images=[[Image.new("RGB", (2544, 2544))]], text=[text], return_tensors="pt", add_special_tokens=False)
-    assert int((inputs["input_ids"] == image_token_id(model)).sum()) == 256
+    assert int((inputs["input_ids"] == model.config.image_token_id).sum()) == 256
 
 
 def test_there_are_two_sizes() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
-from chexreason.models.loading import adapter_digest, frozen_digest, image_token_id, load_adapter, load_model
+from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs.config import Model, as_dict, compose, group
 from chexreason.runs.folders import Run
@@ -157,7 +157,7 @@ def test_only_the_policys_adapter_trains(run: Run) -> None:
 
 def test_an_image_token_is_never_sampled(run: Run) -> None:
     trainer = trainer_of(run)
-    wanted = image_token_id(trainer.model)
+    wanted = trainer.model.config.image_token_id
     head = trainer.model.get_output_embeddings()
     bias = torch.zeros(head.out_features)
     bias[wanted] = 1e4
@@ -178,7 +178,7 @@ def test_no_prompt_is_cut(run: Run, tiny: Model) -> None:
     features = 36 if tiny.family == "gemma3" else int(batch["image_grid_thw"][0].prod()) // 4
     processor = load_processor(tiny)
     for row, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True):
-        assert int((row == image_token_id(trainer.model)).sum()) == features
+        assert int((row == trainer.model.config.image_token_id).sum()) == features
         text = processor.tokenizer.decode(row[mask.bool()], skip_special_tokens=True)
         assert run.prompt.instruction.strip() in text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.data.images import read_image
-from chexreason.models.loading import add_lora, image_token_id, load_model
+from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model, as_dict, compose, group
@@ -40,10 +40,10 @@ def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Calla
         processing_class=processor,
     )
     batch = trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
-    assert int((batch["input_ids"] == image_token_id(trainer.model)).sum()) > 0, "the prompt's image is there"
+    assert int((batch["input_ids"] == trainer.model.config.image_token_id).sum()) > 0, "the prompt's image is there"
     for row, example in zip(batch["labels"], examples, strict=False):
         learnt = row[row != -100]
-        assert image_token_id(trainer.model) not in learnt
+        assert trainer.model.config.image_token_id not in learnt
         text = processor.tokenizer.decode(learnt)
         assert text.startswith(example["completion"][0]["content"])
         rest = processor.tokenizer.decode(learnt, skip_special_tokens=True)

@@ -11,7 +11,7 @@ import torch
 from trl import SFTConfig, SFTTrainer
 
 from chexreason.data.cache import FEATURES, Entries, feature_entries
-from chexreason.models.features import TRIED, FeatureStore, Film
+from chexreason.models.features import TRIED, FeatureStore, ImageFeatures
 from chexreason.models.generation import Generator, Sampling
 from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
@@ -83,7 +83,7 @@ def test_answers_are_the_same_and_asked_again_cost_no_tower(awkward: Any, sampli
     assert sum(seen) == 2
 
 
-def same(films: list[Film], others: list[Film]) -> bool:
+def same(films: list[ImageFeatures], others: list[ImageFeatures]) -> bool:
     """To the bit, in all that the language model is given."""
     parts = [[(one.features, one.grid, *one.deeper) for one in some] for some in (films, others)]
     pairs = [pair for one, other in zip(*parts, strict=True) for pair in zip(one, other, strict=True)]
