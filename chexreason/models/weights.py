@@ -58,6 +58,7 @@ def require_weights(model: Model) -> None:
         return
     reason = _hub_refuses(model.weights)
     if reason:
+        stand_in = "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"
         raise ChexReasonError(
             f"model={model.name}: its weights ({model.weights}) are neither a local folder nor in the hub's cache, "
             f"and the hub cannot give them ({reason}).\n"
@@ -67,7 +68,7 @@ def require_weights(model: Model) -> None:
             "  images:   the study trains on MIMIC-CXR-JPG, which needs credentialed access:\n"
             "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
             "  meanwhile on the phantom world, with nothing to download, for example:\n"
-            f"            python -m chexreason.run make_missing=true model={_stand_in(model)} stage=sft"
+            f"            python -m chexreason.run make_missing=true model={stand_in} stage=sft"
         )
 
 
@@ -105,7 +106,3 @@ def _hub_refuses(repository: str) -> str | None:
     except Exception as error:  # every transport has exceptions of its own; all mean: not reachable
         return f"not reachable: {type(error).__name__}"
     return None
-
-
-def _stand_in(model: Model) -> str:
-    return "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"

@@ -68,6 +68,11 @@ COLUMNS: tuple[tuple[str, str, Take, bool], ...] = (
 TAKE = {name: take for _, name, take, _ in COLUMNS}
 
 
+def f1_of(place: int) -> Take:
+    """How to take the F1 of the label at `place` from scores."""
+    return lambda scores: scores.per_label[..., place, F1]
+
+
 def value(study: Study, result: Result, take: Take, paper: float | None = None, labels: Sequence[str] = ()) -> Value:
     """One metric of one result with its interval."""
     point, cloud = study.scores(result, labels)
@@ -191,7 +196,7 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
         for result in results:
             paper = published.number(number, _paper_column(result.arm), "f1", label)
             place = result.labels.index(label) if label in result.labels else None
-            found = None if place is None else value(study, result, _f1_of(place), paper)
+            found = None if place is None else value(study, result, f1_of(place), paper)
             positives = sum(label in record.labels for record in result.predictions)
             row.append(replace(found, positives=positives) if found and positives < FEW_POSITIVES else found)
         rows.append(tuple(row))
@@ -203,10 +208,6 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
         place for index, row in enumerate(rows) for place in _best({(index, column): cell for column, cell in enumerate(row)})
     )
     return Table(f"table{number}", f"Table {number}. {title}", columns, tuple(rows), best=best)
-
-
-def _f1_of(place: int) -> Take:
-    return lambda scores: scores.per_label[..., place, F1]
 
 
 def _of(model: str, results: list[Result]) -> list[Result]:

@@ -15,7 +15,7 @@ from chexreason.answers.intervals import interval
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Arm, Result, Study
-from chexreason.report.tables import F1, TAKE, Cell, Table, Value, value
+from chexreason.report.tables import TAKE, Cell, Table, Value, f1_of, value
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,11 @@ def published_changes() -> dict[str, tuple[float, float, float, float]]:
 
 def per_label(study: Study, one: Transfer) -> list[tuple[str, Value, Value]]:
     """Each matched label's F1 here and there, for the plot."""
-    rows = []
-    near, far = study.scores(one.near, one.labels), study.scores(one.far, one.labels)
-    for place, label in enumerate(one.labels):
-        values = []
-        for point, cloud in (near, far):
-            low, high = interval(cloud.per_label[:, place, F1], point.per_label[place, F1])
-            values.append(Value(float(point.per_label[place, F1]), float(low), float(high)))
-        rows.append((label, values[0], values[1]))
-    return rows
+
+    def f1(side: Result, place: int) -> Value:
+        return value(study, side, f1_of(place), labels=one.labels)
+
+    return [(label, f1(one.near, place), f1(one.far, place)) for place, label in enumerate(one.labels)]
 
 
 def change(near: float | np.ndarray, far: float | np.ndarray) -> np.ndarray:

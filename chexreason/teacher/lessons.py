@@ -40,26 +40,6 @@ class Lesson:
         return len(self.refusals) < self.attempts
 
 
-class Failures:
-    """The replies in a row that failed: the kind and cost of each."""
-
-    def __init__(self) -> None:
-        self.row: list[tuple[str, float]] = []
-        self.lock = threading.Lock()
-
-    def failed(self, kind: str, cost: float) -> list[tuple[str, float]]:
-        """One more: those that show that it is the teacher that fails, and not its luck; none as long as nothing does."""
-        with self.lock:
-            self.row.append((kind, cost))
-            alike = list(takewhile(lambda one: one[0] == kind, reversed(self.row)))
-            return alike if len(alike) >= ALIKE else self.row[:] if len(self.row) >= 2 * ALIKE else []
-
-    def passed(self) -> None:
-        """One that did not fail: the row ends."""
-        with self.lock:
-            self.row.clear()
-
-
 class Pace:
     """Lets threads pass no faster than `per_minute`, evenly spaced; None lets all pass."""
 
@@ -110,7 +90,8 @@ class Classroom:
     def __post_init__(self) -> None:
         self.pace = Pace(self.teacher.requests_per_minute, self.stopped)
         self.unanswered = 0  # requests in a row
-        self.failures = Failures()
+        self.failed: list[tuple[str, float]] = []  # the kind and cost of each reply in a row that failed
+        self.lock = threading.Lock()  # of `failed`
         self.failure: BaseException | None = None  # the first, which stops the others
 
     def teach(self, studies: Sequence[StudyRecord], each: Callable[[], None]) -> list[Lesson]:
@@ -148,7 +129,8 @@ class Classroom:
             written = completion(reply, self.prompt.grammar)
             refusal = self.gate(written, study.labels)
             if refusal is None:
-                self.failures.passed()
+                with self.lock:
+                    self.failed.clear()
                 break
             refusals.append(refusal)
             if before is None:  # what an earlier process was told says nothing about the teacher of today
@@ -187,9 +169,12 @@ class Classroom:
         return Reply(None)
 
     def _unless_failing(self, kind: str, what: str, reply: str, cost: float) -> None:
-        """Note that a reply failed; too many in a row end the run."""
-        failed = self.failures.failed(kind, cost)
-        if failed:
+        """Note that a reply failed; too many in a row (ALIKE) show that it is the teacher that fails, and end the run."""
+        with self.lock:
+            self.failed.append((kind, cost))
+            alike = list(takewhile(lambda one: one[0] == kind, reversed(self.failed)))
+            failed = alike if len(alike) >= ALIKE else self.failed[:]
+        if len(alike) >= ALIKE or len(failed) >= 2 * ALIKE:
             kinds = Counter(kind for kind, _ in failed)
             how = "alike" if len(kinds) == 1 else f"({', '.join(f'{count} x {one}' for one, count in kinds.most_common())})"
             raise ChexReasonError(

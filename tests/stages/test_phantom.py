@@ -71,6 +71,13 @@ def test_the_sites_beyond_the_paper_are_read_by_their_own_loaders_as_they_were_d
             assert set(labels) == set(known)
 
 
+def test_the_sites_beyond_the_paper_are_the_same_each_time(tmp_path: Path) -> None:
+    sizes = ("stage.padchest_images=2", "stage.vindr_films=2", "stage.openi_reports=2")
+    first, again = (world(tmp_path / name, 1, "stage.sites=[padchest,vindr,openi]", *sizes) for name in ("first", "again"))
+    for name in ("padchest", "vindr-cxr", "open-i", "signs.jsonl"):
+        assert path_digest(first / name) == path_digest(again / name)
+
+
 def test_a_site_is_the_same_whatever_others_are_written(folder: Path, tmp_path: Path) -> None:
     alone = world(tmp_path, 2, "stage.sites=[nih]")
     assert path_digest(alone / "nih-chest-xray14") == path_digest(folder / "nih-chest-xray14")
