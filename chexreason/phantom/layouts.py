@@ -29,7 +29,7 @@ TEST_FRONTALS, TEST_STUDIES, TEST_LATERALS = 518, 500, 150
 
 
 @dataclass(frozen=True)
-class Order:
+class FilmSpec:
     """One image to draw: where it goes, what it shows, and whose it is."""
 
     site: str
@@ -52,7 +52,9 @@ class NihLabeller:
     adds: float
 
 
-def write_mimic(root: Path, studies: int, laterals: int, enriched: float, size: int, rng: np.random.Generator) -> list[Order]:
+def write_mimic(
+    root: Path, studies: int, laterals: int, enriched: float, size: int, rng: np.random.Generator
+) -> list[FilmSpec]:
     """MIMIC-CXR-JPG's tables for `studies` frontal studies of fewer patients; the images to draw.
 
     One patient in fifty is in the validate or test split. NegBio is more often uncertain than CheXpert's labeller.
@@ -93,7 +95,7 @@ def write_mimic(root: Path, studies: int, laterals: int, enriched: float, size: 
     for name, table in (("metadata", metadata), ("split", split), ("chexpert", chexpert), ("negbio", negbio)):
         _write_gzip(root / MIMIC_ROOT / f"mimic-cxr-2.0.0-{name}.csv.gz", table)
     return [
-        Order(
+        FilmSpec(
             MIMIC_ROOT,
             f"files/p{str(row.subject_id)[:2]}/p{row.subject_id}/s{row.study_id}/{row.dicom_id}.jpg",
             str(row.subject_id),
@@ -105,7 +107,7 @@ def write_mimic(root: Path, studies: int, laterals: int, enriched: float, size: 
     ]
 
 
-def write_chexpert(root: Path, train: int, valid: int, test: int, rng: np.random.Generator) -> list[Order]:
+def write_chexpert(root: Path, train: int, valid: int, test: int, rng: np.random.Generator) -> list[FilmSpec]:
     """CheXpert's train.csv and valid.csv, and its test set of `test` frontal images with both files of its labels.
 
     As published, the test set's 518 frontal images come from 500 studies, and 150 lateral ones lie beside them.
@@ -120,7 +122,7 @@ def write_chexpert(root: Path, train: int, valid: int, test: int, rng: np.random
 
 def _chexpert_split(
     root: Path, split: str, frontals: int, studies: int, laterals: int, rng: np.random.Generator
-) -> list[Order]:
+) -> list[FilmSpec]:
     import pandas as pd
 
     states = draw_states(studies, rng)
@@ -148,12 +150,12 @@ def _chexpert_split(
     write_text(root / CHEXPERT_ROOT / name, table.to_csv(index=False))
     shown = positives(states)
     return [
-        Order(CHEXPERT_ROOT, path, who, tuple(shown[number]), view, int(rng.integers(2**31)))
+        FilmSpec(CHEXPERT_ROOT, path, who, tuple(shown[number]), view, int(rng.integers(2**31)))
         for path, who, number, view in zip(paths, patient, images["number"], images["view"], strict=True)
     ]
 
 
-def write_nih(root: Path, images: int, labeller: NihLabeller, rng: np.random.Generator) -> list[Order]:
+def write_nih(root: Path, images: int, labeller: NihLabeller, rng: np.random.Generator) -> list[FilmSpec]:
     """NIH's Data_Entry table and lists; its labeller names what it knows and strays by its own rates."""
     import pandas as pd
 
@@ -179,7 +181,7 @@ def write_nih(root: Path, images: int, labeller: NihLabeller, rng: np.random.Gen
     write_text(root / NIH_ROOT / "train_val_list.txt", "")
     write_text(root / NIH_ROOT / "test_list.txt", "\n".join(names) + "\n")
     return [
-        Order(NIH_ROOT, f"images_001/images/{name}", str(n // 2 + 1), tuple(findings), view, int(rng.integers(2**31)))
+        FilmSpec(NIH_ROOT, f"images_001/images/{name}", str(n // 2 + 1), tuple(findings), view, int(rng.integers(2**31)))
         for n, (name, findings, view) in enumerate(zip(names, shown, views.tolist(), strict=True))
     ]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from chexreason.data.sites.named import names_of
 from chexreason.phantom.labelsets import draw_states, positives
-from chexreason.phantom.layouts import LATERAL, Order
+from chexreason.phantom.layouts import LATERAL, FilmSpec
 from chexreason.phantom.styles import PADCHEST
 from chexreason.runs.files import write_text
 
@@ -33,7 +33,7 @@ def _words(site: str, findings: Sequence[str], rng: np.random.Generator) -> list
     return [str(rng.choice(known[finding])) for finding in findings if finding in known]
 
 
-def write_padchest(root: Path, images: int, rng: np.random.Generator) -> list[Order]:
+def write_padchest(root: Path, images: int, rng: np.random.Generator) -> list[FilmSpec]:
     """PadChest's table, half of it by physicians; images in numbered folders."""
     import pandas as pd
 
@@ -59,10 +59,10 @@ def write_padchest(root: Path, images: int, rng: np.random.Generator) -> list[Or
     )
     write_text(root / PADCHEST_ROOT / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", table.to_csv())
     rows = zip(table["ImageDir"] + "/" + table["ImageID"], table["PatientID"], shown, views.tolist(), strict=True)
-    return [Order(PADCHEST_ROOT, path, who, tuple(what), view, int(rng.integers(2**31))) for path, who, what, view in rows]
+    return [FilmSpec(PADCHEST_ROOT, path, who, tuple(what), view, int(rng.integers(2**31))) for path, who, what, view in rows]
 
 
-def write_vindr(root: Path, films: int, rng: np.random.Generator) -> list[Order]:
+def write_vindr(root: Path, films: int, rng: np.random.Generator) -> list[FilmSpec]:
     """VinDr-CXR's test set: a consensus row for each film, and films as DICOM."""
     import pandas as pd
 
@@ -75,14 +75,14 @@ def write_vindr(root: Path, films: int, rng: np.random.Generator) -> list[Order]
     write_text(root / VINDR_ROOT / "annotations/image_labels_test.csv", table.to_csv(index=False))
     rows = zip(images, shown, strict=True)
     return [
-        Order(VINDR_ROOT, f"test/{image}.dicom", image, tuple(what), "PA", int(rng.integers(2**31))) for image, what in rows
+        FilmSpec(VINDR_ROOT, f"test/{image}.dicom", image, tuple(what), "PA", int(rng.integers(2**31))) for image, what in rows
     ]
 
 
-def write_openi(root: Path, reports: int, rng: np.random.Generator) -> list[Order]:
+def write_openi(root: Path, reports: int, rng: np.random.Generator) -> list[FilmSpec]:
     """Open-i's archive of reports with their tags, a frontal and a lateral image of each, and the table of projections."""
     shown = positives(draw_states(reports, rng))
-    orders, projections = [], ["uid,filename,projection"]
+    specs, projections = [], ["uid,filename,projection"]
     target = root / OPENI_ROOT / "NLMCXR_reports.tgz"
     target.parent.mkdir(parents=True, exist_ok=True)
     with gzip.GzipFile(target, "wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
@@ -95,10 +95,10 @@ def write_openi(root: Path, reports: int, rng: np.random.Generator) -> list[Orde
             archive.addfile(member, io.BytesIO(text))
             for film, view, said in zip(films, ("PA", LATERAL), ("Frontal", "Lateral"), strict=True):
                 path, seed = f"NLMCXR_png/{film}.png", int(rng.integers(2**31))
-                orders.append(Order(OPENI_ROOT, path, f"CXR{uid}", tuple(findings), view, seed))
+                specs.append(FilmSpec(OPENI_ROOT, path, f"CXR{uid}", tuple(findings), view, seed))
                 projections.append(f"{uid},{film.removeprefix('CXR')}.dcm.png,{said}")
     write_text(root / OPENI_ROOT / "indiana_projections.csv", "\n".join(projections) + "\n")
-    return orders
+    return specs
 
 
 def report(name: str, tags: Sequence[str], films: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from chexreason.phantom.drawing import Phantom, draw
 from chexreason.phantom.labelsets import draw_states, positives
-from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, Order
+from chexreason.phantom.layouts import CHEXPERT_ROOT, LATERAL, MIMIC_ROOT, NIH_ROOT, FilmSpec
 from chexreason.phantom.other_layouts import OPENI_ROOT, PADCHEST_ROOT, VINDR_ROOT
 from chexreason.phantom.styles import CHEXPERT, MIMIC, NIH, OPENI, PADCHEST, PRETRAINING, VINDR
 from chexreason.runs.files import as_lines, replacing, write_text
@@ -26,25 +26,25 @@ STYLES = {MIMIC_ROOT: MIMIC, CHEXPERT_ROOT: CHEXPERT, NIH_ROOT: NIH}
 STYLES |= {PADCHEST_ROOT: PADCHEST, VINDR_ROOT: VINDR, OPENI_ROOT: OPENI}
 
 
-def draw_all(orders: Sequence[Order], root: Path, size: int, workers: int | None) -> None:
+def draw_all(specs: Sequence[FilmSpec], root: Path, size: int, workers: int | None) -> None:
     """Draw every image, over all cores unless `workers` says otherwise, and write signs.jsonl."""
     from tqdm import tqdm
 
     described = []
     with pool(workers) as processes:
-        drawn = processes.map(_draw_one, orders, [root] * len(orders), [size] * len(orders), chunksize=64)
-        for order, signs in zip(orders, tqdm(drawn, total=len(orders), desc="phantom", unit="image"), strict=True):
-            about = {"site": order.site, "path": order.path, "patient": order.patient}
-            described.append(about | {"labels": list(order.findings), "signs": signs})
+        drawn = processes.map(_draw_one, specs, [root] * len(specs), [size] * len(specs), chunksize=64)
+        for spec, signs in zip(specs, tqdm(drawn, total=len(specs), desc="phantom", unit="image"), strict=True):
+            about = {"site": spec.site, "path": spec.path, "patient": spec.patient}
+            described.append(about | {"labels": list(spec.findings), "signs": signs})
     write_text(root / "signs.jsonl", as_lines(described))
 
 
-def _draw_one(order: Order, root: Path, size: int) -> list[dict[str, Any]]:
-    target = root / order.site / order.path
-    if order.view == LATERAL:
-        _save(_lateral(order.seed, size), target)
+def _draw_one(spec: FilmSpec, root: Path, size: int) -> list[dict[str, Any]]:
+    target = root / spec.site / spec.path
+    if spec.view == LATERAL:
+        _save(_lateral(spec.seed, size), target)
         return []
-    phantom = draw(order.findings, STYLES[order.site], order.seed, size, order.view)
+    phantom = draw(spec.findings, STYLES[spec.site], spec.seed, size, spec.view)
     _save(phantom.image, target)
     return [asdict(sign) for sign in phantom.signs]
 

@@ -72,16 +72,16 @@ def execute(run: Run) -> dict[str, Any]:
     }
     # Each site has a stream of random numbers of its own: it is the same whatever others are written.
     streams = {site: np.random.default_rng((run.seed, place)) for place, site in enumerate(SITES)}
-    orders = [order for site in SITES if site in settings.sites for order in write[site](streams[site])]
-    run.note(f"drawing {len(orders)} radiographs of {', '.join(settings.sites)}; label sets from {population()[2]}")
-    draw_all(orders, root, settings.image_size, settings.workers)
+    specs = [spec for site in SITES if site in settings.sites for spec in write[site](streams[site])]
+    run.note(f"drawing {len(specs)} radiographs of {', '.join(settings.sites)}; label sets from {population()[2]}")
+    draw_all(specs, root, settings.image_size, settings.workers)
     sheet = contact_sheet(run.folder / "contact_sheet.png", run.seed)
     run.note(f"what stands for what: {sheet}")
     return {
         "label_source": population()[2],
-        "images": dict(Counter(order.site for order in orders)),
+        "images": dict(Counter(spec.site for spec in specs)),
         "findings": {
-            site: dict(Counter(finding for order in orders if order.site == site for finding in order.findings))
-            for site in dict.fromkeys(order.site for order in orders)
+            site: dict(Counter(finding for spec in specs if spec.site == site for finding in spec.findings))
+            for site in dict.fromkeys(spec.site for spec in specs)
         },
     }

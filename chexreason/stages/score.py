@@ -59,7 +59,7 @@ def reusable(_: Settings) -> bool:
 
 
 @dataclass(frozen=True)
-class Line:
+class Given:
     """A completion to be scored."""
 
     id: Any
@@ -123,8 +123,8 @@ def show(folder: Path) -> None:
     print((folder / SHOWN).read_text(encoding="utf-8"), end="")
 
 
-def read_completions(path: Path) -> list[Line]:
-    """The lines of `path`.
+def read_completions(path: Path) -> list[Given]:
+    """The completions in `path`, one a line, in their order.
 
     Raises:
         ChexReasonError: naming the file, the line and what is wrong with it.
@@ -137,7 +137,7 @@ def read_completions(path: Path) -> list[Line]:
     return completions
 
 
-def _completion(values: dict[str, Any], where: str) -> Line:
+def _completion(values: dict[str, Any], where: str) -> Given:
     if not {"id", "completion", "labels"} <= values.keys():
         raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
     predictions.refuse_misspelt(values, KEYS, where)
@@ -149,7 +149,7 @@ def _completion(values: dict[str, Any], where: str) -> Line:
         predictions.names(found, where, key)
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
-    return Line(values["id"], text, labels, num_tokens, uncertain)
+    return Given(values["id"], text, labels, num_tokens, uncertain)
 
 
 def read_frequencies(path: Path) -> dict[str, float]:

@@ -45,6 +45,7 @@ class Settings:
 
 
 USES = ("prompt", "teacher")
+WRITTEN_HERE = "here, from the labels: the prompt asks for no reasoning, nobody was asked"
 
 
 def uses(config: Config) -> tuple[str, ...]:
@@ -101,7 +102,6 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.lessons import Classroom, shown
     from chexreason.teacher.local import FromLabels
     from chexreason.teacher.reply import StudyRecord
-    from chexreason.teacher.traces import SCHEMA
 
     settings, curated = run.settings, run.parents["curated"]
     teacher = run.teacher or FromLabels()
@@ -112,9 +112,6 @@ def execute(run: Run) -> dict[str, Any]:
     if ledger.requests and teacher.at_most:
         run.note(f"{ledger.requests} requests were made before, {ledger.spent:.4f} spent")
 
-    def gate(completion: str | None, labels: Sequence[str]) -> Any:
-        return settings.gates.refuse(completion, labels, run.prompt.grammar)
-
     with tqdm(total=len(asked), desc="teach", unit="study") as bar:
 
         def done() -> None:
@@ -122,17 +119,10 @@ def execute(run: Run) -> dict[str, Any]:
                 bar.set_postfix_str(f"spent {ledger.spent:.2f}", refresh=False)
             bar.update()
 
-        room = Classroom(teacher, run.prompt, root, run.seed, settings.attempts, gate, ledger)
+        room = Classroom(teacher, run.prompt, root, run.seed, settings.attempts, settings.gates, ledger)
         lessons = room.teach(asked, done)
 
-    kept, aside = [], []
-    for study, lesson in zip(studies, lessons, strict=True):
-        trace = {"schema": SCHEMA, **study, "prompt": run.prompt.name, "teacher": teacher.name}
-        trace |= {"completion": lesson.text or "", "num_attempts": lesson.attempts}
-        if lesson.passed:
-            kept.append(trace)
-        else:
-            aside.append(trace | {"reason": str(lesson.refusals[-1])})
+    kept, aside = sorted_traces(studies, lessons, {"prompt": run.prompt.name, "teacher": teacher.name})
     write_text(run.folder / "set_aside.jsonl", as_lines(aside))
     if not kept:
         raise ChexReasonError(
@@ -145,9 +135,7 @@ def execute(run: Run) -> dict[str, Any]:
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
         "teacher": teacher.name,
-        "written": "by the teacher"
-        if run.teacher
-        else "here, from the labels: the prompt asks for no reasoning, nobody was asked",
+        "written": "by the teacher" if run.teacher else WRITTEN_HERE,
         "traces": len(kept),
         "set_aside": dict(Counter(lesson.refusals[-1].gate for lesson in lessons if not lesson.passed)),
         "mean_words": sum(len(trace["completion"].split()) for trace in kept) / len(kept),
@@ -156,6 +144,22 @@ def execute(run: Run) -> dict[str, Any]:
     write_root(run.folder, root)
     write_json(run.folder / "card.json", card)
     return card
+
+
+def sorted_traces(
+    studies: Sequence[dict[str, Any]], lessons: Sequence[Lesson], about: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The traces that passed, and those set aside with the reason, each with its study and what is said `about` all."""
+    from chexreason.teacher.traces import SCHEMA
+
+    kept, aside = [], []
+    for study, lesson in zip(studies, lessons, strict=True):
+        trace = {"schema": SCHEMA, **study, **about, "completion": lesson.text or "", "num_attempts": lesson.attempts}
+        if lesson.passed:
+            kept.append(trace)
+        else:
+            aside.append(trace | {"reason": str(lesson.refusals[-1])})
+    return kept, aside
 
 
 def headline(metrics: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
-from chexreason.teacher.gates import Refusal
+from chexreason.teacher.gates import Gates, Refusal
 from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
 from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Teacher, Unanswered
@@ -76,14 +76,14 @@ def shown(reply: str) -> str:
 
 @dataclass
 class Classroom:
-    """All that the threads share. `gate` judges the completion that a reply is read as."""
+    """All that the threads share. `gates` judge the completion that a reply is read as."""
 
     teacher: Teacher
     prompt: Prompt
     root: Path
     seed: int
     attempts: int
-    gate: Callable[[str | None, Sequence[str]], Refusal | None]
+    gates: Gates
     ledger: Ledger
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -127,7 +127,7 @@ class Classroom:
             before = next(earlier, None)
             reply = before or self.ask(study, attempt)
             written = completion(reply, self.prompt.grammar)
-            refusal = self.gate(written, study.labels)
+            refusal = self.gates.refuse(written, study.labels, self.prompt.grammar)
             if refusal is None:
                 with self.lock:
                     self.failed.clear()

@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
 
 
 def test_mimic_has_the_published_files_paths_and_columns(tmp_path: Path) -> None:
-    orders = write_mimic(tmp_path, 400, 20, 0.5, 256, rng())
+    specs = write_mimic(tmp_path, 400, 20, 0.5, 256, rng())
     tables = {
         name: pd.read_csv(tmp_path / "mimic-cxr-jpg" / f"mimic-cxr-2.0.0-{name}.csv.gz")
         for name in ("metadata", "split", "chexpert", "negbio")
@@ -35,12 +35,12 @@ def test_mimic_has_the_published_files_paths_and_columns(tmp_path: Path) -> None
     assert set(tables["split"]["split"]) == {"train", "validate", "test"}
     assert (tables["split"].groupby("subject_id")["split"].nunique() == 1).all()
     assert tables["chexpert"]["study_id"].is_unique and tables["chexpert"]["subject_id"].nunique() < 400
-    images = [one for one in orders if re.fullmatch(r"files/p1\d/p1\d{7}/s5\d{7}/([0-9a-f]{8}-?){5}\.jpg", one.path)]
-    assert len(images) == len(orders) == len({one.path for one in orders}) == 420
+    images = [one for one in specs if re.fullmatch(r"files/p1\d/p1\d{7}/s5\d{7}/([0-9a-f]{8}-?){5}\.jpg", one.path)]
+    assert len(images) == len(specs) == len({one.path for one in specs}) == 420
 
 
 def test_chexperts_test_set_gives_518_frontal_images_of_500_studies(tmp_path: Path) -> None:
-    orders = write_chexpert(tmp_path, 20, 10, 518, rng())
+    specs = write_chexpert(tmp_path, 20, 10, 518, rng())
     root = tmp_path / "CheXpert-v1.0"
     labels, truth = pd.read_csv(root / "test_labels.csv"), pd.read_csv(root / "groundtruth.csv")
     assert list(labels) == ["Path", *FINDINGS] and list(truth) == ["Study", *FINDINGS]
@@ -48,21 +48,21 @@ def test_chexperts_test_set_gives_518_frontal_images_of_500_studies(tmp_path: Pa
     assert labels[list(FINDINGS)].isin([0, 1]).all(axis=None) and labels["Path"].is_unique
     by_study = truth.set_index("Study").loc[labels["Path"].str.rsplit("/", n=1).str[0], list(FINDINGS)]
     assert (by_study.to_numpy() == labels[list(FINDINGS)].to_numpy()).all()
-    assert {f"CheXpert-v1.0/{one.path}" for one in orders if one.path.startswith("test/")} == set(labels["Path"])
+    assert {f"CheXpert-v1.0/{one.path}" for one in specs if one.path.startswith("test/")} == set(labels["Path"])
 
 
 def test_chexperts_training_table_has_the_published_header_and_states(tmp_path: Path) -> None:
-    orders = write_chexpert(tmp_path, 300, 30, 10, rng())
+    specs = write_chexpert(tmp_path, 300, 30, 10, rng())
     train = pd.read_csv(tmp_path / "CheXpert-v1.0" / "train.csv")
     assert list(train) == ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
     assert set(train["No Finding"].dropna()) == {1.0}  # 1 or blank, never 0
     assert (train[list(FINDINGS)] == -1).any(axis=None) and train[list(FINDINGS)].isna().any(axis=None)
-    patients = {split: {one.patient for one in orders if one.path.startswith(split)} for split in ("train", "valid", "test")}
+    patients = {split: {one.patient for one in specs if one.path.startswith(split)} for split in ("train", "valid", "test")}
     assert sum(map(len, patients.values())) == len(set.union(*patients.values()))
 
 
 def test_nih_has_the_published_header_lists_and_names(tmp_path: Path) -> None:
-    orders = write_nih(tmp_path, 200, EXACT, rng())
+    specs = write_nih(tmp_path, 200, EXACT, rng())
     root = tmp_path / "nih-chest-xray14"
     with (root / "Data_Entry_2017_v2020.csv").open() as lines:
         header, *rows = csv.reader(lines)
@@ -77,8 +77,8 @@ def test_nih_has_the_published_header_lists_and_names(tmp_path: Path) -> None:
     ]
     assert header[7:] == ["OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]"]
     assert (root / "test_list.txt").read_text().split() == [row[0] for row in rows]
-    assert [one.path for one in orders] == [f"images_001/images/{row[0]}" for row in rows]
-    for row, one in zip(rows, orders, strict=True):
+    assert [one.path for one in specs] == [f"images_001/images/{row[0]}" for row in rows]
+    for row, one in zip(rows, specs, strict=True):
         names = row[1].split("|")
         assert set(names) <= set(NIH_NAMES) and (names == ["No Finding"] or "No Finding" not in names)
         mapped = {NIH_NAMES[name].finding for name in names} - {None, "No Finding"}
