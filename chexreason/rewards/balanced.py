@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least, share
+from chexreason.labels import in_order
 from chexreason.rewards.scored import Scorer
 
 
@@ -55,5 +56,7 @@ class BalancedScorer(Scorer):
         }
 
     def _weight(self, findings: set[str]) -> float:
-        settings = self.reward
-        return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in findings)
+        settings = (
+            self.reward
+        )  # summed in one order: that of a set changes from one process to the next, and with it the rounding
+        return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in in_order(findings))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least, share
+from chexreason.labels import in_order
 from chexreason.rewards.scored import Scorer
 
 
@@ -51,7 +52,7 @@ class NuancedScorer(Scorer):
             "match": settings.exact_match * (truth == predicted and answer.well_formed),
             "recall": settings.recall * len(shared) / len(truth) if truth else 0.0,
             "precision": settings.precision * len(shared) / len(predicted) if predicted else 0.0,
-            "false_positives": 0.0 - sum(self._false_positive(label) for label in predicted - truth),
+            "false_positives": 0.0 - sum(self._false_positive(label) for label in in_order(predicted - truth)),
             "collapse": 0.0 - self._collapse(answer),
             "format": 0.0 - self._format(answer),
         }

@@ -65,6 +65,26 @@ def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
     assert page == (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
 
 
+ROUNDED = """
+from chexreason.data.frequencies import finding_frequencies
+from chexreason.labels import FINDINGS
+from chexreason.runs.config import as_dict, compose, group
+wrote = f"<think>t</think><solution>{', '.join(FINDINGS[1:10])}</solution>"
+for name in ("balanced", "nuanced"):
+    score = group("reward", as_dict(compose((f"reward={name}",)))["reward"]).scorer("tags", finding_frequencies())
+    print(repr(score(wrote, ["Fracture", "Edema", "Pneumonia"], 300).reward))
+"""
+
+
+def test_rounding_does_not_differ_between_processes() -> None:
+    said = set()
+    for seed in range(4):  # by which Python orders sets of texts
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed)}
+        command = [sys.executable, "-c", ROUNDED]
+        said.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60).stdout)
+    assert len(said) == 1
+
+
 def test_the_trainer_hands_each_studys_uncertain_findings_on() -> None:
     function = RewardFunction(BalancedReward("balanced", 0.0, 0.02, 250, 0.1, 1), "tags", FREQUENCIES, special_ids=[1])
     completions = [[{"content": wrote("Edema", "Pneumonia")}]] * 2
