@@ -28,7 +28,7 @@ from chexreason.models.encoding import check_inputs, check_starts, encode, token
 LANGUAGE_MODEL = "language_model"  # what all families call the part of the model that is not frozen
 GRID = "image_grid_thw"
 LIMIT_BYTES = 4 * 2**30  # 3,000 images at MedGemma's size
-TRIED = 16  # films that are read before reading is compared with computing
+TRIED = 16  # images whose features are read from disk before reading is compared with computing
 
 
 def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
@@ -103,8 +103,8 @@ class FeatureStore:
     """Films of one model, by the content of their pixels; those used least recently are dropped beyond `limit_bytes`.
 
     In memory (the model's device) they live as long as the model does: weights and processor cannot change under them.
-    `entries`: where they are kept between runs, by all that they depend on; each film is computed by itself, so that it is the
-    same to the bit whichever run asked first. Left alone where reading proves slower than computing.
+    `entries`: where they are kept between runs, by all that they depend on; each image is computed by itself, so that its
+    features are the same to the bit whichever run asked first. No longer used once reading proves slower than computing.
     """
 
     def __init__(self, model: Any, processor: ProcessorMixin, entries: Entries | None = None, limit_bytes: int = LIMIT_BYTES):

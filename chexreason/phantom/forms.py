@@ -1,4 +1,4 @@
-"""The forms of reasoning that the prompts ask for, filled in from a scene: the offline teacher's own hand.
+"""The offline teacher's reasoning: the forms that the prompts ask for, filled in from a scene.
 
 One function for each prompt with a form of its own; a prompt that has none gets free reasoning. They are concise, since
 the models that learn from them in the phantom world have a few million parameters.

@@ -56,7 +56,6 @@ class BalancedScorer(Scorer):
         }
 
     def _weight(self, findings: set[str]) -> float:
-        settings = (
-            self.reward
-        )  # summed in one order: that of a set changes from one process to the next, and with it the rounding
+        settings = self.reward
+        # In the findings' order: a set's own order differs between processes, and with it the sum's rounding.
         return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in in_order(findings))

@@ -1,7 +1,7 @@
-"""The HTTP client of both hosted teachers: it reaches one address and no other, and holds no reply without end.
+"""The HTTP client of both hosted teachers: it reaches one address and no other, and limits a reply's size and time.
 
-The official clients would follow a redirect, films and key included, take whatever proxy the environment names, and read a
-reply to its end. Both accept an HTTP client from outside: this one. It decides before a byte is sent.
+The official clients would follow a redirect (and send films and key there), use whatever proxy the environment names, and
+read a reply however long it is. Both accept an HTTP client from outside: this one, which refuses before a byte is sent.
 """
 
 from __future__ import annotations

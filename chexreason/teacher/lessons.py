@@ -1,4 +1,4 @@
-"""Having studies taught: several at once, at the pace that the service allows, again where it was busy or a trace no good."""
+"""Asking a teacher for traces: several at once, no faster than the service allows, again where it was busy or a gate refused."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from chexreason.prompts import Prompt
 
 SHOWN = 600  # characters that a message shows of what came
-CAME: ContextVar[str] = ContextVar("CAME", default="")  # the body that a thread got last: no client keeps all that is in it
+CAME: ContextVar[str] = ContextVar("CAME", default="")  # the last HTTP body of this thread: clients keep a part of it
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ MEANT = {
 class Service(ABC):
     """See conf/teacher/gemini.yaml; prices are per million tokens, `timeout` is in seconds."""
 
-    # What a reply says follows from the model and its settings; the rest is how it is got, and may change before a run goes on.
+    # What a reply says depends on the model and its settings alone; CIRCUMSTANCE keys may change before a run is resumed.
     name: str
     world: str = field(metadata=CIRCUMSTANCE)
     data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)

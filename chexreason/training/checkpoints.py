@@ -1,9 +1,8 @@
-"""Checkpoints that an interrupted run can trust: whole ones only, with all that the rest of the run depends on; the last is
-saved when the run is told to end.
+"""Checkpoints to resume from: complete ones only, so that a resumed run ends where an uninterrupted one would.
 
-A resumed run ends where an uninterrupted one would. The trainer keeps weights, optimizer, schedule, random state and its
-history; what it would forget is kept here: the reward's window, that training was over, and logged means, none of which
-straddles a checkpoint.
+The trainer saves weights, optimizer, schedule, random state and its history. Saved here besides: the reward's window and
+whether training was over. What is logged is flushed before each checkpoint, so that no logged mean spans one. A run that is
+told to end saves one more checkpoint first.
 """
 
 from __future__ import annotations

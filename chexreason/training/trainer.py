@@ -25,8 +25,8 @@ Trl = TypeVar("Trl")
 def shared_arguments(run: Run) -> dict[str, Any]:
     """What the arguments of SFT and GRPO have in common, in TRL's words.
 
-    On GPUs it is cast where weights are bfloat16; on a CPU weights are as they are. Processes that train together share the
-    accumulation, so that an update is made from as many examples as by one.
+    On a GPU, bfloat16 weights train under autocast; on a CPU nothing is cast. Processes that train together share the
+    accumulation, so that an update is made from as many examples as with one process.
     """
     settings, gpu = run.settings, torch.cuda.is_available()
     return {
