@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,12 +90,10 @@ def headline(study: Study) -> Table:
             result = study.result(arm, dataset)
             cells.append(value(study, result, TAKE["macro_f1"], _paper_macro(result)) if result else None)
         rows.append(tuple(cells))
-    tests = [one.benchmark for one in _first_of(study)]
-    names = [
-        BENCHMARKS.get(test, name) if tests.count(test) == 1 else name for test, name in zip(tests, study.datasets, strict=True)
-    ]
-    labels = [len(one.labels) for one in _first_of(study)]
-    columns = ("Model", *(f"{name}, {count} labels" for name, count in zip(names, labels, strict=True)))
+    firsts = _first_of(study)
+    tests = Counter(one.benchmark for one in firsts)
+    names = [BENCHMARKS.get(one.benchmark, one.dataset) if tests[one.benchmark] == 1 else one.dataset for one in firsts]
+    columns = ("Model", *(f"{name}, {len(one.labels)} labels" for name, one in zip(names, firsts, strict=True)))
     note = "Macro-F1 with its 95 % bootstrap interval over patients; failures count as empty predictions."
     return Table("headline", "Macro-F1 by model and test set", columns, tuple(rows), note, _best_of_columns(rows))
 

@@ -1,4 +1,4 @@
-"""Asking a teacher for traces: several at once, no faster than the service allows, again where it was busy or a gate refused."""
+"""Asking a teacher for traces: several at once, no faster than it allows, and again where it was busy or a gate refused."""
 
 from __future__ import annotations
 
