@@ -63,7 +63,7 @@ def test_greedy_answers_agree_with_and_without_the_adapter(
 
 def test_the_prompt_is_the_one_that_transformers_reads(trained: Trained, engine: VllmModel, films: list[Image.Image]) -> None:
     processor = load_processor(trained.model)
-    (one,) = engine(films[3:4], GREEDY, [0])
+    (one,) = engine(films[3:4], GREEDY, 0)
     assert list(one.prompt_token_ids) == prompt_ids(processor, films[3])
 
 

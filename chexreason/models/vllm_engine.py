@@ -42,10 +42,11 @@ class VllmModel:
     max_tokens: int
     seeds_requests: bool  # vLLM's CPU backend cannot: there the engine's seed decides
 
-    def __call__(
-        self, images: Sequence[Image.Image], sampling: Sampling, seeds: Sequence[int], adapter: Any = None
-    ) -> list[Any]:
-        """vLLM's output for each image: a request with its `prompt_token_ids` and one completion."""
+    def __call__(self, images: Sequence[Image.Image], sampling: Sampling, draw: int, adapter: Any = None) -> list[Any]:
+        """vLLM's output for each image: a request with its `prompt_token_ids` and one completion.
+
+        Where completions are sampled, the first image's is number `draw` and each next one's the next.
+        """
         from vllm import SamplingParams
 
         sampled = sampling.temperature > 0
@@ -53,13 +54,13 @@ class VllmModel:
             SamplingParams(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p if sampled else 1.0,
-                seed=seed if sampled and self.seeds_requests else None,
+                seed=seed_of(sampling, draw + place) if sampled and self.seeds_requests else None,
                 max_tokens=self.max_tokens,
                 stop_token_ids=self.stops,
                 logprobs=0,  # of the written token alone
                 logit_bias={self.image_token: -100.0},  # a placeholder would claim an image that is not there
             )
-            for seed in seeds
+            for place in range(len(images))
         ]
         asked = [
             {"prompt_token_ids": self.prompt_ids, "multi_modal_data": {"image": resized(self.processor, image)}}
@@ -78,8 +79,7 @@ class VllmGenerator:
 
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
-        seeds = [seed_of(self.sampling, draw + place) for place in range(len(images))]
-        written = [one.outputs[0] for one in self.engine(images, self.sampling, seeds, self.adapter)]
+        written = [one.outputs[0] for one in self.engine(images, self.sampling, draw, self.adapter)]
         return [self._completion(list(one.token_ids), one.finish_reason == "stop") for one in written]
 
     def _completion(self, ids: list[int], finished: bool) -> Completion:
@@ -177,9 +177,7 @@ class Rollouts:
         """
         if update != self.update:
             self.request, self.update = self._sent(policy, update), update
-        first = update * len(images)
-        seeds = [seed_of(self.sampling, first + place) for place in range(len(images))]
-        written = self.engine(images, self.sampling, seeds, self.request)
+        written = self.engine(images, self.sampling, update * len(images), self.request)
         for one, expected in zip(written, prompt_ids, strict=True):
             if list(one.prompt_token_ids) != list(expected):
                 raise ChexReasonError(

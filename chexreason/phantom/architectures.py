@@ -7,6 +7,7 @@ small size alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ _QWEN_VISION = {
 # fmt: on
 
 
-def _column(settings: dict[str, tuple[int, ...]], place: int) -> dict[str, Any]:
+def _column(settings: Mapping[str, tuple[int, ...]], place: int) -> dict[str, Any]:
     return {name: values[place] for name, values in settings.items()}
 
 

@@ -45,15 +45,6 @@ class Asked:
         return "".join(part.get("text", "") for part in self.body["messages"][1]["content"])
 
     @property
-    def image(self) -> str:
-        """The image, in base64: studies are told apart by it."""
-        if "contents" in self.body:
-            data = next(part["inlineData"]["data"] for part in self.body["contents"][0]["parts"] if "inlineData" in part)
-            return data.replace("-", "+").replace("_", "/")
-        url = next(part["image_url"]["url"] for part in self.body["messages"][1]["content"] if "image_url" in part)
-        return url.removeprefix("data:image/jpeg;base64,")
-
-    @property
     def labels(self) -> list[str]:
         """The findings that the request says are established."""
         told = re.search(r"Established for this film: (.*)\.", self.text)

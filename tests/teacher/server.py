@@ -36,6 +36,15 @@ def answer(asked: Asked) -> str:
     return f"<think>I see {seen}; the rest is clear.</think>\n<solution>{', '.join(asked.labels)}</solution>"
 
 
+def image_of(asked: Asked) -> str:
+    """The image that was sent, in base64: studies are told apart by it."""
+    if "contents" in asked.body:
+        data = next(part["inlineData"]["data"] for part in asked.body["contents"][0]["parts"] if "inlineData" in part)
+        return data.replace("-", "+").replace("_", "/")
+    url = next(part["image_url"]["url"] for part in asked.body["messages"][1]["content"] if "image_url" in part)
+    return url.removeprefix("data:image/jpeg;base64,")
+
+
 class Server:
     """Runs in a thread of its own while it is used as a context; `asked` is what came in, in its order."""
 

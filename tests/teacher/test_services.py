@@ -23,7 +23,7 @@ from chexreason.runs.config import as_dict, compose, group
 from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Unanswered
 from chexreason.teacher.service import retry_after
 from tests.teacher.conftest import prompt, settings, teacher
-from tests.teacher.server import Server, Turn
+from tests.teacher.server import Server, Turn, image_of
 
 BACKENDS = ("gemini", "openai")
 STUDY = StudyRecord("0.png", ("Enlarged Cardiomediastinum", "Edema"))
@@ -57,7 +57,7 @@ def test_what_is_sent_is_the_image_the_labels_and_the_form_and_nothing_that_name
     assert prompt().instruction.strip() in first.text and "Enlarged Cardiomediastinum, Edema" in first.text
     assert "Reason as if independently" in first.raw
     assert "patient0" not in first.raw and "0.png" not in first.raw
-    picture = Image.open(io.BytesIO(base64.b64decode(first.image)))
+    picture = Image.open(io.BytesIO(base64.b64decode(image_of(first))))
     assert picture.format == "JPEG" and picture.size == (8, 8)
     seeds = [asked.body.get("seed", asked.body.get("generationConfig", {}).get("seed")) for asked in (first, second)]
     assert None not in seeds and seeds[0] != seeds[1], "another attempt is another draw"

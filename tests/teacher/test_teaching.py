@@ -26,7 +26,7 @@ from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reply import Reply
 from chexreason.teacher.traces import read_traces
 from tests.teacher.conftest import STUDIES, prompt, settings, stage, teacher
-from tests.teacher.server import Asked, Server, Turn, answer
+from tests.teacher.server import Asked, Server, Turn, answer, image_of
 
 PRICE = 0.003  # of one good reply: 1000 tokens read at 1, 200 written at 10 a million
 AT_MOST = 0.005  # of any
@@ -53,7 +53,7 @@ def traces(curated: Path, name: str = "run") -> list[dict[str, Any]]:
 @pytest.mark.parametrize("backend", ["gemini", "openai"])
 def test_the_traces_come_in_the_sets_order_whatever_the_concurrency(backend: str, curated: Path, key: str) -> None:
     def write(asked: Asked) -> str:
-        time.sleep((1 + crc32(asked.image.encode()) % 4) / 50)  # later ones overtake
+        time.sleep((1 + crc32(image_of(asked).encode()) % 4) / 50)  # later ones overtake
         return answer(asked)
 
     with Server(write=write) as server:
@@ -72,11 +72,11 @@ def test_what_a_gate_refuses_is_asked_again_and_then_set_aside(curated: Path, ke
     tries: Counter[str] = Counter()
 
     def write(asked: Asked) -> str:
-        tries[asked.image] += 1
-        first = next(iter(tries)) == asked.image
+        tries[image_of(asked)] += 1
+        first = next(iter(tries)) == image_of(asked)
         if first:  # never gets it right
             return answer(asked).replace("I see", "The given labels say that I see")
-        return answer(asked) if tries[asked.image] > 1 else answer(asked).replace("</think>", "")
+        return answer(asked) if tries[image_of(asked)] > 1 else answer(asked).replace("</think>", "")
 
     with Server(write=write) as server:
         card = run(curated, server.url, concurrency=1)
@@ -175,9 +175,9 @@ def test_after_a_kill_nothing_that_came_is_paid_for_again_and_the_key_is_nowhere
         assert 4 <= came < STUDIES and under_way <= 2
         with journal.open("a") as stream:
             stream.write('{"schema": 1, "request": 99, "pa')  # as if cut off while it was written
-        before = Counter(asked.image for asked in server.asked)
+        before = Counter(image_of(asked) for asked in server.asked)
         again = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        after = Counter(asked.image for asked in server.asked)
+        after = Counter(image_of(asked) for asked in server.asked)
     assert again.returncode == 0, again.stderr
     assert len(traces(curated, "killed")) == STUDIES
     twice = [image for image, times in after.items() if times > 1]
@@ -255,8 +255,8 @@ class TestFailingAlike:
         tries: Counter[str] = Counter()
 
         def write(asked: Asked) -> str:
-            tries[asked.image] += 1
-            return ["no", answer(asked).replace("I see", "As told, I see"), answer(asked)][tries[asked.image] - 1]
+            tries[image_of(asked)] += 1
+            return ["no", answer(asked).replace("I see", "As told, I see"), answer(asked)][tries[image_of(asked)] - 1]
 
         with Server(write=write) as server:
             assert run(curated, server.url, concurrency=1)["traces"] == STUDIES
