@@ -111,7 +111,7 @@ def brief(findings: Sequence[str], signs: Sequence[Sign]) -> list[str]:
     return [finding for finding in findings if finding in largest]
 
 
-def image_inputs(processor: ProcessorMixin, corpus: Corpus) -> list[dict[str, torch.Tensor]]:
+def pixel_inputs(processor: ProcessorMixin, corpus: Corpus) -> list[dict[str, torch.Tensor]]:
     """Each image of the corpus as the model's vision encoder takes it."""
     pixels = [processor.image_processor([image], return_tensors="pt") for image in corpus.images]
     return [{name: one[name] for name in ("pixel_values", "image_grid_thw") if name in one} for one in pixels]

@@ -92,29 +92,13 @@ def execute(run: Run) -> dict[str, Any]:
     if run.dataset.split in records.TRAINING:
         run.note(f"dataset={run.dataset.name} dataset.split={run.dataset.split}: images to train on, and no test set")
 
-    partial = run.folder / (PREDICTIONS + ".part")
-    rows = read_lines(partial) if partial.exists() else []
-    write_text(partial, as_lines(rows))  # without the half line that a kill may have left
-    answered = {row["id"]: row for row in rows}
-    # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
-    done = len(answered) // run.settings.batch_size * run.settings.batch_size if len(answered) < len(studies) else len(studies)
-    waiting = longest_first(run.model, studies, lambda study: read(table.root / study["path"]).size)[done:]
-    if answered and waiting:
-        run.note(f"{done} studies were answered before; {len(waiting)} to go")
-    with partial.open("a", encoding="utf-8") as stream:
-        for row in _answers(run, waiting, table.root, read, done):
-            answered[row["id"]] = row
-            stream.write(as_lines([row]))
-            stream.flush()
-
-    write_text(run.folder / PREDICTIONS, as_lines(answered[study["id"]] for study in studies))
-    partial.unlink()
+    rows = _answered(run, studies, table.root, read)
     given = predictions.as_answers(predictions.read(run.folder / PREDICTIONS), table.findings)
     found = metrics.mean([metrics.scores(one) for one in given])  # intervals are for those who read them
     with tracked(run) as log:
         (_, _, macro), (_, _, micro) = found.macro, found.micro
         log({"macro_f1": float(macro), "micro_f1": float(micro), "failure_rate": float(found.failure_rate)}, 0)
-    written = [one for row in answered.values() for one in row["completions"]]
+    written = [one for row in rows for one in row["completions"]]
     return {
         "records": len(studies),
         "num_tokens": sum(one["num_tokens"] for one in written),
@@ -149,6 +133,28 @@ def longest_first(
 
     processor = load_processor(model)
     return sorted(studies, key=lambda study: -visual_tokens(processor, *size(study)))
+
+
+def _answered(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> list[dict[str, Any]]:
+    """The rows of predictions.jsonl, which this leaves; it goes on where an interrupted run stopped."""
+    partial, batch = run.folder / (PREDICTIONS + ".part"), run.settings.batch_size
+    rows = read_lines(partial) if partial.exists() else []
+    write_text(partial, as_lines(rows))  # without the half line that a kill may have left
+    answered = {row["id"]: row for row in rows}
+    # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
+    done = len(answered) // batch * batch if len(answered) < len(studies) else len(studies)
+    waiting = longest_first(run.model, studies, lambda study: read(root / study["path"]).size)[done:]
+    if answered and waiting:
+        run.note(f"{done} studies were answered before; {len(waiting)} to go")
+    with partial.open("a", encoding="utf-8") as stream:
+        for row in _answers(run, waiting, root, read, done):
+            answered[row["id"]] = row
+            stream.write(as_lines([row]))
+            stream.flush()
+    rows = [answered[study["id"]] for study in studies]
+    write_text(run.folder / PREDICTIONS, as_lines(rows))
+    partial.unlink()
+    return rows
 
 
 def _answers(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image], before: int) -> Any:

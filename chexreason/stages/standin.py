@@ -59,7 +59,7 @@ def execute(run: Run) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
-    from chexreason.phantom.pretraining import Phase, draw_corpus, image_inputs, pretrain_language, pretrain_vision
+    from chexreason.phantom.pretraining import Phase, draw_corpus, pixel_inputs, pretrain_language, pretrain_vision
     from chexreason.phantom.standins import build, save
     from chexreason.runs.tracking import tracked
 
@@ -76,7 +76,7 @@ def execute(run: Run) -> dict[str, Any]:
     run.note(f"{run.model.name}: {parameters / 1e6:.1f} M parameters, {len(processor.tokenizer)} tokens")
     metrics = {"parameters": parameters, "tokens": len(processor.tokenizer)}
     if seen.steps:
-        images = image_inputs(processor, corpus)
+        images = pixel_inputs(processor, corpus)
         rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
         vision = Phase("vision", seen.vision_steps, settings.vision_batch_size, *rates, run.seed)
         language = Phase("language", seen.steps, settings.batch_size, *rates, run.seed)
