@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class Teacher(Protocol):
         """What one request can cost."""
         return 0.0
 
+    @abstractmethod
     def write(self, study: StudyRecord, prompt: Prompt, root: Path, seed: int, attempt: int) -> Reply:
         """One request.
 
@@ -65,4 +67,3 @@ class Teacher(Protocol):
             Unanswered: no reply; it may be made again.
             ChexReasonError: it must not be made again as it is.
         """
-        ...
