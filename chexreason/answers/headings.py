@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, status
+from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, SINCE, status
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -18,8 +18,9 @@ CLAIMING = frozenset(
     "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
     "unchanged stable increased decreased worsened worsening improved improving important "
-    "probability prominent notable foremost verdict selection selections decision outcome pick picks tag tags "
-    "befund befunde beurteilung diagnose sicher "
+    "change changes interval score scores rating ratings probability prominent notable foremost verdict "
+    " selection selections decision outcome pick picks tag tags "
+    "présents présentes vorhandene positivos positivas positifs presentes befund befunde beurteilung diagnose sicher "
     "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
@@ -28,7 +29,7 @@ PLACES = frozenset(
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
     "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary left "
     "right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces "
-    "space parenchymal other breathing circulation disability respiration ventilation".split()
+    "space parenchymal other everything else breathing circulation disability respiration ventilation".split()
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(
@@ -43,7 +44,7 @@ OPEN = frozenset(
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
-    "absents non against distractor distractors".split()
+    "absents absentes ausentes non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
 _UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
@@ -53,7 +54,7 @@ _FRAME = frozenset(
     "q what which do you my your our for with from by as so thus therefore based provided given i would can we all only "
     "no. #".split()
 )
-_RULED_IN = re.compile(r"\bruled in\b", re.IGNORECASE)
+_RULED_IN = re.compile(r"\bruled[ -]in\b", re.IGNORECASE)
 _VALUED = re.compile(  # "Labels with value 0:", "-1:"
     r"(?:^\W{0,3}|\b(?:with (?:the )?(?:value|label|score)|valued?|marked|that are|equal to|set to|scored)(?: ?[:=])? ?)"
     r"(-?[01])\W*$",
@@ -73,6 +74,7 @@ _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 def heading(text: str) -> bool | None:
     """True where what follows is claimed, False where it is denied, None where it is neither."""
     text = _NOTED.sub("the following", _CHOOSING.sub("chosen", _RULED_IN.sub("confirmed", text))).rpartition(" but")[2]
+    text = SINCE.sub("", text)
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True

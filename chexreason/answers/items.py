@@ -33,12 +33,14 @@ from chexreason.labels import NO_FINDING
 
 SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
 _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
-BULLET = re.compile(rf"\s*(?:[-\u2013\u2014*{_DOTS}\u25cb>#+]\s+|[{_DOTS}])")
+BULLET = re.compile(rf"\s*(?:(?:--|[-\u2013\u2014*{_DOTS}\u25cb>#+])\s+|[{_DOTS}])")
 NUMBERED = re.compile(
     r"\s*(?:\(?(?!0\b)\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
     r"|[\u2460-\u2473]\s*|\[(?!0\])\d{1,2}\]\s*)"
 )
-MARK = re.compile(rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{SIGNS}]?)\s?\)|([{SIGNS}+\u2212]|!(?=[A-Za-z])))\s*")
+MARK = re.compile(
+    rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{SIGNS}]?)\s?\)|([{SIGNS}+\u2212]|~(?=\s)|!(?=[A-Za-z])))\s*"
+)
 MARKED = re.compile(rf"[{SIGNS}]|\[\s?[^\s\[\]()]?\s?\]|\(\s?[-+xX*0\u2212{SIGNS}]?\s?\)")  # a sign or a box anywhere
 NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{SIGNS}]?\)|[{SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
@@ -53,11 +55,11 @@ _CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
 _ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
-_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||=>|->|-->|\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
+_VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{SIGNS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
-_TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
+_TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
     r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?\W*"
     r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)\W*",
@@ -66,7 +68,7 @@ _NO_FINDINGS = re.compile(
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))|->"
+    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
     rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{SIGNS}]"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
@@ -92,7 +94,9 @@ def read(clause: str) -> list[Mention] | None:
     pairs = [match.start() for match in (NAME if _RUN.fullmatch(clause.strip()) else PAIR).finditer(clause)]
     if len(pairs) > 1:
         starts = [0, *pairs[1:]]
-        pieces = [clause[start:end].strip(" ,;&") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)]
+        pieces = [
+            clause[start:end].strip(" ,;&\u2013\u2014") for start, end in zip(starts, [*pairs[1:], len(clause)], strict=True)
+        ]
         runs = [[one] if (one := _item(piece)) else _listed(piece) for piece in pieces]
         return None if None in runs else [one for run in runs if run for one in run]
     head, value = split(clause)
@@ -175,9 +179,9 @@ def names_a_finding(text: str) -> bool:
 
 
 def ticked(mark: re.Match[str]) -> bool | None:
-    """What a MARK says of what it stands at; None: "[?]"."""
+    """What a MARK says of what it stands at; None: "[?]", "~"."""
     sign = mark[1] or mark[2] or mark[3]
-    return None if sign == "?" else sign in TICKS
+    return None if sign in ("?", "~") else sign in TICKS
 
 
 def _first_word(text: str) -> str:
@@ -216,6 +220,7 @@ def _with_remarks(text: str) -> Mention | None:
     remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark) or NOT_CLAIMED.search(remark)]
     remarks = [_INSTEAD.sub("no", remark) for remark in remarks]
     own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
+    own = [remark for remark in own if ":" not in remark or named(split(remark)[0]) in (None, inner.finding)]
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(one) & (MAYBE - {"low"}) else status(one) is not False and one != " " for one in own]
     else:
@@ -284,6 +289,8 @@ def _worded(text: str) -> Mention | None:
         ):
             return Mention(text, last, False, "list")  # "no overt edema"
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
+    if words[-1] in ("of", "for"):  # cut off before what it denies
+        return None
     if denied and not doubted and _NO_FINDINGS.fullmatch(text):  # said of the film: "there are no findings"
         return None
     if denied or doubted:

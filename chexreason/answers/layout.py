@@ -31,8 +31,8 @@ _ORGANS = {  # whose being normal denies what is named above it
 _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
-_LEGEND = re.compile(r"(?<![\w.-])(-?\d)\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
-_NUMBER = re.compile(r"([:=|]\s?)(-?\d)(?![\d.%/])")
+_LEGEND = re.compile(r"(?<![\w.-])(-?\d|[A-Z])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
+_NUMBER = re.compile(r"([:=|]\s?)(-?\d|[A-Z])(?![\w.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 
 
@@ -45,7 +45,7 @@ def arranged(text: str) -> list[str]:
 
 
 def _spelt_out(lines: list[str]) -> list[str]:
-    """Lines with words for numbers where one of them says what those mean: "Scale: 0 = absent, 1 = unsure, 2 = present"."""
+    """Lines with words for numbers and letters where one of them says what they mean: "0 = absent, 1 = unsure, 2 = present"."""
     at, legend = next(((at, found) for at, found in enumerate(map(_legend, lines)) if len(found) > 1), (None, {}))
     if at is None:
         return lines
@@ -54,7 +54,7 @@ def _spelt_out(lines: list[str]) -> list[str]:
 
 
 def _legend(line: str) -> dict[str, str]:
-    """What a line says that numbers mean; empty where it says something else, too."""
+    """What a line says that numbers and letters mean; empty where it says something else, too."""
     legend = {number: word.strip() for number, word in _LEGEND.findall(line)}
     known = all(status(word) is not None or not MAYBE.isdisjoint(words_of(word)) for word in legend.values())
     return legend if known and not names_a_finding(line) else {}

@@ -11,6 +11,7 @@ from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
+from chexreason.answers.terms import NOT_IN_PROSE
 from chexreason.answers.values import MAYBE, NO, SOUND, concluded, named, status
 from chexreason.labels import FINDINGS, NO_FINDING
 
@@ -100,7 +101,7 @@ def _of_above(line: str, found: list[Mention]) -> list[Mention]:
     bare = _IN_IMAGE.sub("", line.strip(" .!()-=>:*"))
     if line.rstrip().endswith(":") or len(found) > _MOST:  # a heading, over what is below it; no list, but one that never ends
         return found
-    pointed = line.lstrip().startswith((":", "=>", "->")) and status(bare) is False  # "=> all absent", "-> none"
+    pointed = line.lstrip().startswith(":") and status(bare) is False  # "=> all absent", "-> none"
     if pointed or _NONE_ABOVE.fullmatch(bare) or line.rstrip().endswith(".") and _NOT_SEEN.fullmatch(bare):
         return [replace(one, claimed=False) if one.claimed else one for one in found]
     if _OPEN_ABOVE.fullmatch(bare):
@@ -114,6 +115,8 @@ def _of_above(line: str, found: list[Mention]) -> list[Mention]:
 def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
     """What a heading line makes of the lines under it; "" where `line` is no heading."""
     head = line.rstrip()
+    if head.rstrip(" :").casefold() in NOT_IN_PROSE and (head.endswith(":") or below and names_a_finding(below)):  # "Normal"
+        return False
     if head.endswith(":"):
         return heading(head) if named(head[:-1]) is None and not names_a_finding(head) else ""
     if below is None or named(head) is not None or names_a_finding(head):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import heading
-from chexreason.answers.records import status_of
+from chexreason.answers.records import NAME_KEYS, NUMBER_KEYS, STATUS_KEYS, status_of
 from chexreason.answers.values import SAID, UNSPACED, named
 
 _SIGNS = str.maketrans(
@@ -22,6 +22,10 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "👎🚫⛔❎✖✕"), "\u2717")
     | dict.fromkeys(map(ord, "⬜🔲🔳◻□"), "\u2610")
     | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫🟥🟧🟨🟩🟦🟪❓❔⚠"), "[?]")  # a colour means what its writer thought of
+    | dict.fromkeys(map(ord, "│┃║"), "|")  # of tables drawn with lines
+    | dict.fromkeys(map(ord, "─━═┄┈"), "-")
+    | dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘╔╦╗╠╬╣╚╩╝╭╮╰╯┏┳┓┣╋┫┗┻┛"), "+")
+    | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; "}
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
     | {chr(ord("Ａ") + place + 32 * small): chr(ord("A") + place + 32 * small) for place in range(26) for small in (0, 1)}
 )  # fmt: skip
@@ -30,20 +34,29 @@ _ORNAMENT = re.compile(
 )
 _BOUNDS = re.compile(r"\A\s*<s>|(?<!<s>)</s>\s*\Z", re.IGNORECASE)  # what begins and ends a text for some models
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
-_SCRATCHED = re.compile(r"[^,.;\n]{1,60}[ (](?:scratch|strike) that\b\)?", re.IGNORECASE)
+_SCRATCHED = re.compile(  # "Edema, no, I meant Fracture"
+    r"(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
+    r"(?:(?:scratch|strike) that\b\)?|(?:sorry|oops)(?=,)|I meant\b)",
+    re.IGNORECASE,
+)
+_NOTED = r"([*†‡§¹²³⁴⁵⁶⁷⁸⁹]|\[[1-9]\]|\([1-9]\))"  # the mark of a footnote
+_NOTE, _MARKED = re.compile(rf"[ \t]*{_NOTED}[ \t]*([^\n*]+)"), re.compile(rf"(?<=[A-Za-z)]) ?{_NOTED}(?!\*)")
 _BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
 _CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>",
     re.IGNORECASE,
 )
-_ATTRIBUTE = re.compile(r"(\w{1,30})\s?=\s?[\"']?([^\"'<>=]{1,60}?)[\"']?(?=\s|/|$)")
+_ATTRIBUTE = re.compile(r"(\w{1,30})\s?=\s?([\"']?)([^\"'<>=]{1,60}?)\2(?=\s|/|$)")
 _ELEMENT = re.compile(r"<(\w{1,30})\s([^<>]{3,200}?)(?:/>|>([^<>]{1,60})</\1>)")
 _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
-    r"<(?:name|label)>([^<>]{3,40})</(?:name|label)>\s*<(?:present|status|value|detected)>([^<>]{1,20})</\w{1,20}>"
+    rf"<({'|'.join(NAME_KEYS)})>([^<>]{{3,40}})</\1>\s*<({'|'.join(STATUS_KEYS | NUMBER_KEYS)})>([^<>]{{1,20}})</\3>",
+    re.IGNORECASE,
 )
+_CHECKBOX = re.compile(r"<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>", re.IGNORECASE)
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_ARROWS = re.compile(r"[-=]{1,3}>")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
@@ -53,10 +66,11 @@ _BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _EMPHASIS = re.compile(
     r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
-    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s",
+    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$",
     re.MULTILINE,
 )
 _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
+_BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
 _WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
@@ -70,8 +84,10 @@ def plain(text: str) -> str:
         for entity, sign in _ENTITIES.items():
             text = text.replace(entity, sign)
     if "<" in text:
-        if "=" in text or "<name>" in text:
-            text = _ELEMENT.sub(_as_record, _NAMED.sub(r"\n\1: \2\n", text))
+        text = _NAMED.sub(r"\n\2: \4\n", text)
+        if "=" in text:
+            text = _CHECKBOX.sub(lambda box: "\n[x] " if box[1] else "\n[ ] ", text)
+            text = _ELEMENT.sub(_as_record, text)
         text = _TAG.sub("", _BREAK.sub("\n", _CELL.sub(" | ", text)))
         closed = {tag.group(2) for tag in _OWN_TAG.finditer(text) if tag.group(1)}
         text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
@@ -79,7 +95,8 @@ def plain(text: str) -> str:
         text = _without_latex(text)
     if "/" in text:
         text = _WITH.sub("with ", text)
-    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", _EMPHASIS.sub("", text))))
+    text = _EMPHASIS.sub("", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text)))
+    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))
 
 
 def unfenced(text: str) -> str:
@@ -88,14 +105,26 @@ def unfenced(text: str) -> str:
     text = _BOUNDS.sub("", text) if text.count("<s>") == text.lstrip().startswith("<s>") else text
     if not text.isascii():
         text = _ORNAMENT.sub("", text)
-    if "cratch that" in text or "trike that" in text:
-        text = _SCRATCHED.sub("", text)
-    return _FENCE.sub("", _STRUCK.sub("", text))
+    return _annotated(_FENCE.sub("", _STRUCK.sub("", _SCRATCHED.sub("", text))))
+
+
+def _annotated(text: str) -> str:
+    """Footnotes as remarks in the place of their marks: "Edema*" over "* doubtful" is "Edema (doubtful)"."""
+    lines = text.rstrip().split("\n")
+    end = len(lines)
+    while end and (not lines[end - 1].strip() or _NOTE.fullmatch(lines[end - 1])):
+        end -= 1
+    notes = [note.groups() for note in map(_NOTE.fullmatch, lines[end:]) if note]
+    body, said = "\n".join(lines[:end]), dict(notes)
+    if not notes or len(said) < len(notes) or not said.keys() <= set(_MARKED.findall(body)):
+        return text
+    return _MARKED.sub(lambda mark: f" ({said[mark[1]]})" if mark[1] in said else mark[0], body)
 
 
 def _as_record(element: re.Match[str]) -> str:
     """An element with attributes as a line: "<finding present='false'>Edema</finding>", "<label name='Edema'>0</label>"."""
-    tag, written, body = element[1].replace("_", " "), dict(_ATTRIBUTE.findall(element[2])), element[3] or ""
+    tag, body = element[1].replace("_", " "), element[3] or ""
+    written = {one[1]: one[3] for one in _ATTRIBUTE.finditer(element[2])}
     name = next((one for one in (body, *written.values(), tag) if named(one)), None)
     if name is None:
         return element[0]

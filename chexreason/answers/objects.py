@@ -15,7 +15,7 @@ from chexreason.answers.headings import heading, is_place, words_of
 from chexreason.answers.items import names_a_finding
 from chexreason.answers.mentions import Mention
 from chexreason.answers.records import NAME_KEYS, said_by, status_of
-from chexreason.answers.values import named
+from chexreason.answers.values import MAYBE, named, status
 from chexreason.labels import NO_FINDING
 
 _NUMBER_GROUPS = frozenset("confidence confidences probability probabilities score scores certainty".split())
@@ -119,6 +119,9 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if subject is not None:
             yield _mention(subject, _and(said, status_of(keys, True)))
             return
+        if beside := _beside(value):
+            yield from (_mention(name, _and(said, said_by(each, named(name)))) for name, each in beside)
+            return
         for numbers in (False, True):  # how sure it is counts where nothing else is said
             groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & _NUMBER_GROUPS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
@@ -140,6 +143,24 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         for mention in lists.read(value):
             how = "prose" if mention.how == "prose" else "json"
             yield Mention(mention.text, mention.finding, _and(said, mention.claimed), how)
+
+
+def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
+    """Names with values where those are lists of one length: {"labels": ["Edema", "Fracture"], "scores": [0.9, 0.1]}."""
+    lists = {str(key): each for key, each in record.items() if isinstance(each, list) and each}
+    named_by = (key for key, each in lists.items() if all(isinstance(one, str) and named(one) for one in each))
+    names = next((lists[key] for key in named_by if key.casefold() in _WRAPPERS or heading(key)), [])
+    values = {key: each for key, each in lists.items() if each is not names and len(each) == len(names)}
+    sure = [key for key in values if words_of(key) & _NUMBER_GROUPS]
+    plain = [key for key in values if key not in sure and all(map(_is_plain, values[key]))]
+    return list(zip(names, values[(plain + sure)[0]], strict=True)) if plain or sure else []
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `value` is a yes, a no or a maybe, a CheXpert label (1, 0, -1) or a share of one."""
+    if isinstance(value, str):
+        return status(value) is not None or MAYBE.issuperset(value.casefold().split())
+    return value is None or isinstance(value, int | float) and -1 <= value <= 1
 
 
 def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Mention]:

@@ -72,10 +72,14 @@ _TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, ca
     re.IGNORECASE | re.MULTILINE,
 )
 _ALL_TOLD = re.compile(rf"^(?:{_TOLD.pattern}){{2,14}}$", re.IGNORECASE | re.MULTILINE)
+_BOXES = re.compile(  # "Edema [ ] yes [x] no"
+    rf"({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{SIGNS}])\s*(?:yes|no|present|absent|positive|negative|true|false)\b)",
+    re.IGNORECASE,
+)
 _LETTER = re.compile(rf"(?:(?<=[\s,;])|^)[\[(]?([yntf])[)\]]\s*(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "(y) Edema"
 _FULL, _HOLLOW = "\u25cf\u2022\u25c9\u29bf", "\u25cb\u25ef"  # buttons that are pressed, and that are not
 _PRESSED = re.compile(rf"[\[(]\s?[{_FULL}]\s?[\])]")
-_BUTTON = re.compile(rf"[\[(]?\s?([{_FULL}{_HOLLOW}])\s?[\])]?\s?(?=[A-Za-z])")
+_BUTTON = re.compile(rf"[\[(]? ?([{_FULL}{_HOLLOW}]) ?[\])]? ?(?=[A-Za-z])")
 _EXCEEDS = re.compile(  # "the heart occupies more than half of the thoracic width"
     r"\b(heart|cardiac silhouette|mediastinum)(?: (?:size|shadow|width|diameter))? "
     r"(?:(?:is|appears|looks|occupies|takes up|spans|covers|measures) (?:(?!not\b|no\b)\w+ )?"
@@ -97,6 +101,14 @@ _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
     r"(\(?(?:[A-N]|\d{1,2})\)?(?:(?:\s?,\s?|\s?,? and |\s?&\s?)\(?(?:[A-N]|\d{1,2})\)?){0,13})[ *_]*[.!]?\s*\Z",
     re.IGNORECASE,
 )
+_SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (severe)"
+    r"(\s?\bon an? )?"
+    r"\b(?:scale|scores?|scored|rat(?:e|ed|ings?)|likert|confidence|certainty|likelihood|probability|severity|grades?)\b"
+    r"[^\n\d]{0,30}([01])(?:\s?\([^()\n]{0,30}\))?\s?(?:-|\u2013|~|to|through)\s?(\d{1,2}|100)\b(?:\s?\([^()\n]{0,30}\))?",
+    re.IGNORECASE,
+)
+_SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
+_POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/])", re.IGNORECASE)
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
 _GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
@@ -107,7 +119,8 @@ _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
     re.IGNORECASE | re.MULTILINE,
 )
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
-_PLUS, _MINUS = re.compile(r"^\s*\+\s*\w", re.M), re.compile(r"^\s*[-\u2212]\s*(?=\w)", re.M)  # no bullets, where both are
+_PLUS = re.compile(rf"^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})", re.IGNORECASE | re.MULTILINE)
+_MINUS = re.compile(r"^\s*[-\u2212]+\s*(?=\w)", re.MULTILINE)  # no bullets, where both are
 
 
 def phrased(text: str) -> str:
@@ -118,7 +131,7 @@ def phrased(text: str) -> str:
     text = _EXCEEDS.sub(r"\1 is enlarged", _HEART_AND_LUNGS.sub("chest is normal", _ticked(text)))
     if _UNCHECKED.search(text):
         text = _CHECKED.sub("present:", text)
-    text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(text)))
+    text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(_scaled(text))))
     whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
         whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
@@ -133,6 +146,21 @@ def phrased(text: str) -> str:
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", whole))
+
+
+def _scaled(text: str) -> str:
+    """Points on a scale that the text gives as shares of it: "Edema: 1" below "Confidence (1-5)"; of severity, as yes or no."""
+    scale = _SCALE.search(text)
+    if not scale or int(scale[3]) < 2:
+        return text
+    low, high, graded = int(scale[2]), int(scale[3]), _SEVERITY.search(scale[0])
+
+    def said(point: re.Match[str]) -> str:
+        value = int(point[3])
+        share = SAID[value > 0] if graded else f"{max(value - low, 0)}/{high - low}"
+        return f"{point[1]}{point[2] if point[2].strip() else ': '}{share}"
+
+    return _POINT.sub(said, text.replace(scale[0], "" if scale[1] else "score"))
 
 
 def _signed(text: str) -> str:
@@ -158,6 +186,7 @@ def _ticked(text: str) -> str:
     """Buttons, and letters for yes and no, as boxes: "(\u25cf) Edema", "(y) Edema (n) Fracture"."""
     if _PRESSED.search(text) or not set(_HOLLOW).isdisjoint(text):
         text = _BUTTON.sub(lambda button: " [x] " if button[1] in _FULL else " [ ] ", text)
+    text = _BOXES.sub(r"\1: ", text) if MARKED.search(text) else text
     letters = {letter.casefold() for letter in _LETTER.findall(text)}
     if letters in ({"y", "n"}, {"t", "f"}):
         text = _LETTER.sub(lambda letter: "(+) " if letter[1] in "yYtT" else "(-) ", text)

@@ -67,7 +67,7 @@ _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity incl
     re.IGNORECASE,
 )
 _HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
-_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b", re.IGNORECASE)
+_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?", re.IGNORECASE)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
@@ -75,7 +75,7 @@ _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
     r"\s(?!(?:is|was|has|does|persists|remains|appears|stays|fits|applies|exists|extends|measures|involves|projects|obscures"
-    r"|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
+    r"|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
 _GRADED = re.compile(  # what is not so large is there
     rf"\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"

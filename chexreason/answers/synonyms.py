@@ -10,7 +10,7 @@ from chexreason.labels import FINDINGS
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "No Finding": (
-        "normal", "wnl", "normal study", "normal chest", "normal examination", "normal exam", "normal chest radiograph",
+        "normal", "wnl", "nad", "normal study", "normal chest", "normal examination", "normal exam", "normal chest radiograph",
         "normal chest x-ray", "no findings", "no acute findings", "no abnormality", "no abnormalities",
         "no abnormal findings", "no acute abnormality", "no acute cardiopulmonary abnormality",
         "no acute cardiopulmonary process", "normal * study", "normal * chest", "normal * radiograph",
@@ -53,7 +53,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "Lung Opacity": (
         "lung opacities", "opacity", "opacities", "airspace opacity", "airspace opacities", "pulmonary opacity",
         "pulmonary opacities", "infiltrate", "infiltrates", "airspace disease", "opacification", "opacifications",
-        "interstitial opacities", "infiltration",
+        "interstitial opacities", "infiltration", "verschattung", "verschattungen", "infiltrat", "opacité", "opacités",
+        "opacidad", "opacidades", "opacidade", "opacità",
     ),
     "Lung Lesion": (
         "lung lesions", "lung nodule", "lung nodules", "lung mass", "pulmonary nodule", "pulmonary nodules",
@@ -66,7 +67,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "edematous",
     ),
     "Consolidation": (
-        "consolidations", "airspace consolidation", "lobar consolidation", "lung consolidation", "consolidative",
+        "consolidations", "konsolidierung", "konsolidierungen", "konsolidation",
+        "airspace consolidation", "lobar consolidation", "lung consolidation", "consolidative",
         "consolidated",
     ),
     "Pneumonia": (
@@ -75,8 +77,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "Atelectasis": (
         "atelectases", "atelectatic", "atelectatic change", "atelectatic changes", "lung collapse", "lobar collapse",
+        "atelektase", "atelektasen", "atélectasie", "atélectasies", "atelettasia",
         "subsegmental atelectasis", "collapsed lung", "collapsed lobe", "lobe collapse", "collapse of * lung",
         "collapse of * lobe", "collapse of * lobes", "collapsed * lobe", "collapsed * lung",
+        "lung * collapsed", "lobe * collapsed",
     ),
     "Pneumothorax": ("neumotórax", "pneumotórax", "pneumotorace", "pneumothoraces", "ptx", "pneumothoraxes"),
     "Pleural Effusion": (
@@ -91,12 +95,13 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "thickening of * pleura",
     ),
     "Fracture": (
-        "fraktur", "fractura", "fratura", "frattura",
+        "fraktur", "frakturen", "rippenfraktur", "rippenfrakturen", "fractura", "fracturas", "fratura", "frattura",
         "fractures", "rib fracture", "rib fractures", "clavicle fracture", "fractured rib", "fractured ribs",
         "fractured", "fx", "compression fracture", "compression fractures",
     ),
     "Support Devices": (
-        "support device", "devices", "lines and tubes", "tubes and lines", "endotracheal tube",
+        "support device", "devices", "herzschrittmacher", "schrittmacher", "zvk", "marcapasos",
+        "lines and tubes", "tubes and lines", "endotracheal tube",
         "central venous catheter", "central venous line", "central line", "pacemaker", "chest tube",
         "nasogastric tube", "et tube", "ng tube", "picc", "picc line", "port-a-cath", "tracheostomy tube",
         "tracheostomy", "feeding tube", "enteric tube", "swan-ganz catheter", "icd", "aicd", "defibrillator", "pacer",
@@ -127,7 +132,7 @@ GAP = frozenset(
     "mildly moderately markedly severely minimally borderline mild moderate marked severe slight somewhat "
     "mildly-to-moderately upper limits stable again also grossly probably frontal lateral pa ap view views portable chest "
     "x-ray x - ray acute significant definite active evidence evident radiographic radiographically cardiopulmonary cardiac "
-    "pulmonary intrathoracic thoracic new findings finding entirely essentially completely overall 2 two : to visible focal "
+    "pulmonary intrathoracic thoracic findings finding entirely essentially completely overall 2 two : to visible focal "
     "persistently left right bilateral middle lower base look looks pathological pathologic superior globally diffusely "
     "abnormally in at lungs xxxx film radiograph radiographs study examination exam image".split()
 )

@@ -20,14 +20,14 @@ QUALIFIERS = frozenset(
     "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing worsening "
     "persistent residual pronounced significant confluent multifocal mildly moderately severely markedly rib ribs clavicle "
     "clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l borderline healed overt "
-    "frank healing remote improved improving decreased decreasing smaller larger progressed progressive".split()
+    "frank healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
 )
 SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
 FILLERS = SURE.union(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted identified "
     "visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for film xray "
     "x-ray finding findings also but it and any either patient has have i see currently label class category place situ cxr "
-    "those these do".split()
+    "those these do one".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
@@ -72,8 +72,9 @@ MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
     "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
     "improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- insufficient query "
-    "presumed presumptive -1 -1.0 "
+    "presumed presumptive favored favoured unproven proven -1 -1.0 "
     # and in other languages
+    "sospecha dudoso douteux fragliche evtl "
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
 )
 # Languages without blanks: their signs, and what denies or doubts in them.
@@ -96,11 +97,11 @@ LIKELINESS = frozenset("likelihood probability chance".split())  # less than a h
 
 _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
-_NUMBER = re.compile(r"[<>~\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
+_NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
-_SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
+SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
 _MEASURED = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}", re.IGNORECASE)  # "6th", "2cm", "T12"
@@ -246,7 +247,7 @@ def _words(text: str) -> list[str]:
 
 def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     """What one part of a remark, neither status nor number, says of the finding that it is made on."""
-    words = _words(_SINCE.sub("", part))
+    words = _words(SINCE.sub("", part))
     if beside and finding in DENSITIES and words[0] in ("likely", "probably", "probable") and _other_than(finding, part):
         return True
     if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:

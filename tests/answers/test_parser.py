@@ -363,6 +363,9 @@ PIECES = [
     "[x] ", "1. ", "\\boxed{", "heart size ", '{"Edema": ',
     "no edema,", "have ?", "is there ", "['a', ", "Edema yes ", "rather than a, ", "user: ", "a=b", "label: ", "A. edema ",
     "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", "only Edema\n", "Edema\nBoth are absent.\n", "<a b=c>",
+    "* Edema\n", "Edema* ", "score 0-3 ", "Edema 2 ", "edema, sorry, ", "_x_ ", "<input checked", "edema -=> ", "drop edema. ",
+    "<name>Edema</name>",
+    "[['Edema'], [0]], ", "== \n",
 ]  # fmt: skip
 
 
