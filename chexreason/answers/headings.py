@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, MAYBE, NO, NOT_CLAIMED, SINCE, status
+from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, status
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -20,7 +20,8 @@ CLAIMING = frozenset(
     "unchanged stable increased decreased worsened worsening improved improving important "
     "change changes interval score scores rating ratings probability prominent notable foremost verdict "
     " selection selections decision outcome pick picks tag tags "
-    "présents présentes vorhandene positivos positivas positifs presentes befund befunde beurteilung diagnose sicher "
+    "présents présentes vorhandene positivos positivas positifs presentes achados identifican observan "
+    "befund befunde beurteilung diagnose sicher "
     "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
 # Under a part of the body stand claims of that part.
@@ -44,12 +45,12 @@ OPEN = frozenset(
 )
 DENYING = frozenset(
     "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
-    "absents absentes ausentes non against distractor distractors".split()
+    "absents absentes ausentes descartan descartados non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
 _UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
 # What a heading in a language without spaces says where something is shown.
-_SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答案|结果|包括|如下|所見|診断|結果|소견|진단")
+_SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答|结果|包括|如下|所見|診断|結果|소견|진단")
 _FRAME = frozenset(
     "q what which do you my your our for with from by as so thus therefore based provided given i would can we all only "
     "no. #".split()
@@ -67,6 +68,8 @@ _NOTED = re.compile(
     r"[\w ]{0,20}\b(?:labels?|findings?)\b",
     re.IGNORECASE,
 )
+_EXCEPT = re.compile(r"\b(?:except(?: for)?|apart from|aside from|other than|save for)\W*\Z", re.IGNORECASE)  # "Nil except:"
+_MIDDLING = frozenset("moderate medium intermediate".split())  # probability
 _CHANGES = frozenset("change changes changed".split())
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
@@ -78,6 +81,10 @@ def heading(text: str) -> bool | None:
     words = words_of(text)
     if _SHOWN.search(text):
         return None if NOT_CLAIMED.search(text) else True
+    if _EXCEPT.search(text):
+        return True
+    if words & LIKELINESS and words & _MIDDLING:
+        return None
     if number := _VALUED.search(text):
         return {"0": False, "1": True}.get(number[1])
     plain = status(text.strip(" :-"))

@@ -31,7 +31,7 @@ _ORGANS = {  # whose being normal denies what is named above it
 _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
-_LEGEND = re.compile(r"(?<![\w.-])(-?\d|[A-Z])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{1,20})")
+_LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{items.SIGNS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")
 _NUMBER = re.compile(r"([:=|]\s?)(-?\d|[A-Z])(?![\w.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 

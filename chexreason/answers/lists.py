@@ -23,6 +23,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
     re.IGNORECASE,
 )
+_DASH = re.compile(r"\s[-\u2013\u2014]\s")
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _THESE = re.compile(r"\s*(?:these|those|they|both|all|neither|none)\b", re.IGNORECASE)
 _ABOVE = (
@@ -59,7 +60,7 @@ def read(text: str) -> list[Mention]:
     lines, at = arranged(mended(text)), 0
     while at < len(lines):
         line = lines[at]
-        if "|" in line and len(items.PAIR.findall(line)) > 1:
+        if "|" in line and (len(items.PAIR.findall(line)) > 1 or _are_items(line.strip(" |").split("|"))):
             line = line.replace("|", ",")
         elif items.PAIR.match(bare_line(line)) and not any(map(named, line.split("|"))):  # "Edema: absent | Confidence: 0.9"
             line = line.partition("|")[0]
@@ -94,6 +95,11 @@ def read(text: str) -> list[Mention]:
                 said = heading(row) if scope is True else scope
             found += _line(row, said)
     return found
+
+
+def _are_items(cells: list[str]) -> bool:
+    """Whether each of several cells names one finding and says something of it: "Edema 8/10 | Fracture 2/10"."""
+    return len(cells) > 1 and all(len(items.NAME.findall(cell)) == 1 and not named(cell) for cell in cells)
 
 
 def _of_above(line: str, found: list[Mention]) -> list[Mention]:
@@ -147,9 +153,12 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             found = above
             if not names_a_finding(clause):
                 continue
-        head, colon, tail = clause.partition(":")
-        if not colon and is_place(clause.partition(" - ")[0]):  # "Heart - Cardiomegaly"
-            head, colon, tail = clause.partition(" - ")
+        first = items.NAME.search(clause)
+        cut = clause.rfind(":", 0, first.start()) if first else -1  # "Findings: heart: cardiomegaly"
+        head, colon, tail = (clause[:cut], ":", clause[cut + 1 :]) if cut > 0 else clause.partition(":")
+        dashed = _DASH.split(clause, maxsplit=1)
+        if not colon and len(dashed) > 1 and (is_place(dashed[0]) or is_plain_heading(dashed[0])):  # "Heart - Cardiomegaly"
+            (head, tail), colon = dashed, ":"
         before, after = items.split(clause)
         if not colon and "?" not in clause and named(before):  # "Edema \u2014 the vessels are sharp"
             head, tail = before, after or ""

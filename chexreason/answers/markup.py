@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from chexreason.answers.headings import heading
@@ -25,7 +26,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "│┃║"), "|")  # of tables drawn with lines
     | dict.fromkeys(map(ord, "─━═┄┈"), "-")
     | dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘╔╦╗╠╬╣╚╩╝╭╮╰╯┏┳┓┣╋┫┗┻┛"), "+")
-    | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; "}
+    | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; ", "和": " and "}
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
     | {chr(ord("Ａ") + place + 32 * small): chr(ord("A") + place + 32 * small) for place in range(26) for small in (0, 1)}
 )  # fmt: skip
@@ -73,16 +74,14 @@ _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORE
 _BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
 _WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
+_GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
-_ENTITIES = {"&nbsp;": " ", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&bull;": "\u2022"}
+_ENTITY = re.compile(r"&#?\w{2,8};")
 
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
     text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", unfenced(text)))
-    if "&" in text:
-        for entity, sign in _ENTITIES.items():
-            text = text.replace(entity, sign)
     if "<" in text:
         text = _NAMED.sub(r"\n\2: \4\n", text)
         if "=" in text:
@@ -96,12 +95,14 @@ def plain(text: str) -> str:
     if "/" in text:
         text = _WITH.sub("with ", text)
     text = _EMPHASIS.sub("", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text)))
+    rows = [line for line in text.split("\n") if len(_GAP.findall(line)) > 1 and set(line).isdisjoint("[]|\u2610\u2611\u2612")]
+    text = _GAP.sub("\t", text) if len(rows) > 1 else text
     return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))
 
 
 def unfenced(text: str) -> str:
     """`text` in plain signs and without code fences."""
-    text = text.translate(_SIGNS)
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_SIGNS)
     text = _BOUNDS.sub("", text) if text.count("<s>") == text.lstrip().startswith("<s>") else text
     if not text.isascii():
         text = _ORNAMENT.sub("", text)

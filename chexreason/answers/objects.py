@@ -133,7 +133,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         and len(value) == 2
         and isinstance(value[0], str)
         and named(value[0])
-        and not isinstance(value[1], str)
+        and (not isinstance(value[1], str) or _is_plain(value[1]))
     ):
         yield _mention(value[0], _and(said, said_by(value[1], named(value[0]))))
     elif isinstance(value, list | tuple | set | frozenset):

@@ -184,6 +184,8 @@ def _under_its_sign(line: str) -> str:
 
 def _ticked(text: str) -> str:
     """Buttons, and letters for yes and no, as boxes: "(\u25cf) Edema", "(y) Edema (n) Fracture"."""
+    if "\u25a0" in text and "\u2610" in text:
+        text = text.replace("\u25a0", "\u2611")
     if _PRESSED.search(text) or not set(_HOLLOW).isdisjoint(text):
         text = _BUTTON.sub(lambda button: " [x] " if button[1] in _FULL else " [ ] ", text)
     text = _BOXES.sub(r"\1: ", text) if MARKED.search(text) else text

@@ -20,7 +20,7 @@ _FINAL = re.compile(  # where a writer says what the answer is, after all that w
 _ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
 _CORRECTION = re.compile(
     r"\b(?:(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
-    r"|correction(?=:))\b"
+    r"|(?:correction|addendum|erratum|amendment)(?=:))\b"
     r"|(?:(?<=\n)|(?<=[.;] ))(?:I'll |I will |I'd |let's |let me |so )?(?=(?:scratch|strike|drop|remove|delete|omit|discard)\b)"
     r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct)\b)",
     re.IGNORECASE,

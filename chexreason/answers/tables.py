@@ -33,7 +33,10 @@ def read(lines: list[str]) -> list[Mention]:
     columns = [index for index, cell in enumerate(rows[0]) if named(cell)]
     if len(columns) > 1 and len(rows) > 1 and not any(map(named, rows[1])):  # findings as columns
         cells = {index: rows[1][index] if index < len(rows[1]) else "" for index in columns}
-        return [Mention(rows[0][index], named(rows[0][index]), verdict(cells[index]), "table") for index in columns]
+        return [
+            Mention(rows[0][index], named(rows[0][index]), verdict(cells[index], named(rows[0][index])), "table")
+            for index in columns
+        ]
     head = [words_of(cell) for cell in rows[0]] if len(rows) > 1 and _is_head(rows[0]) else None
     return [mention for row in (rows[1:] if head else rows) for mention in _row(row, head)]
 
@@ -85,7 +88,7 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     known = _STATUS | _NUMBER | _GRADES | NO | MAYBE
     if head and at[0] == len(row) - 1 == len(head) - 1 and not any(words & known for words, _ in rest):  # "Step | Seen | Label"
         return [Mention(text, finding, heading(" ".join(head[-1])), "table")]
-    claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest])
+    claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest], finding)
     return [Mention(text, finding, claimed, "table")]
 
 
@@ -124,7 +127,7 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     return False if False in remarks else None if None in remarks else True
 
 
-def _by_cells(cells: list[str]) -> bool | None:
+def _by_cells(cells: list[str], finding: str | None) -> bool | None:
     """What a row says without a header: its first plain yes or no, else its last number, else its remarks."""
     filled = [cell for cell in cells if cell.casefold() not in _BLANK]
     plain = next((said for cell in filled if (said := status(cell)) is not None), None)
@@ -137,5 +140,5 @@ def _by_cells(cells: list[str]) -> bool | None:
         return numbers[0] or None
     if not cells or cells[-1].casefold() in _BLANK:
         return None
-    remarks = [verdict(cell) for cell in filled if not is_place(cell)]
+    remarks = [verdict(cell, finding) for cell in filled if not is_place(cell)]
     return False if False in remarks else None if None in remarks else True
