@@ -8,8 +8,8 @@ from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading, words_of
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.phrasing import phrased
-from chexreason.answers.records import NUMBER_KEYS, STATUS_KEYS
-from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, SOUND, decides, named, share, status
+from chexreason.answers.records import STATUS_KEYS
+from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, SOUND, decides, named, share, status
 
 _REST = re.compile(  # than what stands above
     r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE

@@ -6,8 +6,8 @@ import html
 import re
 
 from chexreason.answers.headings import heading
-from chexreason.answers.records import NAME_KEYS, NUMBER_KEYS, STATUS_KEYS, status_of
-from chexreason.answers.values import SAID, UNSPACED, named
+from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, status_of
+from chexreason.answers.values import NUMBER_KEYS, SAID, UNSPACED, named
 
 _SIGNS = str.maketrans(
     {

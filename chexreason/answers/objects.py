@@ -14,15 +14,10 @@ from chexreason.answers import lists, markup
 from chexreason.answers.headings import heading, is_place, words_of
 from chexreason.answers.items import names_a_finding
 from chexreason.answers.mentions import Mention
-from chexreason.answers.records import NAME_KEYS, said_by, status_of
-from chexreason.answers.values import MAYBE, named, status
+from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, said_by, status_of
+from chexreason.answers.values import MAYBE, NUMBER_KEYS, named, status
 from chexreason.labels import NO_FINDING
 
-_NUMBER_GROUPS = frozenset("confidence confidences probability probabilities score scores certainty".split())
-_SKIPPED = frozenset(
-    "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
-    "location side".split()
-)
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
 _BRACKET = re.compile(r"\"[^\"]*\"|'[^'\n]*'(?=\s*[,:\]})])|[\[\]{}()]")
 _LONGEST = 20_000  # characters of a Python literal; more is no answer, and Python's parser takes its time
@@ -123,7 +118,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
             yield from (_mention(name, _and(said, said_by(each, named(name)))) for name, each in beside)
             return
         for numbers in (False, True):  # how sure it is counts where nothing else is said
-            groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & _NUMBER_GROUPS) == numbers]
+            groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & NUMBER_KEYS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
             yield from found
             if found:
@@ -151,7 +146,7 @@ def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
     named_by = (key for key, each in lists.items() if all(isinstance(one, str) and named(one) for one in each))
     names = next((lists[key] for key in named_by if key.casefold() in _WRAPPERS or heading(key)), [])
     values = {key: each for key, each in lists.items() if each is not names and len(each) == len(names)}
-    sure = [key for key in values if words_of(key) & _NUMBER_GROUPS]
+    sure = [key for key in values if words_of(key) & NUMBER_KEYS]
     plain = [key for key in values if key not in sure and all(map(_is_plain, values[key]))]
     return list(zip(names, values[(plain + sure)[0]], strict=True)) if plain or sure else []
 
@@ -167,7 +162,7 @@ def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Ment
     key = re.sub(r"^(?:is|has)[_ ]", "", key.strip().casefold())
     if named(key):
         yield _mention(key, _and(said, said_by(value, named(key))))
-    elif not words_of(key) & _SKIPPED:
+    elif not words_of(key) & REMARK_KEYS:
         value = f"{key}: {value}" if is_place(key) and isinstance(value, str) else value  # "heart": "enlarged"
         for mention in _walk(value, _and(said, key in _WRAPPERS or heading(key)), depth + 1):
             normal_part = mention.finding == NO_FINDING and is_place(key)  # "heart": "normal"

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import named, share, status, verdict
+from chexreason.answers.values import NUMBER_KEYS, named, share, status, verdict
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -19,8 +19,11 @@ STATUS_KEYS = frozenset(
     "verdict judgement judgment opinion evaluation".split()
 )
 _INVERSE_KEYS = frozenset("absent negated negative excluded ruled_out denied uncertain".split())
-NUMBER_KEYS = frozenset("confidence probability score certainty likelihood prob p conf".split())
-_SIDES = frozenset("left right bilateral l r".split())
+REMARK_KEYS = frozenset(
+    "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
+    "location side".split()
+)
+SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
@@ -59,7 +62,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
                 if keys is _INVERSE_KEYS:
                     return None if said is None else not said
                 return said
-    sides = [said_by(record[key], None) for key in record if key in _SIDES]
+    sides = [said_by(record[key], None) for key in record if key in SIDES]
     if sides:
         return True if True in sides else None if None in sides else False
     values = [value for value in record.values() if not (isinstance(value, str) and named(value))]

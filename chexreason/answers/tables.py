@@ -7,19 +7,14 @@ from dataclasses import replace
 from chexreason.answers import items, prose
 from chexreason.answers.headings import heading, is_place, words_of
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import MAYBE, NO, named, share, status, verdict
+from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
+from chexreason.answers.values import MAYBE, NO, NUMBER_KEYS, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
-_STATUS = frozenset(
-    "status present presence state result value answer assessment yes/no y/n detected identified prediction predicted label "
-    "visible positive decision verdict seen observed interpretation conclusion included".split()
-)
-_NUMBER = frozenset("confidence probability score certainty likelihood prob conf".split())
+_STATUS = STATUS_KEYS.union("yes/no y/n label seen interpretation included".split())
 _RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
-_REMARKS = frozenset("evidence reason reasoning rationale explanation comment comments".split())
 _GRADES = frozenset("grade severity stage degree".split())
-_SIDES = frozenset("left right bilateral l r".split())
 _PRESENT = frozenset("present positive yes".split())
 _BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
 
@@ -49,7 +44,7 @@ def _plain(cell: str) -> str:
 def is_delimited(lines: list[str], sign: str) -> bool:
     """Whether `sign` divides a table: names of columns first, then rows of as many cells that begin with a finding."""
     head, *rows = [[cell.strip() for cell in line.split(sign)] for line in lines]
-    kinds = [words_of(cell) & (_STATUS | _NUMBER) for cell in head[1:]]
+    kinds = [words_of(cell) & (_STATUS | NUMBER_KEYS) for cell in head[1:]]
     return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) and not named(row[1]) for row in rows)
 
 
@@ -85,7 +80,7 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     rest = [pair for index, pair in enumerate(rest) if index != at[0] and index not in numbering]
     if not rest:  # a column of names
         return [Mention(text, finding, heading(" ".join(head[at[0]])) if head and at[0] < len(head) else True, "table")]
-    known = _STATUS | _NUMBER | _GRADES | NO | MAYBE
+    known = _STATUS | NUMBER_KEYS | _GRADES | NO | MAYBE
     if head and at[0] == len(row) - 1 == len(head) - 1 and not any(words & known for words, _ in rest):  # "Step | Seen | Label"
         return [Mention(text, finding, heading(" ".join(head[-1])), "table")]
     claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest], finding)
@@ -99,26 +94,26 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
         ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
         return heading(" ".join(ticked[0])) if len(ticked) == 1 else None
-    sides = [verdict(cell, finding) for words, cell in cells if words and words <= _SIDES]
+    sides = [verdict(cell, finding) for words, cell in cells if words and words <= SIDES]
     if len(sides) > 1 and None not in sides:
         return True in sides
     grades = [cell for words, cell in cells if words & _GRADES and cell.isdigit()]
     if grades:
         return int(grades[0][:9]) > 0
     for words, cell in cells:
-        if words & _STATUS and not words & (_NUMBER | _REMARKS):
+        if words & _STATUS and not words & (NUMBER_KEYS | REMARK_KEYS):
             return verdict(cell, finding) if cell.casefold() not in ("", "n/a", "na", "null") else None
     for words, cell in cells:
         if words and words <= NO and status(cell) is not None:  # a column of what is absent
             return not status(cell)
-    plain = {said for words, cell in cells if not words & _NUMBER and (said := status(cell)) is not None}
+    plain = {said for words, cell in cells if not words & NUMBER_KEYS and (said := status(cell)) is not None}
     if plain:
         return plain.pop() if len(plain) == 1 else None  # two readers who disagree
-    numbers = [number for words, cell in cells if words & _NUMBER and (number := share(cell)) is not None]
+    numbers = [number for words, cell in cells if words & NUMBER_KEYS and (number := share(cell)) is not None]
     if numbers:
         return numbers[0] or None
     remarks = [
-        status(cell) if words & _NUMBER else verdict(cell, finding)  # a moderate likelihood is a doubt
+        status(cell) if words & NUMBER_KEYS else verdict(cell, finding)  # a moderate likelihood is a doubt
         for words, cell in cells
         if cell.casefold() not in _BLANK and (not is_place(cell) or not words_of(cell).isdisjoint(NO | MAYBE))
     ]

@@ -89,9 +89,11 @@ SOUND = frozenset(
 # Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
 SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
-MEASURES = frozenset(
-    "confidence probability likelihood score certainty p very prob conf readers votes % percent approximately about ~".split()
+# What says how sure a claim is, and what else a number beside a name is.
+NUMBER_KEYS = frozenset(
+    "confidence confidences probability probabilities score scores certainty likelihood prob probs p conf".split()
 )
+MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~".split())
 
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 
