@@ -51,7 +51,7 @@ _SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
-_CHOICE = re.compile(r"\s+(?:or|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_CHOICE = re.compile(r"\s*(?:or|versus|vs\.?)\s", re.IGNORECASE)
 _INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
 _ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IGNORECASE)
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
@@ -101,14 +101,14 @@ def read(clause: str) -> list[Mention] | None:
         return None if None in runs else [one for run in runs if run for one in run]
     head, value = split(clause)
     if value and named(head) is None:
-        over = [named(piece) for part in _ITEM.findall(head) for one in _JOIN.split(part) for piece in _CHOICE.split(one)]
+        over = [named(one) for part in _ITEM.findall(head) for one in _JOIN.split(part)]
         if len(over) > 1 and all(over):  # "Edema, Fracture: absent"
             return [Mention(clause.strip(), finding, verdict(value, finding), "list") for finding in over]
     return _listed(clause)
 
 
 def _listed(clause: str) -> list[Mention] | None:
-    """The items between commas, "and" and "or", or None where one of them is none."""
+    """The items between commas and "and", or None where one of them is none ("edema or fracture" is prose)."""
     found: list[Mention] = []
     alone: Mention | None = None  # a status without a name: of what stands before the clause
     reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
@@ -117,7 +117,7 @@ def _listed(clause: str) -> list[Mention] | None:
     bare: list[int] = []  # which items are names and nothing else
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
     denials = sum(1 for _ in itertools.takewhile(lambda raw: _first_word(raw) in NO, raws))  # items that begin so
-    chosen = bool(_CHOICE.search(clause))  # "no edema, large effusion or fracture" denies all three
+    chosen = any(map(_CHOICE.match, raws))  # "no edema, large effusion, or fracture" denies all three
     signed = any(raw.lstrip()[0] == "+" for raw in raws)
     for place, raw in enumerate(raws):
         if 1 < place == denials and not _LEADING.match(raw):
@@ -126,14 +126,11 @@ def _listed(clause: str) -> list[Mention] | None:
             reaching = reaching if raw.strip(EDGES + ".").casefold() in NAMES and not denied_again else True
         raw = re.sub(r"^\s*([-+])\s?(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
         leading = _LEADING.match(raw)
-        word = leading.group(1).casefold().rstrip(".") if leading else ""
-        openly = word in ("or", "versus", "vs")
-        reaching = True if word in ("but", "with") else reaching
+        openly = _CHOICE.match(raw)
+        reaching = True if leading and leading[1].casefold() in ("but", "with") else reaching
         raw = raw[leading.end() :] if leading else raw
         whole = _item(raw)
-        parts = [[raw]] if whole else [_CHOICE.split(part) for part in _JOIN.split(raw)]
-        pieces = [piece for part in parts for piece in part if piece.strip(EDGES)]
-        chosen_from = {piece for part in parts if len(part) > 1 for piece in part}
+        pieces = [piece for piece in ([raw] if whole else _JOIN.split(raw)) if piece.strip(EDGES)]
         group = len(found) if any(map(named, pieces)) else group
         for piece in pieces:
             item = _item(piece)
@@ -155,7 +152,7 @@ def _listed(clause: str) -> list[Mention] | None:
                 reaching = True if not chosen else reaching
             if reaching is not True and item.claimed:
                 item = replace(item, claimed=reaching)
-            elif (openly or piece in chosen_from) and item.claimed:
+            elif openly and item.claimed:
                 item = replace(item, claimed=None)
             first = _first_word(piece)
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item

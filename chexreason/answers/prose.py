@@ -136,7 +136,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
-        if before_it in ("In ", "In a ", "In an ") and after_it.startswith(","):  # "In edema, one sees ..."
+        generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
+        if claimed and (generally or before_it.casefold().strip() in CHOICES):  # "or edema", after a semicolon
             claimed = None
         if before_it in ("", "A ", "An ") and entity.label_ != SUPPORT_DEVICES and _OF_ANY.match(after_it):
             claimed = None
