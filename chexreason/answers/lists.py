@@ -25,7 +25,6 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
 )
 _DASH = re.compile(r"\s[-\u2013\u2014]\s")
 _COMMA = re.compile(r"[,;]|\bbut\b")
-_THESE = re.compile(r"\s*(?:these|those|they|both|all|neither|none)\b", re.IGNORECASE)
 _ABOVE = (
     r"(?:of )?(?:the above(?: findings| labels| conditions)?|these|those|them|which"
     r"|(?:the|these|those) (?:findings|labels|conditions))"
@@ -143,7 +142,6 @@ def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
-    named_from = 0  # where the last clause that names anything begins
     carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
     for clause, goes_on in _clauses(bare_line(line)):
         if not clause.strip(EDGES):
@@ -189,14 +187,12 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             and found[-1].claimed
             and mentions[0].claimed is not True
         ):
-            start = named_from if _THESE.match(clause) else len(found) - 1
-            found[start:] = [replace(one, claimed=mentions[0].claimed) for one in found[start:]]
+            found[-1] = replace(found[-1], claimed=mentions[0].claimed)
             continue
         if {one.finding for one in mentions if one.claimed}.issuperset(FINDINGS):  # the prompt's list
             mentions = [replace(one, claimed=None) for one in mentions]
         if place:
             mentions = [replace(one, claimed=None) if one.finding == NO_FINDING else one for one in mentions]
-        named_from = len(found) if mentions[0].finding else named_from
         found += [_under(said, mention) for mention in mentions]
     return found
 

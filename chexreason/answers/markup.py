@@ -64,7 +64,7 @@ _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\
 _ASIDE = re.compile(rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)")  # "Edema (\u662f) Fracture (\u5426)"
 # Where a language without blanks meets a name.
 _BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
-_FENCE = re.compile(r"```[a-zA-Z]{0,12}")
+_FENCE = re.compile(r"```(?:[a-zA-Z]{1,12}(?=\s*\n))?")
 _EMPHASIS = re.compile(
     r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
     r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$",
