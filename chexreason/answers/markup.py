@@ -115,7 +115,7 @@ def _annotated(text: str) -> str:
     end = len(lines)
     while end and (not lines[end - 1].strip() or _NOTE.fullmatch(lines[end - 1])):
         end -= 1
-    notes = [note.groups() for note in map(_NOTE.fullmatch, lines[end:]) if note]
+    notes = [(note[1], note[2]) for note in map(_NOTE.fullmatch, lines[end:]) if note]
     body, said = "\n".join(lines[:end]), dict(notes)
     if not notes or len(said) < len(notes) or not said.keys() <= set(_MARKED.findall(body)):
         return text
