@@ -22,7 +22,7 @@ _ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
     r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
     re.IGNORECASE,
 )
-_LARGE = re.compile(r"\b(?:is|are) the (heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
+_LARGE = re.compile(r"\b(?:(?:is|are) the )?(heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
 _WHICH = re.compile(  # "Which are absent? Edema"
     r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
 )
@@ -104,7 +104,9 @@ _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
 _SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (severe)"
     r"(\s?\bon an? )?"
     r"\b(?:scale|scores?|scored|rat(?:e|ed|ings?)|likert|confidence|certainty|likelihood|probability|severity|grades?)\b"
-    r"[^\n\d]{0,30}([01])(?:\s?\([^()\n]{0,30}\))?\s?(?:-|\u2013|~|to|through)\s?(\d{1,2}|100)\b(?:\s?\([^()\n]{0,30}\))?",
+    r"[^\n\d]{0,30}(?:([01])(?:\s?\([^()\n]{0,30}\))?\s?(?:-|\u2013|~|to|through)|\bout of)"
+    r"\s?(\d{1,2}|100)\b(?:\s?\([^()\n]{0,30}\))?"
+    r"(\)?\s[-\u2013\u2014]\s)?",
     re.IGNORECASE,
 )
 _SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
@@ -153,14 +155,14 @@ def _scaled(text: str) -> str:
     scale = _SCALE.search(text)
     if not scale or int(scale[3]) < 2:
         return text
-    low, high, graded = int(scale[2]), int(scale[3]), _SEVERITY.search(scale[0])
+    low, high, graded = int(scale[2] or 0), int(scale[3]), _SEVERITY.search(scale[0])
 
     def said(point: re.Match[str]) -> str:
         value = int(point[3])
         share = SAID[value > 0] if graded else f"{max(value - low, 0)}/{high - low}"
         return f"{point[1]}{point[2] if point[2].strip() else ': '}{share}"
 
-    return _POINT.sub(said, text.replace(scale[0], "" if scale[1] else "score"))
+    return _POINT.sub(said, text.replace(scale[0], "" if scale[1] else "score: " if scale[4] else "score"))
 
 
 def _signed(text: str) -> str:

@@ -12,7 +12,7 @@ DENIED_BEFORE = (
     "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
     *(f"{fail} to {verb}" for fail in ("fail", "fails", "failed", "failing") for verb in ("show", "reveal", "demonstrate",
     "identify", "display", "disclose", "depict", "see", "find", "appreciate", "detect")), "hardly",
-    "insufficient", "not enough", "crossed out", "crossed off", "zero", "as opposed to", "withdraw", "withdrew", "retract",
+    "insufficient", "not enough", "crossed out", "crossed off", "zero", "0", "as opposed to", "withdraw", "withdrew", "retract",
     *(f"{much} {verb}" for much in ("little", "scant", "minimal", "weak", "scarce") for verb in ("to suggest", "to indicate",
     "evidence")),
     "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
@@ -111,7 +111,7 @@ OPEN_BEFORE = (
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
     "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
-    "means", "presumed", "assumed", "fits less", "fits less well", "less well", "less so", "doubtful",
+    "means", "risk", "presumed", "assumed", "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
