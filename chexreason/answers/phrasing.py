@@ -60,8 +60,9 @@ _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
     rf"\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
 )
 _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
-_NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes"
-    rf"(?<!\w)[\[(]\s?({NAME.pattern})\s?[\])](?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)", re.IGNORECASE
+_NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes", "\u0152d\u00e8me (Edema): non"
+    rf"(?:(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s?|(?<!\w))[\[(]\s?({NAME.pattern})\s?[\])](?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)",
+    re.IGNORECASE,
 )
 _CALL = re.compile(  # "dict(Edema=1, Fracture=0)"
     r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z"
@@ -113,7 +114,6 @@ _SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
 _POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/])", re.IGNORECASE)
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
-_GLOSSED = re.compile(rf"(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s\(({NAME.pattern})\)(?=\s*[:=])", re.IGNORECASE)
 _NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
 _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
     r"(?:(?<=[.?!])[ \t]+|^)(?:(?=Q\d{0,2}[:.] )|Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? ))"
@@ -136,7 +136,7 @@ def phrased(text: str) -> str:
     text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(_scaled(text))))
     whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
     if "?" in whole:
-        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", whole)))
+        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", _ASKED_BESIDE.sub(", ", whole))))
     if _PLUS.search(whole):
         whole = _MINUS.sub("(-) ", whole)
     elif len(_MINUS.findall(whole)) > 1:
@@ -147,7 +147,7 @@ def phrased(text: str) -> str:
     whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
-    return _NO_FINDING_IS.sub(r"\1: ", _GLOSSED.sub(r"\1", whole))
+    return _NO_FINDING_IS.sub(r"\1: ", whole)
 
 
 def _scaled(text: str) -> str:
@@ -209,7 +209,7 @@ def _opted(text: str) -> str:
 def _without_asides(whole: str) -> str:
     """What stands in parentheses behind a name: a finding beside it is one of its own, a guess of its cause is none."""
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
-    return _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], _ASKED_BESIDE.sub(", ", whole))
+    return _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], whole)
 
 
 def _with_statuses(whole: str) -> str:

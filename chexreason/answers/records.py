@@ -27,7 +27,6 @@ SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
-_ITS_STATUS = re.compile(r"[ \t](?=(?:status|present): )", re.IGNORECASE)
 _START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
@@ -37,7 +36,7 @@ _PAIR = re.compile(
 
 def separated(text: str) -> str:
     """`text` with each record of a run on lines of its own: "finding: Edema status: absent finding: Fracture"."""
-    return _ITS_STATUS.sub("\n", _KEYED.sub(r"\n\1", text)) if len(_KEYED.findall(text)) > 1 else text
+    return _KEYED.sub(r"\n\1", text) if len(_KEYED.findall(text)) > 1 else text
 
 
 def written(text: str) -> tuple[int, list[Mention]]:
