@@ -60,6 +60,7 @@ _NONE_SEEN = re.compile(  # "I do not see any abnormality"
     r"((?:\w+ )?(?:abnormalit|findings?|patholog))",
     re.IGNORECASE,
 )
+_GLUED = re.compile(r"([\[\]{}\"=\u2014])")  # 'reason=["no edema"]'
 _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity include ...": the opacity is there
     r"^\W*(differential(?: diagnos[ei]s| considerations?)?) (?:for|of) ((?:the|this|these|an?) [^.,;:]{3,60}?)"
     r" (?=includes?\b|is\b|are\b|would\b)",
@@ -151,7 +152,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 def _written_out(sentence: str) -> str:
     """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
-    sentence = _NONE_SEEN.sub(r"there is no \1", sentence)
+    sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
     sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
