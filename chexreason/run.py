@@ -30,20 +30,7 @@ from chexreason.runs.plan import plan
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
 # Where a bare word is looked for, in this order: what it names most often first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
-WITH_VALUE = {  # of flags
-    "-cd",
-    "--config-dir",
-    "-c",
-    "--cfg",
-    "--package",
-    "-p",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--info",
-    "-i",
-}
+WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name -i --info".split()  # of flags
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ CLAIMING = frozenset(
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
     "unchanged stable increased decreased worsened worsening improved improving important "
     "change changes interval score scores rating ratings probability prominent notable foremost verdict "
-    " selection selections decision outcome pick picks tag tags "
+    "selection selections decision outcome pick picks tag tags "
     "présents présentes vorhandene positivos positivas positifs presentes achados identifican observan "
     "befund befunde beurteilung diagnose sicher "
     "hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()

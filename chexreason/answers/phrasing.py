@@ -61,7 +61,8 @@ _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
 )
 _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
 _NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes", "\u0152d\u00e8me (Edema): non"
-    rf"(?:(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s?|(?<!\w))[\[(]\s?({NAME.pattern})\s?[\])](?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)",
+    rf"(?:(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s?|(?<!\w))[\[(]\s?({NAME.pattern})\s?[\])]"
+    r"(?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)",
     re.IGNORECASE,
 )
 _CALL = re.compile(  # "dict(Edema=1, Fracture=0)"

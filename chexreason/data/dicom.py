@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
 from chexreason.data.lookup import coloured, looked_up
-from chexreason.data.misread import refuse_excess, refuse_false_colours, refuse_misread, refuse_unwritten
+from chexreason.data.misread import (
+    COLOURED,
+    coloured_share,
+    refuse_excess,
+    refuse_false_colours,
+    refuse_misread,
+    refuse_unwritten,
+)
 from chexreason.data.pixels import (
     ALIKE,
     NOISE,
@@ -211,7 +218,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
         if doubtful and wrapped(pixels, data.BitsStored, ~_padding(pixels, data)):  # signed numbers, coded as if they were not
             data.PixelRepresentation = signed
             pixels, properties = decoder.as_array(data, index=0, **options)
-        if pixels.ndim == 3:
+        if pixels.ndim == 3 and coloured_share(pixels) > COLOURED:
             refuse_false_colours(pixels, decoder.as_array(data, index=0, raw=True, **options)[0], data, name)
         if frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)])

@@ -103,9 +103,13 @@ def refuse_false_colours(pixels: np.ndarray, raw: np.ndarray, data: Dataset, nam
         )
 
 
-def _grey_only(other: np.ndarray, pixels: np.ndarray, tint: int) -> bool:
-    """Whether the `other` reading is grey, annotations aside, and `pixels` are not. Grey channels differ by `tint` at most."""
+def coloured_share(pixels: np.ndarray, tint: int = TINT) -> float:
+    """The share of pixels, of (rows, columns, 3), whose channels differ by more than `tint`."""
     import numpy as np
 
-    here, there = ((np.ptp(one, axis=-1) > tint).mean() for one in (pixels, other))
-    return bool(here > COLOURED + 10 * there)
+    return float((np.ptp(pixels, axis=-1) > tint).mean())
+
+
+def _grey_only(other: np.ndarray, pixels: np.ndarray, tint: int) -> bool:
+    """Whether the `other` reading is grey, annotations aside, and `pixels` are not. Grey channels differ by `tint` at most."""
+    return coloured_share(pixels, tint) > COLOURED + 10 * coloured_share(other, tint)
