@@ -9,7 +9,7 @@ from chexreason.answers.headings import is_plain_heading, words_of
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import STATUS_KEYS
-from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, SOUND, decides, named, share, status
+from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, SOUND, decides, is_sound, named, share, status
 
 _REST = re.compile(  # than what stands above
     r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE
@@ -95,11 +95,12 @@ def _cells(lines: list[str]) -> list[str]:
 
 def _sections(lines: list[str]) -> list[str]:
     """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
-    names = [named(bare_line(line).rstrip(":")) for line in lines]
+    names = [None if is_sound(bare) else named(bare) for bare in (bare_line(line).rstrip(":") for line in lines)]
     heads = [at for at, name in enumerate(names) if name]
     if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
         return lines
     each = all(end > at + 1 for at, end in zip(heads, [*heads[1:], len(lines)], strict=True))  # has something below it
+    over = len(heads) > 1 and not is_plain_heading(lines[heads[0] - 1] if heads[0] else "")  # names are the headings
     found = lines[: heads[0]]
     for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
         block, name = lines[at + 1 : end], bare_line(lines[at]).rstrip(":")
@@ -108,13 +109,18 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and _leads(first := bare_line(block[0])) or each and _is_sound(block[0], names[at]):
-            found += [f"{name}: {first}", *block[1:]]
+        elif each and (over and not _is_closing(block[0]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])):
+            found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
             found += lines[at:end]
     return found
+
+
+def _is_closing(line: str) -> bool:
+    """Whether a line is a heading with a colon, or speaks of the rest of the film."""
+    return line.rstrip().endswith(":") or bool(_REST.search(line))
 
 
 def _of_another(line: str, finding: str | None) -> bool:

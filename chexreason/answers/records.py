@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import NUMBER_KEYS, named, share, status, verdict
+from chexreason.answers.values import NUMBER_KEYS, is_sound, named, share, status, verdict
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -56,7 +56,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     """What a record says of its finding; `otherwise` where it has neither a status nor a number."""
     for keys in (STATUS_KEYS, _INVERSE_KEYS, NUMBER_KEYS, frozenset({"label", "severity", "class"})):
         for key in record:
-            if key in keys and not (isinstance(record[key], str) and named(record[key])):
+            if key in keys and not _names(record[key]):
                 said = said_by(record[key], None)
                 if keys is _INVERSE_KEYS:
                     return None if said is None else not said
@@ -64,9 +64,13 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     sides = [said_by(record[key], None) for key in record if key in SIDES]
     if sides:
         return True if True in sides else None if None in sides else False
-    values = [value for value in record.values() if not (isinstance(value, str) and named(value))]
+    values = [value for value in record.values() if not _names(value)]
     plain = [status(value) if isinstance(value, str) else value for value in values if isinstance(value, str | bool)]
     return next((said for said in plain if said is not None), otherwise)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, str) and bool(named(value)) and not is_sound(value)
 
 
 def said_by(value: Any, finding: str | None) -> bool | None:

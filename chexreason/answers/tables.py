@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chexreason.answers import items, prose
-from chexreason.answers.headings import heading, is_place, words_of
+from chexreason.answers.headings import PLACES, heading, is_place, words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
-from chexreason.answers.values import MAYBE, NO, NUMBER_KEYS, named, share, status, verdict
+from chexreason.answers.values import FILLERS, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SURE, is_sound, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
@@ -16,6 +16,7 @@ _STATUS = STATUS_KEYS.union("yes/no y/n label seen interpretation included".spli
 _RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
 _GRADES = frozenset("grade severity stage degree".split())
 _PRESENT = frozenset("present positive yes".split())
+_WHERE = PLACES | QUALIFIERS | FILLERS - SURE
 _BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
 
 
@@ -45,7 +46,7 @@ def is_delimited(lines: list[str], sign: str) -> bool:
     """Whether `sign` divides a table: names of columns first, then rows of as many cells that begin with a finding."""
     head, *rows = [[cell.strip() for cell in line.split(sign)] for line in lines]
     kinds = [words_of(cell) & (_STATUS | NUMBER_KEYS) for cell in head[1:]]
-    return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) and not named(row[1]) for row in rows)
+    return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) and (not named(row[1]) or is_sound(row[1])) for row in rows)
 
 
 def _is_head(row: list[str]) -> bool:
@@ -59,7 +60,8 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     if len(row) == 2 and named(row[0]) is None and not first.isdisjoint(NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
     part = any(map(is_place, row))
-    at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
+    at = [index for index, cell in enumerate(row) if named(cell) and not (part and named(cell) == NO_FINDING)]
+    at = [index for index in at if not is_sound(row[index])] or at  # "Cardiomegaly | normal"
     text = " | ".join(row)
     if not at:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
@@ -115,10 +117,10 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     remarks = [
         status(cell) if words & NUMBER_KEYS else verdict(cell, finding)  # a moderate likelihood is a doubt
         for words, cell in cells
-        if cell.casefold() not in _BLANK and (not is_place(cell) or not words_of(cell).isdisjoint(NO | MAYBE))
+        if cell.casefold() not in _BLANK and (words & NUMBER_KEYS or not _located(cell))
     ]
     if not remarks:
-        return True if any(is_place(cell) for _, cell in cells) else None
+        return True if any(_located(cell) for _, cell in cells) else None
     return False if False in remarks else None if None in remarks else True
 
 
@@ -135,5 +137,11 @@ def _by_cells(cells: list[str], finding: str | None) -> bool | None:
         return numbers[0] or None
     if not cells or cells[-1].casefold() in _BLANK:
         return None
-    remarks = [verdict(cell, finding) for cell in filled if not is_place(cell)]
+    remarks = [verdict(cell, finding) for cell in filled if not _located(cell)]
     return False if False in remarks else None if None in remarks else True
+
+
+def _located(cell: str) -> bool:
+    """Whether a cell says where something is, and nothing else."""
+    words = words_of(cell)
+    return words <= _WHERE and not words.isdisjoint(PLACES | QUALIFIERS)

@@ -224,6 +224,11 @@ def named(phrase: str) -> str | None:
     return None if found == NO_FINDING else found
 
 
+def is_sound(phrase: str) -> bool:
+    """Whether `phrase` says that something is normal, in other words than CheXpert's own: beside a finding, of that finding."""
+    return named(phrase) == NO_FINDING and NO_FINDING.casefold() not in phrase.casefold()
+
+
 @cache
 def _naming(finding: str) -> re.Pattern[str]:
     names = (re.escape(name) for name, meant in NAMES.items() if meant == finding)
