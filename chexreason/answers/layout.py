@@ -10,6 +10,7 @@ from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import STATUS_KEYS
 from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, SOUND, decides, is_sound, named, share, status
+from chexreason.labels import NO_FINDING
 
 _REST = re.compile(  # than what stands above
     r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE
@@ -109,7 +110,7 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and (over and not _is_closing(block[0]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])):
+        elif each and (over and not _is_of_its_own(block[0], names[at]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
@@ -118,9 +119,9 @@ def _sections(lines: list[str]) -> list[str]:
     return found
 
 
-def _is_closing(line: str) -> bool:
-    """Whether a line is a heading with a colon, or speaks of the rest of the film."""
-    return line.rstrip().endswith(":") or bool(_REST.search(line))
+def _is_of_its_own(line: str, finding: str | None) -> bool:
+    """Whether a line is a heading, speaks of the rest of the film, or begins with what names other findings than `finding`."""
+    return line.rstrip().endswith(":") or bool(_REST.search(line)) or _other(_LEAD.split(line, maxsplit=1)[0], finding)
 
 
 def _of_another(line: str, finding: str | None) -> bool:
@@ -193,7 +194,7 @@ def _hangs(line: str, below: str) -> bool:
 
 
 def _other(line: str, finding: str | None) -> bool:
-    return any(named(name) != finding for name in items.NAME.findall(line))
+    return any(named(name) not in (finding, NO_FINDING) for name in items.NAME.findall(line))
 
 
 def bare_line(line: str) -> str:

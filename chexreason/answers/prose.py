@@ -27,9 +27,10 @@ from chexreason.answers.terms import (
     OPEN_LATER,
     OPEN_LISTS,
     PREDICATES,
+    PRESENT,
     TURNS,
 )
-from chexreason.answers.values import NOT_CLAIMED, QUALIFIERS, UNSPACED
+from chexreason.answers.values import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # After "no finding": of what there is none, or what there is all the same.
@@ -84,6 +85,13 @@ _GRADED = re.compile(  # what is not so large is there
 )
 _LINKS = "and|but|which|with|because|since|as|that|when|although|though|while|so|or|if|there|i|we|the|rather|whether"
 _IS_NOT = re.compile(rf"(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*", re.IGNORECASE)
+_SAID = re.compile(  # what a verb says of what stands before it, up to the next clause
+    r"\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
+    r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)",
+    re.IGNORECASE,
+)
+_NOT_THERE = NO - {"resolved"} | {"normal", "unremarkable", "clear", "intact", "expanded", "limits", "nothing"}
+_THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES | SIGNS
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
@@ -122,7 +130,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
     whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
     doc = _reader()(_RESERVED.sub(" ", _BY_THE_WAY.sub("", _written_out(whole))))
     found: list[Mention] = []
-    choices, undone = _choices(doc), _undone(doc)
+    choices, undone, unclear = _choices(doc), _undone(doc), _unclear(doc)
     before = None
     for entity in doc.ents:
         if entity.label_ not in FINDINGS:
@@ -137,7 +145,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
-        if claimed and (generally or before_it.casefold().strip() in CHOICES):  # "or edema", after a semicolon
+        if claimed and (entity.start in unclear or generally or before_it.casefold().strip() in CHOICES):  # "or edema", after a semicolon
             claimed = None
         if before_it in ("", "A ", "An ") and entity.label_ != SUPPORT_DEVICES and _OF_ANY.match(after_it):
             claimed = None
@@ -173,16 +181,42 @@ def _choices(doc: Any) -> set[int]:
     return found
 
 
+def _without_grades(text: str) -> str:
+    """`text` with signs of no meaning for a "not" that only grades what is there."""
+    return _GRADED.sub(lambda graded: "changed".ljust(len(graded[0]), "x")[: len(graded[0])], text)
+
+
 def _undone(doc: Any) -> set[int]:
     """Where the findings begin that a "not" behind them is said of, whatever its verb: "edema and mass were not chosen"."""
     found: set[int] = set()
-    text = _GRADED.sub(lambda graded: "x" * len(graded.group()), doc.text)
+    text = _without_grades(doc.text)
     entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != SUPPORT_DEVICES]
     for one, other in itertools.zip_longest(entities, entities[1:]):
         if one and (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
             found.add(one.start)
     for one, other in reversed(list(zip(entities, entities[1:], strict=False))):  # and of the list that it ends
         if other.start in found and _LISTED.issuperset(token.lower_ for token in doc[one.end : other.start]):
+            found.add(one.start)
+    return found
+
+
+def _unclear(doc: Any) -> set[int]:
+    """Where the findings begin of which a verb says what is not said of something that is there: "edema is off the table"."""
+    found: set[int] = set()
+    text = _without_grades(doc.text)
+    entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != NO_FINDING]
+    for one, after in reversed(list(itertools.zip_longest(entities, entities[1:]))):
+        if said := _SAID.match(text, one.end_char):
+            words = {word.strip(".!") for word in said[1].casefold().split()}
+            open_end = not words or after is not None and after.start_char < said.end()  # "the opacity is atelectasis"
+            if one.label_ == SUPPORT_DEVICES:  # it may be said to be anywhere
+                unclear = not NO.isdisjoint(words)
+            else:
+                unclear = not open_end and (_THERE.isdisjoint(words) or not _NOT_THERE.isdisjoint(words))
+        else:  # the list that it ends
+            between = [token.lower_ for token in doc[one.end : after.start]] if after is not None else []
+            unclear = after is not None and after.start in found and _LISTED.issuperset(between)
+        if unclear:
             found.add(one.start)
     return found
 

@@ -61,6 +61,14 @@ DENIED_AFTER = (
     "ausgeschlossen", "non visibile", "no se observa", "no se ve",
     "negativo", "нет",
 )  # fmt: skip
+# What is said, after a verb, of something that is there, place and degree aside; of a finding of which anything else is
+# said ("edema is off the table") nothing is claimed.
+PRESENT = frozenset(
+    "in on at within over along near throughout overlying involving worsened developed progressed reaccumulated "
+    "re-accumulated placed checked chosen selected what finding findings abnormality abnormalities answer label cause main "
+    "best well expected concerning favored changed resolved due consistent compatible suggestive suggested described shown "
+    "evidenced indicated calcified difficult".split()
+)
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
     *(f"{verb} it for" for verb in ("check", "evaluate", "assess", "screen", "review", "examine", "analyze", "analyse")),
