@@ -90,7 +90,8 @@ _SAID = re.compile(  # what a verb says of what stands before it, up to the next
     r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)",
     re.IGNORECASE,
 )
-_NOT_THERE = NO - {"resolved"} | {"normal", "unremarkable", "clear", "intact", "expanded", "limits", "nothing"}
+_NOTHING = re.compile(r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE)  # "edema no evidence"
+_NOT_THERE = NO - {"resolved"} | {"normal", "unremarkable", "clear", "intact", "expanded", "limits", "nothing", "chance", "poorly", "previously"}
 _THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES | SIGNS
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
@@ -216,6 +217,8 @@ def _unclear(doc: Any) -> set[int]:
         else:  # the list that it ends
             between = [token.lower_ for token in doc[one.end : after.start]] if after is not None else []
             unclear = after is not None and after.start in found and _LISTED.issuperset(between)
+            beside = after is not None and after.start == one.end + 1  # "edema no fracture"
+            unclear = unclear or not beside and bool(_NOTHING.match(text, one.end_char))
         if unclear:
             found.add(one.start)
     return found

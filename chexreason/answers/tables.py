@@ -45,7 +45,7 @@ def _plain(cell: str) -> str:
 def is_delimited(lines: list[str], sign: str) -> bool:
     """Whether `sign` divides a table: names of columns first, then rows of as many cells that begin with a finding."""
     head, *rows = [[cell.strip() for cell in line.split(sign)] for line in lines]
-    kinds = [words_of(cell) & (_STATUS | NUMBER_KEYS) for cell in head[1:]]
+    kinds = [len(cell.split()) < 5 and words_of(cell) & (_STATUS | NUMBER_KEYS) for cell in head[1:]]
     return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) and (not named(row[1]) or is_sound(row[1])) for row in rows)
 
 
