@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, status
+from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, share, status
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -87,9 +87,10 @@ def heading(text: str) -> bool | None:
         return None
     if number := _VALUED.search(text):
         return {"0": False, "1": True}.get(number[1])
-    plain = status(text.strip(" :-"))
-    if plain is not None:  # "0:", "Applies:"
-        return plain
+    bare = text.strip(" :")
+    said = [status(bare.strip("-") or bare), share(bare)]
+    if said != [None, None]:  # "0:", "Applies:", "5%:", "-:"
+        return False if False in said else True
     if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"
         return True
     if not words.isdisjoint(DENYING) or not words.isdisjoint(NO) or not words.isdisjoint(_UNDONE):

@@ -154,6 +154,7 @@ def _listed(clause: str) -> list[Mention] | None:
                 item = replace(item, claimed=reaching)
             elif openly and item.claimed:
                 item = replace(item, claimed=None)
+                found = [replace(one, claimed=None) if one.claimed and len(raws) == 2 else one for one in found]
             first = _first_word(piece)
             if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
                 reaching = item.claimed
@@ -216,7 +217,7 @@ def _with_remarks(text: str) -> Mention | None:
     # The name in another language is no remark on it.
     remarks = [remark for remark in remarks if not _GLOSS.fullmatch(remark) or NOT_CLAIMED.search(remark)]
     remarks = [_INSTEAD.sub("no", remark) for remark in remarks]
-    own = [remark for remark in remarks if words_of(remark).isdisjoint(("differential", "ddx"))]  # else of other findings
+    own = [one for one in remarks if words_of(one).isdisjoint(("differential", "ddx")) or not names_a_finding(one)]
     own = [remark for remark in own if ":" not in remark or named(split(remark)[0]) in (None, inner.finding)]
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
         said = [None if words_of(one) & (MAYBE - {"low"}) else status(one) is not False and one != " " for one in own]

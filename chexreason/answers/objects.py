@@ -19,6 +19,7 @@ from chexreason.answers.values import MAYBE, NUMBER_KEYS, named, status
 from chexreason.labels import NO_FINDING
 
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
+_INDICES = frozenset("index indices indexes idx".split())
 _BRACKET = re.compile(r"\"[^\"]*\"|'[^'\n]*'(?=\s*[,:\]})])|[\[\]{}()]")
 _LONGEST = 20_000  # characters of a Python literal; more is no answer, and Python's parser takes its time
 
@@ -117,6 +118,8 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if beside := _beside(value):
             yield from (_mention(name, _and(said, said_by(each, named(name)))) for name, each in beside)
             return
+        if any(_are_indices(str(key), each) for key, each in value.items()):  # of names that stand beside them: not read
+            said = None
         for numbers in (False, True):  # how sure it is counts where nothing else is said
             groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & NUMBER_KEYS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
@@ -149,6 +152,12 @@ def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
     sure = [key for key in values if words_of(key) & NUMBER_KEYS]
     plain = [key for key in values if key not in sure and all(map(_is_plain, values[key]))]
     return list(zip(names, values[(plain + sure)[0]], strict=True)) if plain or sure else []
+
+
+def _are_indices(key: str, value: Any) -> bool:
+    """Whether a list tells by numbers which of the names beside it are meant: "predicted_indices": [1]."""
+    numbers = isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
+    return numbers and not named(key) and (heading(key) is True or not words_of(key).isdisjoint(_INDICES))
 
 
 def _is_plain(value: Any) -> bool:

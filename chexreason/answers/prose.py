@@ -69,7 +69,7 @@ _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity incl
 )
 _HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?", re.IGNORECASE)
-_BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),", re.IGNORECASE)
+_BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")

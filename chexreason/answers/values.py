@@ -71,7 +71,7 @@ NO = frozenset(
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
     "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
-    "improbable unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- insufficient query "
+    "improbable possibility unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- insufficient query "
     "presumed presumptive favored favoured unproven proven -1 -1.0 "
     # and in other languages
     "sospecha dudoso douteux fragliche evtl "
@@ -100,6 +100,7 @@ LIKELINESS = frozenset("likelihood probability chance".split())  # less than a h
 _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
+_RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
 OPTION = re.compile(
     r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
 )
@@ -187,6 +188,7 @@ def status(text: str) -> bool | None:
 
 def share(text: str) -> bool | None:
     """A number, as a share of one or of a hundred: whether it is at least half of it; None where `text` is no number."""
+    text = _RANGE.sub("", text)
     words = [
         word
         for word in re.sub(r"[=:]", " ", text.casefold().replace("out of", "/")).split()
