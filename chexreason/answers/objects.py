@@ -115,6 +115,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if subject is not None:
             yield _mention(subject, _and(said, status_of(keys, True)))
             return
+        value = _scaled(value)
         if beside := _beside(value):
             yield from (_mention(name, _and(said, said_by(each, named(name)))) for name, each in beside)
             return
@@ -152,6 +153,13 @@ def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
     sure = [key for key in values if words_of(key) & NUMBER_KEYS]
     plain = [key for key in values if key not in sure and all(map(_is_plain, values[key]))]
     return list(zip(names, values[(plain + sure)[0]], strict=True)) if plain or sure else []
+
+
+def _scaled(record: dict[Any, Any]) -> dict[Any, Any]:
+    """`record` with the whole numbers beside names as shares of a hundred, or as unknown where the scale is: 1 of 5 is no yes."""
+    points = {key: each for key, each in record.items() if type(each) is int and named(str(key))}
+    most = max(points.values(), default=0)
+    return record | {key: each / 100 if most > 10 else None for key, each in points.items() if most > 1 and each > 0}
 
 
 def _are_indices(key: str, value: Any) -> bool:

@@ -112,7 +112,8 @@ _SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (se
     re.IGNORECASE,
 )
 _SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
-_POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/])", re.IGNORECASE)
+_POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/]|\s?[cm]m\b)", re.IGNORECASE)
+_MEANT = re.compile(r"\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean", re.IGNORECASE)  # says what a number is
 _PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
 _ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
 _NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
@@ -155,7 +156,7 @@ def _scaled(text: str) -> str:
     """Points on a scale that the text gives as shares of it: "Edema: 1" below "Confidence (1-5)"; of severity, as yes or no."""
     scale = _SCALE.search(text)
     if not scale or int(scale[3]) < 2:
-        return text
+        return text if _MEANT.search(text) else _of_no_scale(text)
     low, high, graded = int(scale[2] or 0), int(scale[3]), _SEVERITY.search(scale[0])
 
     def said(point: re.Match[str]) -> str:
@@ -164,6 +165,17 @@ def _scaled(text: str) -> str:
         return f"{point[1]}{point[2] if point[2].strip() else ': '}{share}"
 
     return _POINT.sub(said, text.replace(scale[0], "" if scale[1] else "score: " if scale[4] else "score"))
+
+
+def _of_no_scale(text: str) -> str:
+    """Whole numbers as shares of a hundred, or as unknown where none is above ten: beside a 4, a 1 is no yes."""
+    points = [point for point in _POINT.finditer(text) if not set(":=|").isdisjoint(point[2])]  # else a number of a list
+    most = max((int(point[3]) for point in points), default=0)
+
+    def said(point: re.Match[str]) -> str:
+        return f"{point[1]}{point[2]}{point[3]}%" if most > 10 or point[3] == "0" else f"{point[1]}: uncertain "
+
+    return _POINT.sub(said, text) if most > 1 else text
 
 
 def _signed(text: str) -> str:
