@@ -38,8 +38,12 @@ class Grammar:
         opened, begun, ended = self.think[0], self.think[1], self.solution[1] if self.solution else ""
         markers = {"think": opened, "answer": begun, "end_answer": ended}
         parts = {kind: map(re.escape, re.findall(r"\w+|\W", marker)) for kind, marker in markers.items()}
-        loose = (f"(?P<{kind}>" + r"[\s\"'*]*+".join(words) + ")" for kind, words in parts.items())
-        return re.compile("|".join(loose), re.IGNORECASE)
+        wholes = {kind: r"[\s\"'*]*+".join(words) for kind, words in parts.items()}
+        firsts = {kind: re.escape(marker[0]) for kind, marker in markers.items()}
+        loose = (f"(?P<{kind}>(?<={firsts[kind]}){whole.removeprefix(firsts[kind])})" for kind, whole in wholes.items())
+        # What a marker begins with is looked for first, in either case: nothing else is tried elsewhere, which takes half the time.
+        first = "".join(sign + sign.upper() for sign in firsts.values())
+        return re.compile(f"[{first}](?i:{'|'.join(loose)})")
 
 
 # The tags that models put their thinking and their answers in, blanks, quotes and bars between their parts; Gemma's
