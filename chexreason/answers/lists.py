@@ -12,7 +12,7 @@ from chexreason.answers.layout import arranged, bare_line
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
 from chexreason.answers.terms import NOT_IN_PROSE
-from chexreason.answers.values import MAYBE, NO, SOUND, concluded, named, status
+from chexreason.answers.values import MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, YES, concluded, named, status
 from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
@@ -24,6 +24,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     re.IGNORECASE,
 )
 _DASH = re.compile(r"\s[-\u2013\u2014]\s")
+_TOLD = SIGNS | QUALIFIERS | YES | SEEN  # in a sentence on a finding that is there
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _ABOVE = (
     r"(?:of )?(?:the above(?: findings| labels| conditions)?|these|those|them|which"
@@ -218,7 +219,8 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
     """A name that a sentence is said of: "Edema: the vessels are sharp". What the sentence says of that finding decides."""
     said = prose.read(value)
     own = [mention.claimed for mention in said if mention.finding == finding]
-    words, first = words_of(value), words_of(_COMMA.split(value)[0])
+    words = words_of(value)
+    first = words_of(prose.TURN.split(value)[-1] if prose.TURN.search(value) else _COMMA.split(value)[0])
     if (end := concluded(value)) is not None:
         claimed: bool | None = end
     elif own:
@@ -228,7 +230,7 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
     elif not MAYBE.isdisjoint(words) or _LOOKED.search(value):
         claimed = None
     else:
-        claimed = False if not first.isdisjoint(NO) else None if not first.isdisjoint(SOUND) else True
+        claimed = False if not first.isdisjoint(NO) else None if not first.isdisjoint(SOUND) or words.isdisjoint(_TOLD) else True
     return [Mention(head.strip(), finding, claimed, "prose"), *(one for one in said if one.finding != finding)]
 
 

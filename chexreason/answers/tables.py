@@ -8,7 +8,7 @@ from chexreason.answers import items, prose
 from chexreason.answers.headings import PLACES, heading, is_place, words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
-from chexreason.answers.values import FILLERS, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SURE, is_sound, named, share, status, verdict
+from chexreason.answers.values import FILLERS, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SURE, VERBS, is_sound, named, share, status, verdict
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
@@ -16,7 +16,7 @@ _STATUS = STATUS_KEYS.union("yes/no y/n label seen interpretation included".spli
 _RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
 _GRADES = frozenset("grade severity stage degree".split())
 _PRESENT = frozenset("present positive yes".split())
-_WHERE = PLACES | QUALIFIERS | FILLERS - SURE
+_WHERE = (PLACES | QUALIFIERS | FILLERS) - SURE - VERBS
 _BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
 
 

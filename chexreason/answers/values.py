@@ -46,7 +46,7 @@ GRADES = frozenset("change changes displacement displaced tension shift interval
 SIGNS = frozenset(
     "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
     "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
-    "effaced widened widening lucency collapse collapsed cephalization congestion congested engorged septal kerley "
+    "effaced widened widening lucency density densities plaque plaques loss collapse collapsed cephalization congestion congested engorged septal kerley "
     "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
     "disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
     "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
@@ -97,6 +97,7 @@ MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~
 
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 
+VERBS = frozenset("is are was were look looks appear appears seem seems show shows has have nothing".split())
 _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
@@ -170,6 +171,8 @@ def concluded(remark: str) -> bool | None:
 def _describes(remark: str) -> bool:
     """Whether a remark in parentheses is a description, half of its words at least: "(left 6th rib)", "(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
+    if not VERBS.isdisjoint(words):
+        return False
     told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
     known = sum(word in _DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
     return 0 < len(told) <= 2 * known and _OTHER_MATTERS.isdisjoint(words)
