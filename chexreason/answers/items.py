@@ -36,7 +36,7 @@ _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
 BULLET = re.compile(rf"\s*(?:(?:--|[-\u2013\u2014*{_DOTS}\u25cb>#+])\s+|[{_DOTS}])")
 NUMBERED = re.compile(
     r"\s*(?:\(?(?!0\b)\d{1,2}[.):]\)?\s*(?=[^\s\d])|\(?[A-Za-z][.)]\s*(?=[A-Z\"'(\[])|\(?[ivx]{1,4}[.)]\s+"
-    r"|[\u2460-\u2473]\s*|\[(?!0\])\d{1,2}\]\s*)"
+    r"|\[(?!0\])\d{1,2}\]\s*)"
 )
 MARK = re.compile(
     rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{SIGNS}]?)\s?\)|([{SIGNS}+\u2212]|~(?=\s)|!(?=[A-Za-z])))\s*"
@@ -61,7 +61,7 @@ _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{SIGNS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
-    r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?\W*"
+    r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
     r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)\W*",
     re.IGNORECASE,
 )

@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import heading, is_place, is_plain_heading, words_of
+from chexreason.answers.headings import PLACES, heading, is_place, is_plain_heading, words_of
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
 from chexreason.answers.mentions import Mention
 from chexreason.answers.spelling import mended
 from chexreason.answers.terms import NOT_IN_PROSE
-from chexreason.answers.values import MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, YES, concluded, named, status
+from chexreason.answers.values import ANATOMY, MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, VERBS, YES, concluded, named, status
 from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
@@ -24,7 +24,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     re.IGNORECASE,
 )
 _DASH = re.compile(r"\s[-\u2013\u2014]\s")
-_TOLD = SIGNS | QUALIFIERS | YES | SEEN  # in a sentence on a finding that is there
+_TOLD = SIGNS | QUALIFIERS - PLACES - ANATOMY | YES | SEEN  # in a sentence on a finding that is there
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _ABOVE = (
     r"(?:of )?(?:the above(?: findings| labels| conditions)?|these|those|them|which"
@@ -88,7 +88,8 @@ def read(text: str) -> list[Mention]:
             continue
         one = _FIRST.search(line)
         numbered = items.NUMBERED.match(line) or one and _SECOND.search(line, one.end())
-        splitter = _NEXT_NUMBER if numbered else items.NEXT_MARK if items.MARK.match(line) else None
+        boxes = items.MARK.match(line) and items.NEXT_MARK.search(line)  # "(x) Edema ( ) Fracture"
+        splitter = items.NEXT_MARK if boxes else _NEXT_NUMBER if numbered else None
         said = scope
         for row in splitter.split(line) if splitter else [line]:
             if row.endswith(":") and not names_a_finding(row):  # "Impression: 1. Edema 2. Fracture"
@@ -230,7 +231,8 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
     elif not MAYBE.isdisjoint(words) or _LOOKED.search(value):
         claimed = None
     else:
-        claimed = False if not first.isdisjoint(NO) else None if not first.isdisjoint(SOUND) or words.isdisjoint(_TOLD) else True
+        told = _TOLD if words & VERBS else _TOLD | QUALIFIERS  # "3rd rib, left"
+        claimed = False if not first.isdisjoint(NO) else None if not first.isdisjoint(SOUND) or words.isdisjoint(told) else True
     return [Mention(head.strip(), finding, claimed, "prose"), *(one for one in said if one.finding != finding)]
 
 

@@ -27,6 +27,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "─━═┄┈"), "-")
     | dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘╔╦╗╠╬╣╚╩╝╭╮╰╯┏┳┓┣╋┫┗┻┛"), "+")
     | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; ", "和": " and "}
+    | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
     | {chr(ord("０") + digit): str(digit) for digit in range(10)}
     | {chr(ord("Ａ") + place + 32 * small): chr(ord("A") + place + 32 * small) for place in range(26) for small in (0, 1)}
 )  # fmt: skip

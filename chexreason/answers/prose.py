@@ -69,6 +69,10 @@ _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity incl
 )
 _HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?", re.IGNORECASE)
+_WOULD_BE = re.compile(  # what follows is the answer, and no mere possibility
+    r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient) (?:would|should) be\b",
+    re.IGNORECASE,
+)
 _BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", re.IGNORECASE)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
@@ -162,6 +166,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 def _written_out(sentence: str) -> str:
     """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
     sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
+    sentence = _WOULD_BE.sub(r"\1 include", sentence)
     sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))

@@ -19,7 +19,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "unremarkable cxr", "cxr * normal", "cxr * unremarkable", "everything * normal", "unremarkable * examination",
         "unremarkable * x-ray", "unremarkable * film", "chest * normal", "radiograph * normal", "x-ray * normal",
         "study * normal", "film * normal", "examination * normal", "chest * unremarkable",
-        "radiograph * unremarkable", "x-ray * unremarkable", "study * unremarkable", "chest * within normal limits",
+        "radiograph * unremarkable", "x-ray * unremarkable", "study * unremarkable", "examination * unremarkable", "exam * unremarkable", "exam * normal", "chest * within normal limits",
         "radiograph * within normal limits", "x-ray * within normal limits", "no * abnormality", "no * abnormalities",
         "no * findings", "no * finding", "no * cardiopulmonary disease", "no * cardiopulmonary process",
         "no * cardiopulmonary abnormality", "no * cardiopulmonary abnormalities", "no * cardiopulmonary findings",

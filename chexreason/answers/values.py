@@ -22,6 +22,10 @@ QUALIFIERS = frozenset(
     "clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l borderline healed overt "
     "frank healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
 )
+ANATOMY = frozenset(  # those of them that name a part and not a place or a degree
+    "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
+    "humerus scapula sternum vertebra vertebral spine both".split()
+)
 SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
 FILLERS = SURE.union(
     "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted identified "
