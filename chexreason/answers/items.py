@@ -73,9 +73,6 @@ PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )
-_RUN = re.compile(  # "Edema no Fracture yes"
-    rf"(?:\b(?:{_NAMES})\b\s+(?:yes|no|y|n|true|false|t|f)\b[\s,;.]*){{2,}}", re.IGNORECASE
-)
 _GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"
@@ -91,7 +88,7 @@ def unmarked(text: str) -> str:
 
 def read(clause: str) -> list[Mention] | None:
     """The items of a clause that is a list, or None where it is prose."""
-    pairs = [match.start() for match in (NAME if _RUN.fullmatch(clause.strip()) else PAIR).finditer(clause)]
+    pairs = [match.start() for match in PAIR.finditer(clause)]
     if len(pairs) > 1:
         starts = [0, *pairs[1:]]
         pieces = [

@@ -111,7 +111,9 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and (over and not _is_of_its_own(block[0], names[at]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])):
+        elif each and (
+            over and not _is_of_its_own(block[0], names[at]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])
+        ):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]

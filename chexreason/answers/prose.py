@@ -73,7 +73,10 @@ _WOULD_BE = re.compile(  # what follows is the answer, and no mere possibility
     r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient) (?:would|should) be\b",
     re.IGNORECASE,
 )
-_BY_THE_WAY = re.compile(r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", re.IGNORECASE)
+_BY_THE_WAY = re.compile(
+    r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),|, however,(?= (?:is|are|appears?|looks?|seems?)\b)",
+    re.IGNORECASE,
+)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
@@ -94,8 +97,21 @@ _SAID = re.compile(  # what a verb says of what stands before it, up to the next
     r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)",
     re.IGNORECASE,
 )
-_NOTHING = re.compile(r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE)  # "edema no evidence"
-_NOT_THERE = NO - {"resolved"} | {"normal", "unremarkable", "clear", "intact", "expanded", "limits", "nothing", "chance", "poorly", "previously"}
+_NOTHING = re.compile(
+    r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE
+)  # "edema no evidence"
+_NOT_THERE = NO - {"resolved"} | {
+    "normal",
+    "unremarkable",
+    "clear",
+    "intact",
+    "expanded",
+    "limits",
+    "nothing",
+    "chance",
+    "poorly",
+    "previously",
+}
 _THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES | SIGNS
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
@@ -150,7 +166,9 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
-        if claimed and (entity.start in unclear or generally or before_it.casefold().strip() in CHOICES):  # "or edema", after a semicolon
+        if claimed and (
+            entity.start in unclear or generally or before_it.casefold().strip() in CHOICES
+        ):  # "or edema", after a semicolon
             claimed = None
         if before_it in ("", "A ", "An ") and entity.label_ != SUPPORT_DEVICES and _OF_ANY.match(after_it):
             claimed = None

@@ -8,7 +8,20 @@ from chexreason.answers import items, prose
 from chexreason.answers.headings import PLACES, heading, is_place, words_of
 from chexreason.answers.mentions import Mention
 from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
-from chexreason.answers.values import FILLERS, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SURE, VERBS, is_sound, named, share, status, verdict
+from chexreason.answers.values import (
+    FILLERS,
+    MAYBE,
+    NO,
+    NUMBER_KEYS,
+    QUALIFIERS,
+    SURE,
+    VERBS,
+    is_sound,
+    named,
+    share,
+    status,
+    verdict,
+)
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
@@ -46,7 +59,11 @@ def is_delimited(lines: list[str], sign: str) -> bool:
     """Whether `sign` divides a table: names of columns first, then rows of as many cells that begin with a finding."""
     head, *rows = [[cell.strip() for cell in line.split(sign)] for line in lines]
     kinds = [len(cell.split()) < 5 and words_of(cell) & (_STATUS | NUMBER_KEYS) for cell in head[1:]]
-    return len(head) > 1 and all(kinds) and all(len(row) == len(head) and named(row[0]) and (not named(row[1]) or is_sound(row[1])) for row in rows)
+    return (
+        len(head) > 1
+        and all(kinds)
+        and all(len(row) == len(head) and named(row[0]) and (not named(row[1]) or is_sound(row[1])) for row in rows)
+    )
 
 
 def _is_head(row: list[str]) -> bool:
