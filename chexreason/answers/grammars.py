@@ -41,7 +41,7 @@ class Grammar:
         wholes = {kind: r"[\s\"'*]*+".join(words) for kind, words in parts.items()}
         firsts = {kind: re.escape(marker[0]) for kind, marker in markers.items()}
         loose = (f"(?P<{kind}>(?<={firsts[kind]}){whole.removeprefix(firsts[kind])})" for kind, whole in wholes.items())
-        # What a marker begins with is looked for first, in either case: nothing else is tried elsewhere, which takes half the time.
+        # What a marker begins with is looked for first, in either case, and elsewhere nothing is tried: half the time.
         first = "".join(sign + sign.upper() for sign in firsts.values())
         return re.compile(f"[{first}](?i:{'|'.join(loose)})")
 

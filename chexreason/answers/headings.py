@@ -90,7 +90,7 @@ def heading(text: str) -> bool | None:
     bare = text.strip(" :")
     said = [status(bare.strip("-") or bare), share(bare)]
     if said != [None, None]:  # "0:", "Applies:", "5%:", "-:"
-        return False if False in said else True
+        return False not in said
     if not words.isdisjoint(NO) and not words.isdisjoint(_CHANGES):  # "No significant change:"
         return True
     if not words.isdisjoint(DENYING) or not words.isdisjoint(NO) or not words.isdisjoint(_UNDONE):

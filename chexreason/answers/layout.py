@@ -111,20 +111,29 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif each and (
-            over and not _is_of_its_own(block[0], names[at]) or _leads(bare_line(block[0])) or _is_sound(block[0], names[at])
+        elif (
+            each
+            and over
+            and not _is_of_its_own(block[0], names[at], end == len(lines))
+            or block
+            and _is_said_of(block[0], names[at], each)
         ):
-            found += [f"{name}: {bare_line(block[0])}", *block[1:]]
-        elif block and _denies(block[0], names[at]):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
             found += lines[at:end]
     return found
 
 
-def _is_of_its_own(line: str, finding: str | None) -> bool:
-    """Whether a line is a heading, speaks of the rest of the film, or begins with what names other findings than `finding`."""
-    return line.rstrip().endswith(":") or bool(_REST.search(line)) or _other(_CLAUSE.split(line, maxsplit=1)[0], finding)
+def _is_said_of(line: str, finding: str | None, each: bool) -> bool:
+    """Whether a line below one name gives its status, or is a sentence that takes it back."""
+    return _denies(line, finding) or each and (_leads(bare_line(line)) or _is_sound(line, finding))
+
+
+def _is_of_its_own(line: str, finding: str | None, last: bool) -> bool:
+    """Whether a line is a heading, speaks of the rest of the film at the end, or begins with what names other findings than `finding`."""
+    return (
+        line.rstrip().endswith(":") or bool(last and _REST.search(line)) or _other(_CLAUSE.split(line, maxsplit=1)[0], finding)
+    )
 
 
 def _of_another(line: str, finding: str | None) -> bool:

@@ -156,7 +156,7 @@ def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def _scaled(record: dict[Any, Any]) -> dict[Any, Any]:
-    """`record` with the whole numbers beside names as shares of a hundred, or as unknown where the scale is: 1 of 5 is no yes."""
+    """`record` with the whole numbers beside names as shares of a hundred, or as unknown: 1 of 5 is no yes."""
     points = {key: each for key, each in record.items() if type(each) is int and named(str(key))}
     most = max(points.values(), default=0)
     return record | {key: each / 100 if most > 10 else None for key, each in points.items() if most > 1 and each > 0}

@@ -125,8 +125,6 @@ _NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
 _CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS = re.compile(rf"^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _MINUS = re.compile(r"^\s*[-\u2212]+\s*(?=\w)", re.MULTILINE)  # no bullets, where both are
-
-
 _STATUS = (
     r"(?:(?:not )?(?:seen|detected|present)|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
     rf"|\d{{1,3}} ?%|[-+\u2212{SIGNS}{_FULL}{_HOLLOW}]|[\[(] ?(?:[-+xX*\u2212{SIGNS}]|yes|no|y|n|[01]|present|absent)? ?[\])])"
@@ -136,44 +134,23 @@ _BEHIND = re.compile(rf"({NAME.pattern})\s*+({_STATUS}){_EDGE}", re.IGNORECASE) 
 _BEFORE = re.compile(rf"(?<![\w.])({_STATUS})\s*+[:\u2013-]?\s*+({NAME.pattern}){_EDGE}", re.IGNORECASE)  # "0 Edema 1 Fracture"
 _RUNS = [re.compile(rf"\s*(?:{one.pattern}){{2,14}}", re.IGNORECASE) for one in (_BEHIND, _BEFORE)]
 _LONGEST = 1_000  # characters of such a run
-_BUTTON_BEHIND = re.compile(rf"({NAME.pattern})\s?([{_FULL}{_HOLLOW}])(?!\s?[A-Za-z])", re.IGNORECASE)
-_NEXT_PAIR = re.compile(rf"\s/\s(?={NAME.pattern}\s?(?:[:=?]|-\s))", re.IGNORECASE)  # "Edema: yes / Fracture: no"
+_BUTTON_BEHIND = re.compile(rf"({NAME.pattern}) ?[:=]? ?([{_FULL}{_HOLLOW}])(?! ?[A-Za-z])", re.IGNORECASE)
+_NEXT_PAIR = re.compile(  # "Edema: yes / Fracture: no"
+    rf"([:=?] ?[^/:=?\n]{{1,30}}) / (?={NAME.pattern}\s?(?:[:=?]|-\s))", re.IGNORECASE
+)
 _LEADERS = re.compile(rf"({NAME.pattern})\s?\.{{3,}}\s?", re.IGNORECASE)  # "Edema ..... 1"
 _LED = re.compile(  # "(+): Edema", "[no] - Edema"
-    rf"([\[(] ?(?:[-+xX*\u2212{SIGNS}]|yes|no|y|n|[01]|present|absent)? ?[\])]|[{SIGNS}{_FULL}{_HOLLOW}]) ?[:\u2013-] (?={NAME.pattern})",
+    rf"([\[(] ?(?:[-+xX*\u2212{SIGNS}]|yes|no|y|n|[01]|present|absent)? ?[\])]|[{SIGNS}{_FULL}{_HOLLOW}])"
+    rf" ?[:\u2013-] (?={NAME.pattern})",
     re.IGNORECASE,
 )
 _PLUSSED = re.compile(rf"(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _SIGNED = re.compile(rf"(?:(?<=[\s,;.|/])|^)([-+\u2212])\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 
 
-def _run(line: str) -> str:
-    """A line of nothing but names and statuses, behind all of them or before all of them, as `name: value`."""
-    if len(line) > _LONGEST:
-        return line
-    if _RUNS[0].fullmatch(line):
-        return _BEHIND.sub(lambda pair: f"{pair[1]}: {_bare(pair[2])}\n", line)
-    if _RUNS[1].fullmatch(line):
-        return _BEFORE.sub(lambda pair: f"{pair[2]}: {_bare(pair[1])}\n", line)
-    return line
-
-
-def _bare(sign: str) -> str:
-    """A status without brackets; a box or a button as a word."""
-    inner = sign.strip("[]() ")
-    if inner.isalnum() or inner[:1].isdigit() or inner[:3].casefold() == "not" or inner[:1] == ".":
-        return f"{inner}" if inner not in ("x", "X") else SAID[True]
-    return SAID[inner in TICKS or inner in _FULL and bool(inner)]
-
-
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
-    text = _NEXT_PAIR.sub("\n", _LED.sub(r"\1 ", _LEADERS.sub(r"\1: ", text)))
-    if not set(_HOLLOW).isdisjoint(text):
-        text = _BUTTON_BEHIND.sub(lambda pair: f"{pair[1]}: {SAID[pair[2] in _FULL]}", text)
-    if _PLUSSED.search(text):
-        text = _SIGNED.sub(r"(\1) ", text)
-    text = "\n".join(map(_run, text.split("\n")))
+    text = _aligned(text)
     if _UNANSWERED.fullmatch(text):
         return ""
     text = _ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), _NOT_NORMAL.sub("abnormal:", text))
@@ -195,6 +172,36 @@ def phrased(text: str) -> str:
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", whole)
+
+
+def _aligned(text: str) -> str:
+    """Names and statuses that stand side by side, whatever joins and divides them, as `name: value` or as boxes."""
+    text = _NEXT_PAIR.sub(r"\1\n", _LED.sub(r"\1 ", _LEADERS.sub(r"\1: ", text)))
+    if _PLUSSED.search(text):
+        text = _SIGNED.sub(r"(\1) ", text)
+    text = "\n".join(map(_run, text.split("\n")))
+    if set(_HOLLOW).isdisjoint(text):
+        return text
+    return _BUTTON_BEHIND.sub(lambda pair: f"{pair[1]}: {SAID[pair[2] in _FULL]}", text)
+
+
+def _run(line: str) -> str:
+    """A line of nothing but names and statuses, behind all of them or before all of them, as `name: value`."""
+    if len(line) > _LONGEST:
+        return line
+    if _RUNS[0].fullmatch(line):
+        return _BEHIND.sub(lambda pair: f"{pair[1]}: {_bare(pair[2])}\n", line)
+    if _RUNS[1].fullmatch(line):
+        return _BEFORE.sub(lambda pair: f"{pair[2]}: {_bare(pair[1])}\n", line)
+    return line
+
+
+def _bare(sign: str) -> str:
+    """A status without brackets; a box or a button as a word."""
+    inner = sign.strip("[]() ")
+    if inner.isalnum() or inner[:1].isdigit() or inner[:3].casefold() == "not" or inner[:1] == ".":
+        return f"{inner}" if inner not in ("x", "X") else SAID[True]
+    return SAID[inner in TICKS or inner in _FULL and bool(inner)]
 
 
 def _scaled(text: str) -> str:

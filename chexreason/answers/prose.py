@@ -70,7 +70,8 @@ _DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity incl
 _HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
 _SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?", re.IGNORECASE)
 _WOULD_BE = re.compile(  # what follows is the answer, and no mere possibility
-    r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient) (?:would|should) be\b",
+    r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
+    r" (?:would|should) be\b",
     re.IGNORECASE,
 )
 _BY_THE_WAY = re.compile(
@@ -112,7 +113,7 @@ _NOT_THERE = NO - {"resolved"} | {
     "poorly",
     "previously",
 }
-_THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES | SIGNS
+_THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES - {"than"} | SIGNS
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.

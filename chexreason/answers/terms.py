@@ -65,7 +65,8 @@ DENIED_AFTER = (
 # said ("edema is off the table") nothing is claimed.
 PRESENT = frozenset(
     "in on at within over along near throughout overlying involving worsened developed progressed reaccumulated "
-    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread supported justified placed checked chosen selected what finding findings abnormality abnormalities answer label cause main "
+    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread supported justified "
+    "placed checked chosen selected what finding findings abnormality abnormalities answer label cause main "
     "best well expected concerning favored changed resolved due consistent compatible suggestive suggested described shown "
     "evidenced indicated calcified difficult".split()
 )

@@ -50,7 +50,8 @@ GRADES = frozenset("change changes displacement displaced tension shift interval
 SIGNS = frozenset(
     "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
     "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
-    "effaced widened widening lucency density densities plaque plaques loss collapse collapsed cephalization congestion congested engorged septal kerley "
+    "effaced widened widening lucency density densities plaque plaques loss collapse collapsed "
+    "cephalization congestion congested engorged septal kerley "
     "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
     "disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
     "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
@@ -75,8 +76,8 @@ NO = frozenset(
 MAYBE = frozenset(
     "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
     "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
-    "improbable possibility unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- insufficient query "
-    "presumed presumptive favored favoured unproven proven -1 -1.0 "
+    "improbable possibility unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- "
+    "insufficient query presumed presumptive favored favoured unproven proven -1 -1.0 "
     # and in other languages
     "sospecha dudoso douteux fragliche evtl "
     "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()

@@ -208,6 +208,48 @@ def test_completions_as_models_write_them_are_read_as_a_radiologist_would(case: 
     assert list(parse(case["completion"], case["grammar"]).labels) == case["right"]
 
 
+# Where a value stands: {n} has one that nobody knows, {m} a plain yes.
+BESIDE = [
+    "{n}: {v}\n{m}: present", "- {n} - {v}\n- {m} - yes", "{n} ({v})\n{m} (present)", "{n}: {v}; {m}: yes",
+    "**{n}**\n{v}\n**{m}**\nPresent", "### {n}\n{v}.\n\n### {m}\nYes.", "- {n}\n  - {v}\n- {m}\n  - present",
+    "{n}:\n{v}\n{m}:\nyes", "| Finding | Status |\n|---|---|\n| {n} | {v} |\n| {m} | present |",
+    "| Finding | Observation |\n|---|---|\n| {n} | {v} |\n| {m} | present |", "| {n} | {v} |\n| {m} | yes |",
+    "finding,status\n{n},{v}\n{m},present", '{{"{n}": "{v}", "{m}": "present"}}',
+    '[{{"label": "{n}", "status": "{v}"}}, {{"label": "{m}", "status": "present"}}]', "{n} is {v}. {m} is present.",
+    "I judge {n} as {v}. I judge {m} as present.",
+]  # fmt: skip
+VALUES = [
+    "normal", "within normal limits", "unremarkable", "off the table", "pending", "less than convincing", "quux", "untouched",
+    "fine", "hard to say", "something else",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", BESIDE)
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_that_is_not_understood_claims_nothing_wherever_it_stands(form: str, value: str) -> None:
+    for name, other in (("Edema", "Fracture"), ("Cardiomegaly", "Pleural Effusion")):
+        assert parse(tags(form.format(n=name, m=other, v=value)), "tags").labels == (other,)
+
+
+SIGNS = [("(+)", "(-)"), ("[x]", "[ ]"), ("(x)", "( )"), ("\u2713", "\u2717"), ("\u2611", "\u2610"), ("1", "0"), ("yes", "no"),
+         ("True", "False"), ("+", "-"), ("[yes]", "[no]"), ("\u25cf", "\u25cb"), ("0.9", "0.1"), ("90%", "5%")]  # fmt: skip
+PLACES = ["{s} {n}", "{n} {s}", "{n}: {s}", "{n}={s}", "{n} ..... {s}"]
+DIVIDERS = ["\n", ", ", "; ", " ", ". ", "\n- ", " / ", "<br>"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("said", "denied"), SIGNS)
+def test_a_sign_is_of_the_name_that_it_stands_at_whatever_divides_them(place: str, said: str, denied: str) -> None:
+    for divider in DIVIDERS:
+        for signs in ((said, denied, denied, said), (denied, said, said, denied)):
+            names = ("Edema", "Fracture", "Pleural Effusion", "Support Devices")
+            text = divider.join(place.format(n=name, s=sign) for name, sign in zip(names, signs, strict=True))
+            claimed = {name for name, sign in zip(names, signs, strict=True) if sign == said}
+            found = set(parse(tags(("- " if divider == "\n- " else "") + text), "tags").labels)
+            assert found in (claimed, set()), text  # what is not understood claims nothing
+            assert found or (divider == " / " and "=" in place), text
+
+
 @pytest.mark.parametrize(
     ("solution", "how"),
     [
