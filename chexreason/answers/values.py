@@ -287,7 +287,7 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
         return float(ratio.group(1) or f"0.{ratio.group(2)}") >= 0.5
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
-    degree = [word for word in content if word not in MEASURES]
+    degree = [word for word in content if word not in MEASURES and not _MEASURED.fullmatch(word)]
     if number := _GRADE.search(part):
         return number.group(1) != "0"
     if finding and _PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
