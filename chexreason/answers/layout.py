@@ -130,7 +130,7 @@ def _is_said_of(line: str, finding: str | None, each: bool) -> bool:
 
 
 def _is_of_its_own(line: str, finding: str | None, last: bool) -> bool:
-    """Whether a line is a heading, speaks of the rest of the film at the end, or begins with what names other findings than `finding`."""
+    """Whether a line is a heading, at the end speaks of the rest of the film, or begins with the name of another finding."""
     return (
         line.rstrip().endswith(":") or bool(last and _REST.search(line)) or _other(_CLAUSE.split(line, maxsplit=1)[0], finding)
     )

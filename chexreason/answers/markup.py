@@ -10,7 +10,8 @@ from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, status_of
 from chexreason.answers.values import NUMBER_KEYS, SAID, UNSPACED, named
 
 _SIGNS = str.maketrans(
-    {
+    {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}  # full width
+    | {
         "：": ":", "，": ", ", "；": ";", "（": " (", "）": ") ", "？": "?",
         "！": "!", "｜": "|", "＝": "=", "＋": "+", "－": "-",
         "［": "[", "］": "]", "｛": "{", "｝": "}", "％": "%", "／": "/", "＂": '"', "。": ".\n", "．": ". ", "、": ", ",
@@ -28,8 +29,6 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘╔╦╗╠╬╣╚╩╝╭╮╰╯┏┳┓┣╋┫┗┻┛"), "+")
     | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; ", "和": " and "}
     | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
-    | {chr(ord("０") + digit): str(digit) for digit in range(10)}
-    | {chr(ord("Ａ") + place + 32 * small): chr(ord("A") + place + 32 * small) for place in range(26) for small in (0, 1)}
 )  # fmt: skip
 _ORNAMENT = re.compile(
     "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"

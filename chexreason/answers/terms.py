@@ -6,7 +6,7 @@ from __future__ import annotations
 DENIED_BEFORE = (
     "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
     "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
-    "clear of", "negative", "nothing to suggest", "resolving to no", "cannot see", "unable to", "unlikely",
+    "clear of", "negative", "nothing", "resolving to no", "cannot see", "unable to", "unlikely",
     "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
     "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
     "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
