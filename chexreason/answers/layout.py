@@ -101,8 +101,9 @@ def _sections(lines: list[str]) -> list[str]:
     heads = [at for at, name in enumerate(names) if name]
     if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
         return lines
-    each = all(end > at + 1 for at, end in zip(heads, [*heads[1:], len(lines)], strict=True))  # has something below it
-    over = len(heads) > 1 and not is_plain_heading(lines[heads[0] - 1] if heads[0] else "")  # names are the headings
+    each = heads[-1] + 1 < len(lines)  # has something below it
+    under_heading = heads[0] > 0 and is_plain_heading(lines[heads[0] - 1])
+    over = len(heads) > (1 if each else 2) and not under_heading  # the names are headings themselves
     found = lines[: heads[0]]
     for at, end in zip(heads, [*heads[1:], len(lines)], strict=True):
         block, name = lines[at + 1 : end], bare_line(lines[at]).rstrip(":")
@@ -111,12 +112,8 @@ def _sections(lines: list[str]) -> list[str]:
         verdicts = verdicts or [value for key, _, value in fields if key.casefold() in NUMBER_KEYS and share(value) is not None]
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
-        elif (
-            each
-            and over
-            and not _is_of_its_own(block[0], names[at], end == len(lines))
-            or block
-            and _is_said_of(block[0], names[at], each)
+        elif block and (
+            over and not _is_of_its_own(block[0], names[at], end == len(lines)) or _is_said_of(block[0], names[at], each)
         ):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
