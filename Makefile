@@ -10,6 +10,9 @@ UV     := $(shell command -v uv)
 PIP    := $(if $(UV),uv pip install --python $(VENV)/bin/python,$(IN) pip --disable-pip-version-check install)
 LABELS := torchxrayvision pydicom-data
 
+# Whatever it starts ends with this make (chexreason/runs/processes.py).
+export CHEXREASON_STARTER ?= $(shell echo "$$(uname -n) $$PPID")
+
 .DEFAULT_GOAL := help
 WORLD  ?= phantom
 AGREED := 'teacher.data_use_agreement=PhysioNet Credentialed Health Data Use Agreement 1.5.0'

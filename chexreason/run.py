@@ -25,7 +25,8 @@ from chexreason.runs import sweep
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import explained
 from chexreason.runs.lines import root
-from chexreason.runs.plan import plan
+from chexreason.runs.plan import plan, refuse_visible_mixture
+from chexreason.runs.processes import end_with_starter
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
 # Where a bare word is looked for, in this order: what it names most often first.
@@ -38,6 +39,7 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, and the message below is ours
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
         sys.stdout.reconfigure(errors="backslashreplace")
+    end_with_starter()
     OmegaConf.register_new_resolver("stages", _stages, replace=True)
     OmegaConf.register_new_resolver("groups", _groups, replace=True)
     try:
@@ -62,11 +64,22 @@ def _main(arguments: list[str]) -> None:
     arguments[1:] = [*flags, *words]
     schema.refuse_words(words)
     with explained(words, schema.compose, schema.CONF):
+        shown = None
         if {"-c", "--cfg"} & set(flags) and not {"-cd", "--config-dir"} & set(flags):  # whose choices Hydra finds
-            schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
+            shown = schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
+        if shown:
+            _warn(shown, words)
     if sweep.FAILED:
         raise sweep.FAILED[0]
+
+
+def _warn(shown: schema.Config, words: list[str]) -> None:
+    """Say after a config that is only shown why it would be refused."""
+    try:
+        refuse_visible_mixture(shown, words)
+    except ChexReasonError as error:
+        print(f"chexreason: this would not run: {error}", file=sys.stderr)
 
 
 @hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")

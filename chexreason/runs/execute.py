@@ -23,6 +23,7 @@ from chexreason.runs import config as schema
 from chexreason.runs import files, folders
 from chexreason.runs.identity import sha256_of
 from chexreason.runs.plan import Plan, plan
+from chexreason.runs.processes import started_by_this
 
 # glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
@@ -124,7 +125,7 @@ def _locked(planned: Plan) -> None:
         if not getattr(planned.module, "TORCH", False):
             code = execute_planned(planned.folder)
         else:
-            environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+            environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | started_by_this()
             shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
             launcher = [sys.executable, *(shared if planned.processes > 1 else ())]
             code = subprocess.run([*launcher, "-m", "chexreason.stages", str(planned.folder)], env=environment).returncode

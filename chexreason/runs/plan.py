@@ -132,11 +132,26 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     return planned
 
 
+def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
+    """Raises ChexReasonError where the choices that a stage uses itself and those that are typed are of several worlds.
+
+    It looks at no run that the stage stands on, which `plan` takes a second for.
+    """
+    seen = {*_uses(config), *(schema.GROUPS.keys() & set(map(root, typed)))}
+    _refuse_mixture(config, _worlds(config, {name: getattr(config, name) for name in seen - {"stage"}}, typed, {}))
+
+
+def _uses(config: schema.Config) -> Sequence[str]:
+    """The groups that a stage uses itself."""
+    module = sys.modules[type(config.stage).__module__]
+    return module.uses(config) if hasattr(module, "uses") else module.USES
+
+
 def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan:
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
     module = sys.modules[type(config.stage).__module__]
-    uses = module.uses(config) if hasattr(module, "uses") else module.USES
+    uses = _uses(config)
     used = {name: getattr(config, name) for name in uses}
     makers = lines(config, used)
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.

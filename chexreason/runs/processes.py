@@ -1,25 +1,58 @@
-"""Workers that end with the process that started them; concurrent.futures' own wait for ever when that is killed."""
+"""What a run starts ends with it, however that ends: the jobs of a sweep, a stage in a process of its own, its workers."""
 
 from __future__ import annotations
 
 import os
+import platform
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
+from functools import cache
+
+# In the environment: the machine and the process that started this one, and with which it ends. A job that a scheduler started
+# on another machine is the scheduler's to end.
+STARTER = "CHEXREASON_STARTER"
 
 
-def pool(workers: int | None) -> ProcessPoolExecutor:
-    """So many workers, or one for each core."""
-    return ProcessPoolExecutor(workers or os.cpu_count(), initializer=_end_with, initargs=(os.getpid(),))
+def started_by_this() -> dict[str, str]:
+    """What the environment of a process says that is to end with this one."""
+    return {STARTER: f"{platform.node()} {os.getpid()}"}
 
 
-def _end_with(starter: int) -> None:
-    threading.Thread(target=_wait_for_end_of, args=(starter,), daemon=True).start()
-
-
-def _wait_for_end_of(starter: int) -> None:
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):  # multiprocessing knows no parent in the workers of a sweep's launcher
-        psutil.Process(starter).wait()
+def _exit() -> None:
     os._exit(1)
+
+
+def end_with_starter(end: Callable[[], None] = _exit) -> None:
+    """Have `end` called, in a thread, once the process that started this one has ended; at once where it has already."""
+    machine, _, process = os.environ.get(STARTER, "").rpartition(" ")
+    if machine == platform.node() and int(process) != os.getpid():
+        _end_with(int(process), end)
+
+
+@contextmanager
+def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
+    """So many workers, or one for each core. They end with this process; an interruption leaves what is queued."""
+    processes = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_end_with, initargs=(os.getpid(), _exit))
+    try:
+        yield processes
+    finally:
+        processes.shutdown(cancel_futures=True)
+
+
+@cache  # one thread is enough
+def _end_with(starter: int, end: Callable[[], None]) -> None:
+    import psutil  # here: a thread that imports while this process is forked leaves the import locked in the fork
+
+    try:
+        process = psutil.Process(starter)  # multiprocessing knows no parent in the workers of a sweep's launcher
+    except psutil.NoSuchProcess:
+        end()
+        return
+
+    def wait() -> None:
+        process.wait()
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -29,8 +29,10 @@ from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
+from chexreason.runs.processes import end_with_starter, started_by_this
 
 JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
+ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
 FAILED: list[ChexReasonError] = []  # what Hydra would swallow: the entry point raises it
 
 
@@ -137,6 +139,10 @@ class Progress(Callback):
         if config.dry_run:
             sys.exit(0)
         os.environ["TQDM_DISABLE"] = os.environ.get("TQDM_DISABLE", "1")  # the bars of several jobs would mix
+        os.environ |= started_by_this()
+        if "Joblib" in config.hydra.launcher["_target_"]:  # whose workers would go on with what is in their queue
+            with open_dict(config.hydra.launcher):
+                config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
         os.environ[JOBS] = json.dumps([str(job.planned.folder) for job in self.foreseen.jobs if job.planned])
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:

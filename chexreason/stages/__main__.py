@@ -1,12 +1,11 @@
 """`python -m chexreason.stages FOLDER`: execute the run that FOLDER/manifest.json plans, in this process.
 
 Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
-run, this is started once for each. It ends with the process that started it, and until then no second start writes there.
+run, this is started once for each. It ends with the run that started it, and until then no second start writes there.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -19,9 +18,9 @@ from filelock import FileLock
 from chexreason.runs.execute import execute_planned
 from chexreason.runs.files import is_first_process
 from chexreason.runs.folders import WRITER
+from chexreason.runs.processes import end_with_starter
 
 GRACE = 90  # seconds after which a process ends that was told to, and in which some library has swallowed the interruption
-PR_SET_PDEATHSIG = 1  # Linux: the signal that this process gets when its parent ends, however that ends
 
 
 def main(folder: Path) -> int:
@@ -36,12 +35,8 @@ def main(folder: Path) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before this could be asked for
-        return 128 + signal.SIGTERM
     try:
+        end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
             return execute_planned(folder)
     except KeyboardInterrupt:

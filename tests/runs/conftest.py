@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from chexreason.run import main
-from chexreason.runs import files, sweep
+from chexreason.runs import files, processes, sweep
 from chexreason.runs.config import compose
 from chexreason.runs.plan import Plan, plan
 
@@ -33,12 +34,17 @@ def weights(folder: Path, text: str) -> str:
     return f"model.weights={folder}"
 
 
+def alone(*words: str) -> CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """`python -m chexreason.run WORDS`, without a process of its own."""
 
     def run(*words: str) -> CompletedProcess[str]:
-        for name in ("HYDRA_FULL_ERROR", "TQDM_DISABLE", sweep.JOBS):  # which it sets
+        for name in ("HYDRA_FULL_ERROR", "TQDM_DISABLE", sweep.JOBS, processes.STARTER):  # which it sets
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)
         monkeypatch.setattr(sweep, "FAILED", [])

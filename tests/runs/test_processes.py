@@ -1,13 +1,21 @@
-"""Workers do not outlive the process that started them."""
+"""What a process starts does not outlive it: its workers, the jobs of a sweep, stages in processes of their own."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import psutil
 import pytest
+
+from chexreason.runs.folders import MANIFEST
+from chexreason.runs.processes import STARTER
+from tests.runs.conftest import alone
 
 CODE = """
 import time
@@ -35,6 +43,22 @@ def test_workers_end_with_whoever_started_them_idle_or_not(number: signal.Signal
     assert not left
 
 
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from chexreason.runs.processes import pool
+with pool(1) as processes:
+    marks = processes.map(Path.touch, [Path(sys.argv[1], str(number)) for number in range(2000)])
+    next(marks)
+    raise KeyboardInterrupt
+"""
+
+
+def test_an_interruption_does_not_wait_for_what_is_queued(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", INTERRUPTED, str(tmp_path)], stderr=subprocess.DEVNULL)
+    assert 1 <= len(list(tmp_path.iterdir())) < 2000
+
+
 LAUNCHED = """
 from joblib import Parallel, delayed
 def job():
@@ -48,3 +72,55 @@ print(Parallel(n_jobs=2)(delayed(job)() for _ in range(2)))
 def test_they_work_in_the_workers_of_a_launcher() -> None:
     done = subprocess.run([sys.executable, "-c", LAUNCHED], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("[[1, 2], [1, 2]]\n", "")
+
+
+SMALL = "stage.image_size=64 stage.sites=[nih] stage.nih_images=24".split()
+TINY = ("stage=standin", "model=tiny_gemma,tiny_qwen", f"--config-dir={Path(__file__).parents[1] / 'conf'}")
+SWEEPS = {
+    "in the workers of a launcher, one of which has no job": (
+        ["stage=phantom", "seed=1,2", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"],
+        signal.SIGKILL,
+    ),
+    "in processes that these start": (
+        [*TINY, "hydra/launcher=local"],
+        signal.SIGKILL,
+    ),
+    "in a process that the sweep starts": (
+        [*TINY, "hydra/launcher=basic"],
+        signal.SIGTERM,
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+@pytest.mark.parametrize("where", SWEEPS)
+def test_the_jobs_of_a_sweep_end_with_it_and_the_same_command_goes_on(where: str, tmp_path: Path) -> None:
+    words, number = SWEEPS[where]
+    line = [sys.executable, "-m", "chexreason.run", "--multirun", *words, f"runs={tmp_path}", "tracker=none"]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sweep:
+        while "running" not in statuses(tmp_path):
+            assert sweep.poll() is None, "it ended before it was killed"
+            time.sleep(0.05)
+        started = psutil.Process(sweep.pid).children(recursive=True)
+        sweep.send_signal(number)
+    left = psutil.wait_procs(started, timeout=60)[1]
+    for one in left:
+        one.kill()
+    assert started and not left
+    if "stage=phantom" in words:
+        again = alone(*line[3:])
+        assert again.returncode == 0 and statuses(tmp_path) == ["complete", "complete"], again.stderr
+
+
+def statuses(runs: Path) -> list[str]:
+    return [json.loads(file.read_text())["status"] for file in runs.glob(f"*/{MANIFEST}")]
+
+
+def test_a_command_ends_with_the_make_that_starts_it_and_with_no_other(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    line = [sys.executable, "-m", "chexreason.run", "stage=phantom", f"runs={tmp_path}", "dry_run=true"]
+    for machine, code in ((os.uname().nodename, 1), ("another", 0)):
+        environment = os.environ | {STARTER: f"{machine} {ended.pid}"}
+        done = subprocess.run(line, env=environment, capture_output=True, text=True)
+        assert (done.returncode, bool(done.stdout)) == (code, not code), done.stderr

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chexreason.runs import files, folders
 from tests.manifests import complete
-from tests.runs.conftest import Command
+from tests.runs.conftest import Command, alone
 
 LINE = {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}
 
 
 def sweep(runs: Path, *words: str, stage: str = "metrics") -> list[str]:
     return ["--multirun", *words, f"stage={stage}", f"runs={runs}", "tracker=none"]
-
-
-def alone(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from chexreason.report import published
 from chexreason.runs.config import CONF, as_dict, choice_names, compose
 from chexreason.runs.plan import plan
 from chexreason.runs.sweep import Sweep, foresee
+from tests.runs.conftest import Command
 
 
 def chosen(*words: str) -> tuple[str, ...]:
@@ -67,6 +68,26 @@ def test_a_mixture_is_refused_by_name_unless_it_is_meant(words: list[str], tmp_p
     with pytest.raises(ChexReasonError, match=r"worlds are mixed: .*\(clinical\) with .*\(phantom\).*(?s:.*)mixed_worlds=true"):
         plan(compose(line), line)
     plan(compose([*line, "mixed_worlds=true"]), line)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("stage=sft model=medgemma dataset=phantom_mimic", True),
+        ("stage=evaluate dataset=chexpert", True),
+        ("stage=sft world=clinical", True),
+        ("stage=sft teacher=gemini", True),
+        ("stage=sft model=medgemma dataset=phantom_mimic mixed_worlds=true", False),
+        ("stage=curate dataset=chexpert", False),
+        ("stage=evaluate model=medgemma dataset=chexpert", False),
+        ("stage=score reward=hard", False),
+    ],
+)
+def test_a_mixture_is_shown_with_a_word_of_warning(words: str, refused: bool, command: Command) -> None:
+    shown = command(*words.split(), "--cfg", "job")
+    assert shown.returncode == 0 and shown.stdout.startswith("source:")
+    assert ("this would not run: worlds are mixed" in shown.stderr) == refused
+    assert "worlds" not in command(*words.split(), "--cfg", "job", "mixed_worlds=true").stderr
 
 
 @pytest.mark.parametrize("stage", ["curate", "sft", "evaluate"])
