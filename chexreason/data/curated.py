@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
+from chexreason.data.sites.mimic import PROJECTIONS
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, check_findings, in_order, marked
 from chexreason.runs.files import read_json, write_json
@@ -120,6 +121,7 @@ class Curated:
     def __post_init__(self) -> None:
         one_of(("sft", "rl", "validation", "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain, self.benchmark)
+        records.check_views(self.views, (*records.VIEWS, *PROJECTIONS))
         check_findings(self.findings)
 
     @property

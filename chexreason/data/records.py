@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FRONTAL = ("AP", "PA")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
+VIEWS = (*FRONTAL, UNKNOWN_FRONTAL, "lateral")  # as sites' own words for them are read
 ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
 TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
@@ -150,6 +151,14 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
 def _at(records: pd.DataFrame, position: int, kind: str, detail: str) -> Problem:
     record = records.iloc[position]
     return Problem(str(record["table"]), int(record["row"]), kind, detail)
+
+
+def check_views(views: Sequence[str], valid: Sequence[str] = VIEWS) -> None:
+    """Raises ValueError where no view is wanted, or one that is none of a site's."""
+    if not views:
+        raise ValueError("views=[]: the views that are wanted are to be named, such as [AP, PA]")
+    for view in views:
+        one_of(tuple(valid), views=view)
 
 
 def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:

@@ -41,6 +41,7 @@ class Chexpert(Published):
         f"{place}{name}{suffix}" for place in ("", f"{BATCHES}/") for suffix in ("", ".gz") for name in sum(TABLES.values(), ())
     )
     splits = tuple(TABLES)
+    known_views = (*records.VIEWS, "LL", "RL")
 
     name: str = "chexpert"
     root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")

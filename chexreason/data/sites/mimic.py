@@ -27,6 +27,8 @@ LABELS = {
     "radiologist": "mimic-cxr-2.*-test-set-labeled.csv*",
 }
 SPLITS = ("train", "validate", "test")
+PROJECTIONS = ("AP", "PA", "LATERAL", "LL", "RL", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "LAO", "RAO", "LPO")
+PROJECTIONS += ("SWIMMERS", "XTABLE LATERAL")  # ViewPosition's values
 METADATA = "mimic-cxr-2.*-metadata.csv*"
 ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
 
@@ -40,6 +42,7 @@ class Mimic(Published):
     drawn = "phantom_mimic"
     layout = (METADATA,)
     splits = SPLITS
+    known_views = PROJECTIONS
 
     name: str = "mimic"
     root: str = field(metadata=CONTENT, default="data/mimic-cxr-jpg")

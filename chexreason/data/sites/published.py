@@ -21,7 +21,7 @@ class Published(ABC):
 
     `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
     the same layout. `layout`: patterns of which one at least is found at its root. `splits`: what it is divided into, "all"
-    aside. `labelled`: the findings that it labels.
+    aside. `labelled`: the findings that it labels. `known_views`: the views that it tells.
     """
 
     access: ClassVar[str]
@@ -30,6 +30,7 @@ class Published(ABC):
     layout: ClassVar[tuple[str, ...]]
     splits: ClassVar[tuple[str, ...]]
     labelled: ClassVar[tuple[str, ...]] = FINDINGS
+    known_views: ClassVar[tuple[str, ...]] = records.VIEWS
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
@@ -48,8 +49,7 @@ class Published(ABC):
     def __post_init__(self) -> None:
         one_of((*self.splits, "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain, self.benchmark)
-        if not self.views:
-            raise ValueError("views=[]: the views that are wanted are to be named, such as [AP, PA]")
+        records.check_views(self.views, self.known_views)
         check_findings(self.findings, self.labelled, f"those that {self.site} labels")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
