@@ -27,8 +27,10 @@ LABELS = {
     "radiologist": "mimic-cxr-2.*-test-set-labeled.csv*",
 }
 SPLITS = ("train", "validate", "test")
-PROJECTIONS = ("AP", "PA", "LATERAL", "LL", "RL", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "LAO", "RAO", "LPO")
-PROJECTIONS += ("SWIMMERS", "XTABLE LATERAL")  # ViewPosition's values
+PROJECTIONS = (  # ViewPosition's values
+    *("AP", "PA", "LATERAL", "LL", "RL", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "LAO", "RAO", "LPO"),
+    *("SWIMMERS", "XTABLE LATERAL"),
+)
 METADATA = "mimic-cxr-2.*-metadata.csv*"
 ACCESS = "credentialed PhysioNet access, https://physionet.org/content/mimic-cxr-jpg/"
 
