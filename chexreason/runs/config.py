@@ -8,9 +8,11 @@ adding one edits nothing else: a stage's `Settings`, a reward, a site, a teacher
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib.util import find_spec
@@ -347,7 +349,7 @@ def choice_names(name: str) -> list[str]:
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:
     """Some choices of a group as the dataclass that describes it; raises ChexReasonError where there is no such one."""
-    return [group(name, as_dict(_alone(name, choice))[name]) for choice in chosen]
+    return [group(name, _alone(name, choice)) for choice in chosen]
 
 
 def check(plain: dict[str, Any]) -> Config:
@@ -371,15 +373,20 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
         raise ChexReasonError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
-def _alone(name: str, choice: str) -> DictConfig:
+def _alone(name: str, choice: str) -> dict[str, Any]:
     """One choice of a group, composed by itself where it stands by itself."""
     file = CONF / name / f"{choice}.yaml"
     if not file.is_file() or GROUPS[name] not in (Prompt, Scale, Checkpoint, Engine, Variant):
-        return compose((f"{name}={choice}",))
+        return as_dict(compose((f"{name}={choice}",)))[name]
     with explained((), compose, CONF):
-        values = OmegaConf.load(file)
+        values = _read(file)
     # Every plan on the phantom world asks for all prompts; Hydra takes some 40 ms for each, reading the file takes one.
-    return compose((), f"{name}/{choice}") if "defaults" in values else OmegaConf.create({name: values})
+    return as_dict(compose((), f"{name}/{choice}"))[name] if "defaults" in values else values
+
+
+@lru_cache
+def _read(file: Path) -> dict[str, Any]:
+    return as_dict(OmegaConf.load(file))  # type: ignore[arg-type]
 
 
 _COMPOSING = threading.Lock()  # Hydra's state is the process's
@@ -389,7 +396,7 @@ def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
     """Compose conf/config.yaml (or another file) with overrides, inside a running Hydra application or without one."""
     refuse_words(overrides)
     with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
-        return copy.deepcopy(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
+        return pickle.loads(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
@@ -414,8 +421,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
 
 
 @lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over
-def _composed(overrides: tuple[str, ...], name: str, inside_application: bool) -> DictConfig:
-    if inside_application:
-        return hydra_compose(name, list(overrides))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose(name, list(overrides))
+def _composed(overrides: tuple[str, ...], name: str, inside_application: bool) -> bytes:
+    """A composed config as a pickle, which is read in a sixth of the time that copying the config would take."""
+    with nullcontext() if inside_application else initialize_config_dir(str(CONF), version_base="1.3"):
+        return pickle.dumps(hydra_compose(name, list(overrides)))

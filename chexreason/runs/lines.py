@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
@@ -66,11 +67,12 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
     parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
     foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # a world has its own
-    with open_dict(parent):
+    own = pickle.loads(pickle.dumps(cfg))  # whose nodes the parent may take: OmegaConf would copy each by itself, slowly
+    with flag_override(parent, ["struct", "no_deepcopy_set_nodes"], [False, True]):
         for key in (key for key in cfg if key not in foreign):
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
-                parent[key] = cfg[key]
-        parent.sweep = cfg.sweep
+                parent[key] = own[key]
+        parent.sweep = own.sweep
 
     def inherits(word: str) -> bool:
         name = root(word)
