@@ -32,8 +32,8 @@ class Architecture:
 #                              small  Gemma 3 4B  Qwen2.5-VL-3B
 _TEXT = {
     "hidden_size":             (128,  2560,       2048),
-    "intermediate_size":       (384,  10240,      11008),
-    "num_hidden_layers":       (4,    34,         36),
+    "intermediate_size":       (320,  10240,      11008),
+    "num_hidden_layers":       (3,    34,         36),
     "num_attention_heads":     (4,    8,          16),
     "num_key_value_heads":     (2,    4,          2),
     "max_position_embeddings": (4096, 131072,     128000),

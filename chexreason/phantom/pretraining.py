@@ -81,7 +81,7 @@ def draw_corpus(kind: str, count: int, prompts: list[Prompt], prompt_share: floa
     """
     rng, words = np.random.default_rng(seed), random.Random(seed)
     radiographs = kind == "radiographs"
-    drawn = list(labelled_phantoms(count, seed, size=256 if radiographs else 64))
+    drawn = list(labelled_phantoms(count, seed, size=128 if radiographs else 64))
     scenes = [scene_of(findings, [asdict(sign) for sign in phantom.signs], words) for phantom, findings in drawn]
     labels = [brief(findings, phantom.signs) if rng.random() < 0.5 else list(findings) for phantom, findings in drawn]
     if radiographs:

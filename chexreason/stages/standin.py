@@ -28,6 +28,7 @@ class Settings:
     name: str
     vision_batch_size: int
     batch_size: int
+    vision_learning_rate: float
     learning_rate: float
     matrix_learning_rate: float
     weight_decay: float
@@ -36,7 +37,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         at_least(1, vision_batch_size=self.vision_batch_size, batch_size=self.batch_size, vocabulary=self.vocabulary)
-        at_least(0, learning_rate=self.learning_rate, matrix_learning_rate=self.matrix_learning_rate)
+        rates = ("vision_learning_rate", "learning_rate", "matrix_learning_rate")
+        at_least(0, **{name: getattr(self, name) for name in rates})
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Prompts count by their wording."""
@@ -77,9 +79,9 @@ def execute(run: Run) -> dict[str, Any]:
     metrics = {"parameters": parameters, "tokens": len(processor.tokenizer)}
     if seen.steps:
         images = pixel_inputs(processor, corpus)
-        rates = (settings.learning_rate, settings.matrix_learning_rate, settings.weight_decay)
-        vision = Phase("vision", seen.vision_steps, settings.vision_batch_size, *rates, run.seed)
-        language = Phase("language", seen.steps, settings.batch_size, *rates, run.seed)
+        same = (settings.matrix_learning_rate, settings.weight_decay, run.seed)
+        vision = Phase("vision", seen.vision_steps, settings.vision_batch_size, settings.vision_learning_rate, *same)
+        language = Phase("language", seen.steps, settings.batch_size, settings.learning_rate, *same)
         with tracked(run) as log:
             metrics["vision_loss"] = pretrain_vision(model, processor, images, corpus.regions, vision, log)
             metrics["loss"] = pretrain_language(model, processor, images, corpus, language, log)
