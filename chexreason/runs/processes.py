@@ -24,9 +24,12 @@ def _exit() -> None:
     os._exit(1)
 
 
-def end_with_starter(end: Callable[[], None] = _exit) -> None:
-    """Have `end` called, in a thread, once the process that started this one has ended; at once where it has already."""
-    machine, _, process = os.environ.get(STARTER, "").rpartition(" ")
+def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None) -> None:
+    """Have `end` called, in a thread, once the process that started this one has ended; at once where it has already.
+
+    `parent`: which that is where the environment names none; without it, this process is then left alone.
+    """
+    machine, _, process = os.environ.get(STARTER, f"{platform.node()} {parent or os.getpid()}").rpartition(" ")
     if machine == platform.node() and int(process) != os.getpid():
         _end_with(int(process), end)
 

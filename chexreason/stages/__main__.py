@@ -36,7 +36,7 @@ def main(folder: Path) -> int:
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM), os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
             return execute_planned(folder)
     except KeyboardInterrupt:
