@@ -158,9 +158,9 @@ def test_a_run_that_was_over_when_it_was_killed_trains_no_further(order: Callabl
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Callable[..., Path]) -> None:
     folder = order("cut", *SFT)
-    # A file that must not grow beyond a megabyte, less than the optimizer's state, fails as one on a full disk does.
+    # A file that must not grow beyond half a megabyte, less than the optimizer's state, fails as one on a full disk does.
     free = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, free[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, free[1]))
     try:
         assert execute_planned(folder) == 1
     finally:
