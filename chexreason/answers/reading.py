@@ -60,9 +60,8 @@ def read(body: str) -> list[Mention]:
     if any(mention.claimed and mention.finding not in (None, NO_FINDING, SUPPORT_DEVICES) for mention in found):
         found = [mention for mention in found if not _is_remark(mention)]
     denied = {mention.finding for mention in found if mention.claimed is False and mention.how != "prose"}
-    return [
-        mention for mention in found if not (mention.text in denied and mention.how == "list")
-    ]  # a bare name, denied elsewhere
+    # A bare name that is denied elsewhere claims nothing.
+    return [one for one in found if one.claimed is False or one.how != "list" or one.text not in denied]
 
 
 def _own_turn(text: str) -> str:

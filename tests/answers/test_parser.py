@@ -329,6 +329,9 @@ def test_denied_findings_are_no_claims() -> None:
     answer = parse(tags("no pneumothorax, without edema"), "tags")
     assert answer.labels == () and answer.failure == "no_valid_label"
     assert answer.negated == ("Pneumothorax", "Edema")
+    for written in ("Absent:\nPneumothorax, Edema", "Absent: Pneumothorax, Edema", "Absent:\n- Pneumothorax\n- Edema"):
+        bare = parse(f"<think>t</think><solution>{written}</solution>", "tags")
+        assert (bare.negated, bare.failure) == (("Pneumothorax", "Edema"), "no_valid_label"), written
 
 
 def test_strict_parse_keeps_unknown_labels_duplicates_and_stray_text_apart() -> None:
