@@ -4,7 +4,8 @@ A key of a config dataclass defines the run unless its field's metadata say othe
 not what comes out), DESCRIPTION (what it is called and whose it is: put right afterwards, it holds for what was made before),
 CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies), UNORDERED (a list that is a set) or
 DRAWN (of no account where nothing is drawn, as by a greedy decoder). A class whose input is more than a path says what counts
-in `inputs()`; one that can lack something says so in `require()`.
+in `inputs()`; one that can lack something says so in `require()`; one whose run is worth what the code of today makes of its
+input names the parts of this package in `CODE`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from chexreason.errors import ChexReasonError
 
+PACKAGE = Path(__file__).parents[1]
 _ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
 CIRCUMSTANCE, DESCRIPTION, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "description"}, {_ROLE: "content"}
@@ -48,7 +50,14 @@ def defining(described: Any, where: str, store: Path | None, drawn: bool = True)
         digests = described.inputs(store)
     else:
         digests = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in contents}
-    return {name: value for name, value in by_name(described, drawn).items() if name not in contents} | digests
+    code = {"code": _code(*described.CODE)} if hasattr(described, "CODE") else {}
+    return {name: value for name, value in by_name(described, drawn).items() if name not in contents} | digests | code
+
+
+def _code(*parts: str) -> str:
+    """What parts of this package hold."""
+    files = (path for part in parts for path in (PACKAGE / part).rglob("*") if "__pycache__" not in path.parts)
+    return digest({str(path.relative_to(PACKAGE)): sha256_of(path) for path in files if path.is_file()})
 
 
 def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:

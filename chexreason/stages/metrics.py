@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 @dataclass(frozen=True)
 class Settings:
     """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
+
+    CODE: ClassVar = ("answers",)  # the parser may read the same completions better by now
 
     name: str
     input: str | None = field(metadata=CONTENT, default=None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.parts import refuse_unknown
@@ -24,6 +24,8 @@ SHOWN = "shown.txt"
 @dataclass(frozen=True)
 class Settings:
     """Which runs, which tables and figures to print, and what of their images the page may hold."""
+
+    CODE: ClassVar = ("answers", "report")  # a report by yesterday's parser is another
 
     name: str
     parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)

@@ -99,7 +99,9 @@ def test_manifest_says_what_ran_and_vouches_for_its_outputs(tmp_path: Path, answ
     assert manifest is not None
     assert manifest["status"] == "complete" and manifest["stage"] == "metrics"
     assert manifest["config"]["seed"] == 0 and manifest["command"].startswith("python -m chexreason.run stage=metrics")
-    assert manifest["inputs"] == {"stage.input": path_digest(answers)}
+    assert manifest["inputs"].keys() == {"stage.input", "stage.code"} and manifest["inputs"]["stage.input"] == path_digest(
+        answers
+    )
     assert manifest["wall_seconds"] >= 0 and manifest["peak_memory_bytes"]["main"] > 0
     assert manifest["outputs"] and manifest["outputs"] == runs.outputs(folder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chexreason.runs import files
+from chexreason.runs import files, identity
 from chexreason.runs.config import compose
 from chexreason.runs.files import write_json
 from chexreason.runs.plan import plan
@@ -189,3 +189,17 @@ def test_what_a_table_alone_is_read_with_counts_too(tmp_path: Path) -> None:
     before = name(tmp_path, *line)
     files.write_text(projections, "changed")
     assert name(tmp_path, *line) != before
+
+
+@pytest.mark.parametrize("stage", ["report", "metrics"])
+def test_a_better_parser_reads_the_same_completions_anew(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = [f"stage={stage}", *([f"stage.input={__file__}"] if stage == "metrics" else [])]
+    before, written = name(tmp_path, *line), name(tmp_path, *EVALUATE)
+    for part in ("answers", "report"):
+        shutil.copytree(identity.PACKAGE / part, tmp_path / part)
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    assert name(tmp_path, *line) == before, "wherever it is installed"
+    with (tmp_path / "answers" / "parser.py").open("a") as parser:
+        parser.write("# a better one\n")
+    assert name(tmp_path, *line) != before
+    assert name(tmp_path, *EVALUATE) == written, "completions are kept as they were written"
