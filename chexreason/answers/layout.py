@@ -9,7 +9,19 @@ from chexreason.answers.headings import is_plain_heading, words_of
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import STATUS_KEYS
-from chexreason.answers.values import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, SOUND, decides, is_sound, named, share, status
+from chexreason.answers.values import (
+    DENSE,
+    DENSITIES,
+    MAYBE,
+    NO,
+    NUMBER_KEYS,
+    SOUND,
+    decides,
+    named,
+    named_beside,
+    share,
+    status,
+)
 from chexreason.labels import NO_FINDING
 
 _REST = re.compile(  # than what stands above
@@ -97,7 +109,7 @@ def _cells(lines: list[str]) -> list[str]:
 
 def _sections(lines: list[str]) -> list[str]:
     """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
-    names = [None if is_sound(bare) else named(bare) for bare in (bare_line(line).rstrip(":") for line in lines)]
+    names = [named_beside(bare_line(line).rstrip(":")) for line in lines]
     heads = [at for at, name in enumerate(names) if name]
     if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
         return lines

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chexreason.answers import reading
 from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
 from chexreason.answers.headings import CLAIMING, OPEN
 from chexreason.answers.synonyms import NAMES
@@ -223,6 +222,8 @@ def _read_loosely(body: str, found: Answer) -> Answer:
     if plain is not None:
         return _answer(found, plain, how="list")
     labels, unknown, negated = [], [], []
+    from chexreason.answers import reading  # a strict parse, and a command that only composes a reward, need none of it
+
     mentions = reading.read(body)
     for mention in mentions:
         if mention.finding is None or mention.claimed is None:

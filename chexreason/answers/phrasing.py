@@ -199,9 +199,9 @@ def _run(line: str) -> str:
 def _bare(sign: str) -> str:
     """A status without brackets; a box or a button as a word."""
     inner = sign.strip("[]() ")
-    if inner.isalnum() or inner[:1].isdigit() or inner[:3].casefold() == "not" or inner[:1] == ".":
-        return f"{inner}" if inner not in ("x", "X") else SAID[True]
-    return SAID[inner in TICKS or inner in _FULL and bool(inner)]
+    if not inner or inner in TICKS or inner in _FULL + _HOLLOW + SIGNS + "-\u2212":
+        return SAID[bool(inner) and (inner in TICKS or inner in _FULL)]
+    return inner
 
 
 def _scaled(text: str) -> str:

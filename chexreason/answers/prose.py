@@ -101,18 +101,9 @@ _SAID = re.compile(  # what a verb says of what stands before it, up to the next
 _NOTHING = re.compile(
     r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE
 )  # "edema no evidence"
-_NOT_THERE = NO - {"resolved"} | {
-    "normal",
-    "unremarkable",
-    "clear",
-    "intact",
-    "expanded",
-    "limits",
-    "nothing",
-    "chance",
-    "poorly",
-    "previously",
-}
+_NOT_THERE = NO - {"resolved"} | frozenset(
+    "normal unremarkable clear intact expanded limits nothing chance poorly previously".split()
+)
 _THERE = SURE | PRESENT | SEEN | YES | QUALIFIERS | DEGREES - {"than"} | SIGNS
 _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarged"
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import NUMBER_KEYS, is_sound, named, share, status, verdict
+from chexreason.answers.values import NUMBER_KEYS, named, named_beside, share, status, verdict
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -70,7 +70,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
 
 
 def _names(value: Any) -> bool:
-    return isinstance(value, str) and bool(named(value)) and not is_sound(value)
+    return isinstance(value, str) and named_beside(value) is not None
 
 
 def said_by(value: Any, finding: str | None) -> bool | None:

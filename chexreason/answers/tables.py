@@ -18,6 +18,7 @@ from chexreason.answers.values import (
     VERBS,
     is_sound,
     named,
+    named_beside,
     share,
     status,
     verdict,
@@ -62,7 +63,7 @@ def is_delimited(lines: list[str], sign: str) -> bool:
     return (
         len(head) > 1
         and all(kinds)
-        and all(len(row) == len(head) and named(row[0]) and (not named(row[1]) or is_sound(row[1])) for row in rows)
+        and all(len(row) == len(head) and named(row[0]) and not named_beside(row[1]) for row in rows)
     )
 
 
@@ -77,7 +78,7 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
     if len(row) == 2 and named(row[0]) is None and not first.isdisjoint(NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
     part = any(map(is_place, row))
-    at = [index for index, cell in enumerate(row) if named(cell) and not (part and named(cell) == NO_FINDING)]
+    at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
     at = [index for index in at if not is_sound(row[index])] or at  # "Cardiomegaly | normal"
     text = " | ".join(row)
     if not at:

@@ -239,6 +239,11 @@ def is_sound(phrase: str) -> bool:
     return named(phrase) == NO_FINDING and NO_FINDING.casefold() not in phrase.casefold()
 
 
+def named_beside(phrase: str) -> str | None:
+    """The finding that `phrase` names, where it does not say that another one's place is normal."""
+    return None if is_sound(phrase) else named(phrase)
+
+
 @cache
 def _naming(finding: str) -> re.Pattern[str]:
     names = (re.escape(name) for name, meant in NAMES.items() if meant == finding)

@@ -50,14 +50,9 @@ def defining(described: Any, where: str, store: Path | None, drawn: bool = True)
         digests = described.inputs(store)
     else:
         digests = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in contents}
-    code = {"code": _code(*described.CODE)} if hasattr(described, "CODE") else {}
+    parts = getattr(described, "CODE", ())
+    code = {"code": [path_digest(PACKAGE / part, notes=".pyc") for part in parts]} if parts else {}
     return {name: value for name, value in by_name(described, drawn).items() if name not in contents} | digests | code
-
-
-def _code(*parts: str) -> str:
-    """What parts of this package hold."""
-    files = (path for part in parts for path in (PACKAGE / part).rglob("*") if "__pycache__" not in path.parts)
-    return digest({str(path.relative_to(PACKAGE)): sha256_of(path) for path in files if path.is_file()})
 
 
 def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
