@@ -27,11 +27,12 @@ def _exit() -> None:
 def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None) -> None:
     """Have `end` called, in a thread, once the process that started this one has ended; at once where it has already.
 
-    `parent`: which that is where the environment names none; without it, this process is then left alone.
+    That is the one that the environment names, be it inherited from far above, and `parent` beside it. Where both end, `end`
+    is called for each.
     """
-    machine, _, process = os.environ.get(STARTER, f"{platform.node()} {parent or os.getpid()}").rpartition(" ")
-    if machine == platform.node() and int(process) != os.getpid():
-        _end_with(int(process), end)
+    machine, _, process = os.environ.get(STARTER, "").rpartition(" ")
+    for starter in {int(process) if machine == platform.node() else None, parent} - {None, os.getpid()}:
+        _end_with(starter, end)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ def main(folder: Path) -> int:
             signal.alarm(GRACE)
         raise KeyboardInterrupt
 
+    @cache  # a second one would interrupt what the first has it save
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM), os.getppid())
+        end_with_starter(stop, os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
             return execute_planned(folder)
     except KeyboardInterrupt:

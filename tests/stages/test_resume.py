@@ -21,6 +21,7 @@ from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.config import Model
 from chexreason.runs.execute import execute_planned
+from chexreason.runs.processes import started_by_this
 from chexreason.training.checkpoints import WHOLE, last_checkpoint
 from tests.stages.conftest import GRPO, SFT, execute, history, log, write_order
 
@@ -175,7 +176,8 @@ def test_a_full_disk_is_named_and_leaves_a_checkpoint_to_go_on_from(order: Calla
 def test_sft_ends_with_the_process_that_started_it_and_later_as_if_it_had_not(order: Callable[..., Path], whole: Path) -> None:
     cut = order("orphan", *SFT)
     command = f"import subprocess, sys; subprocess.run([sys.executable, '-m', 'chexreason.stages', {str(cut)!r}])"
-    parent = subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.DEVNULL)
+    inherited = os.environ | started_by_this()  # as everything has that a make started
+    parent = subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.DEVNULL, env=inherited)
     log_file, give_up = cut / "log.jsonl", time.monotonic() + 90
     lines = random.randint(1, len(log(whole)) - 4)
     while not (log_file.exists() and log_file.read_text().count("\n") >= lines) and time.monotonic() < give_up:
