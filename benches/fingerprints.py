@@ -76,10 +76,10 @@ def measure(title: str, known: list[tuple[str, Path]]) -> None:
     print(f"\n{title}: {len(known)} films; a fingerprint takes {1000 * taken / len(known):.1f} ms once the film is decoded\n")
     print("| copy | least likeness | found |\n| --- | ---: | ---: |")
     for name, change in COPIES.items():
-        found = np.array([likeness(one, [fingerprint(change(one))])[0] for one in pictures])
+        found = np.array([next(likeness([one], [fingerprint(change(one))]))[0] for one in pictures])
         print(f"| {name} | {found.min():.2f} | {(found >= ALIKE).mean():.1%} |", flush=True)
     clock = time.perf_counter()
-    alike = np.stack([likeness(one, prints) for one in pictures])
+    alike = np.stack(list(likeness(pictures, prints)))
     taken = time.perf_counter() - clock
     patients = np.array([patient for patient, _ in known])
     pairs = alike[patients[:, None] != patients]

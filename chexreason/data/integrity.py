@@ -107,8 +107,8 @@ def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path
         return []
     seen = pd.concat(lists).drop_duplicates("fingerprint")
     found = []
-    for path in table.records["path"]:
-        alike = likeness(read(paths.image_file(table.root, path)), list(seen["fingerprint"]))
+    films = (read(paths.image_file(table.root, path)) for path in table.records["path"])
+    for path, alike in zip(table.records["path"], likeness(films, list(seen["fingerprint"])), strict=True):
         if alike.max() >= ALIKE:
             other = seen.iloc[alike.argmax()]
             found.append(

@@ -24,6 +24,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from chexreason.models import shared_prompt
+from chexreason.models.decoding import decode
 from chexreason.models.encoding import check_inputs, encode, token_types
 from chexreason.models.features import FeatureStore, ImageFeatures
 from chexreason.training.packing import can_pack, groups, score
@@ -210,7 +211,8 @@ class RolloutTrainer(GRPOTrainer):
     def _write(self, write: Callable[..., torch.Tensor], pixel_values: torch.Tensor, **inputs: Any) -> torch.Tensor:
         assert self.features is not None
         asked = {name: inputs.pop(name) for name in ("input_ids", "attention_mask", token_types(inputs))}
-        return shared_prompt.generate(write, self.features.model, asked, self.films, pixel_values.tolist(), **inputs)
+        how = inputs | {"custom_generate": decode}
+        return shared_prompt.generate(write, self.features.model, asked, self.films, pixel_values.tolist(), **how)
 
 
 def _padded(values: Sequence[torch.Tensor | None], length: int) -> torch.Tensor | None:

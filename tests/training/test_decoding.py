@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from transformers import LogitsProcessor
 
+from chexreason.models import shared_prompt
 from chexreason.models.decoding import decode
-from chexreason.models.encoding import encode
+from chexreason.models.encoding import chat, encode
+from chexreason.models.features import FeatureStore, image_inputs
 from chexreason.models.generation import Generator, Sampling
-from chexreason.models.loading import load_model
+from chexreason.models.loading import load_model, stop_ids
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt, messages
 from tests.training.conftest import INSTRUCTION, film
@@ -62,8 +65,7 @@ def rows_seen(model: Any) -> list[int]:
 
 def test_completions_and_scores_are_those_of_generate_and_ended_rows_cost_nothing(awkward: Any) -> None:
     model, processor, inputs = asked(awkward)
-    stops = model.generation_config.eos_token_id
-    stop = stops[0] if isinstance(stops, list) else stops
+    stop = stop_ids(model.generation_config)[0]
     seen = rows_seen(model)
     found = []
     for how in ({}, {"custom_generate": decode}):
@@ -97,3 +99,22 @@ def test_answers_are_decoded_this_way(awkward: Any) -> None:
     written = answer([film(number) for number in range(4)])
     assert len({one.num_tokens for one in written}) > 1
     assert sum(seen) == sum(one.num_tokens + one.finished for one in written)
+
+
+def test_a_groups_completions_leave_as_they_end(awkward: Any) -> None:
+    model, processor, _ = asked(awkward)
+    studies = [study for study in range(len(LENGTHS)) for _ in range(2)]
+    texts = [chat(processor, INSTRUCTION + " Be brief." * study) for study in studies]
+    inputs, films = FeatureStore(model, processor).encode(texts, [film(study) for study in studies])
+    stops = stop_ids(model.generation_config)
+
+    def written(generate: Any, **how: Any) -> torch.Tensor:
+        told = Told(inputs["input_ids"][::2], processor.tokenizer.pad_token_id, stops[0])
+        return generate(**how, do_sample=False, max_new_tokens=LIMIT, logits_processor=[told])
+
+    plain = written(model.generate, **inputs, **image_inputs(films))
+    seen = rows_seen(model)
+    firsts = [2 * study for study in studies]
+    shared = partial(shared_prompt.generate, model.generate, model, inputs, films, firsts)
+    assert torch.equal(plain, written(shared, custom_generate=decode))
+    assert sum(seen) == len(LENGTHS) + 2 * sum(LENGTHS), "each prompt once, then each token once"
