@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from chexreason.labels import (
     check_findings,
     marked,
 )
+from chexreason.runs.processes import pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,20 +234,31 @@ def checked(table: StudyTable, missing: str) -> StudyTable:
 
 
 def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) -> StudyTable:
-    """The table with every image decoded once, so that none can fail later; unreadable ones are treated as missing ones."""
-    from tqdm import tqdm
+    """The table with every image decoded once, over all cores, so that none can fail later.
 
-    from chexreason.data.images import ImageError
+    Unreadable ones are treated as missing ones.
+    """
+    from tqdm import tqdm
 
     if not table.images or table.records.empty:
         return table
-    problems = []
-    for position, path in enumerate(tqdm(table.records["path"], desc="reading images", unit="image", leave=False)):
-        try:
-            read(paths.image_file(table.root, path))
-        except ImageError as error:
-            problems.append(_at(table.records, position, paths.UNREADABLE, str(error)))
-    return _settled(replace(table, problems=table.problems + tuple(problems)), missing)
+    files = [paths.image_file(table.root, path) for path in table.records["path"]]
+    with pool(None) as processes:
+        errors = processes.map(partial(_error, read), files, chunksize=16)
+        listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
+    unreadable = [(position, error) for position, error in enumerate(listed) if error is not None]
+    problems = tuple(_at(table.records, position, paths.UNREADABLE, error) for position, error in unreadable)
+    return _settled(replace(table, problems=table.problems + problems), missing)
+
+
+def _error(read: Callable[[Path], object], file: Path) -> str | None:
+    from chexreason.data.images import ImageError
+
+    try:
+        read(file)
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 def _settled(table: StudyTable, missing: str) -> StudyTable:
