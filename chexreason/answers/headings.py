@@ -30,7 +30,7 @@ PLACES = frozenset(
     "bones bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device "
     "lines tubes hardware support soft tissues tissue vessels vasculature vascular ribs spine parenchyma pulmonary left "
     "right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces "
-    "space parenchymal other everything else breathing circulation disability respiration ventilation".split()
+    "space parenchymal other everything else breathing circulation disability respiration ventilation fields".split()
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(

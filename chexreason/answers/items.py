@@ -62,7 +62,8 @@ _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
     r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
-    r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)\W*",
+    r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)"
+    r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*",
     re.IGNORECASE,
 )
 _NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")

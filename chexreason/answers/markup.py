@@ -74,6 +74,7 @@ _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
 _WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
+_SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
 _ENTITY = re.compile(r"&#?\w{2,8};")
 
 
@@ -92,7 +93,7 @@ def plain(text: str) -> str:
         text = _without_latex(text)
     if "/" in text:
         text = _WITH.sub("with ", text)
-    text = _EMPHASIS.sub("", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text)))
+    text = _EMPHASIS.sub("", _SHORTENED.sub(r"\1", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text))))
     rows = [line for line in text.split("\n") if len(_GAP.findall(line)) > 1 and set(line).isdisjoint("[]|\u2610\u2611\u2612")]
     text = _GAP.sub("\t", text) if len(rows) > 1 else text
     return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))

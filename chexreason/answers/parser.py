@@ -35,6 +35,7 @@ _NO_IMAGE = re.compile(
     r"\bno image\b|\b(?:cannot|can't|unable to|not able to) (?:see|view|access|open) (?:the|an|any|your) (?:image|x-?ray|film)",
     re.IGNORECASE,
 )
+_ITEM_END = re.compile(r"[,\n]|(?<=[a-z][.!?]) ")
 _EDGES = " .*_\"'`()[]"
 
 
@@ -192,8 +193,8 @@ def _ends_thinking(text: str) -> bool:
 
 
 def _whole_items(body: str) -> str:
-    """`body` without its last item, which the token limit may have cut."""
-    return body[: max(body.rfind(","), body.rfind("\n"), 0)]
+    """`body` without its last item or sentence, which the token limit may have cut."""
+    return body[: max((end.start() for end in _ITEM_END.finditer(body)), default=0)]
 
 
 def _joined(*parts: str) -> str:

@@ -55,9 +55,22 @@ _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IG
 _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
+_ACROSS = re.compile(r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", re.IGNORECASE)  # no preference
+_IS_LIKELY = re.compile(
+    r"\b(is|are) (?:most )?likely (?=(?!present|absent|to\b|there|positive|negative)\w)", re.IGNORECASE
+)  # it is there
+_BEFORE = re.compile(  # "the edema, absent before, is mild"
+    r", (?:absent|not (?:seen|present|visible|there|evident)) "
+    r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),",
+    re.IGNORECASE,
+)
+_PLACED = re.compile(r"s? (?:(?:is|are) )?(?:in place|in situ|in (?:good|standard|satisfactory|stable) position|well placed)\b")
+_BARE_NO = re.compile(r"\b(?:no|not|without)(?: \w+)? \Z", re.IGNORECASE)
 _THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
 _NONE_SEEN = re.compile(  # "I do not see any abnormality"
-    r"\b(?:i|we) (?:do not|don't|cannot|can't|can not|did not|didn't) (?:see|find|identify|detect|notice) (?:any )?"
+    r"\b(?:i|we|(?:the|this) (?:\w+ )?(?:image|film|radiograph|x-?ray|cxr|study)) "
+    r"(?:do not|don't|does not|doesn't|cannot|can't|can not|did not|didn't) "
+    r"(?:see|find|identify|detect|notice|show|demonstrate|reveal) (?:any )?"
     r"((?:\w+ )?(?:abnormalit|findings?|patholog))",
     re.IGNORECASE,
 )
@@ -156,6 +169,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(_DENIED_EARLIER.sub("", before_it))
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
+        if entity.label_ == SUPPORT_DEVICES and _PLACED.match(after_it) and not _BARE_NO.search(before_it):
+            denied = False  # "no pneumothorax, tube in place"
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
         if claimed and (
@@ -176,7 +191,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 def _written_out(sentence: str) -> str:
     """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
     sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
-    sentence = _WOULD_BE.sub(r"\1 include", sentence)
+    sentence = _WOULD_BE.sub(r"\1 include", _ACROSS.sub("across ", _BEFORE.sub("", sentence)))
+    sentence = _IS_LIKELY.sub(r"\1 probably ", sentence)
     sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
@@ -192,7 +208,8 @@ def _choices(doc: Any) -> set[int]:
             between = between[1:]
         joined = 0 < len(between) < 7 and not CHOICES.isdisjoint(between) and NO_CHOICE.isdisjoint(between)
         unchanged = "change in" in doc[max(0, one.start - 4) : one.start].text.lower()  # "no change in A or B": both are there
-        if joined and not unchanged and one.label_ in FINDINGS and other.label_ in FINDINGS:
+        labels = {one.label_, other.label_}  # no choice: "no abnormality or device is seen"
+        if joined and not unchanged and labels <= set(FINDINGS) and NO_FINDING not in labels:
             found |= {one.start, other.start}
     return found
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import NUMBER_KEYS, named, named_beside, share, status, verdict
+from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, verdict
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -16,13 +17,18 @@ NAME_KEYS = frozenset(
 STATUS_KEYS = frozenset(
     "present status state presence positive detected exists answer prediction value result identified visible "
     "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
-    "verdict judgement judgment opinion evaluation".split()
+    "verdict judgement judgment opinion evaluation seen noted shown confirmed keep kept include included selected chosen "
+    "accepted supported affirmed in_image is_visible is_positive is_abnormal abnormal is_detected".split()
 )
-_INVERSE_KEYS = frozenset("absent negated negative excluded ruled_out denied uncertain".split())
+_INVERSE_KEYS = frozenset(
+    "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
+    "false_positive artifact artefact normal is_normal refuted".split()
+)
 REMARK_KEYS = frozenset(
     "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
     "location side".split()
 )
+_URGENT = frozenset("urgent critical followup follow actionable measurable".split())  # what is to be done about it
 SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
@@ -64,9 +70,15 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     sides = [said_by(record[key], None) for key in record if key in SIDES]
     if sides:
         return True if True in sides else None if None in sides else False
-    values = [value for value in record.values() if not _names(value)]
-    plain = [status(value) if isinstance(value, str) else value for value in values if isinstance(value, str | bool)]
-    return next((said for said in plain if said is not None), otherwise)
+    words = [status(value) for value in record.values() if isinstance(value, str) and not _names(value)]
+    told = next((one for one in words if one is not None), None)
+    flagged = any(isinstance(value, bool) and not (value and _describes(key)) for key, value in record.items())
+    return None if told is None and flagged else otherwise if told is None else told  # "considered": true tells nothing
+
+
+def _describes(key: str) -> bool:
+    """Whether a key says what kind of a finding it is, and not whether it is there: "acute", "needs_followup"."""
+    return not words_of(key).isdisjoint(QUALIFIERS | _URGENT)
 
 
 def _names(value: Any) -> bool:

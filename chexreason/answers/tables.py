@@ -109,7 +109,7 @@ def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
 
 def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) -> bool | None:
     """What a row says by the names of its columns."""
-    cells = [(words, cell) for words, cell in cells if not words & _RANKS]
+    cells = [(words, cell) for words, cell in cells if not words & _RANKS and "against" not in words]
     choices = [(words, cell) for words, cell in cells if words and ((NO | MAYBE).issuperset(words) or words <= _PRESENT)]
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
         ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]

@@ -58,7 +58,8 @@ SIGNS = frozenset(
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
-    "apply evident apparent accept accepted supported include included abnormal yep yeah \u2713 \u2714 \u2611 \u2705 \u2612 "
+    "apply evident apparent keep kept retained accept accepted supported include included abnormal yep yeah "
+    "\u2713 \u2714 \u2611 \u2705 \u2612 "
     # and in other languages, which models fall into
     "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
     "阳性 陽性 있음 есть affirmed हाँ हां evet var ada có نعم".split()
@@ -67,7 +68,7 @@ NO = frozenset(
     "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
     "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
     "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't gone didn't hasn't "
-    "haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong "
+    "haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong dropped discarded eliminated "
     # and in other languages
     "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
     "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует 否 "
@@ -124,7 +125,7 @@ _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
+    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>|:)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
     re.IGNORECASE,
 )
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim

@@ -231,6 +231,21 @@ def test_a_value_that_is_not_understood_claims_nothing_wherever_it_stands(form: 
         assert parse(tags(form.format(n=name, m=other, v=value)), "tags").labels == (other,)
 
 
+@pytest.mark.parametrize(
+    ("key", "there"),
+    [("seen", True), ("keep", True), ("rejected", False), ("is_normal", False), ("considered", None), ("qux", None)],
+)
+def test_a_flag_counts_as_its_key_says_and_one_that_is_not_known_claims_nothing(key: str, there: bool | None) -> None:
+    for form in (
+        '[{{"name": "Edema", "{k}": true}}, {{"name": "Fracture", "{k}": false}}]',
+        '[{{"finding": "Edema", "{k}": true, "side": "left"}}, {{"finding": "Fracture", "{k}": false, "side": "left"}}]',
+        '{{"Edema": {{"{k}": true}}, "Fracture": {{"{k}": false}}}}',
+        "[{{'label': 'Edema', '{k}': True}}, {{'label': 'Fracture', '{k}': False}}]",
+    ):
+        read = parse(tags(form.format(k=key)), "tags").labels
+        assert read == {True: ("Edema",), False: ("Fracture",), None: ()}[there], form
+
+
 SIGNS = [("(+)", "(-)"), ("[x]", "[ ]"), ("(x)", "( )"), ("\u2713", "\u2717"), ("\u2611", "\u2610"), ("1", "0"), ("yes", "no"),
          ("True", "False"), ("+", "-"), ("[yes]", "[no]"), ("\u25cf", "\u25cb"), ("0.9", "0.1"), ("90%", "5%")]  # fmt: skip
 PLACES = ["{s} {n}", "{n} {s}", "{n}: {s}", "{n}={s}", "{n} ..... {s}"]
