@@ -109,6 +109,8 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
             if value is None:
                 raise ChexReasonError(f"{word}: its value is wanted after it")
             flags.append(value)
+    if sum(flag in ("-cd", "--config-dir") for flag in flags) > 1:
+        raise ChexReasonError("--config-dir: one folder is taken; more of them by 'hydra.searchpath=[FOLDER,FOLDER]'")
     return flags, words
 
 
@@ -129,6 +131,8 @@ def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
             raise ChexReasonError(f"{word}: one = stands between key and value. Did you mean {word.replace('==', '=', 1)}?")
         if "=" not in word and not word.startswith("~"):
             name = re.split(r"\W", word)[-1].lower()  # also of stage:sft
+            if word in keys:
+                raise ChexReasonError(f"{word}: an override is key=value. Did you mean {word}=true?")
             meant = next((f" Did you mean {group}={name}?" for group in CHOICES if name in schema.choice_names(group)), "")
             raise ChexReasonError(f"{word}: an override is key=value.{meant}")
 
@@ -136,8 +140,8 @@ def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
 def _stages() -> str:
     """Every stage with the first line of its file, for --help."""
     lines = []
-    for name in schema.choice_names("stage"):
-        first = (schema.CONF / "stage" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    for name, file in sorted(schema.choice_files("stage").items()):
+        first = next(iter(file.read_text(encoding="utf-8").splitlines()), "")
         lines.append(f"  {name:10} {first.removeprefix('#').strip()}")
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import write_text
-from chexreason.runs.identity import content_digests
+from chexreason.runs.identity import content_digests, contents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,15 +73,16 @@ def _near(folder: Path) -> Iterator[Path]:
 def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     """Digests of the files that a dataset from outside is read from: its label table, or those at its root; no others count.
 
-    One that a run makes counts by that run, and by its place inside it.
+    One that a run makes counts by that run, by its place inside it, and by the files from outside that are named beside it.
 
     Raises:
         ChexReasonError: it is not there.
     """
-    if dataset.made_by:
-        return {"root": dataset.root}
     if dataset.table and not Path(dataset.table).is_file():
         raise ChexReasonError(f"dataset.table={dataset.table}: there is no such file")
+    if dataset.made_by:
+        beside = contents(dataset, "dataset", store, but=("root",))
+        return {"root": dataset.root} | {name: value for name, value in beside.items() if value}
     root = Path(dataset.table).absolute().parent if dataset.table else dataset.folder()
     files = dataset.files(root)
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]

@@ -50,9 +50,15 @@ def require_weights(model: Model) -> None:
         return
     if Path(model.weights).is_dir():
         raise ChexReasonError(f"model.weights={model.weights}: this folder holds no config.json, so no model")
-    if Path(model.weights).is_absolute():
-        raise ChexReasonError(f"model.weights={model.weights}: there is no such folder")
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(model.weights)
+    except HFValidationError:
+        raise ChexReasonError(
+            f"model.weights={model.weights}: there is no such folder, and no model of the hub has such a name"
+        ) from None
 
     if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):
         return

@@ -27,10 +27,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chexreason.errors import ChexReasonError, at_least, one_of, share, suggestion
+from chexreason.errors import ChexReasonError, above, at_least, one_of, share, suggestion
 from chexreason.parts import refuse_unknown
 from chexreason.prompts import Prompt
-from chexreason.runs.explain import explained
+from chexreason.runs.explain import explained, quoted
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -111,6 +111,13 @@ class Checkpoint:
     made_by: str | None = field(metadata=CIRCUMSTANCE)
     adapter: str | None = field(metadata=CONTENT)
 
+    def __post_init__(self) -> None:
+        if self.name == "base" and (self.adapter is not None or self.made_by is not None):
+            raise ValueError(
+                "name=base: the model as it comes has no adapter. Choose checkpoint=sft or another one; for an adapter of your "
+                "own, add the name that tables are to call it by: checkpoint.name=mine"
+            )
+
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """An adapter from outside counts by its files."""
         if self.made_by or self.adapter is None:
@@ -136,6 +143,7 @@ class Engine:
     def __post_init__(self) -> None:
         one_of(("transformers", "vllm"), name=self.name)
         share(memory=self.memory, rollout_memory=self.rollout_memory)
+        above(0, memory=self.memory, rollout_memory=self.rollout_memory)
 
     def require(self) -> None:
         """Raises ChexReasonError where the engine is not installed."""
@@ -195,6 +203,10 @@ class World:
     second_site: int
     budget: float | None
     jobs: int
+
+    def __post_init__(self) -> None:
+        at_least(1, jobs=self.jobs)
+        at_least(0, second_site=self.second_site, budget=self.budget)
 
 
 @dataclass(frozen=True)
@@ -299,6 +311,11 @@ def build(described: type, values: dict[str, Any], where: str) -> Any:
 
 
 def _build(described: type, values: dict[str, Any], where: str) -> Any:
+    for one in fields(described):  # of which OmegaConf takes lists for text
+        given = values.get(one.name)
+        listed = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
+        if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
+            raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), values))
     except OmegaConfBaseException as error:
@@ -341,10 +358,15 @@ def choice_names(name: str) -> list[str]:
 
     What begins with _ is no choice: a part that some of them share.
     """
+    return sorted(choice_files(name))
+
+
+def choice_files(name: str) -> dict[str, Path]:
+    """The same, with their files."""
     brought, searched = own_folders()
     folders = [CONF, *(Path(folder.removeprefix("file://")) for folder in (*brought, *searched))]
-    names = {path.stem for folder in folders for path in (folder / name).glob("*.yaml")}
-    return sorted(one for one in names if not one.startswith("_"))
+    files = {path.stem: path for folder in folders for path in (folder / name).glob("*.yaml")}
+    return {one: path for one, path in files.items() if not one.startswith("_")}
 
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:
@@ -395,8 +417,27 @@ _COMPOSING = threading.Lock()  # Hydra's state is the process's
 def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
     """Compose conf/config.yaml (or another file) with overrides, inside a running Hydra application or without one."""
     refuse_words(overrides)
+    brought, searched = own_folders()
+    _refuse_shadows((*brought, *searched))
+    if searched and not any(word.startswith("hydra.searchpath") for word in overrides):
+        overrides = [*overrides, f"hydra.searchpath=[{','.join(map(quoted, searched))}]"]
     with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
         return pickle.loads(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
+
+
+_is_no_name = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # but a value
+
+
+@lru_cache
+def _refuse_shadows(folders: tuple[str, ...]) -> None:
+    """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
+    for folder in (Path(one.removeprefix("file://")) for one in folders):
+        for file in sorted(folder.rglob("*.yaml")):
+            if (CONF / file.relative_to(folder)).exists():
+                raise ChexReasonError(
+                    f"{file}: there is a {file.relative_to(folder)} of that name already, which would be taken instead: give "
+                    "yours another name"
+                )
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
@@ -414,6 +455,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
         if bare in (*GROUPS, *BUNDLES) and value in ("", "null"):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
+        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_is_no_name.fullmatch, value.split(",")), None)):
+            raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
         if bare == "experiment" and re.search(r"[,(]", value):
             raise ChexReasonError(f"{word}: an experiment is a sweep itself, and several are as many commands")
         if bare in (*GROUPS, *BUNDLES) and ("/" in value or value.startswith(("[", "{"))):

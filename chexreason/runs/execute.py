@@ -22,6 +22,7 @@ from chexreason.errors import ChexReasonError, is_no_room
 from chexreason.runs import config as schema
 from chexreason.runs import files, folders
 from chexreason.runs.identity import sha256_of
+from chexreason.runs.lines import PLACES
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import started_by_this
 
@@ -32,8 +33,6 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 ERROR = "error.txt"  # why a run failed, in full
 CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
 PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
-# Where a group that a run made lies inside that run's folder.
-PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 
 
 def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:

@@ -88,7 +88,7 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
         return f"{key}: there is no such key."
     for name in key.split("."):  # down to the first name that is wrong
         if not isinstance(node, DictConfig) or name not in node:
-            valid = {str(one) for one in node or () if one != "_target_"}
+            valid = {str(one) for one in node or () if one != "_target_"} | ({"arm", "experiment"} if name == group else set())
             return f"{key}: there is no such key.{suggestion(name, valid) or f' A block that takes more keys: +{key}=VALUE'}"
         node = node[name]
     return f"{key}: it takes no other keys than it has; one that is new to it is added by +{key}.KEY=VALUE"

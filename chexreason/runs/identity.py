@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,21 @@ def defining(described: Any, where: str, store: Path | None, drawn: bool = True)
     Raises:
         ChexReasonError: a file that a CONTENT key names is not there.
     """
-    contents = [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
-    if hasattr(described, "inputs"):
-        digests = described.inputs(store)
-    else:
-        digests = {name: _digests(getattr(described, name), f"{where}.{name}", store) for name in contents}
+    digests = described.inputs(store) if hasattr(described, "inputs") else contents(described, where, store)
     parts = getattr(described, "CODE", ())
     code = {"code": [path_digest(PACKAGE / part, notes=".pyc") for part in parts]} if parts else {}
-    return {name: value for name, value in by_name(described, drawn).items() if name not in contents} | digests | code
+    aside = _contents(described)
+    return {name: value for name, value in by_name(described, drawn).items() if name not in aside} | digests | code
+
+
+def contents(described: Any, where: str, store: Path | None, but: Sequence[str] = ()) -> dict[str, Any]:
+    """Digests of what the CONTENT keys of a config dataclass name, those in `but` left out; of a list, one each."""
+    named = {name: getattr(described, name) for name in _contents(described) if name not in but}
+    return {name: _digests(value, f"{where}.{name}", store) for name, value in named.items()}
+
+
+def _contents(described: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
 
 
 def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -16,6 +17,8 @@ from chexreason.runs.explain import quoted
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
 SIZED = ("model", "reward", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
+# Where a group that a run made lies inside that run's folder.
+PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
 
@@ -26,19 +29,36 @@ def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
     said |= {f"{name}.made_by": line for name, line in makers.items()}
     for key, line in said.items():
-        _refuse_no_line(key, line or "")
+        if line is not None:
+            _refuse_no_line(key, line)
+    for name, line in makers.items():
+        if line is not None:
+            _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]))
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
     return {role: line for role, line in found.items() if line}
 
 
 def _refuse_no_line(key: str, line: str) -> None:
-    """Raises ChexReasonError where `line` is no line of overrides."""
+    """Raises ChexReasonError where `line` is no line of overrides that makes a run."""
     try:
-        odd = next((word for word in shlex.split(line) if "=" not in word), None)
+        words = shlex.split(line)
     except ValueError as error:
         raise ChexReasonError(f"{key}={line}: no line of overrides ({error})") from None
+    odd = next((f"{word} has no =" for word in words if "=" not in word), None)
+    if odd is None and "stage" not in map(root, words):
+        odd = f"it names no stage (null: {key} makes nothing)"
     if odd is not None:
-        raise ChexReasonError(f"{key}={line}: no line of overrides, such as 'stage=sft seed=1': {odd} has no =")
+        raise ChexReasonError(f"{key}={line}: no line of overrides, such as 'stage=sft seed=1': {odd}")
+
+
+def _refuse_outside(group: str, key: str, place: str | None) -> None:
+    """Raises ChexReasonError where a group that a run makes does not say where in that run's folder it lies."""
+    path = None if place is None else Path(place)
+    if path is None or path.is_absolute() or ".." in path.parts:
+        raise ChexReasonError(
+            f"{group}.{key}={'null' if place is None else place}: its place inside the run that {group}.made_by makes is "
+            f"wanted; for one from outside, set {group}.made_by=null"
+        )
 
 
 def _makes(stage: str, group: str, line: str) -> bool:

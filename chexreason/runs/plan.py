@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
@@ -129,6 +129,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     _refuse_misnamed(cfg, typed)
     planned = _plan(cfg, typed, {} if known is None else known)
     _refuse_unread(cfg, typed, planned)
+    _refuse_source(cfg, typed, planned)
     return planned
 
 
@@ -159,6 +160,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     if key not in known:
         _refuse_bad_names(plain, uses)
         parents = _parents(cfg, typed, uses, makers, known)
+        _refuse_parents(config, module, parents)
         known[key] = _alone(config, plain, used, typed, module, parents)
     return known[key]
 
@@ -173,6 +175,28 @@ def _parents(
         parents[role] = _plan(parent_cfg, said, known)
         _refuse_unread(parent_cfg, shlex.split(line), parents[role])
     return parents
+
+
+def _refuse_parents(config: schema.Config, module: ModuleType, parents: dict[str, Plan]) -> None:
+    """Raises ChexReasonError where a stage has a parent of another stage or role than its PARENTS, or lacks one of them.
+
+    A role may be taken several times: curated, curated_chexpert.
+    """
+    roles: dict[str, tuple[str, ...]] = getattr(module, "PARENTS", {})
+    if not roles:
+        return
+    taken = set(getattr(module, "OPTIONAL", ()))
+    for name in config.stage.parents:
+        role = next((role for role in roles if name == role or name.startswith(f"{role}_")), None)
+        if role is None:
+            raise ChexReasonError(f"stage.parents.{name}: there is no such role.{suggestion(name, {*roles})}")
+        if name in parents and parents[name].stage not in roles[role]:
+            wanted = " or ".join(f"stage={maker}" for maker in roles[role])
+            raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
+        taken |= {role} & {*parents, *(role for one in parents if one.startswith(f"{role}_"))}
+    for role in roles:
+        if role not in taken:
+            raise ChexReasonError(f"stage.parents.{role}=null: the line of a run is wanted, such as stage={roles[role][0]}")
 
 
 def _alone(
@@ -196,7 +220,7 @@ def _alone(
             "parents": {role: one.recipe for role, one in parents.items()},
         }
     )
-    names = [plain[name]["name"] for name in NAMED if name in used]
+    names = [used[name].name for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
     is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}  # else it is a child's
     manifest = {
@@ -333,6 +357,16 @@ def _refuse_unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None
     )
 
 
+def _refuse_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
+    """A source that is chosen for a stage which reads a dataset and trains nothing."""
+    used = planned.manifest["config"]
+    if "source" in map(root, typed) and "dataset" in used and "model" not in used and cfg.source != cfg.dataset.name:
+        raise ChexReasonError(
+            f"source={cfg.source}: stage={planned.stage} reads dataset={cfg.dataset.name}, and source is what training draws "
+            f"from. Did you mean dataset={cfg.source}?"
+        )
+
+
 def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
     """Real weights on drawn films, or the reverse, are an accident more often than not."""
     if config.mixed_worlds or len({world for _, world in worlds}) < 2:
@@ -342,7 +376,7 @@ def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None
     models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
     if config.world.name in by_world:  # whose choices may be another world's, made smaller
         models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
-    choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items())
+    choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items() if names)
     raise ChexReasonError(
         f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"
     )

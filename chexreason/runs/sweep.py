@@ -5,9 +5,11 @@ The jobs are Hydra's: any launcher runs them. Each names its folder beforehand, 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -132,12 +135,15 @@ class Progress(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
+            HydraConfig.instance().set_config(copy.deepcopy(config))  # which says where choices are looked for
             self.foreseen = foresee(config)
         except (ChexReasonError, HydraException) as error:  # Hydra would go on
             sys.exit(f"chexreason: {error}")
+        except Exception:  # a fault of ours
+            sys.exit(traceback.format_exc())
         print(self.foreseen, file=sys.stderr, flush=True)
         if config.dry_run:
-            sys.exit(0)
+            sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
         os.environ["TQDM_DISABLE"] = os.environ.get("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:  # whose workers would go on with what is in their queue

@@ -16,6 +16,7 @@ from typing import Any
 from chexreason.runs.files import as_lines, is_first_process, read_lines, write_text
 from chexreason.runs.folders import LOG, Run
 
+MODES = ("offline", "online", "disabled", "shared", "dryrun", "run")
 PATIENCE = 60.0  # seconds that W&B may take for what is left when a run ends
 
 
@@ -49,6 +50,9 @@ class Log:
 def tracked(run: Run) -> Iterator[Log]:
     """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
     mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
+    if mode not in MODES:
+        run.note(f"WANDB_MODE={mode} is none of {', '.join(MODES)}: offline it is")
+        mode = "offline"
     if run.tracker.name == "none" or mode == "disabled" or not is_first_process():
         yield Log(run.folder / LOG)
         return

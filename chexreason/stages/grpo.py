@@ -77,11 +77,6 @@ class Settings:
         at_least(1, selection__batch_size=self.selection.batch_size, selection__patience=self.selection.patience)
         at_least(1, collapse__window=self.collapse.window)
         at_least(1, max_steps=None if self.max_steps == -1 else self.max_steps)
-        for role, maker in (("policy", "sft"), ("curated", "curate")):
-            if not any(line for name, line in self.parents.items() if name == role or name.startswith(f"{role}_")):
-                raise ValueError(f"parents.{role}=null: the line of a run is wanted, such as stage={maker}")
-        for role in self.parents:
-            one_of(ROLES, parents="curated" if role.startswith("curated_") else role)
         if self.batch_size * self.accumulation % self.completions:
             raise ValueError(
                 f"completions={self.completions}: stage.batch_size={self.batch_size} times stage.accumulation="
@@ -99,7 +94,8 @@ class Settings:
             )
 
 
-ROLES = ("curated", "policy", "validation")  # and curated_SITE
+PARENTS = {"curated": ("curate",), "policy": ("sft", "grpo"), "validation": ("curate",)}
+OPTIONAL = ("validation",)
 # What `arguments` sets, which the trainer block is not to.
 OWN = SHARED | set(
     "max_steps num_generations temperature top_p top_k max_completion_length use_vllm vllm_importance_sampling_correction "

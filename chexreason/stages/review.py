@@ -38,6 +38,7 @@ class Settings:
 
 
 USES = ("prompt",)
+PARENTS = {"traces": ("teach",)}
 
 
 def execute(run: Run) -> dict[str, Any]:

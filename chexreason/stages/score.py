@@ -32,6 +32,12 @@ class Tokenizer:
     made_by: str | None
     weights: str
 
+    def __post_init__(self) -> None:
+        if self.made_by is not None and "stage=" not in self.made_by:
+            raise ValueError(
+                f"tokenizer.made_by={self.made_by}: no line that makes a run, such as 'stage=standin seed=0'; or null"
+            )
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chexreason.errors import ChexReasonError, above, at_least, one_of, share
+from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 from chexreason.training.keys import SHARED, check_trainer, check_word
@@ -64,8 +64,6 @@ class Settings:
 
         if self.held_out == 1:
             raise ValueError("held_out=1.0: less than 1 is wanted, or there is nothing left to learn from")
-        for role in self.parents:
-            one_of(("traces",), parents="traces" if role.startswith("traces_") else role)
         check_word("lr_scheduler_type", "schedule", self.schedule)
         check_trainer("SFTConfig", self.trainer, OWN)
 
@@ -77,6 +75,7 @@ OWN = SHARED | set(
     "remove_unused_columns".split()
 )
 USES = ("model", "prompt")
+PARENTS = {"traces": ("teach",)}
 TORCH = True
 GPU = True
 DISTRIBUTED = True  # `processes` GPUs share the work

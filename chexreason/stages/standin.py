@@ -37,7 +37,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         at_least(1, vision_batch_size=self.vision_batch_size, batch_size=self.batch_size, vocabulary=self.vocabulary)
-        rates = ("vision_learning_rate", "learning_rate", "matrix_learning_rate")
+        rates = ("vision_learning_rate", "learning_rate", "matrix_learning_rate", "weight_decay")
         at_least(0, **{name: getattr(self, name) for name in rates})
 
     def inputs(self, store: Path | None) -> dict[str, Any]:

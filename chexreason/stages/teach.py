@@ -45,6 +45,7 @@ class Settings:
 
 
 USES = ("prompt", "teacher")
+PARENTS = {"curated": ("curate",)}
 WRITTEN_HERE = "here, from the labels: the prompt asks for no reasoning, nobody was asked"
 
 

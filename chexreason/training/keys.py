@@ -25,6 +25,9 @@ SOURCES = {
     "OptimizerNames": ("transformers", "training_args.py"),
     "SchedulerType": ("transformers", "trainer_utils.py"),
 }
+KINDS: dict[str, tuple[type, ...]] = {
+    "float": (float, int), "int": (int,), "bool": (bool,), "str": (str,), "None": (type(None),)
+}  # fmt: skip
 WORDS = {"optim": "OptimizerNames", "lr_scheduler_type": "SchedulerType"}
 
 
@@ -34,14 +37,17 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
     Raises:
         ValueError: names the key and the nearest one there is.
     """
-    known = _fields(config) if trainer else frozenset()
+    known = _fields(config) if trainer else {}
     for name, value in trainer.items():
         if name in own:
             raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
         if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
-            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, known)}")
+            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, frozenset(known))}")
         if name in WORDS:
             check_word(name, f"trainer__{name}", value)
+        kinds = {word.strip() for word in known.get(name, "").split("|")}
+        if kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
+            raise ValueError(f"trainer.{name}={value}: {known[name]} is wanted")
 
 
 def check_word(name: str, key: str, value: str) -> None:
@@ -50,14 +56,20 @@ def check_word(name: str, key: str, value: str) -> None:
         one_of(words, **{key: value})
 
 
+def _is_of(value: Any, kind: str) -> bool:
+    return type(value) in KINDS[kind] and value == value  # nan is no number
+
+
 @lru_cache
-def _fields(name: str) -> frozenset[str]:
-    """The fields of a dataclass and of those that it is made from."""
+def _fields(name: str) -> dict[str, str]:
+    """The fields of a dataclass and of those that it is made from, with their types."""
     found = _class(name)
     if found is None:
-        return frozenset()
-    own = {line.target.id for line in found.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)}
-    return frozenset(own).union(*(_fields(base.id) for base in found.bases if isinstance(base, ast.Name)))
+        return {}
+    bases = [_fields(base.id) for base in found.bases if isinstance(base, ast.Name)]
+    lines = (line for line in found.body if isinstance(line, ast.AnnAssign))
+    own = {line.target.id: ast.unparse(line.annotation) for line in lines if isinstance(line.target, ast.Name)}
+    return {field: kind for one in (*reversed(bases), own) for field, kind in one.items()}
 
 
 @lru_cache

@@ -131,7 +131,7 @@ def test_the_content_of_what_was_reviewed_defines_a_run(tmp_path: Path) -> None:
         "review": [f"stage.filled=[{files[0]},{files[1]}]"],
     }
     for stage, words in made_from.items():
-        line = [f"stage={stage}", "~stage.parents.traces", f"runs={tmp_path}", *words]
+        line = [f"stage={stage}", f"runs={tmp_path}", *words]
         folders = set()
         for content in ("one", "two", "three"):
             write_text(files[0], content if stage == "sft" else "same")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
+from chexreason.runs.files import write_text
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 
@@ -168,14 +173,20 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=sft", "~dataset.root"], "~dataset.root: .* neither be taken away"),
         (["stage=sft", "stage.held_out=1"], "stage.held_out=1.0: less than 1"),
         (["stage=sft", "stage.learning_rate=${stage.learning_rate}"], "stage.learning_rate"),
-        (["stage=sft", "+stage.parents.trace='stage=teach'"], "stage.parents=trace: one of traces"),
-        (["stage=grpo", "+stage.parents.curate='stage=curate'"], "stage.parents=curate: one of curated"),
+        (["stage=sft", "+stage.parents.trace='stage=teach'"], "stage.parents.trace: .*Did you mean traces"),
+        (["stage=grpo", "+stage.parents.curate='stage=curate'"], "stage.parents.curate: .*Did you mean curated"),
         (["stage=grpo", "stage.parents.policy=runs/sft-1"], "stage.parents.policy=runs/sft-1: .* runs/sft-1 has no ="),
         (["stage=evaluate", "checkpoint=sft", "checkpoint.made_by=sft"], "checkpoint.made_by=sft: no line of overrides"),
         (["stage=grpo", "stage.parents.policy=stage=sft"], "stage.parents.policy=stage=sft: .*quoted twice.*'stage=sft'"),
         (["stage=grpo", "stage.batch_size=6", "stage.accumulation=1"], "stage.completions=4: .*a multiple of 4 is wanted"),
         (["stage=grpo", "stage.collapse.stop.entropy=-1"], "stage.collapse.stop.entropy=-1.0: a share"),
         (["stage=SFT"], "stage=SFT: there is no such choice. Did you mean sft"),
+        (["stage=grpo", "stage.trainer.max_grad_norm=x"], "stage.trainer.max_grad_norm=x: float is wanted"),
+        (["stage=sft", "+stage.trainer.fp16=1"], "stage.trainer.fp16=1: bool is wanted"),
+        (["stage=standin", "stage.weight_decay=-1"], "stage.weight_decay=-1.0: 0 at least"),
+        (["stage=inspect", "dataset=nih", "dataset.draw_seed=-1"], "dataset.draw_seed=-1: 0 at least"),
+        (["stage=sft", "world.jobs=0"], "world.jobs=0: 1 at least"),
+        (["stage=score", "stage.tokenizer.made_by=zzz"], "stage.tokenizer.made_by=zzz: no line"),
         (["stage=sft", "stage.trainer.foo=1"], "stage.trainer.foo: there is no such key. .*\\+stage.trainer.foo=VALUE"),
     ],
 )
@@ -219,6 +230,63 @@ def test_a_command_that_is_none_says_in_its_last_line_what_is_meant(words: list[
     answer = command(*words)
     assert answer.returncode == 1 and said in answer.stderr.strip().splitlines()[-1]
     assert "Traceback" not in answer.stderr
+
+
+WRONG: dict[type, list[Any]] = {  # by what stands there
+    bool: ["x", 7.5], int: ["x", [1], {"a": 1}], float: ["x", [1], float("nan")], str: [["a"], [["a"]], {"a": 1}],
+    list: ["x", [["a"]], [None], {"a": 1}], dict: ["x", [1]], type(None): [[["a"]]],
+}  # fmt: skip
+
+
+def leaves(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not isinstance(node, dict) or not node:
+        yield place, node
+        return
+    for key in node.keys() - {"_target_"}:
+        yield from leaves(node[key], (*place, str(key)))
+
+
+@pytest.mark.parametrize("stage", choice_names("stage"))
+def test_a_wrong_value_of_any_key_is_refused_by_its_name(stage: str) -> None:
+    plain = as_dict(compose([f"stage={stage}"]))
+    seen = plain if stage == "grpo" else {"stage": plain["stage"]}
+    for place, value in leaves(seen):
+        for wrong in WRONG[type(value)]:
+            tried = copy.deepcopy(plain)
+            node = reduce(lambda inside, key: inside[key], place[:-1], tried)
+            node[place[-1]] = wrong
+            with pytest.raises(ChexReasonError) as refused:
+                check(tried)
+            assert place[-1] in str(refused.value) or place[-2] in str(refused.value), (place, wrong)
+
+
+def test_a_number_is_no_choice(tmp_path: Path) -> None:
+    for word in ("prompt=5", "stage=3", "model=true", "reward=1.5", "prompt=only_label,2"):
+        with pytest.raises(ChexReasonError, match="there is no such choice"):
+            compose(["stage=evaluate", word])
+
+
+def test_a_file_of_ones_own_that_hydra_would_pass_over_is_refused(tmp_path: Path, command: Command) -> None:
+    for place in ("prompt/free_reasoning.yaml", "sized/small/reward_hard.yaml"):
+        own = tmp_path / place.partition("/")[0]
+        write_text(own / place, "name: x\n")
+        shown = command("--config-dir", str(own), "stage=evaluate", "dry_run=true", f"runs={tmp_path / 'runs'}")
+        assert shown.returncode and "give yours another name" in shown.stderr, shown.stderr
+    twice = command("--config-dir", "a", "--config-dir", "b", "stage=evaluate")
+    assert twice.returncode and "one folder is taken" in twice.stderr
+
+
+def test_a_search_path_reaches_the_runs_below_sweeps_and_help(tmp_path: Path, command: Command) -> None:
+    own = tmp_path / "own"
+    usual = (CONF / "prompt" / "free_reasoning.yaml").read_text(encoding="utf-8")
+    write_text(own / "prompt" / "mine.yaml", usual.replace("name: free_reasoning", "name: mine"))
+    write_text(own / "experiment" / "our.yaml", (CONF / "experiment" / "table4.yaml").read_text(encoding="utf-8"))
+    write_text(own / "stage" / "ours.yaml", "# What we do.\n_target_: chexreason.stages.inspect.Settings\nname: ours\n")
+    path = f"hydra.searchpath=[{own}]"
+    for words in (["stage=sft", "prompt=mine"], ["experiment=our"], ["--multirun", "stage=sft", "prompt=mine,only_label"]):
+        found = command(*words, path, "dry_run=true", f"runs={tmp_path / 'runs'}")
+        assert found.returncode == 0 and "no such choice" not in found.stderr + found.stdout, found.stderr
+    assert "ours       What we do." in command("--config-dir", str(own), "--help").stdout
 
 
 def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, command: Command) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs import files, identity
 from chexreason.runs.config import compose
 from chexreason.runs.files import write_json
@@ -61,7 +62,7 @@ def test_what_only_a_draw_depends_on_defines_nothing_where_nothing_is_drawn(tmp_
 
 @pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr", "openi", "phantom_validation"])
 def test_a_list_that_is_a_set_counts_in_any_order(site: str, tmp_path: Path) -> None:
-    line = ["stage=evaluate", "mixed_worlds=true", f"dataset={site}", f"dataset.root={tmp_path / 'no'}"]
+    line = ["stage=evaluate", "mixed_worlds=true", f"dataset={site}", "dataset.made_by=null", f"dataset.root={tmp_path}/no"]
     for key, some in (("findings", ["Edema", "Pneumonia"]), ("views", ["AP", "PA"])):
         if key == "findings" and site == "openi":
             some = ["Cardiomegaly", "Edema"]
@@ -130,13 +131,47 @@ def test_neither_do_they_while_the_data_is_missing(tmp_path: Path) -> None:
 
 
 def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
-    line = [*EVALUATE, "checkpoint=base"]
+    line = [*EVALUATE, "checkpoint.name=own"]
     assert any("no adapter" in lack for lack in planned(tmp_path, *line, f"checkpoint.adapter={tmp_path / 'no'}").every_lack())
     names = {}
     for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
         files.write_text(tmp_path / place / "adapter_config.json", text)
         names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
     assert names["a"] == names["b"] != names["c"]
+
+
+def test_an_adapter_of_ones_own_does_not_pass_for_the_base(tmp_path: Path) -> None:
+    for words in ([f"checkpoint.adapter={tmp_path}"], ["checkpoint.made_by='stage=sft seed=3'"]):
+        with pytest.raises(ChexReasonError, match="checkpoint.name=base: .*checkpoint.name=mine"):
+            planned(tmp_path, *EVALUATE, *words)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("dataset.table", ["stage=curate", "dataset=phantom_chexpert"]),
+        ("dataset.table", ["stage=inspect", "dataset=phantom_validation"]),
+        ("dataset.lists", ["stage=inspect", "dataset=phantom_nih"]),
+        ("dataset.projections", ["stage=inspect", "dataset=phantom_openi"]),
+    ],
+)
+def test_what_is_named_from_outside_beside_a_run_that_makes_the_rest_counts_by_its_content(
+    key: str, line: list[str], tmp_path: Path
+) -> None:
+    usual, names = name(tmp_path / "runs", *line), {}
+    for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        file = files.write_text(tmp_path / place / "list.csv", text)
+        names[place] = name(tmp_path / "runs", *line, f"{key}={file.parent if key == 'dataset.lists' else file}")
+    assert usual != names["a"] == names["b"] != names["c"]
+    assert any(f"{key}=/no" in lack for lack in planned(tmp_path / "runs", *line, f"{key}=/no").every_lack())
+
+
+@pytest.mark.parametrize("words", ["checkpoint=sft checkpoint.adapter=/abs", "checkpoint=sft checkpoint.adapter=null",
+    "checkpoint=sft checkpoint.adapter=../x", "model.weights=/abs", "dataset.root=/abs"])  # fmt: skip
+def test_what_a_run_makes_lies_inside_that_run(words: str, tmp_path: Path) -> None:
+    key = words.split()[-1].split("=")[0]
+    with pytest.raises(ChexReasonError, match=rf"{key}=.*made_by=null"):
+        planned(tmp_path, *EVALUATE, *words.split())
 
 
 def test_a_report_on_other_runs_is_another(tmp_path: Path) -> None:

@@ -87,3 +87,25 @@ def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path
     words = [*words, f"runs={tmp_path}"]
     made = plan(compose(words), words)
     assert made.stage == "evaluate" and any(one.stage in ("sft", "grpo") for one in made.parents.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("stage=sft stage.parents.traces='stage=curate'", "stage.parents.traces: .*stage=curate, not of stage=teach"),
+        ("stage=grpo stage.parents.policy='stage=teach'", "stage.parents.policy: .*not of stage=sft or stage=grpo"),
+        ("stage=grpo stage.parents.curated=null", "stage.parents.curated=null: .*stage=curate"),
+        ("stage=grpo +stage.parents.curted='stage=curate'", "stage.parents.curted: .*Did you mean curated"),
+        ("stage=review +stage.parents.trace='stage=teach'", "stage.parents.trace: .*Did you mean traces"),
+        ("stage=teach ~stage.parents.curated", "stage.parents.curated=null: .*stage=curate"),
+        ("stage=sft stage.parents.traces=", "stage.parents.traces=: .*names no stage"),
+        ("stage=sft stage.parents.traces='seed=1'", "stage.parents.traces=seed=1: .*names no stage"),
+        ("stage=sft stage.parents.traces=[a]", "stage.parents=.*: each of its entries is a text"),
+        ("stage=curate source=phantom_chexpert", "source=phantom_chexpert: .*Did you mean dataset=phantom_chexpert"),
+    ],
+)
+def test_a_parent_of_no_known_role_or_of_another_stage_is_refused_beforehand(words: str, said: str, tmp_path: Path) -> None:
+    stage, _, word = words.partition(" ")
+    line = [stage, word, f"runs={tmp_path}"]
+    with pytest.raises(ChexReasonError, match=said):
+        plan(compose(line), line)

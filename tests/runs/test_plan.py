@@ -142,7 +142,8 @@ def test_who_asks_for_labels_alone_needs_no_key(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("maker", ["stage=sft model=phantom_qwen", "stage=curate"])
 def test_a_checkpoint_is_of_the_model_that_answers(maker: str, tmp_path: Path) -> None:
     evaluated = [*EVALUATE, "checkpoint=sft", f"checkpoint.made_by='{maker}'"]
-    for words in (evaluated, ["stage=grpo", f"stage.parents.policy='{maker}'"]):
+    trained = ["stage=grpo", f"stage.parents.policy='{maker}'"]  # which refuses a run of another stage by itself
+    for words in (evaluated, *([trained] if "sft" in maker else [])):
         assert any("makes no checkpoint of model=phantom_gemma" in lack for lack in planned(tmp_path, *words).every_lack())
 
 
@@ -152,6 +153,10 @@ def test_each_models_folder_may_be_named_by_the_environment(tmp_path: Path, monk
         weights(tmp_path / model, model)
         lacks = planned(tmp_path / "runs", "stage=evaluate", f"model={model}", "dataset=chexpert").every_lack()
         assert not any("weights" in lack for lack in lacks), lacks
+        for nowhere in ("./models/no", "models/of/somebody", "-1"):
+            monkeypatch.setenv(variable, nowhere)
+            lacks = planned(tmp_path / "runs", "stage=evaluate", f"model={model}", "dataset=chexpert").every_lack()
+            assert any(f"model.weights={nowhere}: there is no such folder" in lack for lack in lacks), lacks
 
 
 def test_weights_of_another_family_are_said_beforehand(tmp_path: Path) -> None:

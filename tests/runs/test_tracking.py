@@ -59,6 +59,15 @@ def test_a_run_keeps_its_id_and_w_and_b_may_be_switched_off_by_config_or_environ
     assert kept.parents[1].name == "on-1" and kept.name.endswith("-on-1"), "so that a resumed run goes on under it"
 
 
+def test_a_mode_that_there_is_none_of_costs_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "OFFLINE")
+    with tracked(run(tmp_path)) as log:
+        log({"loss": 1.0}, 1)
+    assert "WANDB_MODE=OFFLINE is none of offline" in capsys.readouterr().err and list(tmp_path.rglob("offline-run-*"))
+
+
 def test_a_server_that_refuses_costs_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

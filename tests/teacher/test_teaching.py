@@ -208,7 +208,6 @@ def test_what_a_reply_costs_and_how_fast_it_comes_does_not_make_another_run(tmp_
         line = [
             "stage=teach",
             "teacher=gemini",
-            "~stage.parents.curated",
             "mixed_worlds=true",
             f"runs={tmp_path}",
             *words,

@@ -55,6 +55,7 @@ class Nih(Named):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, draw=self.draw)
+        at_least(0, draw_seed=self.draw_seed)
 
     def sources(self, root: Path) -> tuple[Path, Path | None]:
         """The label table, or the first file of the export, and the folder of the official lists; None: they are not needed."""
