@@ -52,7 +52,7 @@ def tracked(run: Run) -> Iterator[Log]:
     mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
     if mode not in MODES:
         run.note(f"WANDB_MODE={mode} is none of {', '.join(MODES)}: offline it is")
-        mode = "offline"
+        mode = os.environ["WANDB_MODE"] = "offline"  # which W&B reads, too
     if run.tracker.name == "none" or mode == "disabled" or not is_first_process():
         yield Log(run.folder / LOG)
         return
