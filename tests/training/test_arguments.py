@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +71,8 @@ def test_a_stage_keeps_for_itself_what_it_sets(stage: ModuleType, tmp_path: Path
 
 def test_the_keys_and_words_read_from_the_source_are_those_of_trl_and_transformers() -> None:
     for config in (SFTConfig, GRPOConfig):
-        assert keys._fields(config.__name__) == {field.name for field in fields(config)}
+        assert keys._fields(config.__name__).keys() == {field.name for field in fields(config)}
+        defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
+        keys.check_trainer(config.__name__, {name: value for name, value in defaults.items() if name not in keys.WORDS}, set())
     for name, words in (("OptimizerNames", OptimizerNames), ("SchedulerType", SchedulerType)):
         assert set(keys._words(name)) == {word.value for word in words}
