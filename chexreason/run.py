@@ -109,7 +109,7 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
             if value is None:
                 raise ChexReasonError(f"{word}: its value is wanted after it")
             flags.append(value)
-    if sum(flag in ("-cd", "--config-dir") for flag in flags) > 1:
+    if sum(flag.partition("=")[0] in ("-cd", "--config-dir") for flag in flags) > 1:
         raise ChexReasonError("--config-dir: one folder is taken; more of them by 'hydra.searchpath=[FOLDER,FOLDER]'")
     return flags, words
 
@@ -131,7 +131,7 @@ def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
             raise ChexReasonError(f"{word}: one = stands between key and value. Did you mean {word.replace('==', '=', 1)}?")
         if "=" not in word and not word.startswith("~"):
             name = re.split(r"\W", word)[-1].lower()  # also of stage:sft
-            if word in keys:
+            if word in ("force", "make_missing", "dry_run", "mixed_worlds"):
                 raise ChexReasonError(f"{word}: an override is key=value. Did you mean {word}=true?")
             meant = next((f" Did you mean {group}={name}?" for group in CHOICES if name in schema.choice_names(group)), "")
             raise ChexReasonError(f"{word}: an override is key=value.{meant}")

@@ -35,7 +35,7 @@ _NO_IMAGE = re.compile(
     r"\bno image\b|\b(?:cannot|can't|unable to|not able to) (?:see|view|access|open) (?:the|an|any|your) (?:image|x-?ray|film)",
     re.IGNORECASE,
 )
-_ITEM_END = re.compile(r"[,\n]|(?<=[a-z][.!?]) ")
+_ITEM_END = re.compile(r"[,\n]|(?<=[a-z][.!?])(?<!\bvs\.)(?<!\betc\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bdr\.)(?<!approx\.) ", re.I)
 _EDGES = " .*_\"'`()[]"
 
 

@@ -64,8 +64,6 @@ _BEFORE = re.compile(  # "the edema, absent before, is mild"
     r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),",
     re.IGNORECASE,
 )
-_PLACED = re.compile(r"s? (?:(?:is|are) )?(?:in place|in situ|in (?:good|standard|satisfactory|stable) position|well placed)\b")
-_BARE_NO = re.compile(r"\b(?:no|not|without)(?: \w+)? \Z", re.IGNORECASE)
 _THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
 _NONE_SEEN = re.compile(  # "I do not see any abnormality"
     r"\b(?:i|we|(?:the|this) (?:\w+ )?(?:image|film|radiograph|x-?ray|cxr|study)) "
@@ -169,8 +167,6 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(_DENIED_EARLIER.sub("", before_it))
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
-        if entity.label_ == SUPPORT_DEVICES and _PLACED.match(after_it) and not _BARE_NO.search(before_it):
-            denied = False  # "no pneumothorax, tube in place"
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
         if claimed and (

@@ -18,11 +18,11 @@ STATUS_KEYS = frozenset(
     "present status state presence positive detected exists answer prediction value result identified visible "
     "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
     "verdict judgement judgment opinion evaluation seen noted shown confirmed keep kept include included selected chosen "
-    "accepted supported affirmed in_image is_visible is_positive is_abnormal abnormal is_detected".split()
+    "accepted supported affirmed in_image is_visible is_positive is_detected".split()
 )
 _INVERSE_KEYS = frozenset(
     "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
-    "false_positive artifact artefact normal is_normal refuted".split()
+    "false_positive artifact artefact refuted".split()
 )
 REMARK_KEYS = frozenset(
     "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
@@ -72,7 +72,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
         return True if True in sides else None if None in sides else False
     words = [status(value) for value in record.values() if isinstance(value, str) and not _names(value)]
     told = next((one for one in words if one is not None), None)
-    flagged = any(isinstance(value, bool) and not (value and _describes(key)) for key, value in record.items())
+    flagged = any(isinstance(value, bool) and not _describes(key) for key, value in record.items())
     return None if told is None and flagged else otherwise if told is None else told  # "considered": true tells nothing
 
 

@@ -125,9 +125,10 @@ _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>|:)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
+    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
     re.IGNORECASE,
 )
+_DROPPED = re.compile(r":\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z", re.IGNORECASE)
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
 
@@ -171,7 +172,7 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
 def concluded(remark: str) -> bool | None:
     """The status that a remark ends in: "the vessels are sharp, so this is negative"; None where it ends in none."""
     end = _SO.search(remark[-60:])
-    return status(end[1]) if end else None
+    return status(end[1]) if end else False if _DROPPED.search(remark[-30:]) else None
 
 
 def _describes(remark: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,10 +27,12 @@ from chexreason.runs.identity import file_state
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints.sqlite"
+IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints-2.sqlite"
 DECODER = ("codestream", "dicom", "images", "lookup", "misread", "pixels", "tags")  # what decides how a file is shown
 LIMIT_BYTES = 20 * 2**30
 SEAL = 32  # bytes
+CHANCE = random.Random()  # of its own: what a run draws is drawn from the others
+_TOLD: set[tuple[Path, str]] = set()  # folders, and why nothing is kept there: what this process has said
 ABANDONED = 3600  # seconds that nobody takes to write a file
 
 
@@ -79,7 +82,6 @@ class Entries:
 
     def __init__(self, folder: Path, otherwise: str, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.otherwise, self.limit_bytes = folder, otherwise, limit_bytes
-        self._written, self._told = 0, False
 
     def load(self, kind: str, name: str) -> bytes | None:
         """What is kept there; None where there is nothing, or not what was put there."""
@@ -102,15 +104,14 @@ class Entries:
                 partial.write_bytes(body + _seal(f"{kind}/{name}", body))
         except OSError as error:
             self.tell(error.strerror or str(error))
-        self._written += len(body)
-        if self._written > self.limit_bytes // 20:
+        if CHANCE.random() * self.limit_bytes < 20 * len(body):  # once in a twentieth of the limit, whoever writes it
             self._shrink()
 
     def tell(self, why: str) -> None:
         """Say, once, why nothing is kept there."""
-        if not self._told:
+        if (self.folder, why) not in _TOLD:
             print(f"{self.folder}: {why}; {self.otherwise}", file=sys.stderr, flush=True)
-        self._told = True
+        _TOLD.add((self.folder, why))
 
     def _file(self, kind: str, name: str) -> Path:
         return self.folder / kind / name[:2] / name
@@ -119,7 +120,6 @@ class Entries:
         """Drop the least recently used files until nine tenths of the limit are left; one process at a time."""
         from filelock import FileLock, Timeout
 
-        self._written = 0
         try:
             with FileLock(self.folder / ".lock", timeout=0):
                 files = sorted(_stored(self.folder))

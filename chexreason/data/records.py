@@ -6,6 +6,7 @@ and `readable` into those that a run will use, so that nothing is left to fail i
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
 TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
+CHUNK = 16  # images that a process reads at a time
 ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"  # a long number as a spreadsheet shows and saves it: 8.4E+35
 POLICIES = ("negative", "positive", "ignore")
 MISSING = ("fail", "skip", "later")  # later: image files are looked for when they are read
@@ -236,16 +238,23 @@ def checked(table: StudyTable, missing: str) -> StudyTable:
 def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) -> StudyTable:
     """The table with every image decoded once, over all cores, so that none can fail later.
 
-    Unreadable ones are treated as missing ones.
+    Unreadable ones are treated as missing ones. `read` can be pickled.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     from tqdm import tqdm
 
     if not table.images or table.records.empty:
         return table
     files = [paths.image_file(table.root, path) for path in table.records["path"]]
-    with pool(None) as processes:
-        errors = processes.map(partial(_error, read), files, chunksize=16)
-        listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
+    with pool(min(os.cpu_count() or 1, 1 + len(files) // CHUNK)) as processes:
+        errors = processes.map(partial(_error, read), files, chunksize=CHUNK)
+        try:
+            listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
+        except BrokenProcessPool:
+            raise ChexReasonError(
+                f"{table.site}: a process that read images was ended, most likely for want of memory: the same command goes on"
+            ) from None
     unreadable = [(position, error) for position, error in enumerate(listed) if error is not None]
     problems = tuple(_at(table.records, position, paths.UNREADABLE, error) for position, error in unreadable)
     return _settled(replace(table, problems=table.problems + problems), missing)

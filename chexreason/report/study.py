@@ -256,8 +256,9 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
 
 
 def _recipe(evaluation: Evaluation) -> str:
-    """The run that trained it; none trained a base model."""
-    return str(evaluation.manifest["parents"].get("checkpoint", ""))
+    """The run that trained it, or the digest of an adapter from elsewhere; none trained a base model."""
+    adapter = evaluation.manifest.get("inputs", {}).get("checkpoint.adapter", "")
+    return str(evaluation.manifest["parents"].get("checkpoint", adapter and f"adapter-{adapter[:8]}"))
 
 
 def _variant(arm: Arm, run: str) -> Arm:

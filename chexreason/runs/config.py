@@ -8,12 +8,13 @@ adding one edits nothing else: a stage's `Settings`, a reward, a site, a teacher
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import re
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -311,7 +312,7 @@ def build(described: type, values: dict[str, Any], where: str) -> Any:
 
 
 def _build(described: type, values: dict[str, Any], where: str) -> Any:
-    for one in fields(described):  # of which OmegaConf takes lists for text
+    for one in fields(described) if is_dataclass(described) else ():  # of which OmegaConf takes lists for text
         given = values.get(one.name)
         listed = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
@@ -349,7 +350,7 @@ def own_folders() -> tuple[list[str], list[str]]:
     hydra = GlobalHydra.instance()
     sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
     brought = [one.path for one in sources if one.provider == "command-line"]
-    searched = list(HydraConfig.get().searchpath) if HydraConfig.initialized() else []
+    searched = list(HydraConfig.get().searchpath) if hydra.is_initialized() and HydraConfig.initialized() else []
     return [path.removeprefix("file://") for path in brought], searched
 
 
@@ -425,17 +426,18 @@ def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
         return pickle.loads(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
 
 
-_is_no_name = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # but a value
+_VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # but a value
 
 
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
     """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
-    for folder in (Path(one.removeprefix("file://")) for one in folders):
-        for file in sorted(folder.rglob("*.yaml")):
+    own = (Path(one.removeprefix("file://")).resolve() for one in folders)
+    for folder, place in itertools.product((one for one in own if one != CONF.resolve()), CONF.iterdir()):
+        for file in sorted((folder / place.name).rglob("*.yaml")):
             if (CONF / file.relative_to(folder)).exists():
                 raise ChexReasonError(
-                    f"{file}: there is a {file.relative_to(folder)} of that name already, which would be taken instead: give "
+                    f"{file}: {file.relative_to(folder)} is a file of this product, too, and that one would be taken: give "
                     "yours another name"
                 )
 
@@ -455,7 +457,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
         if bare in (*GROUPS, *BUNDLES) and value in ("", "null"):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
-        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_is_no_name.fullmatch, value.split(",")), None)):
+        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
         if bare == "experiment" and re.search(r"[,(]", value):
             raise ChexReasonError(f"{word}: an experiment is a sweep itself, and several are as many commands")

@@ -32,7 +32,7 @@ def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
         if line is not None:
             _refuse_no_line(key, line)
     for name, line in makers.items():
-        if line is not None:
+        if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group of one's own
             _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]))
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
     return {role: line for role, line in found.items() if line}
@@ -120,6 +120,7 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     bare = schema.compose([word for word in rest if "." not in word.split("=")[0] and root(word) not in NOT_INHERITED])
     groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
     keys = [key for key in map(str, bare) if key not in (*schema.GROUPS, *OF_ONE_RUN, "runs") and bare[key] != cfg[key]]
+    groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # else a name of one's own
     return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={quoted(str(cfg[key]))}" for key in keys), *rest]
 
 

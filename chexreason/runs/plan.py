@@ -180,23 +180,25 @@ def _parents(
 def _refuse_parents(config: schema.Config, module: ModuleType, parents: dict[str, Plan]) -> None:
     """Raises ChexReasonError where a stage has a parent of another stage or role than its PARENTS, or lacks one of them.
 
-    A role may be taken several times: curated, curated_chexpert.
+    Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
     """
     roles: dict[str, tuple[str, ...]] = getattr(module, "PARENTS", {})
     if not roles:
         return
-    taken = set(getattr(module, "OPTIONAL", ()))
+    several, taken = getattr(module, "SEVERAL", ()), {*getattr(module, "OPTIONAL", ())}
     for name in config.stage.parents:
-        role = next((role for role in roles if name == role or name.startswith(f"{role}_")), None)
+        role = name if name in roles else next((one for one in several if name.startswith(f"{one}_")), None)
         if role is None:
             raise ChexReasonError(f"stage.parents.{name}: there is no such role.{suggestion(name, {*roles})}")
-        if name in parents and parents[name].stage not in roles[role]:
+        if name not in parents:
+            continue
+        taken.add(role)
+        if parents[name].module.__name__.rpartition(".")[2] not in roles[role]:  # of whatever name its settings are
             wanted = " or ".join(f"stage={maker}" for maker in roles[role])
             raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
-        taken |= {role} & {*parents, *(role for one in parents if one.startswith(f"{role}_"))}
     for role in roles:
         if role not in taken:
-            raise ChexReasonError(f"stage.parents.{role}=null: the line of a run is wanted, such as stage={roles[role][0]}")
+            raise ChexReasonError(f"stage.parents.{role}: the line of a run is wanted, such as stage={roles[role][0]}")
 
 
 def _alone(
@@ -358,9 +360,9 @@ def _refuse_unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None
 
 
 def _refuse_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
-    """A source that is chosen for a stage which reads a dataset and trains nothing."""
-    used = planned.manifest["config"]
-    if "source" in map(root, typed) and "dataset" in used and "model" not in used and cfg.source != cfg.dataset.name:
+    """A source that is chosen, and no dataset, for a stage which reads a dataset and trains nothing."""
+    used, words = planned.manifest["config"], {*map(root, typed)}
+    if "source" in words and "dataset" not in words and "dataset" in used and "model" not in used:
         raise ChexReasonError(
             f"source={cfg.source}: stage={planned.stage} reads dataset={cfg.dataset.name}, and source is what training draws "
             f"from. Did you mean dataset={cfg.source}?"

@@ -44,6 +44,10 @@ def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[s
     """Why there is nothing to export."""
     if used["checkpoint"].adapter is None:
         return ["checkpoint=base is the model as it comes: choose checkpoint=sft, grpo or grpo_best"]
+    if "checkpoint" not in parents:
+        return [
+            f"checkpoint={used['checkpoint'].name}: an adapter from elsewhere, of whose training the card could say nothing"
+        ]
     return []
 
 

@@ -95,7 +95,7 @@ class Settings:
 
 
 PARENTS = {"curated": ("curate",), "policy": ("sft", "grpo"), "validation": ("curate",)}
-OPTIONAL = ("validation",)
+SEVERAL, OPTIONAL = ("curated",), ("validation",)
 # What `arguments` sets, which the trainer block is not to.
 OWN = SHARED | set(
     "max_steps num_generations temperature top_p top_k max_completion_length use_vllm vllm_importance_sampling_correction "

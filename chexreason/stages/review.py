@@ -38,7 +38,7 @@ class Settings:
 
 
 USES = ("prompt",)
-PARENTS = {"traces": ("teach",)}
+PARENTS, OPTIONAL = {"traces": ("teach",)}, ("traces",)  # filled packs are read without them
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -66,7 +66,12 @@ def make(run: Run) -> dict[str, Any]:
     from chexreason.teacher.local import FromLabels
     from chexreason.teacher.traces import read_traces
 
-    settings, folder = run.settings, run.parents["traces"]
+    settings = run.settings
+    if "traces" not in run.parents:
+        raise ChexReasonError(
+            "stage.parents.traces: the line of the run whose traces are reviewed is wanted, such as stage=teach"
+        )
+    folder = run.parents["traces"]
     taught = read_manifest(folder) or {}
     agreement = agreement_of(folder.parent / taught["parents"]["curated"])
     refuse_unacknowledged(

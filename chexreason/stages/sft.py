@@ -75,7 +75,7 @@ OWN = SHARED | set(
     "remove_unused_columns".split()
 )
 USES = ("model", "prompt")
-PARENTS = {"traces": ("teach",)}
+PARENTS, SEVERAL = {"traces": ("teach",)}, ("traces",)
 TORCH = True
 GPU = True
 DISTRIBUTED = True  # `processes` GPUs share the work

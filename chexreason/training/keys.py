@@ -46,7 +46,7 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
         if name in WORDS:
             check_word(name, f"trainer__{name}", value)
         kinds = {word.strip() for word in known.get(name, "").split("|")}
-        if kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
+        if value is not None and kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
             raise ValueError(f"trainer.{name}={value}: {known[name]} is wanted")
 
 

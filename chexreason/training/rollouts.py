@@ -197,7 +197,7 @@ class RolloutTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model)
         if self.rollouts is not None:
             return self.rollouts(model, self.state.global_step, prompt_ids, [image for (image,) in images])
-        write = model.generate
+        write = partial(model.generate, custom_generate=decode)  # completions that have ended leave the batch
         if self.top_p < 1:
             write = partial(write, logits_processor=LogitsProcessorList([self.nucleus]))
         model.generate = write if self.features is None else partial(self._write, write)
@@ -211,8 +211,7 @@ class RolloutTrainer(GRPOTrainer):
     def _write(self, write: Callable[..., torch.Tensor], pixel_values: torch.Tensor, **inputs: Any) -> torch.Tensor:
         assert self.features is not None
         asked = {name: inputs.pop(name) for name in ("input_ids", "attention_mask", token_types(inputs))}
-        how = inputs | {"custom_generate": decode}
-        return shared_prompt.generate(write, self.features.model, asked, self.films, pixel_values.tolist(), **how)
+        return shared_prompt.generate(write, self.features.model, asked, self.films, pixel_values.tolist(), **inputs)
 
 
 def _padded(values: Sequence[torch.Tensor | None], length: int) -> torch.Tensor | None:

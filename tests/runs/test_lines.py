@@ -94,10 +94,11 @@ def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path
     [
         ("stage=sft stage.parents.traces='stage=curate'", "stage.parents.traces: .*stage=curate, not of stage=teach"),
         ("stage=grpo stage.parents.policy='stage=teach'", "stage.parents.policy: .*not of stage=sft or stage=grpo"),
-        ("stage=grpo stage.parents.curated=null", "stage.parents.curated=null: .*stage=curate"),
+        ("stage=grpo stage.parents.curated=null", "stage.parents.curated: .*stage=curate"),
+        ("stage=grpo +stage.parents.policy_old='stage=sft seed=7'", "stage.parents.policy_old: there is no such role"),
         ("stage=grpo +stage.parents.curted='stage=curate'", "stage.parents.curted: .*Did you mean curated"),
         ("stage=review +stage.parents.trace='stage=teach'", "stage.parents.trace: .*Did you mean traces"),
-        ("stage=teach ~stage.parents.curated", "stage.parents.curated=null: .*stage=curate"),
+        ("stage=teach ~stage.parents.curated", "stage.parents.curated: .*stage=curate"),
         ("stage=sft stage.parents.traces=", "stage.parents.traces=: .*names no stage"),
         ("stage=sft stage.parents.traces='seed=1'", "stage.parents.traces=seed=1: .*names no stage"),
         ("stage=sft stage.parents.traces=[a]", "stage.parents=.*: each of its entries is a text"),
@@ -109,3 +110,21 @@ def test_a_parent_of_no_known_role_or_of_another_stage_is_refused_beforehand(wor
     line = [stage, word, f"runs={tmp_path}"]
     with pytest.raises(ChexReasonError, match=said):
         plan(compose(line), line)
+
+
+def test_commands_that_a_plan_prints_are_taken(tmp_path: Path) -> None:
+    own = ["stage=evaluate", "arm=phantom_gemma", "dataset=phantom_nih", "checkpoint.name=mine"]
+    for words in (
+        ["stage=grpo", "variant=two_sites", "source=phantom_mimic"],
+        ["stage=grpo", "variant=other_site_stops", "source=phantom_mimic"],
+        [*own, f"checkpoint.adapter={tmp_path}"],
+    ):
+        for one in planned(tmp_path / "runs", *words).every():
+            line = shlex.split(one.manifest["command"])[3:]
+            assert plan(compose(line), line).folder == one.folder, line
+
+
+def test_a_role_may_be_taken_by_several_or_by_none_where_its_stage_says_so(tmp_path: Path) -> None:
+    made = planned(tmp_path, "stage=sft", "+stage.parents.traces_more='stage=teach seed=1'")
+    assert {"traces", "traces_more"} <= made.parents.keys()
+    assert planned(tmp_path, "stage=review", "~stage.parents.traces", f"stage.filled=[{__file__}]").parents == {}
