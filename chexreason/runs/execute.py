@@ -196,6 +196,8 @@ def execute_planned(folder: Path) -> int:
     try:
         files.write_json(folder / folders.MANIFEST, manifest)
         metrics = module.execute(run)
+        if not files.is_first_process():  # what it would look at is being written by the first
+            return 0
         done = {
             "status": "complete",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -237,7 +239,9 @@ def _no_room(path: Path, why: str) -> str:
 
 
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> int:
-    """Leave word of why the run failed; the exit status."""
+    """Leave word of why the run failed; the exit status. A process that keeps no records says it."""
+    if not files.is_first_process():
+        print(error, file=sys.stderr, flush=True)
     short = error.strip() if not error.startswith("Traceback") else f"{error.strip().splitlines()[-1]} (see {folder / ERROR})"
     try:
         files.write_text(folder / ERROR, error + "\n")

@@ -233,7 +233,7 @@ def test_a_value_that_is_not_understood_claims_nothing_wherever_it_stands(form: 
 
 @pytest.mark.parametrize(
     ("key", "there"),
-    [("seen", True), ("keep", True), ("rejected", False), ("is_normal", False), ("considered", None), ("qux", None)],
+    [("seen", True), ("keep", True), ("rejected", False), ("is_normal", None), ("considered", None), ("qux", None)],
 )
 def test_a_flag_counts_as_its_key_says_and_one_that_is_not_known_claims_nothing(key: str, there: bool | None) -> None:
     for form in (

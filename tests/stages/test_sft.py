@@ -87,10 +87,23 @@ def test_two_processes_that_share_a_run_update_as_one_does(order: Callable[..., 
     execute(alone)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*launcher, "-m", "chexreason.stages", str(shared)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     assert runs.is_complete(shared) and done.stderr.count("[sft] complete") == 1, "the first process alone keeps the records"
     losses = [[line["loss"] for line in log(folder) if "loss" in line] for folder in (alone, shared)]
     assert len(losses[0]) > 1 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_the_second_process_of_a_run_looks_at_nothing_that_the_first_may_be_writing(
+    order: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = order("second", *SFT)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(sft, "execute", lambda run: {})
+    monkeypatch.setattr(runs, "outputs", lambda folder: (folder / "gone").stat())
+    assert execute_planned(folder) == 0
+    monkeypatch.setattr(sft, "execute", lambda run: (folder / "gone").stat())
+    assert execute_planned(folder) == 1 and f"{folder / 'gone'}: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
