@@ -205,7 +205,7 @@ def _choices(doc: Any) -> set[int]:
         joined = 0 < len(between) < 7 and not CHOICES.isdisjoint(between) and NO_CHOICE.isdisjoint(between)
         unchanged = "change in" in doc[max(0, one.start - 4) : one.start].text.lower()  # "no change in A or B": both are there
         labels = {one.label_, other.label_}  # no choice: "no abnormality or device is seen"
-        if joined and not unchanged and labels <= set(FINDINGS) and NO_FINDING not in labels:
+        if joined and not unchanged and labels.issubset(FINDINGS) and NO_FINDING not in labels:
             found |= {one.start, other.start}
     return found
 

@@ -59,7 +59,6 @@ def require_weights(model: Model) -> None:
         raise ChexReasonError(
             f"model.weights={model.weights}: there is no such folder, and no model of the hub has such a name"
         ) from None
-
     if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):
         return
     reason = _hub_refuses(model.weights)

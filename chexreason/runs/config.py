@@ -426,7 +426,7 @@ def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
         return pickle.loads(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
 
 
-_VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # but a value
+_VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # no choice
 
 
 @lru_cache

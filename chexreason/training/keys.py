@@ -42,7 +42,7 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
         if name in own:
             raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
         if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
-            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, frozenset(known))}")
+            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, known)}")
         if name in WORDS:
             check_word(name, f"trainer__{name}", value)
         kinds = {word.strip() for word in known.get(name, "").split("|")}
