@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +20,14 @@ from omegaconf import DictConfig
 
 from chexreason.errors import ChexReasonError, is_no_room
 from chexreason.runs import config as schema
-from chexreason.runs import files, folders
+from chexreason.runs import files, folders, processes
 from chexreason.runs.identity import sha256_of
 from chexreason.runs.lines import PLACES
 from chexreason.runs.plan import Plan, plan
-from chexreason.runs.processes import started_by_this
 
-# glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-# The libraries' own notes and progress bars: what a person should see is said once, by us.
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 ERROR = "error.txt"  # why a run failed, in full
 CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
+JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
 PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
 
 
@@ -51,11 +47,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
         raise ChexReasonError(needed)
     for one in planned.every():
         _describe(one)
-    for one in (*(one for one in planned.missing() if one is not planned), planned):
-        try:
-            _locked(one)
-        except OSError as error:
-            raise ChexReasonError(_told(error, one.folder)) from None
+    _make_all(planned)
     _deliver(planned)
     # What a person waits for at the end, whether it was made now or before.
     getattr(planned.module, "show", lambda folder: None)(planned.folder)
@@ -94,40 +86,101 @@ def _deliver(planned: Plan) -> None:
         ) from None
 
 
-def _locked(planned: Plan) -> None:
-    """Make or reuse one run whose parents are complete; one process at a time works in a folder."""
+def _make_all(planned: Plan) -> None:
+    """Make a run and the missing ones that it stands on.
+
+    What another process is making is left to it for as long as there is something else to do, for this run or, in a sweep,
+    for another job.
+    """
+    left = [*(one for one in planned.missing() if one is not planned), planned]
+    while left:
+        ready = _ready(left)
+        made = next((one for one in ready if _made(one, wait=False)), None)
+        if made is None and (planned.forced or not _helped()):
+            made = ready[0]
+            _made(made, wait=True)
+        if made is not None:
+            left.remove(made)
+
+
+def _ready(missing: Sequence[Plan]) -> list[Plan]:
+    """Those of some runs that stand on none of the others."""
+    waiting = {one.folder for one in missing}
+    return [one for one in missing if waiting.isdisjoint(parent.folder for parent in one.parents.values())]
+
+
+def _helped() -> bool:
+    """Make one run that another job of this sweep lacks; False where there is none that can be made and nobody makes."""
+    known: dict[str, Plan] = {}
+    for _, words in json.loads(os.environ.get(JOBS, "[]")):
+        try:
+            job = plan(schema.compose(words), words, known)
+            ready = [] if job.every_lack() else _ready(job.missing())
+            if any(_made(one, wait=False) for one in ready if one.reusable and not _has_failed(one)):
+                return True
+        except ChexReasonError:  # which that job will say
+            continue
+    return False
+
+
+def _has_failed(planned: Plan) -> bool:
+    return (folders.read_manifest(planned.folder) or {}).get("status") == "failed"
+
+
+def _made(planned: Plan, wait: bool) -> bool:
+    """Make or reuse one run whose parents are complete; False where another process has it and `wait` does not hold."""
+    try:
+        if planned.is_complete and not planned.forced:
+            _reuse(planned)
+        else:
+            with _held(planned, wait):
+                _make(planned)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise ChexReasonError(_told(error, planned.folder)) from None
+    return True
+
+
+def _held(planned: Plan, wait: bool) -> AbstractContextManager[object]:
+    """The run's folder, in which one process at a time works.
+
+    Raises:
+        ChexReasonError: it cannot be written.
+        Timeout: another process has it, and `wait` does not hold.
+    """
+    try:
+        planned.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as locks:
+            locks.enter_context(_acquired(folders.LOCK, planned, wait))
+            with _acquired(folders.WRITER, planned, wait):  # whoever started it may have been killed, and it be at work yet
+                return locks.pop_all()
+    except Timeout:
+        raise
+    except OSError as error:
+        raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
+
+
+def _make(planned: Plan) -> None:
+    """Make one run, unless the process that had its folder before has made it."""
     if planned.is_complete and not planned.forced:
         _reuse(planned)
         return
-    try:
-        planned.folder.mkdir(parents=True, exist_ok=True)
-        held = _acquired(folders.LOCK, planned)
-        with _acquired(folders.WRITER, planned):  # whoever started it may have been killed, and it be at work yet
-            pass
-    except OSError as error:
-        raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
-    with held:
-        if planned.is_complete and not planned.forced:  # the other process has made it
-            _reuse(planned)
-            return
-        for parent in planned.parents.values():
-            _refuse_changed(parent.folder)
-        for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # what a process that was killed had half written
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-        before = folders.read_manifest(planned.folder)
-        made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
-        if planned.forced:
-            _clear(planned.folder, keep=())
-        elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
-            _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
-        files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
-        if not getattr(planned.module, "TORCH", False):
-            code = execute_planned(planned.folder)
-        else:
-            environment = KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | started_by_this()
-            shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={planned.processes}"]
-            launcher = [sys.executable, *(shared if planned.processes > 1 else ())]
-            code = subprocess.run([*launcher, "-m", "chexreason.stages", str(planned.folder)], env=environment).returncode
+    for parent in planned.parents.values():
+        _refuse_changed(parent.folder)
+    for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # what a process that was killed had half written
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    before = folders.read_manifest(planned.folder)
+    made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
+    if planned.forced:
+        _clear(planned.folder, keep=())
+    elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
+        _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
+    files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
+    if not getattr(planned.module, "TORCH", False):
+        code = execute_planned(planned.folder)
+    else:
+        code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["name"] != "none")
     if code == CANNOT_WRITE:
         raise ChexReasonError(_no_room(planned.folder, "no room is left, not even to say there what failed"))
     if code != 0:
@@ -135,12 +188,14 @@ def _locked(planned: Plan) -> None:
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
 
 
-def _acquired(name: str, planned: Plan) -> AbstractContextManager[object]:
+def _acquired(name: str, planned: Plan, wait: bool) -> AbstractContextManager[object]:
     """A lock in the run's folder, once it is free."""
     lock = FileLock(planned.folder / name)
     try:
         return lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            raise
         print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
         return lock.acquire()
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+
+from chexreason.runs.machine import gpu_gigabytes
 
 # In the environment: the machine and the process that started this one, and with which it ends. A job that a scheduler started
 # on another machine is the scheduler's to end.
 STARTER = "CHEXREASON_STARTER"
+# glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# The libraries' own notes and progress bars: what a person should see is said once, by us.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
+# What takes long to import: torch and transformers, and what W&B imports when a run of its begins.
+IMPORTS = ("chexreason.models.generation", "wandb.sdk.launch.inputs.internal")
+LONGEST = 2**17  # bytes of what is asked of a process that forks
 
 
 def started_by_this() -> dict[str, str]:
@@ -38,11 +52,17 @@ def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None)
 @contextmanager
 def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
     """So many workers, or one for each core. They end with this process; an interruption leaves what is queued."""
-    processes = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_end_with, initargs=(os.getpid(), _exit))
+    processes = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_work_for, initargs=(os.getpid(),))
     try:
         yield processes
     finally:
         processes.shutdown(cancel_futures=True)
+
+
+def _work_for(starter: int) -> None:
+    if hasattr(os, "nice"):
+        os.nice(5)  # a sweep's other job, which has one process, keeps its core
+    _end_with(starter, _exit)
 
 
 @cache  # one thread is enough
@@ -60,3 +80,45 @@ def _end_with(starter: int, end: Callable[[], None]) -> None:
         end()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def stage(folder: Path, processes: int, tracked: bool) -> int:
+    """Execute the run that folder/manifest.json plans in `processes` processes of their own; their exit status.
+
+    Importing torch, transformers and (where it is `tracked`) W&B takes seconds, and a sweep executes dozens of runs. Where no
+    GPU is, whose driver a fork would share, they are forked from one process that imports these and does nothing else.
+    """
+    command = [sys.executable, "-m"]
+    if processes > 1:
+        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    elif sys.platform == "linux" and not gpu_gigabytes():
+        return _forked(folder, IMPORTS[: 2 if tracked else 1])
+    return subprocess.run([*command, "chexreason.stages", str(folder)], env=_environment()).returncode
+
+
+def _environment() -> dict[str, str]:
+    return KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | started_by_this()
+
+
+def _forked(folder: Path, imports: Sequence[str]) -> int:
+    process, asking = _forks()
+    asked = {"folder": str(folder), "imports": imports, "environment": _environment(), "working": os.getcwd()}
+    try:
+        socket.send_fds(asking, [json.dumps(asked).encode()], [1, 2])
+        if said := asking.recv(LONGEST):
+            return int(said)
+    except ConnectionError:
+        pass
+    except KeyboardInterrupt:
+        _forks.cache_clear()  # what it says later is of this run
+        raise
+    _forks.cache_clear()
+    return process.wait()  # it was killed
+
+
+@cache
+def _forks() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A process that forks, and where it is asked for a run and answers with the exit status; it ends when that is closed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        return subprocess.Popen([sys.executable, "-m", "chexreason.stages"], stdin=theirs.fileno(), env=_environment()), ours

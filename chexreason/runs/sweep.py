@@ -28,13 +28,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
-from chexreason.runs.execute import execute
+from chexreason.runs.execute import JOBS, execute
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import end_with_starter, started_by_this
 
-JOBS = "CHEXREASON_JOBS"  # the folders of a sweep's jobs, in their environment
 ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
 FAILED: list[ChexReasonError] = []  # what Hydra would swallow: the entry point raises it
 
@@ -149,12 +148,12 @@ class Progress(Callback):
         if "Joblib" in config.hydra.launcher["_target_"]:  # whose workers would go on with what is in their queue
             with open_dict(config.hydra.launcher):
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
-        os.environ[JOBS] = json.dumps([str(job.planned.folder) for job in self.foreseen.jobs if job.planned])
+        os.environ[JOBS] = json.dumps([(str(job.planned.folder), job.words) for job in self.foreseen.jobs if job.planned])
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        folders = json.loads(os.environ.get(JOBS, "[]"))
+        folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]
         if folders:
-            print(f"[{config.sweep.name}] {sum(map(is_complete, map(Path, folders)))} of {len(folders)} done", file=sys.stderr)
+            print(f"[{config.sweep.name}] {sum(map(is_complete, folders))} of {len(folders)} done", file=sys.stderr)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         try:

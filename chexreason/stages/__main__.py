@@ -2,14 +2,19 @@
 
 Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
 run, this is started once for each. It ends with the run that started it, and until then no second start writes there.
+Without a FOLDER it forks a process for each run that it is asked for on the socket that is its standard input
+(chexreason.runs.processes).
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import signal
+import socket
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from filelock import FileLock
 from chexreason.runs.execute import execute_planned
 from chexreason.runs.files import is_first_process
 from chexreason.runs.folders import WRITER
-from chexreason.runs.processes import end_with_starter
+from chexreason.runs.processes import LONGEST, end_with_starter
 
 GRACE = 90  # seconds after which a process ends that was told to, and in which some library has swallowed the interruption
 
@@ -28,8 +33,10 @@ def main(folder: Path) -> int:
     """Execute the run; its exit status, 128 + the signal's number where one ended it."""
     ended_by: list[int] = []
 
-    def interrupt(*_: Any) -> None:
-        ended_by.append(signal.SIGTERM)
+    def interrupt(number: int, _: Any) -> None:
+        if ended_by and number == signal.SIGTERM:  # it is ending already, and saves what it has
+            return
+        ended_by.append(number)
         if hasattr(signal, "alarm"):
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(GRACE)
@@ -40,13 +47,47 @@ def main(folder: Path) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored
+        signal.signal(signal.SIGINT, interrupt)
     try:
         end_with_starter(stop, os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
             return execute_planned(folder)
     except KeyboardInterrupt:
-        return 128 + (ended_by or [signal.SIGINT])[0]
+        return 128 + ended_by[0] if ended_by else 1
+
+
+def asked() -> Path:
+    """In each process that is forked, the folder of the run that was asked for; the one that forks does not return."""
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # by Ctrl-C, which is for the run
+    with socket.socket(fileno=os.dup(0)) as asking:
+        while True:
+            said, streams, *_ = socket.recv_fds(asking, LONGEST, 2)
+            if not said:  # whoever asked has ended
+                sys.exit()
+            run = json.loads(said)
+            for name in run["imports"]:
+                with suppress(ImportError):  # another version's name; the run says what it lacks itself
+                    importlib.import_module(name)
+            process = os.fork()
+            if not process:
+                break
+            for stream in streams:
+                os.close(stream)
+            _, status = os.waitpid(process, 0)
+            try:
+                asking.send(str(os.waitstatus_to_exitcode(status)).encode())
+            except ConnectionError:
+                sys.exit()
+    signal.signal(signal.SIGINT, interrupted)
+    os.environ.clear()
+    os.environ.update(run["environment"])
+    os.chdir(run["working"])
+    for place, stream in enumerate([os.open(os.devnull, os.O_RDONLY), *streams]):
+        os.dup2(stream, place)
+        os.close(stream)
+    return Path(run["folder"])
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else asked()))

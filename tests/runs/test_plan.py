@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs import execute as execution
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
@@ -115,10 +119,14 @@ def test_vllm_rollouts_of_several_processes_are_refused_where_they_would_be_made
 def made(wanted: Plan) -> None:
     """Let `wanted` and all that it stands on pass for complete."""
     for one in wanted.missing():
-        made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
-        files.write_json(
-            one.folder / folders.MANIFEST, complete(one.stage) | one.manifest | {"status": "complete", "made_from": made_from}
-        )
+        made_alone(one)
+
+
+def made_alone(one: Plan) -> None:
+    made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
+    files.write_json(
+        one.folder / folders.MANIFEST, complete(one.stage) | one.manifest | {"status": "complete", "made_from": made_from}
+    )
 
 
 def test_processes_that_cannot_share_an_update_are_a_lack_of_the_training_that_is_to_be_made(tmp_path: Path) -> None:
@@ -311,3 +319,42 @@ def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tm
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0 and r"\xdcbung" in done.stdout, done.stderr
+
+
+def test_what_another_process_is_making_is_left_to_it_while_there_is_something_else_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(execution, "_make", lambda one: order.put(one.stage))
+    evaluation = planned(tmp_path, *EVALUATE, "make_missing=true")
+    first, second, last = evaluation.missing()
+    first.folder.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as threads:
+        for held in (folders.LOCK, folders.WRITER):  # by who started it, or by what is left of one that was killed
+            with FileLock(first.folder / held):
+                done = threads.submit(execution._make_all, evaluation)
+                assert order.get(timeout=60) == second.stage
+                assert not done.done()
+            assert [order.get(timeout=60), order.get(timeout=60)] == [first.stage, last.stage]
+            done.result()
+
+
+def test_a_job_that_would_only_wait_makes_what_another_job_of_its_sweep_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(execution, "_make", lambda one: (order.put(one.folder.name), made_alone(one)))
+    words = [*EVALUATE, f"runs={tmp_path}", "make_missing=true"]
+    jobs = {model: planned(tmp_path, *words, f"model={model}") for model in ("phantom_gemma", "phantom_qwen")}
+    own, other = jobs.values()
+    known = [(str(job.folder), [*words, f"model={model}"]) for model, job in jobs.items()]
+    monkeypatch.setenv(execution.JOBS, json.dumps([("none", [*words, "model=none"]), *known]))
+    stand_in, films, _ = own.missing()
+    stand_in.folder.mkdir()
+    with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
+        done = threads.submit(execution._make_all, own)
+        helped = [order.get(timeout=60) for _ in range(3)]
+        assert helped == [films.folder.name, other.parents["model"].folder.name, other.folder.name]
+        held.release()
+        done.result()
+    assert [order.get(), order.get()] == [stand_in.folder.name, own.folder.name] and order.empty()

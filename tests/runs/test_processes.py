@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from chexreason.runs import processes
 from chexreason.runs.folders import MANIFEST
 from chexreason.runs.processes import STARTER
 from tests.runs.conftest import alone
@@ -124,3 +126,34 @@ def test_a_command_ends_with_the_make_that_starts_it_and_with_no_other(tmp_path:
         environment = os.environ | {STARTER: f"{machine} {ended.pid}"}
         done = subprocess.run(line, env=environment, capture_output=True, text=True)
         assert (done.returncode, bool(done.stdout)) == (code, not code), done.stderr
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(processes, "gpu_gigabytes", lambda: 0.0)
+    processes._forks.cache_clear()
+    yield
+    processes._forks.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
+    no_gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each ends as it would in a process that was started for it: where it works, what it says and its exit status."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        assert processes.stage(Path(name), 1, tracked=False) == 1  # there is no such folder
+        assert f"{name}/" in capfd.readouterr().err
+    (first, _) = processes._forks()
+    assert len(psutil.Process(first.pid).children()) == 0
+    first.kill()
+    assert processes.stage(Path("three"), 1, tracked=False) == -signal.SIGKILL
+    assert processes.stage(Path("four"), 1, tracked=False) == 1 and processes._forks()[0].pid != first.pid
+    assert "four/" in capfd.readouterr().err
+
+
+def test_where_a_gpu_is_nothing_is_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "gpu_gigabytes", lambda: 80.0)
+    monkeypatch.setattr(processes, "_forks", None)
+    assert processes.stage(tmp_path / "nothing", 1, tracked=False) == 1
