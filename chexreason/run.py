@@ -44,8 +44,12 @@ def main() -> None:
     OmegaConf.register_new_resolver("groups", _groups, replace=True)
     try:
         _main(sys.argv)
+        sys.stdout.flush()
     except ChexReasonError as error:
         sys.exit(f"chexreason: {error}")
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
+        sys.exit(141)  # 128 + SIGPIPE, as other commands
     except OSError as error:
         sys.exit(f"chexreason: {error.filename}: {error.strerror} (runs=FOLDER says where run folders go)")
     except KeyboardInterrupt:

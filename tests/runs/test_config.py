@@ -361,3 +361,12 @@ def test_a_choice_may_be_typed_as_one_that_is_added(plus: str, command: Command)
     """Other projects' experiments are not in their defaults, and want the +."""
     shown = command(f"{plus}experiment=table4", "--cfg", "hydra")
     assert shown.returncode == 0 and "mode: MULTIRUN" in shown.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["stage=sft", "--cfg", "job"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str]) -> None:
+    line = [sys.executable, "-m", "chexreason.run", *words]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout and command.stderr
+        command.stdout.close()
+        assert command.stderr.read() == b"" and command.wait() == 141
