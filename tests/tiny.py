@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 
 
 def described(family: str, folder: Path, attention: str, visual_tokens: tuple[int, int]) -> Model:

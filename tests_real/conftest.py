@@ -26,7 +26,8 @@ from chexreason.phantom.drawing import draw
 from chexreason.phantom.standins import build, save
 from chexreason.phantom.styles import MIMIC
 from chexreason.prompts import Prompt, messages, write_answer
-from chexreason.runs.config import Model, choices, every
+from chexreason.runs.config import choices, every
+from chexreason.runs.groups import Model
 from tests.chats import answered
 
 FILMS = 24

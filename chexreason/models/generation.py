@@ -18,7 +18,7 @@ from chexreason.models.features import FeatureStore, image_inputs
 from chexreason.models.loading import load_adapter, load_model, require_adapter, stop_ids
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
-from chexreason.runs.config import Engine, Model
+from chexreason.runs.groups import Engine, Model
 
 
 @dataclass(frozen=True)

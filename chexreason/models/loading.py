@@ -17,7 +17,7 @@ from chexreason.runs.files import is_first_process, read_json, write_json
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from chexreason.runs.config import Model
+    from chexreason.runs.groups import Model
 
 # Section 3.2.1: the language model's attention and feed-forward projections. The pattern must hold `language_model`:
 # bare names such as q_proj are in the vision tower too.

@@ -12,8 +12,8 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from chexreason.runs.config import Model
 from chexreason.runs.files import read_json, write_json
+from chexreason.runs.groups import Model
 
 
 class QwenImageProcessor(Qwen2_5_VLProcessor):

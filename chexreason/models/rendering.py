@@ -10,7 +10,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.models.tokens import weights_folder
 
 if TYPE_CHECKING:
-    from chexreason.runs.config import Model
+    from chexreason.runs.groups import Model
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from chexreason.prompts import Prompt
-    from chexreason.runs.config import Model
+    from chexreason.runs.groups import Model
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from chexreason.runs.files import read_json
 from chexreason.runs.identity import path_digest
 
 if TYPE_CHECKING:
-    from chexreason.runs.config import Model
+    from chexreason.runs.groups import Model
 
 HUB_SECONDS = 5.0
 

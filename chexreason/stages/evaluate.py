@@ -21,7 +21,7 @@ from chexreason.runs.identity import DRAWN
 if TYPE_CHECKING:
     from PIL import Image
 
-    from chexreason.runs.config import Model
+    from chexreason.runs.groups import Model
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.phantom.standins import build, save
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 from tests.conftest import Once
 from tests.tiny import described
 

@@ -14,7 +14,7 @@ from chexreason.models.generation import Completion, Generator, Sampling, comple
 from chexreason.models.loading import load_model
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 
 PROMPT = Prompt("test", "labels", "", "", "List the findings.")
 IMAGES = [Image.new("RGB", (256, 256), (shade,) * 3) for shade in (0, 90, 255)]

@@ -17,8 +17,8 @@ from chexreason.models.loading import (
     require_frozen,
     save_adapter,
 )
-from chexreason.runs.config import FAMILIES, Model
 from chexreason.runs.files import read_json
+from chexreason.runs.groups import FAMILIES, Model
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}

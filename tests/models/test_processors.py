@@ -11,7 +11,7 @@ from PIL import Image
 
 from chexreason.models.loading import load_model
 from chexreason.models.processors import load_processor, resized
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 
 MESSAGE = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "List the findings."}]}]
 

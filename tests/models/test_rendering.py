@@ -10,8 +10,9 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.models.rendering import processor_at_hand, render
 from chexreason.prompts import Prompt
-from chexreason.runs.config import Model, as_dict, compose, every, group
+from chexreason.runs.config import as_dict, compose, every, group
 from chexreason.runs.folders import Run
+from chexreason.runs.groups import Model
 from chexreason.stages.prompts import PAGE, Settings, execute, show
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.models.processors import load_processor
 from chexreason.models.vllm_engine import VllmGenerator, VllmModel
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 
 
 class Recorder:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import config
+from chexreason.runs import config, groups
 from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
 from chexreason.runs.files import write_text
 from chexreason.runs.plan import plan
@@ -325,7 +325,7 @@ def test_families_are_those_that_processors_and_architectures_know() -> None:
     from chexreason.models.processors import PROCESSORS
     from chexreason.phantom.architectures import ARCHITECTURES
 
-    assert set(config.FAMILIES) == PROCESSORS.keys() == ARCHITECTURES.keys()
+    assert set(groups.FAMILIES) == PROCESSORS.keys() == ARCHITECTURES.keys()
 
 
 def test_top_level_types_are_checked() -> None:

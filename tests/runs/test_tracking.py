@@ -13,8 +13,8 @@ import pytest
 
 from benches.faults.tracker import unfaithful_tracker
 from chexreason.runs import tracking
-from chexreason.runs.config import Tracker
 from chexreason.runs.folders import Run
+from chexreason.runs.groups import Tracker
 from chexreason.runs.tracking import tracked
 from chexreason.stages.report import Settings
 

@@ -16,8 +16,9 @@ from chexreason.labels import FINDINGS
 from chexreason.prompts import write_answer
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.execute import load
+from chexreason.runs.groups import Model
 from chexreason.runs.identity import path_digest
 from tests.chats import answered
 from tests.conftest import Once

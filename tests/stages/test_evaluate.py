@@ -18,8 +18,9 @@ from chexreason.labels import FINDINGS
 from chexreason.models.processors import load_processor, visual_tokens
 from chexreason.prompts import Prompt
 from chexreason.report import study
-from chexreason.runs.config import Model, compose
+from chexreason.runs.config import compose
 from chexreason.runs.execute import execute as execute_command
+from chexreason.runs.groups import Model
 from chexreason.stages.evaluate import PREDICTIONS, longest_first
 from tests.stages.conftest import execute
 

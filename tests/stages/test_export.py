@@ -21,7 +21,7 @@ from chexreason.models.loading import load_adapter, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model
+from chexreason.runs.groups import Model
 from chexreason.stages.export import base_licence, deliver
 from tests.manifests import complete
 from tests.stages.conftest import execute, loaded

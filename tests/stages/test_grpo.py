@@ -15,8 +15,9 @@ from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
 from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
 from chexreason.models.processors import load_processor
-from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.folders import Run
+from chexreason.runs.groups import Model
 from chexreason.stages import grpo
 from chexreason.training.reward_function import RewardFunction
 from chexreason.training.rollouts import NucleusMass, RolloutTrainer

@@ -14,10 +14,11 @@ from PIL import Image
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion
-from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.explain import quoted
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
+from chexreason.runs.groups import Model
 from chexreason.stages import predict
 from tests.data.encodings import FILM, dicom
 from tests.data.test_dicom import film, needs_films

@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from chexreason.runs import files
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model
 from chexreason.runs.execute import execute_planned
+from chexreason.runs.groups import Model
 from chexreason.runs.processes import started_by_this
 from chexreason.training.checkpoints import WHOLE, last_checkpoint
 from tests.stages.conftest import GRPO, SFT, execute, history, log, write_order

@@ -13,9 +13,10 @@ from chexreason.data.images import read_image
 from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
 from chexreason.runs import folders as runs
-from chexreason.runs.config import Model, as_dict, compose, group
+from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.execute import execute_planned
 from chexreason.runs.folders import Run
+from chexreason.runs.groups import Model
 from chexreason.stages import sft
 from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.trainer import with_images

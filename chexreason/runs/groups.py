@@ -1,0 +1,196 @@
+"""The closed groups of a config, typed: each checks its own ranges. The open ones are described where they are implemented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from chexreason.errors import ChexReasonError, above, at_least, one_of, share
+from chexreason.parts import refuse_unknown
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_digest
+
+FAMILIES = ("gemma3", "qwen2_5_vl", "qwen3_vl")  # transformers' model_type of those that chexreason.models knows
+
+
+@dataclass
+class Pretraining:
+    """What a stand-in model has seen: `images` of a `corpus` (radiographs | shapes), and optimizer steps of both phases.
+
+    `size` of the architecture: small | published; `prompt_share` of the language steps ask the study's prompts, the rest short
+    questions.
+    """
+
+    size: str
+    corpus: str
+    images: int
+    vision_steps: int
+    steps: int
+    prompt_share: float
+
+    def __post_init__(self) -> None:
+        one_of(("small", "published"), pretraining__size=self.size)
+        one_of(("radiographs", "shapes"), pretraining__corpus=self.corpus)
+        at_least(1, pretraining__images=self.images)
+        at_least(0, pretraining__vision_steps=self.vision_steps, pretraining__steps=self.steps)
+        share(pretraining__prompt_share=self.prompt_share)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A vision-language model: where its weights are and how they are loaded."""
+
+    name: str
+    paper_name: str | None = field(metadata=DESCRIPTION)  # what the paper calls it, or the model that it stands in for
+    world: str = field(metadata=CIRCUMSTANCE)
+    family: str  # one of FAMILIES: it decides processor and visual-token bounds
+    made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
+    weights: str = field(metadata=CONTENT)  # a folder (inside that run, when made_by is set) or a hub id
+    dtype: str
+    attention: str  # transformers' attn_implementation
+    min_visual_tokens: int
+    max_visual_tokens: int
+    image_size: int | None  # pixels of the longer side at which images are kept decoded; None: read anew at full size
+    pretraining: Pretraining | None = None
+
+    def __post_init__(self) -> None:
+        one_of(FAMILIES, family=self.family)
+        one_of(("float32", "bfloat16", "float16", "float64"), dtype=self.dtype)
+        if "/" not in self.attention:  # else one of the hub's kernels
+            one_of(("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"), attention=self.attention)
+        at_least(1, min_visual_tokens=self.min_visual_tokens, image_size=self.image_size)
+        at_least(self.min_visual_tokens, max_visual_tokens=self.max_visual_tokens)
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """Weights from outside count by their files or, on the hub, by their revision."""
+        if self.made_by:
+            return {"weights": Path(self.weights).as_posix()}
+        from chexreason.models.weights import weights_identity
+
+        return {"weights": weights_identity(self, store)}
+
+    def require(self) -> None:
+        """Raises ChexReasonError where weights from outside are not at hand."""
+        if self.made_by is None:
+            from chexreason.models.weights import require_weights
+
+            require_weights(self)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Which adapter a model answers with: `adapter` is its folder inside the run that `made_by` makes; None: none."""
+
+    name: str
+    made_by: str | None = field(metadata=CIRCUMSTANCE)
+    adapter: str | None = field(metadata=CONTENT)
+
+    def __post_init__(self) -> None:
+        if self.name == "base" and (self.adapter is not None or self.made_by is not None):
+            raise ValueError(
+                "name=base: the model as it comes has no adapter. Choose checkpoint=sft or another one; for an adapter of your "
+                "own, add the name that tables are to call it by: checkpoint.name=mine"
+            )
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """An adapter from outside counts by its files."""
+        if self.made_by or self.adapter is None:
+            return {"adapter": self.adapter}
+        return {"adapter": path_digest(Path(self.adapter), store)}
+
+    def require(self) -> None:
+        """Raises ChexReasonError where an adapter from outside is not at hand."""
+        if self.made_by is None and self.adapter is not None and not (Path(self.adapter) / "adapter_config.json").is_file():
+            raise ChexReasonError(
+                f"checkpoint.adapter={self.adapter}: there is no adapter (adapter_config.json) in that folder"
+            )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What writes completions: transformers | vllm, which takes a share of the GPU's memory, alone or beside training."""
+
+    name: str
+    memory: float | None = field(metadata=CIRCUMSTANCE)
+    rollout_memory: float | None = field(metadata=CIRCUMSTANCE)
+
+    def __post_init__(self) -> None:
+        one_of(("transformers", "vllm"), name=self.name)
+        share(memory=self.memory, rollout_memory=self.rollout_memory)
+        above(0, memory=self.memory, rollout_memory=self.rollout_memory)
+
+    def require(self) -> None:
+        """Raises ChexReasonError where the engine is not installed."""
+        if self.name == "vllm" and find_spec("vllm") is None:
+            raise ChexReasonError(
+                "engine=vllm needs vLLM, on a machine with a GPU: pip install 'chexreason[vllm]'\n"
+                "  or do without: engine=transformers"
+            )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A training: the paper's own (title None) or one beyond it, which tables call by its title."""
+
+    name: str
+    title: str | None = field(metadata=DESCRIPTION)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large models and runs are, in GB what a run of a model takes; what it changes stands in conf/sized."""
+
+    name: str
+    gpu_gigabytes: float  # memory of a GPU; 0: none is needed
+    run_gigabytes: float  # disk
+
+    def __post_init__(self) -> None:
+        at_least(0, gpu_gigabytes=self.gpu_gigabytes, run_gigabytes=self.run_gigabytes)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where metrics go besides the run folder."""
+
+    name: str
+    mode: str  # offline | online | disabled
+    project: str
+    group: str
+
+    def __post_init__(self) -> None:
+        one_of(("offline", "online", "disabled"), mode=self.mode)
+
+
+@dataclass(frozen=True)
+class World:
+    """Which models, datasets and teachers belong together, and what an experiment means by its roles."""
+
+    name: str  # models, datasets and teachers say by it that they belong to it
+    medical: str
+    general: str
+    arms: str  # several choices, separated by commas
+    source: str
+    validation: str
+    chexpert: str
+    nih: str
+    others: str  # as arms
+    second_site: int
+    budget: float | None
+    jobs: int
+
+    def __post_init__(self) -> None:
+        at_least(1, jobs=self.jobs)
+        at_least(0, second_site=self.second_site, budget=self.budget)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep is called, which tables and figures it ends with, and what one may try `then`."""
+
+    name: str
+    show: list[str] | None
+    then: str | None
+
+    def __post_init__(self) -> None:
+        refuse_unknown(self.show)
