@@ -47,7 +47,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
         raise ChexReasonError(needed)
     for one in planned.every():
         _describe(one)
-    _make_all(planned)
+    _make_all(planned, helpful=cfg.make_missing and not cfg.force)
     _deliver(planned)
     # What a person waits for at the end, whether it was made now or before.
     getattr(planned.module, "show", lambda folder: None)(planned.folder)
@@ -86,17 +86,17 @@ def _deliver(planned: Plan) -> None:
         ) from None
 
 
-def _make_all(planned: Plan) -> None:
+def _make_all(planned: Plan, helpful: bool) -> None:
     """Make a run and the missing ones that it stands on.
 
-    What another process is making is left to it for as long as there is something else to do, for this run or, in a sweep,
-    for another job.
+    What another process is making is left to it for as long as there is something else to do: for this run or, where it is
+    `helpful`, for another job of the same sweep.
     """
     left = [*(one for one in planned.missing() if one is not planned), planned]
     while left:
         ready = _ready(left)
         made = next((one for one in ready if _made(one, wait=False)), None)
-        if made is None and (planned.forced or not _helped()):
+        if made is None and not (helpful and _helped()):
             made = ready[0]
             _made(made, wait=True)
         if made is not None:

@@ -54,6 +54,20 @@ def reusable(_: Settings) -> bool:
     return False
 
 
+def lacks(settings: Settings, used: dict[str, Any], _: Any) -> list[str]:
+    """What is asked for and is no choice."""
+    from chexreason.runs.config import choice_names
+
+    models, prompts = ({*choice_names(group)} for group in ("model", "prompt"))
+    asked = {f"stage.weights.{name}": (name, models) for name in settings.weights}
+    asked |= {"stage.model": (settings.model, models), "stage.shown": (settings.shown, prompts | {used["prompt"].name})}
+    return [
+        f"{key}={name}: there is no such choice.{suggestion(name, there)}"
+        for key, (name, there) in asked.items()
+        if name not in there
+    ]
+
+
 def execute(run: Run) -> dict[str, Any]:
     """Write the page; `show` prints the table and what was asked for in full."""
     from chexreason.runs.config import every
@@ -61,11 +75,6 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     prompts = {prompt.name: prompt for prompt in every("prompt")} | {run.prompt.name: run.prompt}
     models = {model.name: model for model in every("model")}
-    asked = {f"stage.weights.{name}": (name, models) for name in settings.weights}
-    asked |= {"stage.model": (settings.model, models), "stage.shown": (settings.shown, prompts)}
-    for key, (name, there) in asked.items():
-        if name not in there:
-            raise ChexReasonError(f"{key}={name}: there is no such choice.{suggestion(name, {*there})}")
     views: dict[str, dict[str, RenderedPrompt]] = {}
     absent: dict[str, str] = {}
     for name, model in models.items():

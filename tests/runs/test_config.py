@@ -226,10 +226,13 @@ def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> Non
         (["--cfg", "job", "--multirun", "stage=sft"], "leave out --multirun"),
     ],
 )
-def test_a_command_that_is_none_says_in_its_last_line_what_is_meant(words: list[str], said: str, command: Command) -> None:
+def test_a_command_that_is_none_says_in_its_last_line_what_is_meant_and_makes_nothing(
+    words: list[str], said: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     answer = command(*words)
     assert answer.returncode == 1 and said in answer.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in answer.stderr
+    assert "Traceback" not in answer.stderr and not [*tmp_path.iterdir()]
 
 
 WRONG: dict[type, list[Any]] = {  # by what stands there

@@ -332,7 +332,7 @@ def test_what_another_process_is_making_is_left_to_it_while_there_is_something_e
     with ThreadPoolExecutor(1) as threads:
         for held in (folders.LOCK, folders.WRITER):  # by who started it, or by what is left of one that was killed
             with FileLock(first.folder / held):
-                done = threads.submit(execution._make_all, evaluation)
+                done = threads.submit(execution._make_all, evaluation, helpful=False)
                 assert order.get(timeout=60) == second.stage
                 assert not done.done()
             assert [order.get(timeout=60), order.get(timeout=60)] == [first.stage, last.stage]
@@ -352,7 +352,7 @@ def test_a_job_that_would_only_wait_makes_what_another_job_of_its_sweep_lacks(
     stand_in, films, _ = own.missing()
     stand_in.folder.mkdir()
     with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
-        done = threads.submit(execution._make_all, own)
+        done = threads.submit(execution._make_all, own, helpful=True)
         helped = [order.get(timeout=60) for _ in range(3)]
         assert helped == [films.folder.name, other.parents["model"].folder.name, other.folder.name]
         held.release()

@@ -26,26 +26,33 @@ from chexreason.training.checkpoints import WHOLE, last_checkpoint
 from tests.stages.conftest import GRPO, SFT, execute, history, log, write_order
 
 
+def heeds_interruptions() -> None:
+    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "chexreason.stages", str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **kwargs)
+    alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": heeds_interruptions}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **(alone | kwargs))
 
 
-def ended_after(folder: Path, lines: int, by: signal.Signals) -> int:
+def ended_after(folder: Path, lines: int, *by: signal.Signals) -> int:
     """Let the run log so many lines and then kill it, or tell it to end, in the middle of whatever it does; its exit status."""
     process = start(folder)
     path = folder / "log.jsonl"
     while process.poll() is None and (not path.exists() or path.read_text().count("\n") < lines):
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()[1]
-    os.killpg(process.pid, by)
+    for one in by:
+        os.killpg(process.pid, one)
     process.communicate()
     return process.returncode
 
 
-def told_to_end(folder: Path, lines: int) -> None:
+def told_to_end(folder: Path, lines: int, *by: signal.Signals) -> None:
     """Tell it to end after so many lines: it says so, and no step that it logged is lost."""
-    assert ended_after(folder, lines, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert ended_after(folder, lines, *by) == 128 + by[0]
     assert files.read_json(folder / runs.MANIFEST)["status"] == "interrupted"
     newest = last_checkpoint(folder)
     assert newest is not None and newest.name == f"checkpoint-{log(folder)[-1]['step']}"
@@ -74,16 +81,17 @@ def test_grpo_that_was_told_to_end_and_then_killed_ends_as_if_nothing_had_happen
     whole, cut = (order(name, *words, policy=policy, validation=data) for name in ("whole", "cut"))
     expected = execute(whole)
     assert any(line.get("rewards/collapse") for line in log(whole)), "or the window would not matter"
-    told_to_end(cut, random.randint(1, 5))
+    told_to_end(cut, random.randint(1, 5), signal.SIGTERM)
     ended_after(cut, random.randint(7, len(log(whole)) - 3), signal.SIGKILL)
     assert execute(cut) == expected
     assert history(cut) == history(whole)
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
-def test_sft_that_was_told_to_end_ends_as_if_it_had_not_been(order: Callable[..., Path], whole: Path) -> None:
+def test_sft_that_was_interrupted_ends_as_if_it_had_not_been(order: Callable[..., Path], whole: Path) -> None:
     cut = order("told", *SFT, "stage.save_steps=null", "stage.logging_steps=1")
-    told_to_end(cut, random.choice((1, 5)))  # within the first epoch or within a later one
+    # Within the first epoch or within a later one; by Ctrl-C, which ends the command that started it as well.
+    told_to_end(cut, random.choice((1, 5)), signal.SIGINT, signal.SIGTERM)
     ended, expected = execute(cut), files.read_json(whole / runs.MANIFEST)["metrics"]
     # The same losses, logged one by one, make a mean that is rounded otherwise.
     assert ended.pop("train_loss") == pytest.approx(expected.pop("train_loss"), rel=1e-6)
