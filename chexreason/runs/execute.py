@@ -9,9 +9,10 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +112,25 @@ def _ready(missing: Sequence[Plan]) -> list[Plan]:
 
 def _helped() -> bool:
     """Make one run that another job of this sweep lacks; False where there is none that can be made and nobody makes."""
-    known: dict[str, Plan] = {}
-    for _, words in json.loads(os.environ.get(JOBS, "[]")):
+    for job in _jobs(os.environ.get(JOBS, "[]")):
+        ready = [] if job.every_lack() else _ready(job.missing())
         try:
-            job = plan(schema.compose(words), words, known)
-            ready = [] if job.every_lack() else _ready(job.missing())
             if any(_made(one, wait=False) for one in ready if one.reusable and not _has_failed(one)):
                 return True
         except ChexReasonError:  # which that job will say
             continue
     return False
+
+
+@lru_cache(maxsize=1)
+def _jobs(told: str) -> list[Plan]:
+    """The jobs of a sweep, planned once: what of them is complete, a plan looks up each time."""
+    known: dict[str, Plan] = {}
+    planned = []
+    for _, words in json.loads(told):
+        with suppress(ChexReasonError):  # which that job will say
+            planned.append(plan(schema.compose(words), words, known))
+    return planned
 
 
 def _has_failed(planned: Plan) -> bool:

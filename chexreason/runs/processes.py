@@ -24,8 +24,8 @@ STARTER = "CHEXREASON_STARTER"
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 # The libraries' own notes and progress bars: what a person should see is said once, by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
-# What takes long to import: torch and transformers, and what W&B imports when a run of its begins.
-IMPORTS = ("chexreason.models.generation", "wandb.sdk.launch.inputs.internal")
+# What takes long to import: torch and transformers, tables, and what W&B imports when a run of its begins.
+IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
 LONGEST = 2**17  # bytes of what is asked of a process that forks
 
 
@@ -92,7 +92,7 @@ def stage(folder: Path, processes: int, tracked: bool) -> int:
     if processes > 1:
         command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     elif sys.platform == "linux" and not gpu_gigabytes():
-        return _forked(folder, IMPORTS[: 2 if tracked else 1])
+        return _forked(folder, IMPORTS[: None if tracked else -1])
     return subprocess.run([*command, "chexreason.stages", str(folder)], env=_environment()).returncode
 
 

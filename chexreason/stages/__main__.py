@@ -8,6 +8,7 @@ Without a FOLDER it forks a process for each run that it is asked for on the soc
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -69,6 +70,7 @@ def asked() -> Path:
             for name in run["imports"]:
                 with suppress(ImportError):  # another version's name; the run says what it lacks itself
                     importlib.import_module(name)
+            gc.freeze()  # what is there stays: runs that looked through it for garbage would copy it
             process = os.fork()
             if not process:
                 break
