@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -26,7 +26,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": s
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 # What takes long to import: torch and transformers, tables, and what W&B imports when a run of its begins.
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
-LONGEST = 2**17  # bytes of what is asked of a process that forks
+LONGEST = 2**17  # bytes of what is asked of a process that forks, and that an environment takes as one value
 
 
 def started_by_this() -> dict[str, str]:
@@ -92,7 +92,10 @@ def stage(folder: Path, processes: int, tracked: bool) -> int:
     if processes > 1:
         command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     elif sys.platform == "linux" and not gpu_gigabytes():
-        return _forked(folder, IMPORTS[: None if tracked else -1])
+        asked = {"folder": str(folder), "imports": IMPORTS[: None if tracked else -1], "working": os.getcwd()}
+        told = json.dumps(asked | {"environment": _environment()}).encode()
+        if len(told) < LONGEST:
+            return _forked(told)
     return subprocess.run([*command, "chexreason.stages", str(folder)], env=_environment()).returncode
 
 
@@ -100,11 +103,10 @@ def _environment() -> dict[str, str]:
     return KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | started_by_this()
 
 
-def _forked(folder: Path, imports: Sequence[str]) -> int:
+def _forked(told: bytes) -> int:
     process, asking = _forks()
-    asked = {"folder": str(folder), "imports": imports, "environment": _environment(), "working": os.getcwd()}
     try:
-        socket.send_fds(asking, [json.dumps(asked).encode()], [1, 2])
+        socket.send_fds(asking, [told], [1, 2])
         if said := asking.recv(LONGEST):
             return int(said)
     except ConnectionError:

@@ -32,7 +32,7 @@ from chexreason.runs.execute import JOBS, execute
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import is_complete, read_manifest
 from chexreason.runs.plan import Plan, plan
-from chexreason.runs.processes import end_with_starter, started_by_this
+from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
 ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
 FAILED: list[ChexReasonError] = []  # what Hydra would swallow: the entry point raises it
@@ -148,7 +148,9 @@ class Progress(Callback):
         if "Joblib" in config.hydra.launcher["_target_"]:  # whose workers would go on with what is in their queue
             with open_dict(config.hydra.launcher):
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
-        os.environ[JOBS] = json.dumps([(str(job.planned.folder), job.words) for job in self.foreseen.jobs if job.planned])
+        told = json.dumps([(str(job.planned.folder), job.words) for job in self.foreseen.jobs if job.planned])
+        if len(told) < LONGEST:  # jobs of a sweep of hundreds are not counted, and do not help each other
+            os.environ[JOBS] = told
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]

@@ -153,7 +153,12 @@ def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
     assert "four/" in capfd.readouterr().err
 
 
-def test_where_a_gpu_is_nothing_is_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "gpu_gigabytes", lambda: 80.0)
+@pytest.mark.parametrize(("gigabytes", "value"), [(80.0, ""), (0.0, "x" * 100_000)])
+def test_where_a_gpu_or_an_environment_without_measure_is_nothing_is_forked(
+    gigabytes: float, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "gpu_gigabytes", lambda: gigabytes)
     monkeypatch.setattr(processes, "_forks", None)
+    for name in ("ONE", "TWO"):
+        monkeypatch.setenv(name, value)
     assert processes.stage(tmp_path / "nothing", 1, tracked=False) == 1
