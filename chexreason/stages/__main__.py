@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 from contextlib import nullcontext, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,30 +31,27 @@ GRACE = 90  # seconds after which a process ends that was told to, and in which 
 
 def main(folder: Path) -> int:
     """Execute the run; its exit status, 128 + the signal's number where one ended it."""
-    ended_by: list[int] = []
+    ending = False
 
-    def interrupt(number: int, _: Any) -> None:
-        if ended_by and number == signal.SIGTERM:  # it is ending already, and saves what it has
+    def interrupt(*_: Any) -> None:
+        nonlocal ending
+        if ending:  # and it saves what it has
             return
-        ended_by.append(number)
+        ending = True
         if hasattr(signal, "alarm"):
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(GRACE)
         raise KeyboardInterrupt
 
-    @cache  # a second one would interrupt what the first has it save
-    def stop() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
     signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored
-        signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Ctrl-C; else it is to be ignored
+        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        end_with_starter(stop, os.getppid())
+        end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM), os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
             return execute_planned(folder)
     except KeyboardInterrupt:
-        return 128 + ended_by[0] if ended_by else 1
+        return 128 + signal.SIGTERM
 
 
 def asked() -> Path:
