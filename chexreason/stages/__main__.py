@@ -64,7 +64,7 @@ def asked() -> Path:
                 sys.exit()
             run = json.loads(said)
             for name in run["imports"]:
-                with suppress(ImportError):  # another version's name; the run says what it lacks itself
+                with suppress(Exception):  # another version's name; what else is broken, the run says
                     importlib.import_module(name)
             gc.freeze()  # what is there stays: runs that looked through it for garbage would copy it
             process = os.fork()
