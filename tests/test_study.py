@@ -6,16 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chexreason.answers import predictions
 from chexreason.run import main
-from chexreason.runs import execute as execution
-from chexreason.runs import files
+from chexreason.runs import files, processes
 from chexreason.runs import folders as runs
+from chexreason.runs.execute import execute_planned
 
 CONF = Path(__file__).parent / "conf"
 
@@ -27,12 +26,8 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def run_here(folder: Path, *words: str) -> None:
     """The same in this process, its stages too: to start them is nothing that depends on the model."""
-
-    def stage(command: list[str], **_: Any) -> SimpleNamespace:
-        return SimpleNamespace(returncode=execution.execute_planned(Path(command[-1])))
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "subprocess", SimpleNamespace(run=stage))
+        patch.setattr(processes, "stage", lambda folder, *_, **__: execute_planned(folder))
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(sys, "argv", ["chexreason.run", "--config-dir", str(CONF), f"runs={folder}", *words])
         main()
