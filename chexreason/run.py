@@ -27,7 +27,7 @@ from chexreason.runs.execute import execute
 from chexreason.runs.explain import explained
 from chexreason.runs.lines import root
 from chexreason.runs.plan import plan, refuse_visible_mixture
-from chexreason.runs.processes import end_with_starter
+from chexreason.runs.processes import STREAMS, end_with_starter
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
 # Where a bare word is looked for, in this order: what it names most often first.
@@ -38,6 +38,7 @@ WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --con
 def main() -> None:
     """Console entry point."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, and the message below is ours
+    _open_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
         sys.stdout.reconfigure(errors="backslashreplace")
     gc.freeze()  # what is imported stays: looking through it for garbage takes a quarter of composing a config
@@ -53,10 +54,22 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
         sys.exit(141)  # 128 + SIGPIPE, as other commands
     except OSError as error:
-        sys.exit(f"chexreason: {error.filename}: {error.strerror} (runs=FOLDER says where run folders go)")
+        place = error.filename or "standard output"
+        sys.exit(f"chexreason: {place}: {error.strerror} (runs=FOLDER says where run folders go)")
     except KeyboardInterrupt:
-        print("chexreason: interrupted; the same command goes on from there", file=sys.stderr)
+        print(f"chexreason: {sweep.INTERRUPTED}", file=sys.stderr)
         sys.exit(130)
+
+
+def _open_streams() -> None:
+    """Give what was started without standard input, output or error (`>&-`) those that say and show nothing."""
+    for stream in STREAMS:
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _main(arguments: list[str]) -> None:
@@ -96,7 +109,7 @@ def _application(cfg: DictConfig) -> None:
             print("\n".join(plan(cfg, typed).describe()))
         else:
             execute(cfg, typed)
-    except ChexReasonError as error:  # in a sweep it stops no other job: the sweep says at its end what failed
+    except (ChexReasonError, BrokenPipeError) as error:  # in a sweep it stops no other job: the sweep says what failed
         if HydraConfig.get().mode == RunMode.RUN:
             sweep.FAILED.append(error)
         else:

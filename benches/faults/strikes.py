@@ -34,7 +34,7 @@ def struck(study: Study, stage: str, runs: Path) -> str | None:
     if whom == "group":
         os.killpg(process.pid, number)
     else:
-        os.kill(children[0].pid if whom == "child" else process.pid, number)
+        os.kill(study.rng.choice(children).pid if whom == "child" else process.pid, number)
     return f"{stage}, {signal.Signals(number).name} to the {whom} after {moment:.1f} s"
 
 

@@ -29,6 +29,9 @@ from chexreason.runs.plan import Plan, plan
 ERROR = "error.txt"  # why a run failed, in full
 CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
 JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
+LOOK_AGAIN = 5.0  # seconds after which a job that waits asks whether there is something else to do by now
+GIVEN_UP: set[Path] = set()  # runs of other jobs that this process tried, in vain
+WAITED_FOR: set[Path] = set()  # of which it was said that they are
 PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
 
 
@@ -96,12 +99,13 @@ def _make_all(planned: Plan, helpful: bool) -> None:
     left = [*(one for one in planned.missing() if one is not planned), planned]
     while left:
         ready = _ready(left)
-        made = next((one for one in ready if _made(one, wait=False)), None)
-        if made is None and not (helpful and _helped()):
-            made = ready[0]
-            _made(made, wait=True)
-        if made is not None:
-            left.remove(made)
+        for one in ready:
+            if _try_to_make(one):
+                left.remove(one)
+                break
+        else:
+            if not (helpful and _help()) and _try_to_make(ready[0], LOOK_AGAIN if helpful else None):
+                left.remove(ready[0])
 
 
 def _ready(missing: Sequence[Plan]) -> list[Plan]:
@@ -110,15 +114,17 @@ def _ready(missing: Sequence[Plan]) -> list[Plan]:
     return [one for one in missing if waiting.isdisjoint(parent.folder for parent in one.parents.values())]
 
 
-def _helped() -> bool:
-    """Make one run that another job of this sweep lacks; False where there is none that can be made and nobody makes."""
+def _help() -> bool:
+    """Make one run that another job of this sweep lacks; False where there is none, or every one is being made already."""
     for job in _jobs(os.environ.get(JOBS, "[]")):
-        ready = [] if job.every_lack() else _ready(job.missing())
-        try:
-            if any(_made(one, wait=False) for one in ready if one.reusable and not _has_failed(one)):
-                return True
-        except ChexReasonError:  # which that job will say
-            continue
+        ready = [] if job.forced or job.every_lack() else _ready(job.missing())
+        for one in ready:
+            failed = (folders.read_manifest(one.folder) or {}).get("status") == "failed" or one.folder in GIVEN_UP
+            try:
+                if one.reusable and not failed and _try_to_make(one):
+                    return True
+            except ChexReasonError:  # which that job will say
+                GIVEN_UP.add(one.folder)
     return False
 
 
@@ -133,12 +139,8 @@ def _jobs(told: str) -> list[Plan]:
     return planned
 
 
-def _has_failed(planned: Plan) -> bool:
-    return (folders.read_manifest(planned.folder) or {}).get("status") == "failed"
-
-
-def _made(planned: Plan, wait: bool) -> bool:
-    """Make or reuse one run whose parents are complete; False where another process has it and `wait` does not hold."""
+def _try_to_make(planned: Plan, wait: float | None = 0.0) -> bool:
+    """Make or reuse one run whose parents are complete; False where another process has it for `wait` seconds (None: wait)."""
     try:
         if planned.is_complete and not planned.forced:
             _reuse(planned)
@@ -152,12 +154,12 @@ def _made(planned: Plan, wait: bool) -> bool:
     return True
 
 
-def _held(planned: Plan, wait: bool) -> AbstractContextManager[object]:
+def _held(planned: Plan, wait: float | None) -> AbstractContextManager[object]:
     """The run's folder, in which one process at a time works.
 
     Raises:
         ChexReasonError: it cannot be written.
-        Timeout: another process has it, and `wait` does not hold.
+        Timeout: another process has it for `wait` seconds.
     """
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +167,7 @@ def _held(planned: Plan, wait: bool) -> AbstractContextManager[object]:
             locks.enter_context(_acquired(folders.LOCK, planned, wait))
             with _acquired(folders.WRITER, planned, wait):  # whoever started it may have been killed, and it be at work yet
                 return locks.pop_all()
-    except Timeout:
+    except Timeout:  # an OSError, too
         raise
     except OSError as error:
         raise ChexReasonError(f"{planned.folder} cannot be written ({error.strerror}): set runs=FOLDER") from None
@@ -198,16 +200,18 @@ def _make(planned: Plan) -> None:
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
 
 
-def _acquired(name: str, planned: Plan, wait: bool) -> AbstractContextManager[object]:
+def _acquired(name: str, planned: Plan, wait: float | None) -> AbstractContextManager[object]:
     """A lock in the run's folder, once it is free."""
     lock = FileLock(planned.folder / name)
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        if not wait:
+        if wait == 0:
             raise
-        print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
-        return lock.acquire()
+        if planned.folder not in WAITED_FOR:
+            print(f"[{planned.stage}] another process has {planned.folder}; waiting", file=sys.stderr, flush=True)
+        WAITED_FOR.add(planned.folder)
+        return lock.acquire(timeout=-1 if wait is None else wait)
 
 
 def _reuse(planned: Plan) -> None:

@@ -26,7 +26,8 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": s
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 # What takes long to import: torch and transformers, tables, and what W&B imports when a run of its begins.
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
-LONGEST = 2**17  # bytes of what is asked of a process that forks, and that an environment takes as one value
+STREAMS = [0, 1, 2]  # standard input, output and error
+LONGEST = 100_000  # bytes that one request, or one variable of an environment, may have
 
 
 def started_by_this() -> dict[str, str]:
@@ -96,7 +97,8 @@ def stage(folder: Path, processes: int, tracked: bool) -> int:
         told = json.dumps(asked | {"environment": _environment()}).encode()
         if len(told) < LONGEST:
             return _forked(told)
-    return subprocess.run([*command, "chexreason.stages", str(folder)], env=_environment()).returncode
+    # subprocess.run would kill what Ctrl-C has save its step.
+    return subprocess.Popen([*command, "chexreason.stages", str(folder)], env=_environment()).wait()
 
 
 def _environment() -> dict[str, str]:
@@ -106,13 +108,13 @@ def _environment() -> dict[str, str]:
 def _forked(told: bytes) -> int:
     process, asking = _forks()
     try:
-        socket.send_fds(asking, [told], [1, 2])
+        socket.send_fds(asking, [told], STREAMS)
         if said := asking.recv(LONGEST):
             return int(said)
     except ConnectionError:
         pass
     except KeyboardInterrupt:
-        _forks.cache_clear()  # what it says later is of this run
+        _forks.cache_clear()  # its answer to this request may still come, and must not be taken for another's
         raise
     _forks.cache_clear()
     return process.wait()  # it was killed

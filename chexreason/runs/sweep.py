@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import signal
 import sys
 import traceback
 from collections import Counter, defaultdict
@@ -35,7 +36,8 @@ from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
 ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
-FAILED: list[ChexReasonError] = []  # what Hydra would swallow: the entry point raises it
+INTERRUPTED = "interrupted; the same command goes on from there"
+FAILED: list[Exception] = []  # what Hydra would swallow: the entry point raises it
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,12 @@ class Sweep:
             )
 
 
+def _leave(*_: Any) -> None:
+    """Leave a sweep by Ctrl-C, which its runs have heard as well: they end by themselves."""
+    print(f"chexreason: {INTERRUPTED}", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
 class Progress(Callback):
     """Hydra's callback: the plan before the first job, a count after each, the report and what failed after the last."""
 
@@ -145,12 +153,14 @@ class Progress(Callback):
             sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
         os.environ["TQDM_DISABLE"] = os.environ.get("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
-        if "Joblib" in config.hydra.launcher["_target_"]:  # whose workers would go on with what is in their queue
-            with open_dict(config.hydra.launcher):
+        if "Joblib" in config.hydra.launcher["_target_"]:
+            with open_dict(config.hydra.launcher):  # its workers would go on with what is in their queue
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it would kill runs that save their step
+                signal.signal(signal.SIGINT, _leave)
         told = json.dumps([(str(job.planned.folder), job.words) for job in self.foreseen.jobs if job.planned])
-        if len(told) < LONGEST:  # jobs of a sweep of hundreds are not counted, and do not help each other
-            os.environ[JOBS] = told
+        # The jobs of a sweep of hundreds are not counted, and do not help each other.
+        os.environ[JOBS] = told if len(told) < LONGEST else "[]"
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]
@@ -160,7 +170,7 @@ class Progress(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         try:
             self.foreseen.finish()
-        except ChexReasonError as error:
+        except (ChexReasonError, BrokenPipeError) as error:
             FAILED.append(error)
 
 

@@ -24,7 +24,7 @@ from filelock import FileLock
 from chexreason.runs.execute import execute_planned
 from chexreason.runs.files import is_first_process
 from chexreason.runs.folders import WRITER
-from chexreason.runs.processes import LONGEST, end_with_starter
+from chexreason.runs.processes import LONGEST, STREAMS, end_with_starter
 
 GRACE = 90  # seconds after which a process ends that was told to, and in which some library has swallowed the interruption
 
@@ -35,7 +35,7 @@ def main(folder: Path) -> int:
 
     def interrupt(*_: Any) -> None:
         nonlocal ending
-        if ending:  # and it saves what it has
+        if ending:  # it is saving already
             return
         ending = True
         if hasattr(signal, "alarm"):
@@ -44,8 +44,8 @@ def main(folder: Path) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Ctrl-C; else it is to be ignored
-        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is to be ignored
+        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))  # which training handles in its own way
     try:
         end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM), os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
@@ -56,10 +56,11 @@ def main(folder: Path) -> int:
 
 def asked() -> Path:
     """In each process that is forked, the folder of the run that was asked for; the one that forks does not return."""
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # by Ctrl-C, which is for the run
+    # What ends a run is for the run; this process ends with the one that asks.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     with socket.socket(fileno=os.dup(0)) as asking:
         while True:
-            said, streams, *_ = socket.recv_fds(asking, LONGEST, 2)
+            said, streams, *_ = socket.recv_fds(asking, LONGEST, len(STREAMS))
             if not said:  # whoever asked has ended
                 sys.exit()
             run = json.loads(said)
@@ -77,11 +78,12 @@ def asked() -> Path:
                 asking.send(str(os.waitstatus_to_exitcode(status)).encode())
             except ConnectionError:
                 sys.exit()
-    signal.signal(signal.SIGINT, interrupted)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     os.environ.clear()
     os.environ.update(run["environment"])
     os.chdir(run["working"])
-    for place, stream in enumerate([os.open(os.devnull, os.O_RDONLY), *streams]):
+    for place, stream in zip(STREAMS, streams, strict=True):
         os.dup2(stream, place)
         os.close(stream)
     return Path(run["folder"])

@@ -8,6 +8,7 @@ import queue
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -339,22 +340,76 @@ def test_what_another_process_is_making_is_left_to_it_while_there_is_something_e
             done.result()
 
 
-def test_a_job_that_would_only_wait_makes_what_another_job_of_its_sweep_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, Plan, queue.Queue[str]]:
+    """Two jobs of a sweep that share their films, beside one that cannot be planned, and in which order runs are made."""
     order: queue.Queue[str] = queue.Queue()
     monkeypatch.setattr(execution, "_make", lambda one: (order.put(one.folder.name), made_alone(one)))
+    monkeypatch.setattr(execution, "LOOK_AGAIN", 0.1)
     words = [*EVALUATE, f"runs={tmp_path}", "make_missing=true"]
-    jobs = {model: planned(tmp_path, *words, f"model={model}") for model in ("phantom_gemma", "phantom_qwen")}
-    own, other = jobs.values()
-    known = [(str(job.folder), [*words, f"model={model}"]) for model, job in jobs.items()]
-    monkeypatch.setenv(execution.JOBS, json.dumps([("none", [*words, "model=none"]), *known]))
+    own, other = (planned(tmp_path, *words, f"model={model}") for model in ("phantom_gemma", "phantom_qwen"))
+    said = [("none", "none"), (str(own.folder), "phantom_gemma"), (str(other.folder), "phantom_qwen")]
+    monkeypatch.setenv(execution.JOBS, json.dumps([(folder, [*words, f"model={model}"]) for folder, model in said]))
+    return own, other, order
+
+
+def names(*plans: Plan) -> list[str]:
+    return [one.folder.name for one in plans]
+
+
+def test_a_job_that_would_only_wait_makes_what_another_job_of_its_sweep_lacks(
+    sweep: tuple[Plan, Plan, queue.Queue[str]],
+) -> None:
+    own, other, order = sweep
     stand_in, films, _ = own.missing()
     stand_in.folder.mkdir()
     with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
         done = threads.submit(execution._make_all, own, helpful=True)
-        helped = [order.get(timeout=60) for _ in range(3)]
-        assert helped == [films.folder.name, other.parents["model"].folder.name, other.folder.name]
+        assert [order.get(timeout=60) for _ in range(3)] == names(films, other.parents["model"], other)
         held.release()
         done.result()
-    assert [order.get(), order.get()] == [stand_in.folder.name, own.folder.name] and order.empty()
+    assert [order.get(), order.get()] == names(stand_in, own) and order.empty()
+
+
+def test_what_failed_for_another_job_is_left_to_that_job(
+    sweep: tuple[Plan, Plan, queue.Queue[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other, order = sweep
+    stand_in, films, _ = own.missing()
+
+    def make(one: Plan) -> None:
+        order.put(one.folder.name)
+        if one.folder == other.parents["model"].folder:
+            raise ChexReasonError("killed, without a word in its manifest")
+        made_alone(one)
+
+    monkeypatch.setattr(execution, "_make", make)
+    stand_in.folder.mkdir()
+    with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
+        done = threads.submit(execution._make_all, own, helpful=True)
+        assert [order.get(timeout=60) for _ in range(2)] == names(films, other.parents["model"])
+        time.sleep(0.5)  # it looks again several times
+        assert order.empty()
+        held.release()
+        done.result()
+    assert [order.get(), order.get()] == names(stand_in, own) and order.empty()
+
+
+@pytest.mark.parametrize("word", ["make_missing=false", "force=true"])
+def test_help_is_for_sweeps_that_make_what_is_missing_and_force_nothing(
+    word: str, sweep: tuple[Plan, Plan, queue.Queue[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, _, order = sweep
+    monkeypatch.setattr(execution, "_help", None)
+    monkeypatch.setattr(execution, "_deliver", lambda _: None)
+    monkeypatch.setattr(own.module, "show", lambda _: None)
+    for one in own.missing()[:-1]:
+        made_alone(one)
+    own.folder.mkdir()
+    line = [*EVALUATE, f"runs={tmp_path}", "make_missing=true", word]
+    with ThreadPoolExecutor(1) as threads, FileLock(own.folder / folders.LOCK) as held:
+        done = threads.submit(execute, compose(line), line)
+        time.sleep(0.5)
+        held.release()
+        done.result()
+    assert order.get() == own.folder.name

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from chexreason.runs import processes
-from chexreason.runs.folders import MANIFEST
+from chexreason.runs.folders import MANIFEST, WRITER
 from chexreason.runs.processes import STARTER
 from tests.runs.conftest import alone
 
@@ -114,6 +117,26 @@ def test_the_jobs_of_a_sweep_end_with_it_and_the_same_command_goes_on(where: str
         assert again.returncode == 0 and statuses(tmp_path) == ["complete", "complete"], again.stderr
 
 
+def heeds_interruptions() -> None:
+    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts as POSIX does")
+def test_ctrl_c_lets_the_runs_of_a_sweep_end_by_themselves(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "chexreason.run", "--multirun", *TINY, "hydra/launcher=local", f"runs={tmp_path}"]
+    alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": heeds_interruptions}
+    with subprocess.Popen([*line, "tracker=none"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **alone) as sweep:
+        while "running" not in statuses(tmp_path):
+            assert sweep.poll() is None, "it ended before it was interrupted"
+            time.sleep(0.05)
+        started = psutil.Process(sweep.pid).children(recursive=True)
+        os.killpg(sweep.pid, signal.SIGINT)
+    assert sweep.returncode == 130
+    assert not psutil.wait_procs(started, timeout=60)[1]
+    assert "interrupted" in statuses(tmp_path) and "running" not in statuses(tmp_path)
+
+
 def statuses(runs: Path) -> list[str]:
     return [json.loads(file.read_text())["status"] for file in runs.glob(f"*/{MANIFEST}")]
 
@@ -141,16 +164,29 @@ def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
     no_gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Each ends as it would in a process that was started for it: where it works, what it says and its exit status."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("one", "two"):
-        assert processes.stage(Path(name), 1, tracked=False) == 1  # there is no such folder
-        assert f"{name}/" in capfd.readouterr().err
-    (first, _) = processes._forks()
-    assert len(psutil.Process(first.pid).children()) == 0
+
+    def ends(name: str) -> int:
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        status = processes.stage(Path("none"), 1, tracked=False)
+        said = capfd.readouterr().err
+        assert "none/" in said or status < 0
+        return status
+
+    assert ends("one") == 1  # there is no such folder
+    first = processes._forks()[0]
+    assert ends("two") == 1 and processes._forks()[0].pid == first.pid
+    with ThreadPoolExecutor(1) as threads, FileLock(tmp_path / WRITER):
+        run = threads.submit(processes.stage, tmp_path, 1, tracked=False)  # waits for what another process has
+        while not (children := psutil.Process(first.pid).children()):
+            time.sleep(0.01)
+        (child,) = children
+        assert child.cwd() == str(tmp_path / "two")
+        child.kill()
+        assert run.result() == -signal.SIGKILL and first.poll() is None
     first.kill()
-    assert processes.stage(Path("three"), 1, tracked=False) == -signal.SIGKILL
-    assert processes.stage(Path("four"), 1, tracked=False) == 1 and processes._forks()[0].pid != first.pid
-    assert "four/" in capfd.readouterr().err
+    assert ends("three") == -signal.SIGKILL
+    assert ends("four") == 1 and processes._forks()[0].pid != first.pid
 
 
 @pytest.mark.parametrize(("gigabytes", "value"), [(80.0, ""), (0.0, "x" * 100_000)])

@@ -31,28 +31,31 @@ def heeds_interruptions() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(folder: Path, **kwargs: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chexreason.stages", str(folder)]
+def start(folder: Path, *command: str, **kwargs: Any) -> subprocess.Popen[str]:
+    line = [sys.executable, *(command or ("-m", "chexreason.stages")), str(folder)]
     alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": heeds_interruptions}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **(alone | kwargs))
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, **(alone | kwargs))
 
 
-def ended_after(folder: Path, lines: int, *by: signal.Signals) -> int:
+def ended_after(folder: Path, lines: int, by: signal.Signals, *command: str) -> int:
     """Let the run log so many lines and then kill it, or tell it to end, in the middle of whatever it does; its exit status."""
-    process = start(folder)
+    process = start(folder, *command)
     path = folder / "log.jsonl"
     while process.poll() is None and (not path.exists() or path.read_text().count("\n") < lines):
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()[1]
-    for one in by:
-        os.killpg(process.pid, one)
+    os.killpg(process.pid, by)
     process.communicate()
     return process.returncode
 
 
-def told_to_end(folder: Path, lines: int, *by: signal.Signals) -> None:
+def told_to_end(folder: Path, lines: int) -> None:
     """Tell it to end after so many lines: it says so, and no step that it logged is lost."""
-    assert ended_after(folder, lines, *by) == 128 + signal.SIGTERM
+    assert ended_after(folder, lines, signal.SIGTERM) == 128 + signal.SIGTERM
+    ended_well(folder)
+
+
+def ended_well(folder: Path) -> None:
     assert files.read_json(folder / runs.MANIFEST)["status"] == "interrupted"
     newest = last_checkpoint(folder)
     assert newest is not None and newest.name == f"checkpoint-{log(folder)[-1]['step']}"
@@ -81,17 +84,31 @@ def test_grpo_that_was_told_to_end_and_then_killed_ends_as_if_nothing_had_happen
     whole, cut = (order(name, *words, policy=policy, validation=data) for name in ("whole", "cut"))
     expected = execute(whole)
     assert any(line.get("rewards/collapse") for line in log(whole)), "or the window would not matter"
-    told_to_end(cut, random.randint(1, 5), signal.SIGTERM)
+    told_to_end(cut, random.randint(1, 5))
     ended_after(cut, random.randint(7, len(log(whole)) - 3), signal.SIGKILL)
     assert execute(cut) == expected
     assert history(cut) == history(whole)
 
 
+# What a command starts a stage with: forked, or as where a GPU is.
+STAGE = """
+import sys
+from pathlib import Path
+from chexreason.runs import processes
+processes.gpu_gigabytes = lambda: {gigabytes}
+sys.exit(processes.stage(Path(sys.argv[1]), 1, tracked=False))
+"""
+
+
+@pytest.mark.parametrize("gigabytes", [0, 80])
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
-def test_sft_that_was_interrupted_ends_as_if_it_had_not_been(order: Callable[..., Path], whole: Path) -> None:
+def test_sft_that_was_interrupted_by_ctrl_c_ends_as_if_it_had_not_been(
+    order: Callable[..., Path], whole: Path, gigabytes: int
+) -> None:
     cut = order("told", *SFT, "stage.save_steps=null", "stage.logging_steps=1")
-    # Within the first epoch or within a later one; by Ctrl-C, which ends the command that started it as well.
-    told_to_end(cut, random.choice((1, 5)), signal.SIGINT, signal.SIGTERM)
+    # Within the first epoch or within a later one; the command ends at once, and what it has started when it has saved.
+    assert ended_after(cut, random.choice((1, 5)), signal.SIGINT, "-c", STAGE.format(gigabytes=gigabytes)) != 0
+    ended_well(cut)
     ended, expected = execute(cut), files.read_json(whole / runs.MANIFEST)["metrics"]
     # The same losses, logged one by one, make a mean that is rounded otherwise.
     assert ended.pop("train_loss") == pytest.approx(expected.pop("train_loss"), rel=1e-6)
