@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def _end_with(starter: int, end: Callable[[], None]) -> None:
         return
 
     def wait() -> None:
-        process.wait()
+        with suppress(psutil.NoSuchProcess):
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # ended, and asked for by nobody
+                time.sleep(0.2)
         end()
 
     threading.Thread(target=wait, daemon=True).start()

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,8 @@ class Sweep:
 
 def _leave(*_: Any) -> None:
     """Leave a sweep by Ctrl-C, which its runs have heard as well: they end by themselves."""
-    print(f"chexreason: {INTERRUPTED}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(f"chexreason: {INTERRUPTED}", file=sys.stderr, flush=True)
     os._exit(130)
 
 

@@ -13,7 +13,7 @@ from chexreason.prompts import Prompt
 from chexreason.runs.config import as_dict, compose, every, group
 from chexreason.runs.folders import Run
 from chexreason.runs.groups import Model
-from chexreason.stages.prompts import PAGE, Settings, execute, show
+from chexreason.stages.prompts import PAGE, Settings, execute, lacks, show
 
 
 def run(folder: Path, prompt: str = "reasoning_a", **settings: object) -> Run:
@@ -61,8 +61,9 @@ def test_without_any_model_the_prompts_are_shown_all_the_same(tmp_path: Path, ca
     show(tmp_path / "run")
     printed = capsys.readouterr().out
     assert printed.count("=== ") == len(every("prompt")) and "(medgemma is not at hand)" in printed
-    with pytest.raises(ChexReasonError, match="stage.weights.medgema"):
-        execute(run(tmp_path / "run", weights={"medgema": "x"}))
+    misspelt = run(tmp_path / "run", weights={"medgema": "x"})
+    (lack,) = lacks(misspelt.settings, {"prompt": misspelt.prompt}, None)
+    assert lack.startswith("stage.weights.medgema=medgema: there is no such choice. Did you mean medgemma?")
 
 
 def test_a_prompts_version_is_that_of_its_words() -> None:

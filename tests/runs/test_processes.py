@@ -97,6 +97,26 @@ SWEEPS = {
 }
 
 
+UNREAPED = '''
+import os, subprocess, sys
+from chexreason.runs.processes import end_with_starter, started_by_this
+code = """
+import sys, time
+from chexreason.runs.processes import end_with_starter
+end_with_starter()
+time.sleep(20)
+sys.exit("it has outlived its starter")
+"""
+subprocess.Popen([sys.executable, "-c", code], env=os.environ | started_by_this())
+'''
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
+def test_a_starter_that_has_ended_and_is_asked_for_by_nobody_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", UNREAPED], stderr=subprocess.PIPE) as starter:
+        assert starter.stderr and starter.stderr.read() == b""  # that is, until what it started has ended as well
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 @pytest.mark.parametrize("where", SWEEPS)
 def test_the_jobs_of_a_sweep_end_with_it_and_the_same_command_goes_on(where: str, tmp_path: Path) -> None:
@@ -126,7 +146,7 @@ def heeds_interruptions() -> None:
 def test_ctrl_c_lets_the_runs_of_a_sweep_end_by_themselves(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "chexreason.run", "--multirun", *TINY, "hydra/launcher=local", f"runs={tmp_path}"]
     alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": heeds_interruptions}
-    with subprocess.Popen([*line, "tracker=none"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **alone) as sweep:
+    with subprocess.Popen([*line, "tracker=none"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **alone) as sweep:
         while "running" not in statuses(tmp_path):
             assert sweep.poll() is None, "it ended before it was interrupted"
             time.sleep(0.05)
@@ -178,11 +198,10 @@ def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
     assert ends("two") == 1 and processes._forks()[0].pid == first.pid
     with ThreadPoolExecutor(1) as threads, FileLock(tmp_path / WRITER):
         run = threads.submit(processes.stage, tmp_path, 1, tracked=False)  # waits for what another process has
-        while not (children := psutil.Process(first.pid).children()):
+        while [child.cwd() for child in psutil.Process(first.pid).children()] != [str(tmp_path / "two")]:
+            assert not run.done()
             time.sleep(0.01)
-        (child,) = children
-        assert child.cwd() == str(tmp_path / "two")
-        child.kill()
+        psutil.Process(first.pid).children()[0].kill()
         assert run.result() == -signal.SIGKILL and first.poll() is None
     first.kill()
     assert ends("three") == -signal.SIGKILL
