@@ -15,8 +15,8 @@ from chexreason.models.generation import Generator  # noqa: E402
 from chexreason.models.loading import load_adapter, load_model  # noqa: E402
 from chexreason.models.processors import load_processor, resized  # noqa: E402
 from chexreason.prompts import messages  # noqa: E402
-from chexreason.runs.groups import Checkpoint  # noqa: E402
 from chexreason.runs.folders import Run  # noqa: E402
+from chexreason.runs.groups import Checkpoint  # noqa: E402
 from chexreason.stages.export import Settings, execute  # noqa: E402
 from tests_real.conftest import PROMPT, Trained  # noqa: E402
 
