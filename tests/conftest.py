@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def pytest_collection_finish() -> None:
     """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
     gc.collect()
     gc.freeze()
+
+
+def heeds_interruptions() -> None:
+    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why 
 JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
 LOOK_AGAIN = 5.0  # seconds after which a job that waits asks whether there is something else to do by now
 GIVEN_UP: set[Path] = set()  # runs of other jobs that this process tried, in vain
-WAITED_FOR: set[Path] = set()  # of which it was said that they are
+WAITED_FOR: set[Path] = set()  # runs of which this process has said that it waits for them
 PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
 
 

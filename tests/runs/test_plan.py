@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import execute as execution
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.plan import Plan
 from tests.manifests import complete
-from tests.runs.conftest import EVALUATE, Command, name, planned, weights
+from tests.runs.conftest import EVALUATE, Command, made_alone, name, planned, weights
 
 
 @pytest.mark.parametrize("site", ["mimic", "chexpert", "nih", "padchest", "vindr"])
@@ -121,13 +116,6 @@ def made(wanted: Plan) -> None:
     """Let `wanted` and all that it stands on pass for complete."""
     for one in wanted.missing():
         made_alone(one)
-
-
-def made_alone(one: Plan) -> None:
-    made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
-    files.write_json(
-        one.folder / folders.MANIFEST, complete(one.stage) | one.manifest | {"status": "complete", "made_from": made_from}
-    )
 
 
 def test_processes_that_cannot_share_an_update_are_a_lack_of_the_training_that_is_to_be_made(tmp_path: Path) -> None:
@@ -320,96 +308,3 @@ def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tm
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0 and r"\xdcbung" in done.stdout, done.stderr
-
-
-def test_what_another_process_is_making_is_left_to_it_while_there_is_something_else_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: queue.Queue[str] = queue.Queue()
-    monkeypatch.setattr(execution, "_make", lambda one: order.put(one.stage))
-    evaluation = planned(tmp_path, *EVALUATE, "make_missing=true")
-    first, second, last = evaluation.missing()
-    first.folder.mkdir(parents=True)
-    with ThreadPoolExecutor(1) as threads:
-        for held in (folders.LOCK, folders.WRITER):  # by who started it, or by what is left of one that was killed
-            with FileLock(first.folder / held):
-                done = threads.submit(execution._make_all, evaluation, helpful=False)
-                assert order.get(timeout=60) == second.stage
-                assert not done.done()
-            assert [order.get(timeout=60), order.get(timeout=60)] == [first.stage, last.stage]
-            done.result()
-
-
-@pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, Plan, queue.Queue[str]]:
-    """Two jobs of a sweep that share their films, beside one that cannot be planned, and in which order runs are made."""
-    order: queue.Queue[str] = queue.Queue()
-    monkeypatch.setattr(execution, "_make", lambda one: (order.put(one.folder.name), made_alone(one)))
-    monkeypatch.setattr(execution, "LOOK_AGAIN", 0.1)
-    words = [*EVALUATE, f"runs={tmp_path}", "make_missing=true"]
-    own, other = (planned(tmp_path, *words, f"model={model}") for model in ("phantom_gemma", "phantom_qwen"))
-    said = [("none", "none"), (str(own.folder), "phantom_gemma"), (str(other.folder), "phantom_qwen")]
-    monkeypatch.setenv(execution.JOBS, json.dumps([(folder, [*words, f"model={model}"]) for folder, model in said]))
-    return own, other, order
-
-
-def names(*plans: Plan) -> list[str]:
-    return [one.folder.name for one in plans]
-
-
-def test_a_job_that_would_only_wait_makes_what_another_job_of_its_sweep_lacks(
-    sweep: tuple[Plan, Plan, queue.Queue[str]],
-) -> None:
-    own, other, order = sweep
-    stand_in, films, _ = own.missing()
-    stand_in.folder.mkdir()
-    with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
-        done = threads.submit(execution._make_all, own, helpful=True)
-        assert [order.get(timeout=60) for _ in range(3)] == names(films, other.parents["model"], other)
-        held.release()
-        done.result()
-    assert [order.get(), order.get()] == names(stand_in, own) and order.empty()
-
-
-def test_what_failed_for_another_job_is_left_to_that_job(
-    sweep: tuple[Plan, Plan, queue.Queue[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own, other, order = sweep
-    stand_in, films, _ = own.missing()
-
-    def make(one: Plan) -> None:
-        order.put(one.folder.name)
-        if one.folder == other.parents["model"].folder:
-            raise ChexReasonError("killed, without a word in its manifest")
-        made_alone(one)
-
-    monkeypatch.setattr(execution, "_make", make)
-    stand_in.folder.mkdir()
-    with ThreadPoolExecutor(1) as threads, FileLock(stand_in.folder / folders.LOCK) as held:
-        done = threads.submit(execution._make_all, own, helpful=True)
-        assert [order.get(timeout=60) for _ in range(2)] == names(films, other.parents["model"])
-        time.sleep(0.5)  # it looks again several times
-        assert order.empty()
-        held.release()
-        done.result()
-    assert [order.get(), order.get()] == names(stand_in, own) and order.empty()
-
-
-@pytest.mark.parametrize("word", ["make_missing=false", "force=true"])
-def test_help_is_for_sweeps_that_make_what_is_missing_and_force_nothing(
-    word: str, sweep: tuple[Plan, Plan, queue.Queue[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own, _, order = sweep
-    monkeypatch.setattr(execution, "_help", None)
-    monkeypatch.setattr(execution, "_deliver", lambda _: None)
-    monkeypatch.setattr(own.module, "show", lambda _: None)
-    for one in own.missing()[:-1]:
-        made_alone(one)
-    own.folder.mkdir()
-    line = [*EVALUATE, f"runs={tmp_path}", "make_missing=true", word]
-    with ThreadPoolExecutor(1) as threads, FileLock(own.folder / folders.LOCK) as held:
-        done = threads.submit(execute, compose(line), line)
-        time.sleep(0.5)
-        held.release()
-        done.result()
-    assert order.get() == own.folder.name

@@ -20,6 +20,7 @@ from filelock import FileLock
 from chexreason.runs import processes
 from chexreason.runs.folders import MANIFEST, WRITER
 from chexreason.runs.processes import STARTER
+from tests.conftest import heeds_interruptions
 from tests.runs.conftest import alone
 
 CODE = """
@@ -135,11 +136,6 @@ def test_the_jobs_of_a_sweep_end_with_it_and_the_same_command_goes_on(where: str
     if "stage=phantom" in words:
         again = alone(*line[3:])
         assert again.returncode == 0 and statuses(tmp_path) == ["complete", "complete"], again.stderr
-
-
-def heeds_interruptions() -> None:
-    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts as POSIX does")

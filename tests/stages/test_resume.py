@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
@@ -23,18 +22,13 @@ from chexreason.runs.execute import execute_planned
 from chexreason.runs.groups import Model
 from chexreason.runs.processes import started_by_this
 from chexreason.training.checkpoints import WHOLE, last_checkpoint
+from tests.conftest import heeds_interruptions
 from tests.stages.conftest import GRPO, SFT, execute, history, log, write_order
 
 
-def heeds_interruptions() -> None:
-    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def start(folder: Path, *command: str, **kwargs: Any) -> subprocess.Popen[str]:
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
     line = [sys.executable, *(command or ("-m", "chexreason.stages")), str(folder)]
-    alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": heeds_interruptions}
-    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, **(alone | kwargs))
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interruptions)
 
 
 def ended_after(folder: Path, lines: int, by: signal.Signals, *command: str) -> int:
