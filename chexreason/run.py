@@ -30,6 +30,7 @@ from chexreason.runs.plan import plan, refuse_visible_mixture
 from chexreason.runs.processes import STREAMS, end_with_starter
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
+OF_SEVERAL = ("hydra/launcher=local", "make_missing=true")  # what each experiment asks for (experiments/_sweep.yaml)
 # Where a bare word is looked for, in this order: what it names most often first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
 WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name -i --info".split()  # of flags
@@ -75,6 +76,9 @@ def _open_streams() -> None:
 def _main(arguments: list[str]) -> None:
     flags, words = _flags_and_words(arguments[1:])
     _refuse_bare_words(flags, words)
+    if any(re.match(r"\+?experiment=.*,", word) for word in words):  # several are one sweep
+        flags.append("--multirun")
+        words += [word for word in OF_SEVERAL if root(word) not in map(root, words)]
     if {"-c", "--cfg"} & set(flags) and {"-m", "--multirun"} & set(flags):
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
     words = [word.lstrip("+") if root(word) in CHOICES and "." not in word.partition("=")[0] else word for word in words]
@@ -104,16 +108,21 @@ def _warn(shown: schema.Config, words: list[str]) -> None:
 @hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")
 def _application(cfg: DictConfig) -> None:
     typed = list(HydraConfig.get().overrides.task)
-    try:
-        if cfg.dry_run:
-            print("\n".join(plan(cfg, typed).describe()))
-        else:
-            execute(cfg, typed)
-    except (ChexReasonError, BrokenPipeError) as error:  # in a sweep it stops no other job: the sweep says what failed
-        if HydraConfig.get().mode == RunMode.RUN:
+    if HydraConfig.get().mode == RunMode.RUN:
+        try:
+            if cfg.dry_run:
+                print("\n".join(plan(cfg, typed).describe()))
+            else:
+                execute(cfg, typed)
+        except (ChexReasonError, BrokenPipeError) as error:
             sweep.FAILED.append(error)
-        else:
-            print(f"[{cfg.sweep.name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
+        return
+    for words in sweep.jobs_of(typed, HydraConfig.get().sweeper):
+        try:
+            execute(cfg if words == typed else schema.compose(words), words)
+        except (ChexReasonError, BrokenPipeError) as error:  # it stops no other job: the sweep says what failed
+            print(f"[{cfg.sweep.name}] failed: {' '.join(words)}\n  {error}", file=sys.stderr, flush=True)
+        sweep.count_done(cfg.sweep.name)
 
 
 def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:

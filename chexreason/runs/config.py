@@ -230,7 +230,7 @@ def _read(file: Path) -> dict[str, Any]:
 _COMPOSING = threading.Lock()  # Hydra's state is the process's
 
 
-def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
+def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = False) -> DictConfig:
     """Compose conf/config.yaml (or another file) with overrides, inside a running Hydra application or without one."""
     refuse_words(overrides)
     brought, searched = own_folders()
@@ -238,7 +238,7 @@ def compose(overrides: Sequence[str], name: str = "config") -> DictConfig:
     if searched and not any(word.startswith("hydra.searchpath") for word in overrides):
         overrides = [*overrides, f"hydra.searchpath=[{','.join(map(quoted, searched))}]"]
     with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
-        return pickle.loads(_composed(tuple(overrides), name, GlobalHydra.instance().is_initialized()))
+        return pickle.loads(_composed(tuple(overrides), name, with_hydra, GlobalHydra.instance().is_initialized()))
 
 
 _VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # no choice
@@ -274,14 +274,16 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
         if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
-        if bare == "experiment" and re.search(r"[,(]", value):
-            raise ChexReasonError(f"{word}: an experiment is a sweep itself, and several are as many commands")
+        if bare == "experiment" and "(" in value:
+            raise ChexReasonError(
+                f"{word}: experiments are named one by one, with commas between them: experiment=table1,table2"
+            )
         if bare in (*GROUPS, *BUNDLES) and ("/" in value or value.startswith(("[", "{"))):
             raise ChexReasonError(f"{word}: one choice is wanted, by its name. Valid: {', '.join(choice_names(bare))}")
 
 
 @lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over
-def _composed(overrides: tuple[str, ...], name: str, inside_application: bool) -> bytes:
+def _composed(overrides: tuple[str, ...], name: str, with_hydra: bool, inside_application: bool) -> bytes:
     """A composed config as a pickle, which is read in a sixth of the time that copying the config would take."""
     with nullcontext() if inside_application else initialize_config_dir(str(CONF), version_base="1.3"):
-        return pickle.dumps(hydra_compose(name, list(overrides)))
+        return pickle.dumps(hydra_compose(name, list(overrides), return_hydra_config=with_hydra))

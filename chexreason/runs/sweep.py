@@ -22,7 +22,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -33,6 +32,7 @@ from chexreason.runs import costs, machine
 from chexreason.runs.execute import JOBS, execute
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import is_complete, read_manifest
+from chexreason.runs.lines import root
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
@@ -74,10 +74,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A multirun's config, and its jobs in order."""
+    """A multirun's config, its jobs in order, and what of the report is printed at its end."""
 
     config: DictConfig
     jobs: list[Job]
+    show: list[str]
 
     def __str__(self) -> str:
         """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
@@ -117,8 +118,8 @@ class Sweep:
         Raises:
             ChexReasonError: jobs failed; each with its reason.
         """
-        if self.config.sweep.show and self.folders():
-            report(self.config, self.folders(), self.config.sweep.show)
+        if self.show and self.folders():
+            report(self.config, self.folders(), self.show)
             print(*filter(None, [self.config.sweep.then]), sep="\n", flush=True)
         failed = [job for job in self.jobs if not job.is_done]
         if failed:
@@ -164,11 +165,6 @@ class Progress(Callback):
         # The jobs of a sweep of hundreds are not counted, and do not help each other.
         os.environ[JOBS] = told if len(told) < LONGEST else "[]"
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]
-        if folders:
-            print(f"[{config.sweep.name}] {sum(map(is_complete, folders))} of {len(folders)} done", file=sys.stderr)
-
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         try:
             self.foreseen.finish()
@@ -180,14 +176,45 @@ def foresee(config: DictConfig) -> Sweep:
     """The sweep that Hydra is about to run, planned."""
     # Not resolved: each job has values of its own.
     words: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    known: dict[str, Plan] = {}
+    each = _product(config.hydra.sweeper, words)
+    experiments = [one for job in each if (one := experiment_of(job, config.hydra.sweeper))]
+    jobs = [_job(words, known) for job in each for words in jobs_of(job, config.hydra.sweeper)]
+    _refuse_one_output(jobs)
+    show = config.sweep.show or [part for one in experiments for part in one.sweep.show or ()]
+    return Sweep(config, jobs, list(dict.fromkeys(show)))
+
+
+def jobs_of(words: Sequence[str], sweeper: DictConfig) -> list[list[str]]:
+    """The jobs that a job of Hydra's stands for: in a sweep over experiments all jobs of one, else itself."""
+    experiment = experiment_of(words, sweeper)
+    own = [word for word in words if root(word) != "sweep"]  # each experiment has a name of its own
+    return _product(experiment.hydra.sweeper, own) if experiment else [list(words)]
+
+
+def experiment_of(words: Sequence[str], sweeper: DictConfig) -> DictConfig | None:
+    """The experiment, composed, that `words` name as a whole: they say nothing of what it sweeps over."""
+    said = {word.partition("=")[0] for word in words}
+    swept = sweeper.get("params") or {}
+    if "experiment" not in said or swept and swept.keys() <= said:
+        return None
+    return schema.compose(words, with_hydra=True)
+
+
+def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
+    """What Hydra's sweeper makes of its params and of words with several values: each of their combinations."""
+    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     hydra = GlobalHydra.instance()
     loader = hydra.config_loader() if hydra.is_initialized() else None
     parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
-    known: dict[str, Plan] = {}
-    jobs = [_job(list(job), known) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-    _refuse_one_output(jobs)
-    return Sweep(config, jobs)
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def count_done(name: str) -> None:
+    """Say how many jobs of this sweep are done."""
+    folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]
+    if folders:
+        print(f"[{name}] {sum(map(is_complete, folders))} of {len(folders)} done", file=sys.stderr, flush=True)
 
 
 def _refuse_one_output(jobs: Sequence[Job]) -> None:

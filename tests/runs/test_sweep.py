@@ -114,3 +114,28 @@ def test_any_launcher_takes_the_place_of_the_experiments_own(tmp_path: Path, com
     for more in (["hydra/launcher=basic"], ["hydra/launcher=joblib"], ["hydra.launcher.n_jobs=1"]):
         done = command(*line, *more)
         assert done.returncode == 0 and "[figure2] 1 jobs" in done.stderr, done.stderr
+
+
+def test_several_experiments_are_one_sweep_of_all_their_jobs(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    """The jobs of each, each with what its experiment sets; one that fails stops no other, of its own experiment or not."""
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    for name, params in {
+        "one": f"stage.input: {inputs[1]},{inputs[0]}",
+        "two": f"stage.input: {inputs[0]}\n      seed: 3,4",
+    }.items():
+        (own / f"{name}.yaml").write_text(
+            f"# @package _global_\ndefaults:\n  - _sweep\n  - override /stage: metrics\nsweep:\n  name: {name}\n"
+            f"hydra:\n  sweeper:\n    params:\n      {params}\n"
+        )
+    runs = tmp_path / "runs"
+    words = ["--config-dir", str(own.parent), "experiment=one,two", f"runs={runs}", "tracker=none"]
+    planned = alone(*words, "dry_run=true")
+    assert planned.returncode == 0 and "4 jobs, 0 complete" in planned.stderr and not runs.exists()
+    done = alone(*words)
+    assert done.returncode == 1 and "of 4 done" in done.stderr
+    assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1]
+    found = [manifest for folder in runs.glob("metrics-*") if (manifest := folders.read_manifest(folder))]
+    assert {one["experiment"] for one in found} == {"one", "two"}
+    failed = [one for one in found if one["status"] != "complete"]
+    assert len(failed) == 1 and failed[0]["config"]["stage"]["input"] == str(inputs[1])

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.types import RunMode
+from omegaconf import open_dict
 
 import chexreason
 from chexreason.errors import ChexReasonError
@@ -205,6 +206,20 @@ def foreseen(*words: str) -> Sweep:
         cfg = hydra_compose("config", list(words), return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
     return foresee(cfg)
+
+
+def test_experiments_in_one_sweep_have_the_jobs_of_each_and_show_what_each_shows() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose("config", [f"runs={NOWHERE}"], return_hydra_config=True)
+    with open_dict(cfg):  # as Hydra does, which composes such a sweep's own config without them
+        cfg.hydra.overrides.task = ["experiment=table4,figure2", f"runs={NOWHERE}"]
+    together, *each = foresee(cfg), *(foreseen(f"experiment={name}", f"runs={NOWHERE}") for name in ("table4", "figure2"))
+    assert together.show == ["table4", "figure2"]
+    planned = [[job.planned.folder for job in sweep.jobs if job.planned] for sweep in (together, *each)]
+    assert planned[0] == planned[1] + planned[2] and len(planned[1]) == 4
+    assert "2 grpo of phantom_gemma" in str(together)
+    cfg.sweep.show = ["claims"]
+    assert foresee(cfg).show == ["claims"]
 
 
 EXPERIMENTS = {
