@@ -11,7 +11,7 @@ CLAIMING = frozenset(
     "positive positives abnormal abnormality abnormalities final predicted prediction predictions chexpert list detected "
     "identified shows show showing demonstrate does exhibit exhibits contain contains display displays dx old arguments "
     "choice ranked ranking elimination supporting supports report radiology result results summary output assessment "
-    "following include includes including visible confirmed reveals demonstrates conditions pathologies observations "
+    "following follows include includes including visible confirmed reveals demonstrates conditions pathologies observations "
     "interpretation overview response same remaining classification active true yes current acute observation main key "
     "primary conclude concluding summarize included probabilities table matrix json breakdown primary secondary associated "
     "incidental additional chronic sure confident top selected chosen picked kept keep now currently today overall high "

@@ -75,6 +75,7 @@ _WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
+_LENTICULAR = re.compile(r"(^\s*)?【([^【】\n]{1,40})】\s*([:：]?)", re.MULTILINE)
 _ENTITY = re.compile(r"&#?\w{2,8};")
 
 
@@ -101,11 +102,20 @@ def plain(text: str) -> str:
 
 def unfenced(text: str) -> str:
     """`text` in plain signs and without code fences."""
+    text = _LENTICULAR.sub(_by_its_place, text)
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_SIGNS)
     text = _BOUNDS.sub("", text) if text.count("<s>") == text.lstrip().startswith("<s>") else text
     if not text.isascii():
         text = _ORNAMENT.sub("", text)
     return _annotated(_FENCE.sub("", _STRUCK.sub("", _SCRATCHED.sub("", text))))
+
+
+def _by_its_place(found: re.Match[str]) -> str:
+    """What stands between lenticular brackets: a heading or a name before its value, one name of several, or a remark."""
+    text = found[2]
+    if found[3] or found[1] is not None and not named(text):
+        return f"\n{text}:"
+    return f", {text}," if named(text) else f" ({text})"
 
 
 def _annotated(text: str) -> str:

@@ -150,6 +150,8 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
                 answer = begun, ended
         if kind == "answer":
             begun, ended = marker, None
+    if begun is None and closed is not None and finished and (left := _without_thinking(text)).strip():
+        return left, Answer(thoughts=text[opened.end() if opened else 0 : closed.start()].strip())  # no tag begins the answer
     if begun is None:
         open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
         cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")

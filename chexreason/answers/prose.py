@@ -56,6 +56,10 @@ _CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
 _ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
 _ACROSS = re.compile(r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", re.IGNORECASE)  # no preference
+_ORGAN = "heart|cardiac silhouette|mediastinum"
+_BOTH = re.compile(  # "the heart and mediastinum are enlarged", each of them
+    rf"\b({_ORGAN}) and (?:the )?({_ORGAN})((?: \w+){{1,3}}? (?:enlarged|widened|large|wide))\b", re.IGNORECASE
+)
 _IS_LIKELY = re.compile(
     r"\b(is|are) (?:most )?likely (?=(?!present|absent|to\b|there|positive|negative)\w)", re.IGNORECASE
 )  # it is there
@@ -188,7 +192,7 @@ def _written_out(sentence: str) -> str:
     """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
     sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
     sentence = _WOULD_BE.sub(r"\1 include", _ACROSS.sub("across ", _BEFORE.sub("", sentence)))
-    sentence = _IS_LIKELY.sub(r"\1 probably ", sentence)
+    sentence = _BOTH.sub(r"\1\3 and the \2\3", _IS_LIKELY.sub(r"\1 probably ", sentence))
     sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
     sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
     sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))

@@ -46,7 +46,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "enlargement of * cardiac silhouette", "megacardia", "heart * enlarged", "cardiac silhouette * enlarged",
         "heart * large", "cardiac silhouette * large", "large heart", "cardiac contour * enlarged",
         "cardiac contours * enlarged", "cardiac shadow * enlarged", "heart shadow * enlarged",
-        "enlarged cardiac contour", "enlarged * heart", "enlarged * cardiac silhouette", "cardiac enlarged",
+        "enlarged cardiac contour", "cardiac enlarged",
         "cardiac size * enlarged", "heart * increased in size", "big heart", "heart * big", "heart size * increased",
         "increased heart size", "cardiothoracic ratio * increased", "increased cardiothoracic ratio",
         "ctr * increased", "cardiac silhouette * increased", "kardiomegalie", "herzvergrößerung",
