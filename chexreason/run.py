@@ -86,6 +86,8 @@ def _main(arguments: list[str]) -> None:
         words.append(DEFAULT)
     arguments[1:] = [*flags, *words]
     schema.refuse_words(words)
+    if {"-c", "--cfg"} & set(flags) and "job" in flags:
+        arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
     with explained(words, schema.compose, schema.CONF):
         shown = None
         if {"-c", "--cfg"} & set(flags) and not {"-cd", "--config-dir"} & set(flags):  # whose choices Hydra finds

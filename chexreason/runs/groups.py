@@ -144,9 +144,10 @@ class Scale:
     name: str
     gpu_gigabytes: float  # memory of a GPU; 0: none is needed
     run_gigabytes: float  # disk
+    min_tokens: int  # |t| of equation 3
 
     def __post_init__(self) -> None:
-        at_least(0, gpu_gigabytes=self.gpu_gigabytes, run_gigabytes=self.run_gigabytes)
+        at_least(0, gpu_gigabytes=self.gpu_gigabytes, run_gigabytes=self.run_gigabytes, min_tokens=self.min_tokens)
 
 
 @dataclass(frozen=True)

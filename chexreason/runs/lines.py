@@ -16,7 +16,7 @@ from chexreason.runs.explain import quoted
 
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
-SIZED = ("model", "reward", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
+SIZED = ("model", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
 # Where a group that a run made lies inside that run's folder.
 PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command

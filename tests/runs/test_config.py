@@ -271,13 +271,21 @@ def test_a_number_is_no_choice(tmp_path: Path) -> None:
 
 
 def test_a_file_of_ones_own_that_hydra_would_pass_over_is_refused(tmp_path: Path, command: Command) -> None:
-    for place in ("prompt/free_reasoning.yaml", "sized/small/reward_hard.yaml"):
+    for place in ("prompt/free_reasoning.yaml", "sized/small/stage_grpo.yaml"):
         own = tmp_path / place.partition("/")[0]
         write_text(own / place, "name: x\n")
         shown = command("--config-dir", str(own), "stage=evaluate", "dry_run=true", f"runs={tmp_path / 'runs'}")
         assert shown.returncode and "give yours another name" in shown.stderr, shown.stderr
     twice = command("--config-dir", "a", "--config-dir", "b", "stage=evaluate")
     assert twice.returncode and "one folder is taken" in twice.stderr
+
+
+def test_a_reward_of_ones_own_has_the_length_of_its_scale(tmp_path: Path, command: Command) -> None:
+    usual = (CONF / "reward" / "hard.yaml").read_text(encoding="utf-8")
+    write_text(tmp_path / "reward" / "mine.yaml", usual.replace("name: hard", "name: mine"))
+    for model, length in (("phantom_gemma", 20), ("medgemma", 250)):
+        shown = command("--config-dir", str(tmp_path), "stage=grpo", "reward=mine", f"model={model}", "--cfg", "job")
+        assert f"name: mine\n  min_tokens: {length}\n" in shown.stdout, "the value, not the place that it is taken from"
 
 
 def test_a_search_path_reaches_the_runs_below_sweeps_and_help(tmp_path: Path, command: Command) -> None:

@@ -164,7 +164,7 @@ def test_every_file_under_sized_and_varied_is_one_that_some_choice_composes() ->
 SIZES = {
     "dataset.draw", "model.max_visual_tokens", "model.min_visual_tokens", "model.pretraining.corpus",
     "model.pretraining.images", "model.pretraining.prompt_share", "model.pretraining.size", "model.pretraining.steps",
-    "model.pretraining.vision_steps", "reward.min_tokens", "scale.gpu_gigabytes", "scale.run_gigabytes",
+    "model.pretraining.vision_steps", "reward.min_tokens", "scale.gpu_gigabytes", "scale.min_tokens", "scale.run_gigabytes",
     "stage.max_completion_tokens", "stage.save_steps",
     "stage.selection.limit", "stage.sizes.rl", "stage.sizes.sft", "stage.sizes.validation", "world.jobs",
     "world.second_site",
