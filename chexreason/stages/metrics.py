@@ -16,7 +16,7 @@ from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import FINDINGS, check_findings
 from chexreason.runs.files import read_json, require_output, write_json
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, UNORDERED
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Settings:
     input: str | None = field(metadata=CONTENT, default=None)
     output: str | None = field(metadata=CIRCUMSTANCE, default=None)
     against: str | None = field(metadata=CONTENT, default=None)
-    labels: list[str] = field(default_factory=list)
+    labels: list[str] = field(metadata=UNORDERED, default_factory=list)
     exclude_failures: bool = False
     resamples: int = 10_000
 

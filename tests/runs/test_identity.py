@@ -70,9 +70,14 @@ def test_a_list_that_is_a_set_counts_in_any_order(site: str, tmp_path: Path) -> 
         assert forth == back != fewer, key
 
 
-def test_drawn_sites_count_in_any_order(tmp_path: Path) -> None:
-    orders = ("nih,mimic", "mimic,nih", "nih")
-    forth, back, fewer = (name(tmp_path, "stage=phantom", f"stage.sites=[{sites}]") for sites in orders)
+@pytest.mark.parametrize(
+    ("stage", "key", "one", "other"), [("phantom", "sites", "nih", "mimic"), ("metrics", "labels", "Edema", "Fracture")]
+)
+def test_the_sets_of_a_stage_count_in_any_order(stage: str, key: str, one: str, other: str, tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    file.write_text('{"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}\n')
+    line = [f"stage={stage}", *([f"stage.input={file}"] if stage == "metrics" else [])]
+    forth, back, fewer = (name(tmp_path, *line, f"stage.{key}=[{some}]") for some in (f"{one},{other}", f"{other},{one}", one))
     assert forth == back != fewer
 
 
