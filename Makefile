@@ -17,7 +17,7 @@ export CHEXREASON_STARTER ?= $(shell echo "$$(uname -n) $$PPID")
 WORLD  ?= phantom
 AGREED := 'teacher.data_use_agreement=PhysioNet Credentialed Health Data Use Agreement 1.5.0'
 # In an order that lets two jobs at once stand on different runs.
-TABLES := table4 table2 table3 table1 table5 table6 figure1 figure2 figure3
+TABLES := table4 table3 table2 table1 table5 table6 figure1 figure2 figure3
 COMMA  := ,
 SPACE  := $(subst ,, )
 SHOWN  := $(subst $(SPACE),$(COMMA),$(sort $(filter t%,$(TABLES))) $(sort $(filter f%,$(TABLES))) headline transfer claims)
