@@ -37,7 +37,7 @@ from chexreason.prompts import Prompt, write_answer
 # Most questions are short ones, as in a corpus of images and captions.
 CAPTION_QUESTION = {"radiographs": "List the findings.", "shapes": "Describe the image."}
 REPORT_QUESTION = "Write a report."
-FREE = "free_reasoning"  # most reports are free text
+FREE = "free_reasoning"  # most reports and reasoning; the rest is in any form of the study, for fine-tuning to find its words
 REASONING_QUESTION = "Think, then give the solution."
 SHARES = {"caption": 25, "report": 20, "reasoning": 45}  # of the batches without a prompt of the study, in proportion
 
@@ -283,12 +283,12 @@ def _batches(
             question = kinds[kind][rng.integers(len(kinds[kind]))]
             if kind == "caption":
                 answers = [corpus.captions[index] for index in chosen]
-            elif kind == "report":
+            elif kind in ("report", "reasoning"):
                 form = FORMS[FREE if rng.random() < 0.7 else str(rng.choice(list(FORMS)))]
                 answers = [form(corpus.scenes[index]) for index in chosen]
-            elif kind == "reasoning":
-                free = FORMS[FREE]
-                answers = [write_answer(TAGS.name, free(corpus.scenes[index]), corpus.findings[index]) for index in chosen]
+                if kind == "reasoning":
+                    solutions = [corpus.findings[index] for index in chosen]
+                    answers = [write_answer(TAGS.name, *both) for both in zip(answers, solutions, strict=True)]
             else:
                 shown = [corpus.labels[index] for index in chosen]
                 answers = [write_answer(str(question.grammar), thoughts(labels), labels) for labels in shown]
