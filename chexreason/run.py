@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shlex
 import sys
 from dataclasses import fields
 from io import TextIOWrapper
@@ -30,7 +31,6 @@ from chexreason.runs.plan import plan, refuse_visible_mixture
 from chexreason.runs.processes import STREAMS, end_with_starter
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
-OF_SEVERAL = ("hydra/launcher=local", "make_missing=true")  # what each experiment asks for (experiments/_sweep.yaml)
 # Where a bare word is looked for, in this order: what it names most often first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
 WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name -i --info".split()  # of flags
@@ -57,6 +57,12 @@ def main() -> None:
     except OSError as error:
         place = error.filename or "standard output"
         sys.exit(f"chexreason: {place}: {error.strerror} (runs=FOLDER says where run folders go)")
+    except Exception as error:
+        if type(error).__name__ != "TerminatedWorkerError":  # joblib's
+            raise
+        sys.exit(
+            "chexreason: a worker of the sweep was killed (out of memory?); the same command keeps what is complete and goes on"
+        )
     except KeyboardInterrupt:
         print(f"chexreason: {sweep.INTERRUPTED}", file=sys.stderr)
         sys.exit(130)
@@ -75,10 +81,13 @@ def _open_streams() -> None:
 
 def _main(arguments: list[str]) -> None:
     flags, words = _flags_and_words(arguments[1:])
+    if {"-h", "--help"} & set(flags):  # of everything, whatever else was typed
+        words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)
-    if any(re.match(r"\+?experiment=.*,", word) for word in words):  # several are one sweep
+    if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
         flags.append("--multirun")
-        words += [word for word in OF_SEVERAL if root(word) not in map(root, words)]
+        # Said of each experiment's own choices, which Hydra composes for its jobs alone.
+        words = [re.sub("=(.*)", r"=choice(\1)", word, flags=re.DOTALL) if _refines(word) else word for word in words]
     if {"-c", "--cfg"} & set(flags) and {"-m", "--multirun"} & set(flags):
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
     words = [word.lstrip("+") if root(word) in CHOICES and "." not in word.partition("=")[0] else word for word in words]
@@ -110,6 +119,10 @@ def _warn(shown: schema.Config, words: list[str]) -> None:
 @hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")
 def _application(cfg: DictConfig) -> None:
     typed = list(HydraConfig.get().overrides.task)
+    name = cfg.sweep.name
+    if sweep.LINE in cfg:
+        typed = shlex.split(cfg[sweep.LINE])
+        cfg = schema.compose(typed)
     if HydraConfig.get().mode == RunMode.RUN:
         try:
             if cfg.dry_run:
@@ -119,12 +132,17 @@ def _application(cfg: DictConfig) -> None:
         except (ChexReasonError, BrokenPipeError) as error:
             sweep.FAILED.append(error)
         return
-    for words in sweep.jobs_of(typed, HydraConfig.get().sweeper):
-        try:
-            execute(cfg if words == typed else schema.compose(words), words)
-        except (ChexReasonError, BrokenPipeError) as error:  # it stops no other job: the sweep says what failed
-            print(f"[{cfg.sweep.name}] failed: {' '.join(words)}\n  {error}", file=sys.stderr, flush=True)
-        sweep.count_done(cfg.sweep.name)
+    try:
+        execute(cfg, typed)
+    except (ChexReasonError, BrokenPipeError) as error:  # it stops no other job: the sweep says what failed
+        print(f"[{name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
+    sweep.count_done(name)
+
+
+def _refines(word: str) -> bool:
+    """Whether an override is of a key of a choice, and names one value."""
+    key, _, value = word.partition("=")
+    return root(word) in schema.GROUPS.keys() - {"sweep"} and "." in key and not re.match(r"\w+\(", value)
 
 
 def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -133,6 +151,9 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
     words: list[str] = []
     waiting = iter(arguments)
     for word in waiting:
+        if found := re.fullmatch(r"(--cfg=|-c)(job|hydra|all)", word):
+            flags += ["--cfg", found[2]]
+            continue
         (flags if word.startswith("-") else words).append(word)
         if word in WITH_VALUE:
             value = next(waiting, None)

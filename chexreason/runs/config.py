@@ -270,7 +270,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
             )
         if bare == "stage.name":
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
-        if bare in (*GROUPS, *BUNDLES) and value in ("", "null"):
+        if bare in (*GROUPS, *BUNDLES) and any(one in ("", "null") or one.startswith("_") for one in value.split(",")):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
         if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")

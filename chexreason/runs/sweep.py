@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -37,6 +39,8 @@ from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
 ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
+LINE = "job"  # the key by which a job of several experiments is told its words
+SEVERAL = re.compile(r"\+{0,2}experiment=.*,")
 INTERRUPTED = "interrupted; the same command goes on from there"
 FAILED: list[Exception] = []  # what Hydra would swallow: the entry point raises it
 
@@ -74,11 +78,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A multirun's config, its jobs in order, and what of the report is printed at its end."""
+    """A multirun's config, its jobs in order, and the experiments, composed, where it is one of several."""
 
     config: DictConfig
     jobs: list[Job]
-    show: list[str]
+    experiments: list[DictConfig]
+
+    @property
+    def show(self) -> list[str]:
+        """What of the report is printed at its end."""
+        asked = self.config.sweep.show or [part for one in self.experiments for part in one.sweep.show or ()]
+        return list(dict.fromkeys(asked))
 
     def __str__(self) -> str:
         """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
@@ -116,21 +126,27 @@ class Sweep:
         """Print the report on what is complete.
 
         Raises:
-            ChexReasonError: jobs failed; each with its reason.
+            ChexReasonError: jobs failed, or the report; each with its reason.
         """
+        troubles = []
         if self.show and self.folders():
-            report(self.config, self.folders(), self.show)
-            print(*filter(None, [self.config.sweep.then]), sep="\n", flush=True)
+            try:
+                report(self.config, self.folders(), self.show)
+                print(*filter(None, [one.sweep.then for one in (self.config, *self.experiments)]), sep="\n", flush=True)
+            except ChexReasonError as error:
+                troubles.append(str(error))
         failed = [job for job in self.jobs if not job.is_done]
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
             for job in failed:
-                reasons[job.why_not(self.config.make_missing)].append(" ".join(job.words))
+                reasons[job.why_not(self.config.make_missing or bool(self.experiments))].append(" ".join(job.words))
             listed = "\n".join(f"  {job}" for jobs in reasons.values() for job in jobs)
-            raise ChexReasonError(
+            troubles.append(
                 f"{len(failed)} of {len(self.jobs)} jobs did not finish:\n{listed}\n"
                 "The same command tries them again and keeps what is complete. What was wrong:\n" + "\n".join(reasons)
             )
+        if troubles:
+            raise ChexReasonError("\n".join(troubles))
 
 
 def _leave(*_: Any) -> None:
@@ -147,6 +163,8 @@ class Progress(Callback):
         try:
             HydraConfig.instance().set_config(copy.deepcopy(config))  # which says where choices are looked for
             self.foreseen = foresee(config)
+            if self.foreseen.experiments:
+                _hand_over(config, self.foreseen)
         except (ChexReasonError, HydraException) as error:  # Hydra would go on
             sys.exit(f"chexreason: {error}")
         except Exception:  # a fault of ours
@@ -173,32 +191,25 @@ class Progress(Callback):
 
 
 def foresee(config: DictConfig) -> Sweep:
-    """The sweep that Hydra is about to run, planned."""
+    """The sweep that Hydra is about to run, planned; several experiments are one, of the jobs of each.
+
+    Raises:
+        ChexReasonError: no report has what `sweep.show` names; jobs would write over each other.
+    """
+    schema.group("sweep", OmegaConf.to_container(config.sweep, resolve=True))  # type: ignore[arg-type]
     # Not resolved: each job has values of its own.
     words: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
+    sweeps, experiments = [(config.hydra.sweeper, words)], []
+    if any(map(SEVERAL.match, words)):
+        own = [word for word in words if root(word) != "sweep"]  # each experiment has a name of its own
+        named = _product(config.hydra.sweeper, own)
+        experiments = [schema.compose(each, with_hydra=True) for each in named]
+        sweeps = [(one.hydra.sweeper, each) for one, each in zip(experiments, named, strict=True)]
+    every = dict.fromkeys(tuple(job) for sweeper, each in sweeps for job in _product(sweeper, each))
     known: dict[str, Plan] = {}
-    each = _product(config.hydra.sweeper, words)
-    experiments = [one for job in each if (one := experiment_of(job, config.hydra.sweeper))]
-    jobs = [_job(words, known) for job in each for words in jobs_of(job, config.hydra.sweeper)]
+    jobs = [_job(list(job), known) for job in every]
     _refuse_one_output(jobs)
-    show = config.sweep.show or [part for one in experiments for part in one.sweep.show or ()]
-    return Sweep(config, jobs, list(dict.fromkeys(show)))
-
-
-def jobs_of(words: Sequence[str], sweeper: DictConfig) -> list[list[str]]:
-    """The jobs that a job of Hydra's stands for: in a sweep over experiments all jobs of one, else itself."""
-    experiment = experiment_of(words, sweeper)
-    own = [word for word in words if root(word) != "sweep"]  # each experiment has a name of its own
-    return _product(experiment.hydra.sweeper, own) if experiment else [list(words)]
-
-
-def experiment_of(words: Sequence[str], sweeper: DictConfig) -> DictConfig | None:
-    """The experiment, composed, that `words` name as a whole: they say nothing of what it sweeps over."""
-    said = {word.partition("=")[0] for word in words}
-    swept = sweeper.get("params") or {}
-    if "experiment" not in said or swept and swept.keys() <= said:
-        return None
-    return schema.compose(words, with_hydra=True)
+    return Sweep(config, jobs, experiments)
 
 
 def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
@@ -208,6 +219,24 @@ def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
     loader = hydra.config_loader() if hydra.is_initialized() else None
     parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
     return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def _hand_over(config: DictConfig, sweep: Sweep) -> None:
+    """Have Hydra launch each job of several experiments, as they would be launched; its own sweep is rectangular.
+
+    Raises:
+        ChexReasonError: they would be launched otherwise than each other.
+    """
+    launchers = [OmegaConf.to_container(one.hydra.launcher, resolve=True) for one in sweep.experiments]
+    typed = any(word.startswith("hydra/launcher=") for word in config.hydra.overrides.hydra)
+    if not typed and any(one != launchers[0] for one in launchers):
+        ways = {one.sweep.name: launcher.get("n_jobs") or 1 for one, launcher in zip(sweep.experiments, launchers, strict=True)}  # type: ignore[union-attr]
+        said = ", ".join(f"{name}: {count} at once" for name, count in ways.items())
+        raise ChexReasonError(f"experiments are swept in different ways ({said}): one by one, or all by hydra/launcher=NAME")
+    lines = ",".join(quoted(shlex.join(job.words)) for job in sweep.jobs)
+    with open_dict(config):
+        config.hydra.launcher = config.hydra.launcher if typed else launchers[0]
+        config.hydra.overrides.task = [f"+{LINE}={lines}", f"sweep.name={quoted(config.sweep.name)}"]
 
 
 def count_done(name: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from chexreason.answers import metrics, predictions
 from chexreason.errors import ChexReasonError, at_least
-from chexreason.labels import FINDINGS, check_findings
+from chexreason.labels import FINDINGS, check_findings, in_order
 from chexreason.runs.files import read_json, require_output, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, UNORDERED
@@ -51,7 +51,7 @@ USES = ()
 def execute(run: Run) -> dict[str, Any]:
     """Score `stage.input`; leaves metrics.json."""
     settings: Settings = run.settings
-    labels = list(dict.fromkeys(settings.labels)) or list(FINDINGS)
+    labels = in_order(settings.labels) or list(FINDINGS)
     given = predictions.read(Path(str(settings.input)))
     repeated = len(given) - len({one.id for one in given})
     if repeated:

@@ -122,7 +122,7 @@ def test_several_experiments_are_one_sweep_of_all_their_jobs(tmp_path: Path, inp
     own.mkdir(parents=True)
     for name, params in {
         "one": f"stage.input: {inputs[1]},{inputs[0]}",
-        "two": f"stage.input: {inputs[0]}\n      seed: 3,4",
+        "two": f"stage.input: {inputs[0]}\n      stage.resamples: 100,200",
     }.items():
         (own / f"{name}.yaml").write_text(
             f"# @package _global_\ndefaults:\n  - _sweep\n  - override /stage: metrics\nsweep:\n  name: {name}\n"
@@ -133,9 +133,13 @@ def test_several_experiments_are_one_sweep_of_all_their_jobs(tmp_path: Path, inp
     planned = alone(*words, "dry_run=true")
     assert planned.returncode == 0 and "4 jobs, 0 complete" in planned.stderr and not runs.exists()
     done = alone(*words)
-    assert done.returncode == 1 and "of 4 done" in done.stderr
+    assert done.returncode == 1 and "of 4 done" in done.stderr and done.stderr.count("failed: ") == 1
     assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1]
     found = [manifest for folder in runs.glob("metrics-*") if (manifest := folders.read_manifest(folder))]
     assert {one["experiment"] for one in found} == {"one", "two"}
     failed = [one for one in found if one["status"] != "complete"]
     assert len(failed) == 1 and failed[0]["config"]["stage"]["input"] == str(inputs[1])
+    # A report that cannot be made hides nothing; and the same command makes again only what failed.
+    again = alone(*words, "sweep.show=[table1]")
+    assert again.stderr.count("reused ") == 3 and "1 of 4 jobs did not finish" in again.stderr
+    assert "there is nothing to report" in again.stderr

@@ -222,6 +222,24 @@ def test_experiments_in_one_sweep_have_the_jobs_of_each_and_show_what_each_shows
     assert foresee(cfg).show == ["claims"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("experiment=table5,table6 stage.sampling.repeats=5 stage.sampling.temperature=0.8", "8 jobs, 0 complete"),
+        ("experiment=figure2,figure3 stage.beta=0.1 seed=0,1", "4 jobs, 0 complete"),
+        ("experiment=table4,table4", "4 jobs, 0 complete"),
+        ("experiment=figure1,figure2 stage.beta=0.1", "stage.beta: there is no such key"),  # figure1 is of SFT
+        ("experiment=table4,figure2 sweep.show=[table9]", "sweep.show: there is no table9"),
+        ("experiment=footprint,figure2", "footprint: 1 at once, figure2: 2 at once"),
+        ("experiment=footprint,figure2 hydra/launcher=joblib", "3 jobs, 0 complete"),
+        ("experiment=table4,", "a choice is wanted"),
+        ("experiment=_sweep,table4", "a choice is wanted"),
+    ],
+)
+def test_what_stands_beside_several_experiments_is_said_of_each(words: str, said: str, command: Command) -> None:
+    assert said in command(*words.split(), "dry_run=true", f"runs={NOWHERE}").stderr
+
+
 EXPERIMENTS = {
     "phantom": choice_names("experiment"),
     "clinical": [name for name in choice_names("experiment") if name != "footprint"],  # whose models are of the phantom world
