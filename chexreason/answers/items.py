@@ -66,7 +66,12 @@ _NO_FINDINGS = re.compile(
     r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*",
     re.IGNORECASE,
 )
-_NAMES = "|".join(re.escape(name).replace("\\ ", r"\s") for name in sorted(NAMES, key=len, reverse=True) if name != "normal")
+# The longest first, by the letters that they begin with: else each of hundreds would be tried at each word.
+_LONGEST_FIRST = sorted(NAMES.keys() - {"normal"}, key=lambda name: (name[0], -len(name), name))
+_NAMES = "|".join(
+    letter + "(?:" + "|".join(re.escape(name[1:]).replace("\\ ", r"\s") for name in names) + ")"
+    for letter, names in itertools.groupby(_LONGEST_FIRST, lambda name: name[0])
+)
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"

@@ -168,7 +168,8 @@ def phrased(text: str) -> str:
     whole = _signed(_UNSURE.sub("uncertain: ", whole))
     if "?" in whole:
         whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
-    whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, _PROBABILITY.sub(r"\1\2: ", whole)))
+    whole = _PROBABILITY.sub(r"\1\2: ", whole)
+    whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, whole) if "(" in whole else whole)
     whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
     whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
     return _NO_FINDING_IS.sub(r"\1: ", whole)

@@ -168,7 +168,8 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before = entity
         denied = entity._.denied or entity.start in undone or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
-        foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(_DENIED_EARLIER.sub("", before_it))
+        own = before_it if before_it.isascii() else _DENIED_EARLIER.sub("", before_it)
+        foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(own)
         denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
         denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
