@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import TextIOBase
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from omegaconf import OmegaConf
 
 LONGEST = (
     "test_study.py",
@@ -37,6 +41,25 @@ def pytest_collection_finish() -> None:
     """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def texts_read_once() -> Iterator[None]:
+    """Hydra reads some twenty files for each config, a quarter of composing it: what a text says, it says each time."""
+    load, known = OmegaConf.load, dict[str, bytes]()
+
+    def read(file: Any) -> Any:
+        if not isinstance(file, TextIOBase):
+            return load(file)
+        begin, text = file.tell(), file.read()
+        if text not in known:
+            file.seek(begin)  # and not from the text: an error names its file
+            known[text] = pickle.dumps(load(file))
+        return pickle.loads(known[text])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", read)
+        yield
 
 
 def heeds_interruptions() -> None:

@@ -21,8 +21,10 @@ EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
 
 
 def planned(runs: Path, *words: str) -> Plan:
-    line = [*words, f"runs={runs}"]
-    return plan(compose(line), line)
+    """As of these words and `runs=...`, which no test shares with another: so the same words are composed once for all."""
+    cfg = compose(words)
+    cfg.runs = str(runs)
+    return plan(cfg, [*words, f"runs={runs}"])
 
 
 def made_alone(one: Plan) -> None:
