@@ -21,7 +21,7 @@ CUT = "its pixel data is cut short or damaged; a decoder would make up what is m
 def check_stream(stream: bytes, data: Dataset, name: str) -> None:
     """Refuse a stream that holds another picture than the file's tags announce, or only a part of one.
 
-    A JPEG picture of 8 bits corrects the tags where they allocate more.
+    A JPEG picture corrects the tags where they allocate more than its numbers take.
 
     Raises:
         ImageError: names the file.
@@ -43,13 +43,19 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
         raise ImageError(f"{name}: the numbers inside are signed, its Pixel Representation says unsigned; refused")
     if END not in stream.rstrip(b"\0")[-32:]:  # a few bytes are padding
         raise ImageError(f"{name}: {CUT}")
-    if syntax in JPEGTransferSyntaxes and coded.bits <= 8 < data.BitsAllocated:
-        if data.BitsStored > 8 and (has_window(data) or any(data.get(table) for table in TABLES)):
+    room = next((room for room in (8, 16) if coded.bits <= room), 32)  # what decoders give each number
+    if coded.bits > data.BitsAllocated:
+        raise ImageError(
+            f"{name}: the picture inside has {coded.bits} bits, Bits Allocated (0028,0100) says {data.BitsAllocated}; correct "
+            f"it to {room} and Bits Stored (0028,0101) to {coded.bits}"
+        )
+    if syntax in JPEGTransferSyntaxes and room < data.BitsAllocated:
+        if data.BitsStored > room and (has_window(data) or any(data.get(table) for table in TABLES)):
             raise ImageError(
                 f"{name}: the picture inside has {coded.bits} bits, Bits Stored (0028,0101) says {data.BitsStored}: for which "
                 "its window or lookup table is meant is not known; correct Bits Stored, or take window and table away"
             )
-        data.BitsAllocated, data.BitsStored = 8, min(8, data.BitsStored)
+        data.BitsAllocated, data.BitsStored = room, min(room, data.BitsStored)
         data.HighBit = data.BitsStored - 1
 
 

@@ -256,8 +256,9 @@ def _stream(data: Dataset, name: str) -> bytes:
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
     """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended.
 
-    Unsigned samples with nothing above them but more of themselves are clipped instead: they are brighter than stated.
+    Samples with nothing above them but more of themselves are clipped instead: they are brighter, or darker, than stated.
     """
+    import numpy as np
     from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
@@ -269,13 +270,21 @@ def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: s
         return pixels  # JPEG-LS knows its bits, JPEG 2000 its sign as well
     high = int(data.get("HighBit", stored - 1))
     if not stored - 1 <= high < allocated:
-        raise ImageError(f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other")
+        raise ImageError(
+            f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other; correct High Bit "
+            "(0028,0102), which is one less than Bits Stored as a rule"
+        )
     overlay = any(tag in data and int(data[tag].value or 0) > 0 for tag in OVERLAYS)  # drawn into the bits that are left over
-    plain = high == stored - 1 and pixels.dtype.kind == "u" and not overlay
-    if plain and ((pixels >> stored > 0) & ~padding).sum() > WRONG_BITS * pixels.size:
-        raise ImageError(f"{name}: its pixels are larger than the {stored} bits hold that it says are stored")
-    if plain:
-        return pixels.clip(max=2**stored - 1)
+    if high == stored - 1 and not overlay:
+        negative = bool((pixels[~padding] < 0).any())  # so that the sign is extended already
+        low, top = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if negative else (0, 2**stored - 1)
+        if (((pixels < low) | (pixels > top)) & ~padding).sum() > WRONG_BITS * pixels.size:
+            raise ImageError(
+                f"{name}: its pixels are larger than the {stored} bits hold that Bits Stored (0028,0101) says; correct it"
+            )
+        pixels = np.clip(pixels, low, top)
+        if negative or pixels.dtype.kind == "u":
+            return pixels
     return (pixels << (allocated - 1 - high)) >> (allocated - stored)
 
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import uid
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
@@ -135,6 +136,10 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX[:4000], 12)]).replace(b"\xa0\x0f\0\0", b"\0\x10\0\0"), "4000 entries"),
         (lambda: dicom(FILM, BitsStored=10, HighBit=9), "larger than the 10 bits"),
         (lambda: retagged(ENCODINGS["JPEG"](), BitsStored=6, HighBit=5), "larger than the 6 bits"),
+        *[
+            (lambda coded=coded: coded(SIGNED, BitsStored=10, HighBit=9), "larger than the 10 bits")
+            for coded in (dicom, lambda film, **tags: retagged(compressed(film, uid.RLELossless), **tags))
+        ],
         (lambda: dicom(FILM, HighBit=7), "high bit 7 contradict"),
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
@@ -262,6 +267,11 @@ def without_part(item: Dataset, keyword: str) -> Dataset:
     return item
 
 
+def foreign(name: str) -> bytes:
+    """A picture that another writer compressed, from pydicom's own tests, said to be a radiograph."""
+    return retagged(Path(str(get_testdata_file(f"{name}.dcm"))).read_bytes(), Modality="CR")
+
+
 def described(*numbers: int) -> Dataset:
     item = table(INDEX, 12)
     item.LUTDescriptor = list(numbers)
@@ -349,6 +359,16 @@ def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
                 (ENCODINGS["YBR_FULL"], "RGB"),
                 (without_jfif, "RGB"),
             )
+        ],
+        *[
+            (lambda film=film, syntax=syntax: retagged(compressed(film, syntax), BitsAllocated=8, BitsStored=8, HighBit=7),
+             r"inside has 12 bits, Bits Allocated \(0028,0100\) says 8; correct it to 16 and Bits Stored \(0028,0101\) to 12")
+            for film in (FILM, SIGNED)
+            for syntax in CODED[1:]
+        ],
+        *[
+            (lambda name=name: retagged(foreign(name), BitsAllocated=8, BitsStored=8, HighBit=7), f"has {bits} bits, Bits A")
+            for name, bits in (("JPEG-LL", 16), ("JPGExtended", 12), ("MR_small_jpeg_ls_lossless", 16))
         ],
         (lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=0).replace(b"2.0 ", b"2,0 "), r"Slope \(0028,1053\) is .2,0."),
         (lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction="GAMMA"), "GAMMA, .* one of LINEAR, LINEAR_E"),
@@ -517,6 +537,18 @@ def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
         image = np.asarray(decode(retagged(content, BitsStored=11, HighBit=10), "x"))
         assert (image[bright > 2047] == 255).all()
         looks_like(image.astype(float), np.minimum(bright, 2047), np.zeros_like(EDGE))
+
+
+def test_a_signed_film_keeps_what_is_brighter_or_darker_than_its_bits() -> None:
+    film = np.where(MARKER, np.where(INDEX[:COLUMNS] % 2, 3000, -3000), SIGNED).astype(np.int16)
+    image = np.asarray(decode(dicom(film), "x"))
+    assert (image[film == 3000] == 255).all() and (image[film == -3000] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["JPEG-LL", "JPGExtended"])
+def test_a_jpeg_corrects_tags_that_allocate_more_than_its_numbers_take(name: str) -> None:
+    more = retagged(foreign(name), BitsAllocated=32, BitsStored=32, HighBit=31)
+    assert decode(more, "x").tobytes() == decode(foreign(name), "x").tobytes()
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
