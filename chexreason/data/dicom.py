@@ -10,7 +10,7 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
+from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, prolonged
 from chexreason.data.lookup import coloured, looked_up
 from chexreason.data.misread import (
     COLOURED,
@@ -190,6 +190,7 @@ def _inflated(content: bytes, name: str) -> bytes:
 
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
+    from PIL import Image
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
@@ -220,7 +221,11 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
             pixels, properties = decoder.as_array(data, index=0, **options)
         if pixels.ndim == 3 and coloured_share(pixels) > COLOURED:
             refuse_false_colours(pixels, decoder.as_array(data, index=0, raw=True, **options)[0], data, name)
-        if frame.startswith(JPEG) and not strict:
+        if frame.startswith(JPEG) and coded and coded.signed is False and coded.bits == 8:
+            with Image.open(io.BytesIO(frame), formats=("JPEG",)) as shown:
+                if damaged(frame, shown.tobytes()):
+                    raise ImageError(f"{name}: {CUT}")
+        elif frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
                 raise ImageError(f"{name}: {CUT}")

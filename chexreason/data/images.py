@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, lacks_scans, prolonged
+from chexreason.data.codestream import CUT, damaged
 from chexreason.data.dicom import decode_dicom, is_dicom
 from chexreason.data.pixels import (
     ALIKE,
@@ -162,7 +162,7 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         deep = None
         if content.startswith(PNG):
             deep = _deep_colours(content, _png_data(content, name))
-        elif lacks_scans(content) or file.tobytes() != Image.open(io.BytesIO(prolonged(content)), formats=("JPEG",)).tobytes():
+        elif damaged(content, file.tobytes()):
             raise ImageError(f"{name}: {CUT}")
         if file.mode.startswith("I") or file.mode == "F":
             deep = np.asarray(file)

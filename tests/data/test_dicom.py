@@ -530,6 +530,14 @@ def test_half_a_compressed_picture_is_refused_though_decoders_fill_it_up(encodin
         decode(retagged(whole, PixelData=encapsulate([stream[: int(len(stream) * part)] + end])), "x")
 
 
+@pytest.mark.parametrize("encoding", ["JPEG", "JPEG in YBR_FULL_422", "JPEG in RGB"])
+def test_a_jpeg_that_holds_more_than_its_picture_is_refused_within_dicom_as_well(encoding: str) -> None:
+    stream = frame(whole := ENCODINGS[encoding]())
+    longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(40)) + b"\xff\xd9"
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+        decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
 @pytest.mark.parametrize("over", [0.002, 0.01, 0.019])
 def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
     bright = (FILM / np.quantile(FILM, 1 - over) * 2047).astype(np.uint16)

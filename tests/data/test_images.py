@@ -89,18 +89,61 @@ def test_what_follows_the_end_of_a_jpeg_is_no_part_of_it(progressive: bool) -> N
         decode(whole[: int(len(whole) * 0.8)] + b"\xff\xd9" + other, "x")
 
 
+SIZE = (320, 384)
+LARGE = Image.fromarray(EIGHT).resize(SIZE)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_that_holds_more_than_its_picture_was_damaged_amid_it(mode: str, options: dict[str, Any]) -> None:
+    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **options)
+    assert decode(whole[:-2] + b"\xff\xff" + whole[-2:], "x").size == SIZE, "fill bytes are no bits"
+    for more in (whole[-42:-2].replace(b"\xff", b"\xfe"), bytes(40)):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(whole[:-2] + more + whole[-2:], "x")
+
+
+@pytest.mark.parametrize(("options", "seen"), [({}, 15), ({"optimize": True}, 13), ({"restart_marker_rows": 1}, 20)])
+def test_a_jpeg_of_which_a_block_was_overwritten_is_refused(options: dict[str, Any], seen: int) -> None:
+    """Nothing tells of the few in which as many units came out of the foreign bytes as were lost."""
+    whole = coded(LARGE, format="JPEG", quality=95, **options)
+    begin, rng = whole.index(b"\xff\xda") + 20, np.random.default_rng(3)
+    for foreign in (lambda: rng.bytes(1024).replace(b"\xff", b"\xfe"), lambda: bytes(1024)):
+        refused = 0
+        for at in rng.integers(begin, len(whole) - 1100, 20):
+            try:
+                decode(whole[:at] + foreign() + whole[at + 1024 :], "x")
+            except ImageError:
+                refused += 1
+        assert refused >= seen
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}, {"restart_marker_blocks": 7}])
+def test_a_jpeg_that_lost_a_part_between_two_restarts_is_refused(mode: str, options: dict[str, Any]) -> None:
+    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **{"restart_marker_rows": 1} | options)
+    assert decode(whole, "x").size == SIZE
+    parts = re.split(rb"(?=\xff[\xd0-\xd7])", whole)
+    assert len(parts) > 20
+    for lost in (parts[:9] + parts[10:], parts[:9] + parts[11:], parts[:9] + [parts[9][:6]] + parts[10:]):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(b"".join(lost), "x")
+
+
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
     st.integers(1, 100),
     st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
     *[st.booleans()] * 3,
+    st.integers(0, 9),
 )
 def test_a_whole_jpeg_is_never_taken_for_half_of_one(
-    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool
+    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool, restart: int
 ) -> None:
     image = Image.fromarray(EIGHT).resize((width + 8, height + 8)).convert("RGB" if colour else "L")
     options = {"quality": quality, "progressive": progressive, "optimize": optimize, "subsampling": subsampling}
+    options |= {"restart_marker_blocks": restart}
     try:
         assert decode(coded(image, format="JPEG", **options), "x").size == image.size
     except ImageError as error:
