@@ -25,6 +25,7 @@ from chexreason.data.pixels import (
     NOISE,
     ImageError,
     black_and_white,
+    check_size,
     extent,
     one_line,
     refuse_flat,
@@ -32,7 +33,7 @@ from chexreason.data.pixels import (
     stretched,
     wrapped,
 )
-from chexreason.data.tags import WANTED, check, has_window, tidy
+from chexreason.data.tags import WANTED, check, has_window, pixel_shape, tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
 MAX_INFLATED = 256 * 2**20
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
+OBLONG = 0.01  # from there on pixels are not square: what is less is rounding
 RLE = "1.2.840.10008.1.2.5"
 RLE_START = b"\0\0\0\x40\0\0\0"  # of a picture, after the number of its segments: the first follows 64 bytes of header
 OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
@@ -64,11 +66,30 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
     data = _read(content, name)
     tidy(data, name)
     check(data, name)
+    return _square(_shown(data, name), pixel_shape(data), name)
+
+
+def _square(picture: Image.Image, shape: float, name: str) -> Image.Image:
+    """A picture whose pixels are `shape` times as high as wide, stretched the way that viewers do it: to square pixels."""
+    from PIL import Image
+
+    if abs(shape - 1) < OBLONG:
+        return picture
+    size = (picture.width, round(picture.height * shape)) if shape > 1 else (round(picture.width / shape), picture.height)
+    check_size(*size, name)
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _shown(data: Dataset, name: str) -> Image.Image:
+    """The picture, pixel by pixel."""
     pixels, photometric = _decoded(data, name)
     if photometric == "PALETTE COLOR":
         pixels = coloured(pixels, data, name)
     elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
-        raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
+        raise ImageError(
+            f"{name}: Photometric Interpretation (0028,0004) {photometric} and Samples per Pixel (0028,0002) "
+            f"{data.SamplesPerPixel} do not go together; correct the one or the other"
+        )
     if pixels.ndim == 2:
         return _grey(pixels, data, name)
     if pixels.dtype.kind == "i":
@@ -154,7 +175,10 @@ def _read(content: bytes, name: str) -> Dataset:
     try:
         get_decoder(syntax)
     except NotImplementedError:
-        raise ImageError(f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here") from None
+        raise ImageError(
+            f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here; have the film "
+            "exported as Explicit VR Little Endian"
+        ) from None
     return data
 
 
@@ -251,7 +275,7 @@ def _stream(data: Dataset, name: str) -> bytes:
     if len(begun) > 1:
         raise ImageError(
             f"{name}: its pixel data holds {len(begun)} frames, of which Number of Frames (0028,0008) says nothing; one "
-            "radiograph a file is wanted"
+            "radiograph a file is wanted, so export the one that is meant"
         )
     if not any(fragments):
         raise ImageError(f"{name}: its pixel data holds no compressed picture")

@@ -143,8 +143,20 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, HighBit=7), "high bit 7 contradict"),
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
-        (lambda: dicom(FILM, NumberOfFrames=3), "3 frames"),
-        (lambda: dicom(FILM, PresentationLUTShape="INVERSE"), "MONOCHROME2 .* INVERSE"),
+        (lambda: dicom(FILM, NumberOfFrames=3), r"3 frames by Number of Frames \(0028,0008\).* export the one that is meant"),
+        *[
+            (lambda modality=modality: dicom(FILM, Modality=modality), r"is wanted .* correct Modality \(0008,0060\)")
+            for modality in ("DR", "XR")
+        ],
+        (lambda: dicom(4095 - FILM, PresentationIntentType="for processing"), "FOR PROCESSING by .* export the FOR PRESENT"),
+        (lambda: dicom(FILM, SOPClassUID=uid.DigitalXRayImageStorageForProcessing), "FOR PROCESSING by .* export the FOR PRES"),
+        (lambda: dicom(FILM, PresentationLUTSequence=[table(4095 - INDEX, 12)]), r"Presentation LUT Sequence \(2050,0010\)"),
+        *[
+            (lambda pixels=pixels, said=said: dicom(pixels, PhotometricInterpretation=said),
+             rf"Photometric Interpretation \(0028,0004\) {said} is not read here; have the film exported as MONOCHROME2 or RGB")
+            for pixels, said in ((grey(EIGHT), "YBR_PARTIAL_420"), (FILM, "MONOCHROME3"), (grey(EIGHT), "HSV"))
+        ],
+        (lambda: dicom(FILM, PresentationLUTShape="INVERSE"), r"MONOCHROME2 .*\(2050,0020\) INVERSE .* correct the one"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="HSV"), "HSV"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="MONOCHROME2"), "MONOCHROME2|samples"),
         (lambda: dicom(FILM, Rows=30000, Columns=30000), "30000 x 30000 pixels are more"),
@@ -157,7 +169,7 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(2 * FILM.tobytes(), DEFLATED), "30,720 bytes"),
         (lambda: dicom(b""), "without a picture: it has no PixelData"),
         (lambda: dicom(FILM)[:-3], "less than expected|without a picture"),
-        (lambda: dicom(encapsulate([b"video"]), uid.MPEG2MPML), "transfer syntax MPEG2.* not read"),
+        (lambda: dicom(encapsulate([b"video"]), uid.MPEG2MPML), "transfer syntax MPEG2.* not read here; have .* exported"),
         (lambda: retagged(compressed(FILM, uid.JPEG2000Lossless), Rows=8), "80 x 96 of 1 channels, its tags say 80 x 8"),
         (lambda: retagged(ENCODINGS["JPEG"](), SamplesPerPixel=3), "96 of 1 channels, its tags say 80 x 96 of 3"),
         (lambda: retagged(compressed(SIGNED, uid.JPEG2000Lossless), PixelRepresentation=0), "signed, .* says unsigned"),
@@ -181,6 +193,10 @@ def without(content: bytes, *keywords: str) -> bytes:
 
 
 CLEAR: dict[str, Callable[[], bytes]] = {
+    "for presentation by its tag": lambda: dicom(
+        FILM, PresentationIntentType="FOR PRESENTATION", SOPClassUID=uid.DigitalXRayImageStorageForProcessing
+    ),
+    "a presentation LUT left empty": lambda: dicom(FILM, PresentationLUTSequence=[]),
     "a range limit left empty": lambda: dicom(FILM, PixelPaddingValue=0, PixelPaddingRangeLimit=None),
     "a high bit left empty": lambda: dicom(FILM, HighBit=None),
     "no high bit": lambda: without(dicom(FILM), "HighBit"),
@@ -246,6 +262,38 @@ CLEAR: dict[str, Callable[[], bytes]] = {
         ENCODINGS["JPEG"](), PixelData=encapsulate([frame(ENCODINGS["JPEG"]())], fragments_per_frame=5)
     ),
 }  # fmt: skip
+
+
+def grouped(content: bytes, group: str, **tags: Any) -> bytes:
+    """An enhanced object: tags of its one frame lie in sequences of a functional group."""
+    item = Dataset()
+    for keyword, value in tags.items():
+        inner = Dataset()
+        for tag, said in value.items():
+            setattr(inner, tag, said)
+        setattr(item, keyword, [inner])
+    return retagged(content, **{f"{group}FunctionalGroupsSequence": [item], "NumberOfFrames": 1})
+
+
+@pytest.mark.parametrize("group", ["Shared", "PerFrame"])
+def test_what_an_enhanced_object_says_of_its_frame_is_heeded(group: str) -> None:
+    slope, window = {"RescaleSlope": -1, "RescaleIntercept": 4095}, {"WindowCenter": 900, "WindowWidth": 500}
+    whole = grouped(dicom(4095 - FILM), group, PixelValueTransformationSequence=slope, FrameVOILUTSequence=window)
+    assert decode(whole, "x").tobytes() == decode(dicom(4095 - FILM, **slope, **window), "x").tobytes()
+    oblong = grouped(dicom(FILM), group, PixelMeasuresSequence={"PixelSpacing": [0.3, 0.2]})
+    assert decode(oblong, "x").size == (COLUMNS, ROWS * 3 // 2)
+
+
+@pytest.mark.parametrize("tag", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"])
+def test_pixels_that_are_not_square_are_shown_square(tag: str) -> None:
+    for shape, size in (([2, 1], (COLUMNS, 2 * ROWS)), ([1, 3], (3 * COLUMNS, ROWS)), ([1, 1], (COLUMNS, ROWS))):
+        image = decode(dicom(FILM, **{tag: shape}), "x")
+        assert image.size == size
+        looks_like(np.asarray(image.resize((COLUMNS, ROWS))).astype(float), FILM, np.zeros_like(EDGE))
+    for nonsense in ([0, 1], [3], None, [-1, 1], [1001, 1000]):
+        assert decode(dicom(FILM, **{tag: nonsense}), "x").size == (COLUMNS, ROWS)
+    with pytest.raises(ImageError, match="^x: .* strip, no film"):
+        decode(dicom(FILM, **{tag: [900, 1]}), "x")
 
 
 def offsets(offset: int) -> bytes:
