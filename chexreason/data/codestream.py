@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
 JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
 MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
+COMMENT = 0xFE
+APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which say what colours there are
 INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 MORE, LAST = b"\xa5\x5a\x13\x77" * 16, 4  # bits that show where any are missing; bytes at the end, without which some are
@@ -64,6 +66,20 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
         data.HighBit = data.BitsStored - 1
 
 
+def without_metadata(stream: bytes) -> tuple[bytes, bytes]:
+    """A JPEG stream without what is said about its picture, which may be broken or hold others; and its EXIF, or nothing."""
+    parts, done, exif = [b""], 0, b""
+    for marker, at in _segments(stream):
+        if marker == 0xDA:
+            break
+        end = at + int.from_bytes(stream[at : at + 2], "big")
+        if marker == COMMENT or marker in APPLICATIONS:
+            parts.append(stream[done : at - 2])
+            done, body = end, stream[at + 2 : end]
+            exif = exif or (body if body.startswith(b"Exif\0\0") else b"")
+    return b"".join([*parts, stream[done:]]), exif
+
+
 def damaged(stream: bytes, shown: bytes) -> bool:
     """Whether a JPEG stream of 8 bits, from which Pillow decodes `shown`, holds less than its picture, or more.
 
@@ -104,13 +120,13 @@ def prolonged(stream: bytes) -> bytes:
 
 def _prolonged(stream: bytes, segments: list[tuple[int, int]]) -> tuple[bytes, int]:
     """A JPEG stream with more bits at the end of each scan and before each restart, and the place before its own last few."""
-    parts, done = [b""], 0
+    parts, done = [b"", b""], 0
     restarts = any(marker == INTERVAL for marker, _ in segments)
     for begin, end in _scans(stream, segments):
         bits = stream[begin:end]
         parts += [stream[done:begin], RESTART.sub(lambda restart: MORE + restart[0], bits) if restarts else bits, MORE]
         done = end
-    return b"".join([*parts, stream[done:]]), sum(map(len, parts)) - len(MORE) - LAST
+    return b"".join([*parts, stream[done:]]), sum(map(len, parts)) - len(MORE) - min(LAST, len(parts[-2]))
 
 
 def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:

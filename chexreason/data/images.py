@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import stat
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, damaged
+from chexreason.data.codestream import CUT, damaged, without_metadata
 from chexreason.data.dicom import decode_dicom, is_dicom
 from chexreason.data.pixels import (
     ALIKE,
@@ -154,10 +155,12 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
     import numpy as np
     from PIL import Image, ImageOps
 
+    if content.startswith(PNG):
+        content, exif = _essential(content, name)
+    else:
+        content, exif = without_metadata(content)
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
         check_size(*file.size, name)
-        if (frames := getattr(file, "n_frames", 1)) > 1:
-            raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted")
         file.load()
         deep = None
         if content.startswith(PNG):
@@ -173,8 +176,45 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         else:
             refuse_swapped(deep, name, "PNG has them; write it anew")
             picture = rgb(stretched(deep, *black_and_white(deep)))
-            picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
+    picture.getexif()[ORIENTATION] = _orientation(exif)
     return ImageOps.exif_transpose(picture)  # as a viewer turns it
+
+
+def _orientation(exif: bytes) -> int:
+    """How a picture is to be turned; 1, not at all, where its EXIF is broken."""
+    from PIL import Image
+
+    said = Image.Exif()
+    try:
+        said.load(exif)
+        return int(said.get(ORIENTATION, 1))
+    except Exception:  # Pillow raises all kinds; pixels are whole whatever is said of them
+        return 1
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Of each chunk of a PNG its name, where it begins and where it ends."""
+    at = len(PNG)
+    while (kind := content[at + 4 : at + 8]).isalpha():
+        yield kind, at, (end := at + 12 + int.from_bytes(content[at : at + 4], "big"))
+        at = end
+
+
+def _essential(content: bytes, name: str) -> tuple[bytes, bytes]:
+    """A PNG without the chunks that a decoder may skip, which may be broken; and its EXIF, or nothing.
+
+    Raises:
+        ImageError: it is animated.
+    """
+    parts, exif, done = [PNG], b"", len(PNG)
+    for kind, begin, done in _chunks(content):
+        if kind[:1].isupper():
+            parts.append(content[begin:done])
+        elif kind == b"eXIf":
+            exif = content[begin + 8 : done - 4]
+        elif kind == b"acTL" and (frames := int.from_bytes(content[begin + 8 : done - 8], "big")) > 1:
+            raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted, so save the one that is meant")
+    return b"".join([*parts, content[done:]]), exif
 
 
 def _png_head(content: bytes) -> tuple[int, int, int, int]:
@@ -189,13 +229,7 @@ def _png_data(content: bytes, name: str) -> bytes:
         ImageError: they are fewer than the header says, of which Pillow makes black ones, or their end or checksum is
             wrong: of zeros in place of what was never downloaded, Pillow makes rows as well.
     """
-    parts, at = [], len(PNG)
-    while content[at + 4 : at + 8].isalpha():  # the name of a chunk
-        length = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] == b"IDAT":
-            parts.append(content[at + 8 : at + 8 + length])
-        at += 12 + length
-    data, wanted = b"".join(parts), 0
+    data, wanted = b"".join(content[begin + 8 : end - 4] for kind, begin, end in _chunks(content) if kind == b"IDAT"), 0
     width, height, depth, kind = _png_head(content)
     for left, top, across, down in ADAM7 if content[INTERLACED] else [(0, 0, 1, 1)]:
         columns, rows = len(range(left, width, across)), len(range(top, height, down))

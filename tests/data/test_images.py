@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
@@ -138,6 +138,7 @@ def test_a_jpeg_that_lost_a_part_between_two_restarts_is_refused(mode: str, opti
     *[st.booleans()] * 3,
     st.integers(0, 9),
 )
+@example(1, 1, 1, "4:4:4", False, False, True, 0)  # its bits are a byte or two
 def test_a_whole_jpeg_is_never_taken_for_half_of_one(
     width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool, restart: int
 ) -> None:
@@ -425,6 +426,64 @@ def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "grey.png", exif=exif)
     assert np.array_equal(np.asarray(read_image(tmp_path / "grey.png"))[::-1, ::-1], np.asarray(decode(png(grey(FILM)), "x")))
+
+
+UPSIDE_DOWN = struct.pack("<HHII", 0x0112, 3, 1, 3)
+FAR = struct.pack("<HHII", 0x9286, 7, 2**28 - 1, 2**31 - 1)  # a comment that lies nowhere
+BROKEN_EXIF = [b"", b"II", b"XX*\0\x08\0\0\0\2\0", b"II*\0\x08\0\0\0\xff\xff\x12\1\3\0\1", bytes(40)]
+XMP = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><r tiff:Orientation="3"/></x:xmpmeta>'
+
+
+def with_segment(content: bytes, marker: int, body: bytes) -> bytes:
+    return content[:2] + struct.pack(">BBH", 255, marker, len(body) + 2) + body + content[2:]
+
+
+def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
+    return content[:33] + chunk(kind, body) + content[33:]
+
+
+def test_what_is_said_about_a_jpeg_may_be_broken() -> None:
+    whole = coded(LARGE, format="JPEG", quality=90)
+    right = decode(whole, "x").tobytes()
+    bodies = [
+        *[(0xE1, b"Exif\0\0" + exif) for exif in BROKEN_EXIF],
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='"),
+        *[(0xE2, b"MPF\0" + body) for body in (b"ZZZZ", b"II*\0\x08\0\0\0\1\0\1\xb0\4\0" + b"\xff" * 4 + bytes(4))],
+        (0xE2, b"ICC_PROFILE\0\1\1garbage"),
+        (0xED, b"Photoshop 3.0\0008BIM\4\4\xff\xff\xff\xff"),
+        (0xFE, b"\xff\xd9\xff\xda"),
+    ]
+    for marker, body in bodies:
+        assert decode(with_segment(whole, marker, body), "x").tobytes() == right, body
+    turned = b"Exif\0\0II*\0\x08\0\0\0\2\0" + UPSIDE_DOWN + FAR + bytes(4)
+    assert np.array_equal(
+        np.asarray(decode(with_segment(whole, 0xE1, turned), "x"))[::-1, ::-1], np.asarray(decode(whole, "x"))
+    ), "the one part of it that is whole is heeded"
+
+
+def test_what_is_said_about_a_png_may_be_broken() -> None:
+    long = b"c\0\0" + zlib.compress(bytes(2**26))
+    chunks = [
+        (kind, body) for kind in (b"pHYs", b"cHRM", b"tRNS", b"gAMA", b"sRGB", b"iTXt", b"acTL") for body in (b"", b"\xff")
+    ]
+    chunks += [(b"eXIf", exif) for exif in BROKEN_EXIF] + [(b"zTXt", long), (b"acTL", struct.pack(">II", 1, 0))]
+    chunks += [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP), (b"iCCP", b"x\0\0garbage")]
+    for whole in (coded(LARGE, format="PNG"), png(FILM), png(grey(FILM))):
+        right = decode(whole, "x").tobytes()
+        for kind, body in chunks:
+            assert decode(with_chunk(whole, kind, body), "x").tobytes() == right, (kind, body[:30])
+            spoilt = with_chunk(whole, kind, body)[: 33 + 8 + len(body)] + b"\1\2\3\4" + whole[33:]
+            assert decode(spoilt, "x").tobytes() == right, "nor does its checksum matter"
+        turned = np.asarray(decode(with_chunk(whole, b"eXIf", b"II*\0\x08\0\0\0\1\0" + UPSIDE_DOWN + bytes(4)), "x"))
+        assert np.array_equal(turned[::-1, ::-1], np.asarray(decode(whole, "x")))
+
+
+def test_of_a_photograph_with_its_preview_behind_it_the_photograph_is_read() -> None:
+    both = coded(LARGE, format="MPO", save_all=True, append_images=[LARGE.rotate(180).resize((32, 40))])
+    with Image.open(io.BytesIO(both)) as file:
+        assert file.n_frames == 2
+    assert decode(both, "x").tobytes() == decode(coded(LARGE, format="JPEG"), "x").tobytes()
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
