@@ -8,6 +8,7 @@ scored on half an image.
 from __future__ import annotations
 
 import io
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, damaged, without_metadata
+from chexreason.data.codestream import CUT, damaged, header, without_metadata
 from chexreason.data.dicom import decode_dicom, is_dicom
 from chexreason.data.pixels import (
     ALIKE,
@@ -39,12 +40,32 @@ __all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_ima
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
-FOREIGN = {  # beginnings of what people have in place of a film, and what to do about it
-    b"<": ": a page of HTML or XML; a download needs its login, or another address",
-    b"version https://git-lfs": ": a pointer of Git LFS; fetch the film itself with git lfs pull",
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"RIFF", b"GIF8", b"BM", b"\0\0\0\x0cjP", b"P5"), ": save it as PNG"),
-    **dict.fromkeys((b"\x1f\x8b", b"PK\3\4"), ": unpack it"),
-}
+UNPACK, CONVERT = "unpack it", "save it as PNG"
+FOREIGN: list[tuple[bytes, str]] = [  # beginnings of what people have in place of a film, and what to do about it
+    (rb"(\xef\xbb\xbf)?\s*<", "a page of HTML or XML; a download needs its login, or another address"),
+    (rb"\s*[{\[]", "text in JSON; a download needs its login, or another address"),
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the film itself with git lfs pull"),
+    (rb".{4}ftyp(hei|hev|mif|msf)", f"a photograph in HEIC; {CONVERT}"),
+    (rb".{4}ftypavi", f"a picture in AVIF; {CONVERT}"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL", f"a picture in JPEG XL; {CONVERT}"),
+    (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP", f"a picture in JPEG 2000; {CONVERT}"),
+    (rb"II[*+]\0|MM\0[*+]", f"a picture in TIFF; {CONVERT}"),
+    (rb"RIFF....WEBP", f"a picture in WebP; {CONVERT}"),
+    (rb"GIF8", f"a picture in GIF; {CONVERT}"),
+    (rb"BM", f"a picture in BMP; {CONVERT}"),
+    (rb"P[1-7f]\s", f"a picture in Netpbm's form; {CONVERT}"),
+    (rb"%PDF", f"a page in PDF; take the film out of it, for example with pdfimages, and {CONVERT}"),
+    (rb"\x93NUMPY", f"an array of NumPy; {CONVERT}"),
+    (rb"\x5c\x01\0\0|\0\0\x01\x5c|.{344}(n\+1|ni1)\0", f"a volume in NIfTI; {CONVERT}"),
+    (rb"\x1f\x8b", f"packed by gzip; {UNPACK}"),
+    (rb"PK\x03\x04", f"a zip archive; {UNPACK}"),
+    (rb"BZh", f"packed by bzip2; {UNPACK}"),
+    (rb"\xfd7zXZ", f"packed by xz; {UNPACK}"),
+    (rb"7z\xbc\xaf", f"a 7z archive; {UNPACK}"),
+    (rb"\x28\xb5\x2f\xfd", f"packed by zstd; {UNPACK}"),
+    (rb"Rar!", f"a RAR archive; {UNPACK}"),
+    (rb"[\s\x20-\x7e]{16}", "text, such as what a server says in place of a file; fetch it again"),
+]
 LINES = 8  # so many line feeds do not each follow a carriage return by chance
 # Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
 CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
@@ -129,7 +150,7 @@ def _foreign(content: bytes) -> str:
     """What is wrong with what Pillow does not know."""
     if content.startswith((JPEG, PNG)):
         return "its header is damaged, or of a kind that is not read here, such as JPEG of 12 bits or JPEG-LS"
-    kind = next((what for start, what in FOREIGN.items() if content.lstrip().startswith(start)), "")
+    kind = next((f": {what}" for start, what in FOREIGN if re.match(start, content, re.DOTALL)), "")
     return f"it is none of them, it begins with {content[:16]!r}{kind}"
 
 
@@ -156,11 +177,14 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
     from PIL import Image, ImageOps
 
     if content.startswith(PNG):
+        if content[12:16] == b"IHDR" and len(content) > INTERLACED:
+            check_size(*_png_head(content)[:2], name)
         content, exif = _essential(content, name)
     else:
+        if head := header(content):
+            check_size(head.width, head.height, name)
         content, exif = without_metadata(content)
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
-        check_size(*file.size, name)
         file.load()
         deep = None
         if content.startswith(PNG):

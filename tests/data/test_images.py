@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import itertools
+import lzma
 import os
 import re
 import socket
@@ -23,7 +25,7 @@ from pydicom import uid
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
 from chexreason.data.pixels import extent
 
-from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, dicom, grey, png
+from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, compressed, dicom, frame, grey, png
 from .encodings import jpeg as jpeg_in_dicom
 from .layouts import write_image
 
@@ -303,7 +305,27 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         (lambda: coded(Image.fromarray(FILM), format="TIFF"), "save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="WEBP"), "save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="BMP"), "save it as PNG"),
-        (lambda: gzip.compress(png(FILM)), "unpack it"),
+        (lambda: gzip.compress(png(FILM)), "packed by gzip; unpack it"),
+        (lambda: bz2.compress(png(FILM)), "packed by bzip2; unpack it"),
+        (lambda: lzma.compress(png(FILM)), "packed by xz; unpack it"),
+        (lambda: b"7z\xbc\xaf\x27\x1c" + bytes(50), "a 7z archive; unpack it"),
+        (lambda: b"\x28\xb5\x2f\xfd" + bytes(50), "packed by zstd; unpack it"),
+        (lambda: b"Rar!\x1a\7\0" + bytes(50), "a RAR archive; unpack it"),
+        (lambda: b"PK\3\4" + bytes(50), "a zip archive; unpack it"),
+        (lambda: b"\0\0\0\x18ftypheic" + bytes(50), "a photograph in HEIC; save it as PNG"),
+        (lambda: b"\0\0\0\x20ftypavif" + bytes(50), "a picture in AVIF; save it as PNG"),
+        (lambda: b"\xff\x0a" + bytes(50), "a picture in JPEG XL; save it as PNG"),
+        (lambda: frame(compressed(FILM, uid.JPEG2000Lossless)), "a picture in JPEG 2000; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="JPEG2000"), "a picture in JPEG 2000; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="TIFF", big_tiff=True), "a picture in TIFF; save it as PNG"),
+        (lambda: coded(Image.fromarray(grey(EIGHT)), format="PPM"), "a picture in Netpbm's form; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="PPM"), "a picture in Netpbm's form; save it as PNG"),
+        (lambda: b"%PDF-1.4" + bytes(50), "a page in PDF; take the film out of it"),
+        (lambda: b"\x93NUMPY" + bytes(50), "an array of NumPy; save it as PNG"),
+        (lambda: b"\x5c\1\0\0" + bytes(400), "a volume in NIfTI; save it as PNG"),
+        ('{"error": "AccessDenied"}', "text in JSON; a download needs its login"),
+        ("\ufeff<!DOCTYPE html>", "a page of HTML or XML"),
+        ("Access denied. Please sign in.", "text, such as what a server says"),
         (lambda: coded(Image.fromarray(EIGHT), format="JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "12 bits"),
     ],
 )
@@ -490,8 +512,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
     for side in (9_000, 60_000):
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
         (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-        with pytest.raises(ImageError, match="x.png"):
+        with pytest.raises(ImageError, match=f"x.png: {side} x {side} pixels are more than 64,000,000; .* save it smaller"):
             read_image(tmp_path / "x.png")
+    head = coded(LARGE, format="JPEG").replace(struct.pack(">HH", *SIZE[::-1]), b"\xff\xdc\xff\xdc", 1)
+    with pytest.raises(ImageError, match="x: 65500 x 65500 pixels are more than 64,000,000"):
+        decode(head, "x")
 
 
 HEADS = [b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"\0" * 128 + b"DICM", b"\x02\0\0\0UL", png(FILM)[:400]]
