@@ -130,8 +130,26 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     grey = stretched(values, *extent(values[film]))
     if data.PhotometricInterpretation == "MONOCHROME1":
         grey = 255 - grey
-    grey[padding] = 0
+    if padding.any():
+        low, high = extent(pixels[film])
+        near = (pixels >= 2 * low - high) & (pixels <= 2 * high - low)
+        bone = padding & near & (grey >= 128) & ~_outer(padding)
+        if bone.sum() > WRONG_BITS * bone.size:
+            raise ImageError(
+                f"{name}: Pixel Padding Value (0028,0120) {data.PixelPaddingValue} is that of bright parts amid the film as "
+                "well, which would be black; correct it or take it away"
+            )
+        grey[padding & ~bone] = 0
     return rgb(grey)
+
+
+def _outer(padding: np.ndarray) -> np.ndarray:
+    """Where there is padding all the way to one of the four sides; of the same shape."""
+    import numpy as np
+
+    along = np.logical_and.accumulate
+    sideways = along(padding, 1) | along(padding[:, ::-1], 1)[:, ::-1]
+    return sideways | along(padding, 0) | along(padding[::-1], 0)[::-1]
 
 
 def _windowed(values: np.ndarray, data: Dataset, name: str) -> np.ndarray:

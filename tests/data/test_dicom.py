@@ -621,6 +621,32 @@ def test_a_border_that_no_tag_names_takes_no_contrast_away(share: float, value: 
     assert (image[border] == (255 if (value > 0) != inverse else 0)).all()
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+def test_padding_of_a_value_that_bright_parts_of_the_film_have_is_refused(inverse: bool) -> None:
+    def content(share: float, edge: bool) -> bytes:
+        inner = np.pad(np.ones((ROWS - 2, COLUMNS - 2), bool), 1)
+        top = np.quantile(FILM, 1 - share)
+        film = np.where((top <= FILM) & inner | (EDGE & edge), top, np.minimum(FILM, top - 1)).astype(np.uint16)
+        stored = 4095 - film if inverse else film
+        photometric = "MONOCHROME1" if inverse else "MONOCHROME2"
+        return dicom(
+            stored, PixelPaddingValue=int(stored.min() if inverse else stored.max()), PhotometricInterpretation=photometric
+        )
+
+    for edge in (True, False):
+        with pytest.raises(ImageError, match=r"^x: Pixel Padding Value \(0028,0120\) .* correct it or take it away"):
+            decode(content(0.2, edge), "x")
+    few = np.asarray(decode(content(0.01, True), "x"))
+    looks_like(few.astype(float), FILM, EDGE)
+    assert (few[EDGE] == 0).all()
+
+
+def test_a_background_of_the_padding_value_is_black_wherever_it_lies() -> None:
+    hole = np.pad(EDGE[20:60, 5:40], ((20, 36), (20, 25)))
+    image = np.asarray(decode(dicom(np.where(EDGE | hole | (FILM < 900), 0, FILM).astype(np.uint16), PixelPaddingValue=0), "x"))
+    assert (image[(FILM < 900) | EDGE] == 0).all()
+
+
 WITHOUT = """
 import sys
 for codec in ("libjpeg", "openjpeg", "jpeg_ls", "pylibjpeg"):
