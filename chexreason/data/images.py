@@ -181,7 +181,7 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
             check_size(*_png_head(content)[:2], name)
         content, exif = _essential(content, name)
     else:
-        if head := header(content):
+        if content.startswith(JPEG) and (head := header(content)):
             check_size(head.width, head.height, name)
         content, exif = without_metadata(content)
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:

@@ -316,6 +316,7 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         (lambda: b"\0\0\0\x20ftypavif" + bytes(50), "a picture in AVIF; save it as PNG"),
         (lambda: b"\xff\x0a" + bytes(50), "a picture in JPEG XL; save it as PNG"),
         (lambda: frame(compressed(FILM, uid.JPEG2000Lossless)), "a picture in JPEG 2000; save it as PNG"),
+        (lambda: b"\xff\x4f\xff\x51" + b"\x33" * 60, "a picture in JPEG 2000; save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="JPEG2000"), "a picture in JPEG 2000; save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="TIFF", big_tiff=True), "a picture in TIFF; save it as PNG"),
         (lambda: coded(Image.fromarray(grey(EIGHT)), format="PPM"), "a picture in Netpbm's form; save it as PNG"),
