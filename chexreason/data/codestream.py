@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from chexreason.data.pixels import ImageError
@@ -15,13 +17,18 @@ if TYPE_CHECKING:
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
 JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
 MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
+COMMENT = 0xFE
+APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which say what colours there are
+INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
+RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+MORE, LAST = b"\xa5\x5a\x13\x77" * 16, 4  # bits that show where any are missing; bytes at the end, without which some are
 CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
 
 def check_stream(stream: bytes, data: Dataset, name: str) -> None:
     """Refuse a stream that holds another picture than the file's tags announce, or only a part of one.
 
-    A JPEG picture of 8 bits corrects the tags where they allocate more.
+    A JPEG picture corrects the tags where they allocate more than its numbers take.
 
     Raises:
         ImageError: names the file.
@@ -43,14 +50,63 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
         raise ImageError(f"{name}: the numbers inside are signed, its Pixel Representation says unsigned; refused")
     if END not in stream.rstrip(b"\0")[-32:]:  # a few bytes are padding
         raise ImageError(f"{name}: {CUT}")
-    if syntax in JPEGTransferSyntaxes and coded.bits <= 8 < data.BitsAllocated:
-        if data.BitsStored > 8 and (has_window(data) or any(data.get(table) for table in TABLES)):
+    room = next((room for room in (8, 16) if coded.bits <= room), 32)  # what decoders give each number
+    if coded.bits > data.BitsAllocated:
+        raise ImageError(
+            f"{name}: the picture inside has {coded.bits} bits, Bits Allocated (0028,0100) says {data.BitsAllocated}; correct "
+            f"it to {room} and Bits Stored (0028,0101) to {coded.bits}"
+        )
+    if syntax in JPEGTransferSyntaxes and room < data.BitsAllocated:
+        if data.BitsStored > room and (has_window(data) or any(data.get(table) for table in TABLES)):
             raise ImageError(
                 f"{name}: the picture inside has {coded.bits} bits, Bits Stored (0028,0101) says {data.BitsStored}: for which "
                 "its window or lookup table is meant is not known; correct Bits Stored, or take window and table away"
             )
-        data.BitsAllocated, data.BitsStored = 8, min(8, data.BitsStored)
+        data.BitsAllocated, data.BitsStored = room, min(room, data.BitsStored)
         data.HighBit = data.BitsStored - 1
+
+
+def without_metadata(stream: bytes) -> tuple[bytes, bytes]:
+    """A JPEG stream without what is said about its picture, which may be broken or hold others; and its EXIF, or nothing."""
+    parts, done, exif = [b""], 0, b""
+    for marker, at in _segments(stream):
+        if marker == 0xDA:
+            break
+        end = at + int.from_bytes(stream[at : at + 2], "big")
+        if marker == COMMENT or marker in APPLICATIONS:
+            parts.append(stream[done : at - 2])
+            done, body = end, stream[at + 2 : end]
+            exif = exif or (body if body.startswith(b"Exif\0\0") else b"")
+    return b"".join([*parts, stream[done:]]), exif
+
+
+def damaged(stream: bytes, shown: bytes) -> bool:
+    """Whether a JPEG stream of 8 bits, from which Pillow decodes `shown`, holds less than its picture, or more.
+
+    Pillow tells neither: it makes up what is missing and skips what is left over. A piece that was lost, or overwritten with
+    something else, leaves the one or the other.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    segments = list(_segments(stream))
+    if _lacks_scans(stream, segments) or _lacks_restarts(stream, segments):
+        return True
+    source = _Halting(*_prolonged(stream, segments))
+    with JpegImageFile(source) as again:
+        return again.tobytes() != shown or source.tell() <= source.halt
+
+
+class _Halting(io.BytesIO):
+    """A file of which no reading goes over the place `halt`, so that its reader must ask once more to come there."""
+
+    def __init__(self, content: bytes, halt: int) -> None:
+        super().__init__(content)
+        self.halt = halt
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = self.halt - self.tell()
+        wanted = -1 if size is None else size
+        return super().read(wanted if left <= 0 or 0 <= wanted < left else left)
 
 
 def prolonged(stream: bytes) -> bytes:
@@ -59,13 +115,56 @@ def prolonged(stream: bytes) -> bytes:
     Decoders do not tell: they make up what is missing. Two decodings that differ do.
     """
     end = next((at - len(END) for marker, at in _segments(stream) if marker == END[1]), len(stream))
-    return stream[:end] + b"\xa5\x5a\x13\x77" * 16 + stream[end:]
+    return stream[:end] + MORE + stream[end:]
 
 
-def lacks_scans(stream: bytes) -> bool:
+def _prolonged(stream: bytes, segments: list[tuple[int, int]]) -> tuple[bytes, int]:
+    """A JPEG stream with more bits at the end of each scan and before each restart, and the place before its own last few."""
+    parts, done = [b"", b""], 0
+    restarts = any(marker == INTERVAL for marker, _ in segments)
+    for begin, end in _scans(stream, segments):
+        bits = stream[begin:end]
+        parts += [stream[done:begin], RESTART.sub(lambda restart: MORE + restart[0], bits) if restarts else bits, MORE]
+        done = end
+    return b"".join([*parts, stream[done:]]), sum(map(len, parts)) - len(MORE) - min(LAST, len(parts[-2]))
+
+
+def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:
+    """Whether a scan has not the restart markers that it announces, in their order (ISO 10918-1, E.1.4)."""
+    wide, high, interval, tall = 0, 0, 0, {}
+    scans = _scans(stream, segments)
+    for marker, at in segments:
+        if 0xC0 <= marker <= 0xC2:
+            high, wide = (int.from_bytes(stream[at + place : at + place + 2], "big") for place in (3, 5))
+            tall = {stream[place]: divmod(stream[place + 1], 16) for place in range(at + 8, at + 8 + 3 * stream[at + 7], 3)}
+        elif marker == INTERVAL:
+            interval = int.from_bytes(stream[at + 2 : at + 4], "big")
+        elif marker == 0xDA:
+            begin, end = next(scans)
+            if not interval or not tall:
+                continue
+            most = [max(sides) for sides in zip(*tall.values(), strict=True)]
+            # Units of a scan: of one component its own blocks of 8 x 8, of several what holds whole blocks of each.
+            own = tall.get(stream[at + 3], (1, 1)) if stream[at + 2] == 1 else (1, 1)
+            across, down = (-(-side * one // (8 * all_)) for side, one, all_ in zip((wide, high), own, most, strict=True))
+            wanted = [0xD0 + number % 8 for number in range((across * down - 1) // interval)]
+            if [found[-1] for found in RESTART.findall(stream, begin, end)][: len(wanted)] != wanted:
+                return True
+    return False
+
+
+def _scans(stream: bytes, segments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Where the bits of each scan begin and end."""
+    for (marker, at), (_, after) in pairwise([*segments, (END[1], len(stream) + 2)]):
+        if marker == 0xDA:
+            begin = at + int.from_bytes(stream[at : at + 2], "big")
+            yield begin, begin + len(stream[begin : after - 2].rstrip(b"\xff"))
+
+
+def _lacks_scans(stream: bytes, segments: list[tuple[int, int]]) -> bool:
     """Whether a progressive JPEG stream ends before its last refinement (ISO 10918-1, G.1): it shows, blurred."""
     missing: set[tuple[int, int]] = set()  # coefficients, by component, whose lowest bit has not come
-    for marker, at in _segments(stream):
+    for marker, at in segments:
         if marker in (0xC2, 0xCA):  # start of a progressive frame: components are listed from its ninth byte on
             missing = {(stream[at + 8 + 3 * part], place) for part in range(stream[at + 7]) for place in range(64)}
         elif marker == 0xDA and missing:

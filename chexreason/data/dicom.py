@@ -10,7 +10,7 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, header, prolonged
+from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, prolonged
 from chexreason.data.lookup import coloured, looked_up
 from chexreason.data.misread import (
     COLOURED,
@@ -25,6 +25,7 @@ from chexreason.data.pixels import (
     NOISE,
     ImageError,
     black_and_white,
+    check_size,
     extent,
     one_line,
     refuse_flat,
@@ -32,7 +33,7 @@ from chexreason.data.pixels import (
     stretched,
     wrapped,
 )
-from chexreason.data.tags import WANTED, check, has_window, tidy
+from chexreason.data.tags import WANTED, check, has_window, pixel_shape, tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
 MAX_INFLATED = 256 * 2**20
 WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
+OBLONG = 0.01  # from there on pixels are not square: what is less is rounding
 RLE = "1.2.840.10008.1.2.5"
 RLE_START = b"\0\0\0\x40\0\0\0"  # of a picture, after the number of its segments: the first follows 64 bytes of header
 OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
@@ -64,11 +66,30 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
     data = _read(content, name)
     tidy(data, name)
     check(data, name)
+    return _square(_shown(data, name), pixel_shape(data), name)
+
+
+def _square(picture: Image.Image, shape: float, name: str) -> Image.Image:
+    """A picture whose pixels are `shape` times as high as wide, stretched the way that viewers do it: to square pixels."""
+    from PIL import Image
+
+    if abs(shape - 1) < OBLONG:
+        return picture
+    size = (picture.width, round(picture.height * shape)) if shape > 1 else (round(picture.width / shape), picture.height)
+    check_size(*size, name)
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _shown(data: Dataset, name: str) -> Image.Image:
+    """The picture, pixel by pixel."""
     pixels, photometric = _decoded(data, name)
     if photometric == "PALETTE COLOR":
         pixels = coloured(pixels, data, name)
     elif photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
-        raise ImageError(f"{name}: its photometric interpretation {photometric} is not read here")
+        raise ImageError(
+            f"{name}: Photometric Interpretation (0028,0004) {photometric} and Samples per Pixel (0028,0002) "
+            f"{data.SamplesPerPixel} do not go together; correct the one or the other"
+        )
     if pixels.ndim == 2:
         return _grey(pixels, data, name)
     if pixels.dtype.kind == "i":
@@ -109,8 +130,26 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
     grey = stretched(values, *extent(values[film]))
     if data.PhotometricInterpretation == "MONOCHROME1":
         grey = 255 - grey
-    grey[padding] = 0
+    if padding.any():
+        low, high = extent(pixels[film])
+        near = (pixels >= 2 * low - high) & (pixels <= 2 * high - low)
+        bone = padding & near & (grey >= 128) & ~_outer(padding)
+        if bone.sum() > WRONG_BITS * bone.size:
+            raise ImageError(
+                f"{name}: Pixel Padding Value (0028,0120) {data.PixelPaddingValue} is that of bright parts amid the film as "
+                "well, which would be black; correct it or take it away"
+            )
+        grey[padding & ~bone] = 0
     return rgb(grey)
+
+
+def _outer(padding: np.ndarray) -> np.ndarray:
+    """Where there is padding all the way to one of the four sides; of the same shape."""
+    import numpy as np
+
+    along = np.logical_and.accumulate
+    sideways = along(padding, 1) | along(padding[:, ::-1], 1)[:, ::-1]
+    return sideways | along(padding, 0) | along(padding[::-1], 0)[::-1]
 
 
 def _windowed(values: np.ndarray, data: Dataset, name: str) -> np.ndarray:
@@ -154,7 +193,10 @@ def _read(content: bytes, name: str) -> Dataset:
     try:
         get_decoder(syntax)
     except NotImplementedError:
-        raise ImageError(f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here") from None
+        raise ImageError(
+            f"{name}: pixels in the transfer syntax {syntax.name} ({syntax}) are not read here; have the film "
+            "exported as Explicit VR Little Endian"
+        ) from None
     return data
 
 
@@ -190,6 +232,7 @@ def _inflated(content: bytes, name: str) -> bytes:
 
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
+    from PIL import Image
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
@@ -220,7 +263,11 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
             pixels, properties = decoder.as_array(data, index=0, **options)
         if pixels.ndim == 3 and coloured_share(pixels) > COLOURED:
             refuse_false_colours(pixels, decoder.as_array(data, index=0, raw=True, **options)[0], data, name)
-        if frame.startswith(JPEG) and not strict:
+        if frame.startswith(JPEG) and coded and coded.signed is False and coded.bits == 8:
+            with Image.open(io.BytesIO(frame), formats=("JPEG",)) as shown:
+                if damaged(frame, shown.tobytes()):
+                    raise ImageError(f"{name}: {CUT}")
+        elif frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
                 raise ImageError(f"{name}: {CUT}")
@@ -246,7 +293,7 @@ def _stream(data: Dataset, name: str) -> bytes:
     if len(begun) > 1:
         raise ImageError(
             f"{name}: its pixel data holds {len(begun)} frames, of which Number of Frames (0028,0008) says nothing; one "
-            "radiograph a file is wanted"
+            "radiograph a file is wanted, so export the one that is meant"
         )
     if not any(fragments):
         raise ImageError(f"{name}: its pixel data holds no compressed picture")
@@ -256,8 +303,9 @@ def _stream(data: Dataset, name: str) -> bytes:
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
     """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended.
 
-    Unsigned samples with nothing above them but more of themselves are clipped instead: they are brighter than stated.
+    Samples with nothing above them but more of themselves are clipped instead: they are brighter, or darker, than stated.
     """
+    import numpy as np
     from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
@@ -269,13 +317,21 @@ def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: s
         return pixels  # JPEG-LS knows its bits, JPEG 2000 its sign as well
     high = int(data.get("HighBit", stored - 1))
     if not stored - 1 <= high < allocated:
-        raise ImageError(f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other")
+        raise ImageError(
+            f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other; correct High Bit "
+            "(0028,0102), which is one less than Bits Stored as a rule"
+        )
     overlay = any(tag in data and int(data[tag].value or 0) > 0 for tag in OVERLAYS)  # drawn into the bits that are left over
-    plain = high == stored - 1 and pixels.dtype.kind == "u" and not overlay
-    if plain and ((pixels >> stored > 0) & ~padding).sum() > WRONG_BITS * pixels.size:
-        raise ImageError(f"{name}: its pixels are larger than the {stored} bits hold that it says are stored")
-    if plain:
-        return pixels.clip(max=2**stored - 1)
+    if high == stored - 1 and not overlay:
+        negative = bool((pixels[~padding] < 0).any())  # so that the sign is extended already
+        low, top = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if negative else (0, 2**stored - 1)
+        if (((pixels < low) | (pixels > top)) & ~padding).sum() > WRONG_BITS * pixels.size:
+            raise ImageError(
+                f"{name}: its pixels are larger than the {stored} bits hold that Bits Stored (0028,0101) says; correct it"
+            )
+        pixels = np.clip(pixels, low, top)
+        if negative or pixels.dtype.kind == "u":
+            return pixels
     return (pixels << (allocated - 1 - high)) >> (allocated - stored)
 
 

@@ -8,13 +8,15 @@ scored on half an image.
 from __future__ import annotations
 
 import io
+import re
 import stat
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, lacks_scans, prolonged
+from chexreason.data.codestream import CUT, damaged, header, without_metadata
 from chexreason.data.dicom import decode_dicom, is_dicom
 from chexreason.data.pixels import (
     ALIKE,
@@ -38,12 +40,32 @@ __all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_ima
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
-FOREIGN = {  # beginnings of what people have in place of a film, and what to do about it
-    b"<": ": a page of HTML or XML; a download needs its login, or another address",
-    b"version https://git-lfs": ": a pointer of Git LFS; fetch the film itself with git lfs pull",
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"RIFF", b"GIF8", b"BM", b"\0\0\0\x0cjP", b"P5"), ": save it as PNG"),
-    **dict.fromkeys((b"\x1f\x8b", b"PK\3\4"), ": unpack it"),
-}
+UNPACK, CONVERT = "unpack it", "save it as PNG"
+FOREIGN: list[tuple[bytes, str]] = [  # beginnings of what people have in place of a film, and what to do about it
+    (rb"(\xef\xbb\xbf)?\s*<", "a page of HTML or XML; a download needs its login, or another address"),
+    (rb"\s*[{\[]", "text in JSON; a download needs its login, or another address"),
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the film itself with git lfs pull"),
+    (rb".{4}ftyp(hei|hev|mif|msf)", f"a photograph in HEIC; {CONVERT}"),
+    (rb".{4}ftypavi", f"a picture in AVIF; {CONVERT}"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL", f"a picture in JPEG XL; {CONVERT}"),
+    (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP", f"a picture in JPEG 2000; {CONVERT}"),
+    (rb"II[*+]\0|MM\0[*+]", f"a picture in TIFF; {CONVERT}"),
+    (rb"RIFF....WEBP", f"a picture in WebP; {CONVERT}"),
+    (rb"GIF8", f"a picture in GIF; {CONVERT}"),
+    (rb"BM", f"a picture in BMP; {CONVERT}"),
+    (rb"P[1-7f]\s", f"a picture in Netpbm's form; {CONVERT}"),
+    (rb"%PDF", f"a page in PDF; take the film out of it, for example with pdfimages, and {CONVERT}"),
+    (rb"\x93NUMPY", f"an array of NumPy; {CONVERT}"),
+    (rb"\x5c\x01\0\0|\0\0\x01\x5c|.{344}(n\+1|ni1)\0", f"a volume in NIfTI; {CONVERT}"),
+    (rb"\x1f\x8b", f"packed by gzip; {UNPACK}"),
+    (rb"PK\x03\x04", f"a zip archive; {UNPACK}"),
+    (rb"BZh", f"packed by bzip2; {UNPACK}"),
+    (rb"\xfd7zXZ", f"packed by xz; {UNPACK}"),
+    (rb"7z\xbc\xaf", f"a 7z archive; {UNPACK}"),
+    (rb"\x28\xb5\x2f\xfd", f"packed by zstd; {UNPACK}"),
+    (rb"Rar!", f"a RAR archive; {UNPACK}"),
+    (rb"[\s\x20-\x7e]{16}", "text, such as what a server says in place of a file; fetch it again"),
+]
 LINES = 8  # so many line feeds do not each follow a carriage return by chance
 # Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
 CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
@@ -128,7 +150,7 @@ def _foreign(content: bytes) -> str:
     """What is wrong with what Pillow does not know."""
     if content.startswith((JPEG, PNG)):
         return "its header is damaged, or of a kind that is not read here, such as JPEG of 12 bits or JPEG-LS"
-    kind = next((what for start, what in FOREIGN.items() if content.lstrip().startswith(start)), "")
+    kind = next((f": {what}" for start, what in FOREIGN if re.match(start, content, re.DOTALL)), "")
     return f"it is none of them, it begins with {content[:16]!r}{kind}"
 
 
@@ -154,15 +176,20 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
     import numpy as np
     from PIL import Image, ImageOps
 
+    if content.startswith(PNG):
+        if content[12:16] == b"IHDR" and len(content) > INTERLACED:
+            check_size(*_png_head(content)[:2], name)
+        content, exif = _essential(content, name)
+    else:
+        if content.startswith(JPEG) and (head := header(content)):
+            check_size(head.width, head.height, name)
+        content, exif = without_metadata(content)
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as file:
-        check_size(*file.size, name)
-        if (frames := getattr(file, "n_frames", 1)) > 1:
-            raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted")
         file.load()
         deep = None
         if content.startswith(PNG):
             deep = _deep_colours(content, _png_data(content, name))
-        elif lacks_scans(content) or file.tobytes() != Image.open(io.BytesIO(prolonged(content)), formats=("JPEG",)).tobytes():
+        elif damaged(content, file.tobytes()):
             raise ImageError(f"{name}: {CUT}")
         if file.mode.startswith("I") or file.mode == "F":
             deep = np.asarray(file)
@@ -173,8 +200,45 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
         else:
             refuse_swapped(deep, name, "PNG has them; write it anew")
             picture = rgb(stretched(deep, *black_and_white(deep)))
-            picture.getexif()[ORIENTATION] = file.getexif().get(ORIENTATION, 1)
+    picture.getexif()[ORIENTATION] = _orientation(exif)
     return ImageOps.exif_transpose(picture)  # as a viewer turns it
+
+
+def _orientation(exif: bytes) -> int:
+    """How a picture is to be turned; 1, not at all, where its EXIF is broken."""
+    from PIL import Image
+
+    said = Image.Exif()
+    try:
+        said.load(exif)
+        return int(said.get(ORIENTATION, 1))
+    except Exception:  # Pillow raises all kinds; pixels are whole whatever is said of them
+        return 1
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Of each chunk of a PNG its name, where it begins and where it ends."""
+    at = len(PNG)
+    while (kind := content[at + 4 : at + 8]).isalpha():
+        yield kind, at, (end := at + 12 + int.from_bytes(content[at : at + 4], "big"))
+        at = end
+
+
+def _essential(content: bytes, name: str) -> tuple[bytes, bytes]:
+    """A PNG without the chunks that a decoder may skip, which may be broken; and its EXIF, or nothing.
+
+    Raises:
+        ImageError: it is animated.
+    """
+    parts, exif, done = [PNG], b"", len(PNG)
+    for kind, begin, done in _chunks(content):
+        if kind[:1].isupper():
+            parts.append(content[begin:done])
+        elif kind == b"eXIf":
+            exif = content[begin + 8 : done - 4]
+        elif kind == b"acTL" and (frames := int.from_bytes(content[begin + 8 : done - 8], "big")) > 1:
+            raise ImageError(f"{name}: {frames} frames; one radiograph a file is wanted, so save the one that is meant")
+    return b"".join([*parts, content[done:]]), exif
 
 
 def _png_head(content: bytes) -> tuple[int, int, int, int]:
@@ -189,13 +253,7 @@ def _png_data(content: bytes, name: str) -> bytes:
         ImageError: they are fewer than the header says, of which Pillow makes black ones, or their end or checksum is
             wrong: of zeros in place of what was never downloaded, Pillow makes rows as well.
     """
-    parts, at = [], len(PNG)
-    while content[at + 4 : at + 8].isalpha():  # the name of a chunk
-        length = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] == b"IDAT":
-            parts.append(content[at + 8 : at + 8 + length])
-        at += 12 + length
-    data, wanted = b"".join(parts), 0
+    data, wanted = b"".join(content[begin + 8 : end - 4] for kind, begin, end in _chunks(content) if kind == b"IDAT"), 0
     width, height, depth, kind = _png_head(content)
     for left, top, across, down in ADAM7 if content[INTERLACED] else [(0, 0, 1, 1)]:
         columns, rows = len(range(left, width, across)), len(range(top, height, down))

@@ -41,7 +41,9 @@ def check_size(width: int, height: int, name: str) -> None:
     if min(width, height) < 1:
         raise ImageError(f"{name}: {width} x {height} pixels; there is no picture in it")
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width} x {height} pixels are more than {MAX_PIXELS:,}; refused")
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are more than {MAX_PIXELS:,}; no film has so many; save it smaller"
+        )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(
             f"{name}: {width} x {height} pixels are a strip, no film: one side is over {MAX_ASPECT} times the other"

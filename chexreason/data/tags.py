@@ -19,22 +19,32 @@ NEEDED = (
 ).split()
 CHOSEN = (
     "Modality NumberOfFrames PlanarConfiguration HighBit PixelPaddingValue PixelPaddingRangeLimit RescaleSlope "
-    "RescaleIntercept WindowCenter WindowWidth VOILUTFunction PresentationLUTShape"
+    "RescaleIntercept WindowCenter WindowWidth VOILUTFunction PresentationLUTShape PresentationIntentType SOPClassUID"
 ).split()
 TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+# How high a pixel is and how wide, the first that is given.
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")  # of an enhanced object
+GROUPED = ("PixelMeasuresSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence")
+SHOWN = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
-WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE]
+WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE, *SPACINGS, *GROUPS, "PresentationLUTSequence"]
 FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
 
 
 def tidy(data: Dataset, name: str) -> None:
     """Take away what is left empty, keep one of what is said twice, and write code words as the standard does.
 
+    What an enhanced object says of its one frame in functional groups is put where any other file says it.
+
     Raises:
         ImageError: a tag has several values where there is one or is no number, or a lookup table lacks a part; names the file.
     """
     from pydicom.multival import MultiValue
 
+    for group in [first for keyword in GROUPS for first in (data.get(keyword) or [])[:1]]:
+        for item in [first for keyword in GROUPED for first in (group.get(keyword) or [])[:1]]:
+            data.update({element.tag: element for element in item if element.keyword in (*CHOSEN, *TABLES, *SPACINGS)})
     for element in [data[keyword] for keyword in (*NEEDED, *CHOSEN) if keyword in data]:
         values = list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
         values = values[:1] if element.keyword in FIRST else values
@@ -70,9 +80,14 @@ def check(data: Dataset, name: str) -> None:
     Raises:
         ImageError: names the file.
     """
+    from pydicom.uid import UID
+
     modality = data.get("Modality", "CR")
     if modality not in RADIOGRAPHS:
-        raise ImageError(f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)})")
+        raise ImageError(
+            f"{name}: its modality is {modality}; a radiograph is wanted ({', '.join(RADIOGRAPHS)}); if it is one, correct "
+            "Modality (0008,0060)"
+        )
     needed = [*NEEDED, "PlanarConfiguration"] if data.get("SamplesPerPixel", 1) > 1 else NEEDED
     if missing := [tag for tag in needed if tag not in data]:
         raise ImageError(f"{name}: a DICOM file without a picture: it has no {', '.join(missing)}")
@@ -83,12 +98,43 @@ def check(data: Dataset, name: str) -> None:
         if missing:
             raise ImageError(f"{name}: its colours are those of a palette that it lacks: it has no {', '.join(missing)}")
     check_size(int(data.Columns), int(data.Rows), name)
+    if data.PhotometricInterpretation not in SHOWN:
+        raise ImageError(
+            f"{name}: Photometric Interpretation (0028,0004) {data.PhotometricInterpretation} is not read here; have the film "
+            "exported as MONOCHROME2 or RGB"
+        )
     if data.get("PresentationLUTShape") == "INVERSE" and data.PhotometricInterpretation == "MONOCHROME2":
         raise ImageError(
-            f"{name}: MONOCHROME2 says that its largest values are bright, Presentation LUT Shape INVERSE that they are dark"
+            f"{name}: MONOCHROME2 (0028,0004) says that its largest values are bright, Presentation LUT Shape (2050,0020) "
+            "INVERSE that they are dark; correct the one or the other"
+        )
+    if any(data.get("PresentationLUTSequence") or []):
+        raise ImageError(
+            f"{name}: its Presentation LUT Sequence (2050,0010) is not read here; have the film exported with it applied"
+        )
+    intent = data.get("PresentationIntentType") or UID(data.get("SOPClassUID", "")).name.upper()
+    if intent.endswith("FOR PROCESSING"):
+        raise ImageError(
+            f"{name}: it is FOR PROCESSING by its Presentation Intent Type (0008,0068) or SOP Class UID (0008,0016), whose "
+            "greys are not those of a film, often inverted; export the FOR PRESENTATION image"
         )
     if int(data.get("NumberOfFrames", 1)) > 1:
-        raise ImageError(f"{name}: {data.NumberOfFrames} frames; one radiograph a file is wanted")
+        raise ImageError(
+            f"{name}: {data.NumberOfFrames} frames by Number of Frames (0028,0008); one radiograph a file is wanted, so export "
+            "the one that is meant"
+        )
+
+
+def pixel_shape(data: Dataset) -> float:
+    """How many times its width a pixel is high; 1 where nothing, or nothing of sense, is said of it."""
+    for keyword in SPACINGS:
+        try:
+            high, wide = (float(side) for side in data.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if high > 0 and wide > 0:
+            return high / wide
+    return 1.0
 
 
 def has_window(data: Dataset) -> bool:

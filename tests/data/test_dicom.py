@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import uid
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
@@ -135,11 +136,27 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(FILM, VOILUTSequence=[table(INDEX[:4000], 12)]).replace(b"\xa0\x0f\0\0", b"\0\x10\0\0"), "4000 entries"),
         (lambda: dicom(FILM, BitsStored=10, HighBit=9), "larger than the 10 bits"),
         (lambda: retagged(ENCODINGS["JPEG"](), BitsStored=6, HighBit=5), "larger than the 6 bits"),
+        *[
+            (lambda coded=coded: coded(SIGNED, BitsStored=10, HighBit=9), "larger than the 10 bits")
+            for coded in (dicom, lambda film, **tags: retagged(compressed(film, uid.RLELossless), **tags))
+        ],
         (lambda: dicom(FILM, HighBit=7), "high bit 7 contradict"),
         (lambda: dicom(FILM, Modality="CT"), "its modality is CT"),
         (lambda: dicom(FILM, Modality="\x1b[2J" + 900 * "X"), r"its modality is \?\[2JXXX"),
-        (lambda: dicom(FILM, NumberOfFrames=3), "3 frames"),
-        (lambda: dicom(FILM, PresentationLUTShape="INVERSE"), "MONOCHROME2 .* INVERSE"),
+        (lambda: dicom(FILM, NumberOfFrames=3), r"3 frames by Number of Frames \(0028,0008\).* export the one that is meant"),
+        *[
+            (lambda modality=modality: dicom(FILM, Modality=modality), r"is wanted .* correct Modality \(0008,0060\)")
+            for modality in ("DR", "XR")
+        ],
+        (lambda: dicom(4095 - FILM, PresentationIntentType="for processing"), "FOR PROCESSING by .* export the FOR PRESENT"),
+        (lambda: dicom(FILM, SOPClassUID=uid.DigitalXRayImageStorageForProcessing), "FOR PROCESSING by .* export the FOR PRES"),
+        (lambda: dicom(FILM, PresentationLUTSequence=[table(4095 - INDEX, 12)]), r"Presentation LUT Sequence \(2050,0010\)"),
+        *[
+            (lambda pixels=pixels, said=said: dicom(pixels, PhotometricInterpretation=said),
+             rf"Photometric Interpretation \(0028,0004\) {said} is not read here; have the film exported as MONOCHROME2 or RGB")
+            for pixels, said in ((grey(EIGHT), "YBR_PARTIAL_420"), (FILM, "MONOCHROME3"), (grey(EIGHT), "HSV"))
+        ],
+        (lambda: dicom(FILM, PresentationLUTShape="INVERSE"), r"MONOCHROME2 .*\(2050,0020\) INVERSE .* correct the one"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="HSV"), "HSV"),
         (lambda: dicom(grey(FILM), PhotometricInterpretation="MONOCHROME2"), "MONOCHROME2|samples"),
         (lambda: dicom(FILM, Rows=30000, Columns=30000), "30000 x 30000 pixels are more"),
@@ -152,7 +169,7 @@ def test_colours_stay_colours_and_codecs_keep_their_order() -> None:
         (lambda: dicom(2 * FILM.tobytes(), DEFLATED), "30,720 bytes"),
         (lambda: dicom(b""), "without a picture: it has no PixelData"),
         (lambda: dicom(FILM)[:-3], "less than expected|without a picture"),
-        (lambda: dicom(encapsulate([b"video"]), uid.MPEG2MPML), "transfer syntax MPEG2.* not read"),
+        (lambda: dicom(encapsulate([b"video"]), uid.MPEG2MPML), "transfer syntax MPEG2.* not read here; have .* exported"),
         (lambda: retagged(compressed(FILM, uid.JPEG2000Lossless), Rows=8), "80 x 96 of 1 channels, its tags say 80 x 8"),
         (lambda: retagged(ENCODINGS["JPEG"](), SamplesPerPixel=3), "96 of 1 channels, its tags say 80 x 96 of 3"),
         (lambda: retagged(compressed(SIGNED, uid.JPEG2000Lossless), PixelRepresentation=0), "signed, .* says unsigned"),
@@ -176,6 +193,10 @@ def without(content: bytes, *keywords: str) -> bytes:
 
 
 CLEAR: dict[str, Callable[[], bytes]] = {
+    "for presentation by its tag": lambda: dicom(
+        FILM, PresentationIntentType="FOR PRESENTATION", SOPClassUID=uid.DigitalXRayImageStorageForProcessing
+    ),
+    "a presentation LUT left empty": lambda: dicom(FILM, PresentationLUTSequence=[]),
     "a range limit left empty": lambda: dicom(FILM, PixelPaddingValue=0, PixelPaddingRangeLimit=None),
     "a high bit left empty": lambda: dicom(FILM, HighBit=None),
     "no high bit": lambda: without(dicom(FILM), "HighBit"),
@@ -243,6 +264,38 @@ CLEAR: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+def grouped(content: bytes, group: str, **tags: Any) -> bytes:
+    """An enhanced object: tags of its one frame lie in sequences of a functional group."""
+    item = Dataset()
+    for keyword, value in tags.items():
+        inner = Dataset()
+        for tag, said in value.items():
+            setattr(inner, tag, said)
+        setattr(item, keyword, [inner])
+    return retagged(content, **{f"{group}FunctionalGroupsSequence": [item], "NumberOfFrames": 1})
+
+
+@pytest.mark.parametrize("group", ["Shared", "PerFrame"])
+def test_what_an_enhanced_object_says_of_its_frame_is_heeded(group: str) -> None:
+    slope, window = {"RescaleSlope": -1, "RescaleIntercept": 4095}, {"WindowCenter": 900, "WindowWidth": 500}
+    whole = grouped(dicom(4095 - FILM), group, PixelValueTransformationSequence=slope, FrameVOILUTSequence=window)
+    assert decode(whole, "x").tobytes() == decode(dicom(4095 - FILM, **slope, **window), "x").tobytes()
+    oblong = grouped(dicom(FILM), group, PixelMeasuresSequence={"PixelSpacing": [0.3, 0.2]})
+    assert decode(oblong, "x").size == (COLUMNS, ROWS * 3 // 2)
+
+
+@pytest.mark.parametrize("tag", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"])
+def test_pixels_that_are_not_square_are_shown_square(tag: str) -> None:
+    for shape, size in (([2, 1], (COLUMNS, 2 * ROWS)), ([1, 3], (3 * COLUMNS, ROWS)), ([1, 1], (COLUMNS, ROWS))):
+        image = decode(dicom(FILM, **{tag: shape}), "x")
+        assert image.size == size
+        looks_like(np.asarray(image.resize((COLUMNS, ROWS))).astype(float), FILM, np.zeros_like(EDGE))
+    for nonsense in ([0, 1], [3], None, [-1, 1], [1001, 1000]):
+        assert decode(dicom(FILM, **{tag: nonsense}), "x").size == (COLUMNS, ROWS)
+    with pytest.raises(ImageError, match="^x: .* strip, no film"):
+        decode(dicom(FILM, **{tag: [900, 1]}), "x")
+
+
 def offsets(offset: int) -> bytes:
     """A basic offset table of one frame."""
     return b"\xfe\xff\0\xe0\x04\0\0\0" + offset.to_bytes(4, "little")
@@ -260,6 +313,11 @@ def of_syntax(syntax: str) -> bytes:
 def without_part(item: Dataset, keyword: str) -> Dataset:
     delattr(item, keyword)
     return item
+
+
+def foreign(name: str) -> bytes:
+    """A picture that another writer compressed, from pydicom's own tests, said to be a radiograph."""
+    return retagged(Path(str(get_testdata_file(f"{name}.dcm"))).read_bytes(), Modality="CR")
 
 
 def described(*numbers: int) -> Dataset:
@@ -349,6 +407,16 @@ def test_what_is_left_empty_or_sloppy_but_clear_is_read(what: str) -> None:
                 (ENCODINGS["YBR_FULL"], "RGB"),
                 (without_jfif, "RGB"),
             )
+        ],
+        *[
+            (lambda film=film, syntax=syntax: retagged(compressed(film, syntax), BitsAllocated=8, BitsStored=8, HighBit=7),
+             r"inside has 12 bits, Bits Allocated \(0028,0100\) says 8; correct it to 16 and Bits Stored \(0028,0101\) to 12")
+            for film in (FILM, SIGNED)
+            for syntax in CODED[1:]
+        ],
+        *[
+            (lambda name=name: retagged(foreign(name), BitsAllocated=8, BitsStored=8, HighBit=7), f"has {bits} bits, Bits A")
+            for name, bits in (("JPEG-LL", 16), ("JPGExtended", 12), ("MR_small_jpeg_ls_lossless", 16))
         ],
         (lambda: dicom(FILM, RescaleSlope=2, RescaleIntercept=0).replace(b"2.0 ", b"2,0 "), r"Slope \(0028,1053\) is .2,0."),
         (lambda: dicom(FILM, WindowCenter=2048, WindowWidth=4096, VOILUTFunction="GAMMA"), "GAMMA, .* one of LINEAR, LINEAR_E"),
@@ -510,6 +578,14 @@ def test_half_a_compressed_picture_is_refused_though_decoders_fill_it_up(encodin
         decode(retagged(whole, PixelData=encapsulate([stream[: int(len(stream) * part)] + end])), "x")
 
 
+@pytest.mark.parametrize("encoding", ["JPEG", "JPEG in YBR_FULL_422", "JPEG in RGB"])
+def test_a_jpeg_that_holds_more_than_its_picture_is_refused_within_dicom_as_well(encoding: str) -> None:
+    stream = frame(whole := ENCODINGS[encoding]())
+    longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(40)) + b"\xff\xd9"
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+        decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
 @pytest.mark.parametrize("over", [0.002, 0.01, 0.019])
 def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
     bright = (FILM / np.quantile(FILM, 1 - over) * 2047).astype(np.uint16)
@@ -517,6 +593,18 @@ def test_what_is_brighter_than_the_stated_bits_is_white(over: float) -> None:
         image = np.asarray(decode(retagged(content, BitsStored=11, HighBit=10), "x"))
         assert (image[bright > 2047] == 255).all()
         looks_like(image.astype(float), np.minimum(bright, 2047), np.zeros_like(EDGE))
+
+
+def test_a_signed_film_keeps_what_is_brighter_or_darker_than_its_bits() -> None:
+    film = np.where(MARKER, np.where(INDEX[:COLUMNS] % 2, 3000, -3000), SIGNED).astype(np.int16)
+    image = np.asarray(decode(dicom(film), "x"))
+    assert (image[film == 3000] == 255).all() and (image[film == -3000] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["JPEG-LL", "JPGExtended"])
+def test_a_jpeg_corrects_tags_that_allocate_more_than_its_numbers_take(name: str) -> None:
+    more = retagged(foreign(name), BitsAllocated=32, BitsStored=32, HighBit=31)
+    assert decode(more, "x").tobytes() == decode(foreign(name), "x").tobytes()
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.15])
@@ -531,6 +619,32 @@ def test_a_border_that_no_tag_names_takes_no_contrast_away(share: float, value: 
     image = np.asarray(decode(content, "x"))
     looks_like(image.astype(float), FILM, np.array(border))
     assert (image[border] == (255 if (value > 0) != inverse else 0)).all()
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_padding_of_a_value_that_bright_parts_of_the_film_have_is_refused(inverse: bool) -> None:
+    def content(share: float, edge: bool) -> bytes:
+        inner = np.pad(np.ones((ROWS - 2, COLUMNS - 2), bool), 1)
+        top = np.quantile(FILM, 1 - share)
+        film = np.where((top <= FILM) & inner | (EDGE & edge), top, np.minimum(FILM, top - 1)).astype(np.uint16)
+        stored = 4095 - film if inverse else film
+        photometric = "MONOCHROME1" if inverse else "MONOCHROME2"
+        return dicom(
+            stored, PixelPaddingValue=int(stored.min() if inverse else stored.max()), PhotometricInterpretation=photometric
+        )
+
+    for edge in (True, False):
+        with pytest.raises(ImageError, match=r"^x: Pixel Padding Value \(0028,0120\) .* correct it or take it away"):
+            decode(content(0.2, edge), "x")
+    few = np.asarray(decode(content(0.01, True), "x"))
+    looks_like(few.astype(float), FILM, EDGE)
+    assert (few[EDGE] == 0).all()
+
+
+def test_a_background_of_the_padding_value_is_black_wherever_it_lies() -> None:
+    hole = np.pad(EDGE[20:60, 5:40], ((20, 36), (20, 25)))
+    image = np.asarray(decode(dicom(np.where(EDGE | hole | (FILM < 900), 0, FILM).astype(np.uint16), PixelPaddingValue=0), "x"))
+    assert (image[(FILM < 900) | EDGE] == 0).all()
 
 
 WITHOUT = """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import itertools
+import lzma
 import os
 import re
 import socket
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
@@ -23,7 +25,7 @@ from pydicom import uid
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
 from chexreason.data.pixels import extent
 
-from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, dicom, grey, png
+from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, compressed, dicom, frame, grey, png
 from .encodings import jpeg as jpeg_in_dicom
 from .layouts import write_image
 
@@ -89,18 +91,62 @@ def test_what_follows_the_end_of_a_jpeg_is_no_part_of_it(progressive: bool) -> N
         decode(whole[: int(len(whole) * 0.8)] + b"\xff\xd9" + other, "x")
 
 
+SIZE = (320, 384)
+LARGE = Image.fromarray(EIGHT).resize(SIZE)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_that_holds_more_than_its_picture_was_damaged_amid_it(mode: str, options: dict[str, Any]) -> None:
+    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **options)
+    assert decode(whole[:-2] + b"\xff\xff" + whole[-2:], "x").size == SIZE, "fill bytes are no bits"
+    for more in (whole[-42:-2].replace(b"\xff", b"\xfe"), bytes(40)):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(whole[:-2] + more + whole[-2:], "x")
+
+
+@pytest.mark.parametrize(("options", "seen"), [({}, 15), ({"optimize": True}, 13), ({"restart_marker_rows": 1}, 20)])
+def test_a_jpeg_of_which_a_block_was_overwritten_is_refused(options: dict[str, Any], seen: int) -> None:
+    """Nothing tells of the few in which as many units came out of the foreign bytes as were lost."""
+    whole = coded(LARGE, format="JPEG", quality=95, **options)
+    begin, rng = whole.index(b"\xff\xda") + 20, np.random.default_rng(3)
+    for foreign in (lambda: rng.bytes(1024).replace(b"\xff", b"\xfe"), lambda: bytes(1024)):
+        refused = 0
+        for at in rng.integers(begin, len(whole) - 1100, 20):
+            try:
+                decode(whole[:at] + foreign() + whole[at + 1024 :], "x")
+            except ImageError:
+                refused += 1
+        assert refused >= seen
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}, {"restart_marker_blocks": 7}])
+def test_a_jpeg_that_lost_a_part_between_two_restarts_is_refused(mode: str, options: dict[str, Any]) -> None:
+    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **{"restart_marker_rows": 1} | options)
+    assert decode(whole, "x").size == SIZE
+    parts = re.split(rb"(?=\xff[\xd0-\xd7])", whole)
+    assert len(parts) > 20
+    for lost in (parts[:9] + parts[10:], parts[:9] + parts[11:], parts[:9] + [parts[9][:6]] + parts[10:]):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(b"".join(lost), "x")
+
+
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
     st.integers(1, 100),
     st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
     *[st.booleans()] * 3,
+    st.integers(0, 9),
 )
+@example(1, 1, 1, "4:4:4", False, False, True, 0)  # its bits are a byte or two
 def test_a_whole_jpeg_is_never_taken_for_half_of_one(
-    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool
+    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool, restart: int
 ) -> None:
     image = Image.fromarray(EIGHT).resize((width + 8, height + 8)).convert("RGB" if colour else "L")
     options = {"quality": quality, "progressive": progressive, "optimize": optimize, "subsampling": subsampling}
+    options |= {"restart_marker_blocks": restart}
     try:
         assert decode(coded(image, format="JPEG", **options), "x").size == image.size
     except ImageError as error:
@@ -259,7 +305,28 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         (lambda: coded(Image.fromarray(FILM), format="TIFF"), "save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="WEBP"), "save it as PNG"),
         (lambda: coded(Image.fromarray(EIGHT), format="BMP"), "save it as PNG"),
-        (lambda: gzip.compress(png(FILM)), "unpack it"),
+        (lambda: gzip.compress(png(FILM)), "packed by gzip; unpack it"),
+        (lambda: bz2.compress(png(FILM)), "packed by bzip2; unpack it"),
+        (lambda: lzma.compress(png(FILM)), "packed by xz; unpack it"),
+        (lambda: b"7z\xbc\xaf\x27\x1c" + bytes(50), "a 7z archive; unpack it"),
+        (lambda: b"\x28\xb5\x2f\xfd" + bytes(50), "packed by zstd; unpack it"),
+        (lambda: b"Rar!\x1a\7\0" + bytes(50), "a RAR archive; unpack it"),
+        (lambda: b"PK\3\4" + bytes(50), "a zip archive; unpack it"),
+        (lambda: b"\0\0\0\x18ftypheic" + bytes(50), "a photograph in HEIC; save it as PNG"),
+        (lambda: b"\0\0\0\x20ftypavif" + bytes(50), "a picture in AVIF; save it as PNG"),
+        (lambda: b"\xff\x0a" + bytes(50), "a picture in JPEG XL; save it as PNG"),
+        (lambda: frame(compressed(FILM, uid.JPEG2000Lossless)), "a picture in JPEG 2000; save it as PNG"),
+        (lambda: b"\xff\x4f\xff\x51" + b"\x33" * 60, "a picture in JPEG 2000; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="JPEG2000"), "a picture in JPEG 2000; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="TIFF", big_tiff=True), "a picture in TIFF; save it as PNG"),
+        (lambda: coded(Image.fromarray(grey(EIGHT)), format="PPM"), "a picture in Netpbm's form; save it as PNG"),
+        (lambda: coded(Image.fromarray(EIGHT), format="PPM"), "a picture in Netpbm's form; save it as PNG"),
+        (lambda: b"%PDF-1.4" + bytes(50), "a page in PDF; take the film out of it"),
+        (lambda: b"\x93NUMPY" + bytes(50), "an array of NumPy; save it as PNG"),
+        (lambda: b"\x5c\1\0\0" + bytes(400), "a volume in NIfTI; save it as PNG"),
+        ('{"error": "AccessDenied"}', "text in JSON; a download needs its login"),
+        ("\ufeff<!DOCTYPE html>", "a page of HTML or XML"),
+        ("Access denied. Please sign in.", "text, such as what a server says"),
         (lambda: coded(Image.fromarray(EIGHT), format="JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "12 bits"),
     ],
 )
@@ -384,12 +451,73 @@ def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(read_image(tmp_path / "grey.png"))[::-1, ::-1], np.asarray(decode(png(grey(FILM)), "x")))
 
 
+UPSIDE_DOWN = struct.pack("<HHII", 0x0112, 3, 1, 3)
+FAR = struct.pack("<HHII", 0x9286, 7, 2**28 - 1, 2**31 - 1)  # a comment that lies nowhere
+BROKEN_EXIF = [b"", b"II", b"XX*\0\x08\0\0\0\2\0", b"II*\0\x08\0\0\0\xff\xff\x12\1\3\0\1", bytes(40)]
+XMP = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><r tiff:Orientation="3"/></x:xmpmeta>'
+
+
+def with_segment(content: bytes, marker: int, body: bytes) -> bytes:
+    return content[:2] + struct.pack(">BBH", 255, marker, len(body) + 2) + body + content[2:]
+
+
+def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
+    return content[:33] + chunk(kind, body) + content[33:]
+
+
+def test_what_is_said_about_a_jpeg_may_be_broken() -> None:
+    whole = coded(LARGE, format="JPEG", quality=90)
+    right = decode(whole, "x").tobytes()
+    bodies = [
+        *[(0xE1, b"Exif\0\0" + exif) for exif in BROKEN_EXIF],
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='"),
+        *[(0xE2, b"MPF\0" + body) for body in (b"ZZZZ", b"II*\0\x08\0\0\0\1\0\1\xb0\4\0" + b"\xff" * 4 + bytes(4))],
+        (0xE2, b"ICC_PROFILE\0\1\1garbage"),
+        (0xED, b"Photoshop 3.0\0008BIM\4\4\xff\xff\xff\xff"),
+        (0xFE, b"\xff\xd9\xff\xda"),
+    ]
+    for marker, body in bodies:
+        assert decode(with_segment(whole, marker, body), "x").tobytes() == right, body
+    turned = b"Exif\0\0II*\0\x08\0\0\0\2\0" + UPSIDE_DOWN + FAR + bytes(4)
+    assert np.array_equal(
+        np.asarray(decode(with_segment(whole, 0xE1, turned), "x"))[::-1, ::-1], np.asarray(decode(whole, "x"))
+    ), "the one part of it that is whole is heeded"
+
+
+def test_what_is_said_about_a_png_may_be_broken() -> None:
+    long = b"c\0\0" + zlib.compress(bytes(2**26))
+    chunks = [
+        (kind, body) for kind in (b"pHYs", b"cHRM", b"tRNS", b"gAMA", b"sRGB", b"iTXt", b"acTL") for body in (b"", b"\xff")
+    ]
+    chunks += [(b"eXIf", exif) for exif in BROKEN_EXIF] + [(b"zTXt", long), (b"acTL", struct.pack(">II", 1, 0))]
+    chunks += [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP), (b"iCCP", b"x\0\0garbage")]
+    for whole in (coded(LARGE, format="PNG"), png(FILM), png(grey(FILM))):
+        right = decode(whole, "x").tobytes()
+        for kind, body in chunks:
+            assert decode(with_chunk(whole, kind, body), "x").tobytes() == right, (kind, body[:30])
+            spoilt = with_chunk(whole, kind, body)[: 33 + 8 + len(body)] + b"\1\2\3\4" + whole[33:]
+            assert decode(spoilt, "x").tobytes() == right, "nor does its checksum matter"
+        turned = np.asarray(decode(with_chunk(whole, b"eXIf", b"II*\0\x08\0\0\0\1\0" + UPSIDE_DOWN + bytes(4)), "x"))
+        assert np.array_equal(turned[::-1, ::-1], np.asarray(decode(whole, "x")))
+
+
+def test_of_a_photograph_with_its_preview_behind_it_the_photograph_is_read() -> None:
+    both = coded(LARGE, format="MPO", save_all=True, append_images=[LARGE.rotate(180).resize((32, 40))])
+    with Image.open(io.BytesIO(both)) as file:
+        assert file.n_frames == 2
+    assert decode(both, "x").tobytes() == decode(coded(LARGE, format="JPEG"), "x").tobytes()
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     for side in (9_000, 60_000):
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
         (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-        with pytest.raises(ImageError, match="x.png"):
+        with pytest.raises(ImageError, match=f"x.png: {side} x {side} pixels are more than 64,000,000; .* save it smaller"):
             read_image(tmp_path / "x.png")
+    head = coded(LARGE, format="JPEG").replace(struct.pack(">HH", *SIZE[::-1]), b"\xff\xdc\xff\xdc", 1)
+    with pytest.raises(ImageError, match="x: 65500 x 65500 pixels are more than 64,000,000"):
+        decode(head, "x")
 
 
 HEADS = [b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"\0" * 128 + b"DICM", b"\x02\0\0\0UL", png(FILM)[:400]]
