@@ -27,7 +27,7 @@ from chexreason.labels import (
     check_findings,
     marked,
 )
-from chexreason.runs.processes import pool
+from chexreason.runs.processes import each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,24 +240,21 @@ def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) ->
 
     Unreadable ones are treated as missing ones. `read` can be pickled.
     """
-    from concurrent.futures.process import BrokenProcessPool
-
     from tqdm import tqdm
 
     if not table.images or table.records.empty:
         return table
     files = [paths.image_file(table.root, path) for path in table.records["path"]]
-    with pool(min(os.cpu_count() or 1, 1 + len(files) // CHUNK)) as processes:
-        errors = processes.map(partial(_error, read), files, chunksize=CHUNK)
-        try:
-            listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
-        except BrokenProcessPool:
-            raise ChexReasonError(
-                f"{table.site}: a process that read images was ended, most likely for want of memory: the same command goes on"
-            ) from None
+    errors = each(partial(_error, read), files, min(os.cpu_count() or 1, 1 + len(files) // CHUNK), killed, CHUNK)
+    listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
     unreadable = [(position, error) for position, error in enumerate(listed) if error is not None]
     problems = tuple(_at(table.records, position, paths.UNREADABLE, error) for position, error in unreadable)
     return _settled(replace(table, problems=table.problems + problems), missing)
+
+
+def killed(file: Path | str) -> str:
+    """What is wrong with an image whose reading a process did not survive."""
+    return f"{file}: the process that read it was ended, twice: for want of memory, or by what is in the file"
 
 
 def _error(read: Callable[[Path], object], file: Path) -> str | None:
