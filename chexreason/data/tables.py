@@ -8,7 +8,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,6 +215,22 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
             detail = f"{column} is {shown(cell) or 'blank'}; a plain number is wanted{hint}"
             problems.append(Problem(table, int(row), "illegal id", detail))
     return tuple(problems)
+
+
+def unlisted(frame: pd.DataFrame, column: str, known: Collection[str], other: str) -> Iterator[tuple[int, str, bool]]:
+    """Row of each cell of `column` that is not `known` to the table `other`, what is wrong, and whether it is known there in
+    another spelling: in other case, as a file's name, or without its zeros.
+    """
+    lost = frame[column].dropna()[~frame[column].dropna().isin(known)]
+    near = {_plain(one): one for one in known} if len(lost) else {}
+    for row, cell in zip(frame.loc[lost.index, "row"], lost, strict=True):
+        meant = near.get(_plain(cell))
+        said = f"{column} {shown(cell)} is not in {other}"
+        yield int(row), f"{said}, which has {shown(meant)}: one spelling is wanted" if meant else said, meant is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^0+|\.(?:jpe?g|png|dcm|dicom)$", "", name.strip().casefold())
 
 
 def newest(root: Path, pattern: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,77 @@ def test_a_mimic_split_that_is_none_is_a_problem_with_its_row(split: str, tmp_pa
     name = "mimic-cxr-2.0.0-split.csv.gz"
     assert problems(Mimic(root=str(root)).read()) == [
         f"{name}, row 4: illegal split: {split!r}; one of train, validate, test is wanted"
+    ]
+
+
+@pytest.mark.parametrize(("there", "listed"), [("D1", "d1"), ("d1", "d1.jpg"), ("d1.dcm", "D1"), ("d1", "e7")])
+def test_an_image_that_the_split_table_lacks_or_spells_otherwise_is_a_problem_with_its_row(
+    there: str, listed: str, tmp_path: Path
+) -> None:
+    root = mimic(tmp_path, [(there, *IMAGES[0][1:]), IMAGES[1]], {"50414267": {}, "51000000": {}})
+    path = root / "mimic-cxr-2.0.0-split.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(text.replace(f"\n{there},", f"\n{listed},").encode()))
+    (said,) = problems(Mimic(root=str(root)).read())
+    name = "mimic-cxr-2.0.0-metadata.csv.gz, row 2: image without a split: dicom_id"
+    near = f", which has {listed}: one spelling is wanted" if listed != "e7" else ""
+    assert said == f"{name} {there} is not in {path.name}{near}"
+    with pytest.raises(ChexReasonError, match="row 2: image without a split"):
+        Mimic(root=str(root)).load()
+
+
+def test_an_nih_name_that_lost_its_zeros_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    rewritten(table_of(root), lambda lines: [line.replace("00000002_000.png", "2_000.png") for line in lines])
+    for split in ("test", "train_val", "all"):
+        found = problems(replace(Nih(root=str(root)), split=split).read())
+        assert found[0].startswith("Data_Entry_2017_v2020.csv, row 3: illegal image name: Image Index 2_000.png is not in ")
+        assert "which has 00000002_000.png" in found[0]
+
+
+def test_an_nih_list_that_is_empty_or_in_one_line_is_named(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    for text in ("", "\n"):
+        (root / "test_list.txt").write_text(text)
+        with pytest.raises(ChexReasonError, match="has train_val and 'all'; .*/test_list.txt, row 1: it names no image"):
+            Nih(root=str(root)).load()
+        assert len(Nih(root=str(root), split="train_val").load().records) == 1
+    for sign in ",;":
+        (root / "test_list.txt").write_text(f"00000001_000.png{sign}00000003_000.png\n")
+        assert problems(Nih(root=str(root)).read())[0].startswith("test_list.txt, row 1: illegal image name: 00000001_000.png")
+
+
+def test_a_side_that_is_neither_frontal_nor_lateral_is_a_problem_and_a_blank_one_is_the_file_names(tmp_path: Path) -> None:
+    lateral = "patient1/study1/view2_lateral.jpg"
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0}), (lateral, "", {"Edema": 1.0})])
+    text = (root / "train.csv").read_text()
+    for side in ("lateral", "LAT", "Fronta1"):
+        (root / "train.csv").write_text(text.replace(",Lateral,,", f",{side},PA,"))
+        (said,) = problems(Chexpert(root=str(root)).read())
+        assert said == f"train.csv, row 3: illegal view: Frontal/Lateral is {side}; Frontal or Lateral is wanted"
+    (root / "train.csv").write_text(text.replace(",Lateral,,", ",,PA,").replace(",Frontal,", ",,"))
+    table = Chexpert(root=str(root)).load()
+    assert table.records["path"].tolist() == [f"train/{FRONTAL}"] and table.excluded == {"view lateral": 1}
+
+
+@pytest.mark.parametrize("place", ["", "test/"])
+def test_chexpert_test_tables_that_contradict_each_other_are_named_with_both_rows(place: str, tmp_path: Path) -> None:
+    names = [f"test/patient{number}/study1/view1_frontal.jpg" for number in (1, 2)]
+    for name in names:
+        write_image(tmp_path / name)
+    given = [states(dict.fromkeys(FINDINGS, 0.0) | {"Edema": 1.0})] * 2
+    write_rows(
+        tmp_path / "test_labels.csv", ("Path", *FINDINGS), [(name, *one) for name, one in zip(names, given, strict=True)]
+    )
+    for edema, count in (("1.0", 0), ("0.0", 1)):
+        given = [states(dict.fromkeys(FINDINGS, 0.0) | {"Edema": one}) for one in ("1.0", edema)]
+        studies = [(f"CheXpert-v1.0/{name.rpartition('/')[0]}", *one) for name, one in zip(names, given, strict=True)]
+        write_rows(tmp_path / f"{place}groundtruth.csv", ("Study", *FINDINGS), studies[::-1])
+        found = problems(Chexpert(root=str(tmp_path), split="test").read())
+        assert len(found) == count
+    assert found == [
+        "test_labels.csv, row 3: two versions of a label: patient2/study1: Edema is another in groundtruth.csv, row 2; "
+        "leave the right table there alone"
     ]
 
 

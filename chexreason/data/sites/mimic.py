@@ -78,6 +78,11 @@ class Mimic(Published):
         labels, more = _labels(path)
         problems += found + more + _contradictions(images, splits, "dicom_id", ("subject_id", "study_id"), named.name)
         problems += _contradictions(images, labels, "study_id", ("subject_id",), path.name)
+        listed = set(splits["dicom_id"].dropna())
+        problems += tuple(
+            records.Problem(metadata.name, row, "image without a split", said)
+            for row, said, _ in tables.unlisted(images, "dicom_id", listed, named.name)
+        )
         frame = images.merge(splits[["dicom_id", "split"]], on="dicom_id", how="left")
         frame = frame.merge(labels[["study_id", *FINDINGS]], on="study_id", how="left", indicator="labelled")
         subject, study = frame["subject_id"].fillna(""), frame["study_id"].fillna("")
