@@ -140,13 +140,14 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         cells = frame[column].fillna("").astype("str").tolist()
         for position in paths.unsafe(frame[column]).to_numpy().nonzero()[0]:
             cell = cells[position]
-            problems.append(
-                _at(frame, position, paths.UNSAFE, f"{column} {cell[:200]!r} is refused" if cell else f"no {column}")
-            )
-    rounded = frame["patient"].fillna("").astype("str").str.fullmatch(ROUNDED)
-    for position in rounded.to_numpy().nonzero()[0]:  # many patients become one
-        detail = f"patient {frame.at[position, 'patient']} was rounded by a spreadsheet; take the published table"
-        problems.append(_at(frame, position, "illegal id", detail))
+            way = "; one below the dataset's root is wanted" if column == "path" else ""
+            said = f"{column} {cell[:200]!r} is refused{way}" if cell else f"no {column}"
+            problems.append(_at(frame, position, paths.UNSAFE, said))
+    for column in ("patient", "study"):  # many become one
+        rounded = frame[column].fillna("").astype("str").str.fullmatch(ROUNDED)
+        for position in rounded.to_numpy().nonzero()[0]:
+            detail = f"{column} {frame.at[position, column]} was rounded by a spreadsheet; take the published table"
+            problems.append(_at(frame, position, "illegal id", detail))
     for position in frame["path"].duplicated().to_numpy().nonzero()[0]:
         problems.append(_at(frame, position, DUPLICATE, f"{frame.at[position, 'path']} is listed twice"))
     return frame, tuple(problems)

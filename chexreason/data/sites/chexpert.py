@@ -143,6 +143,11 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
     if "AP/PA" in frame.columns:
         said, lateral = frame.get("Frontal/Lateral"), ~frontal
         if said is not None:  # where it is blank, the file's name says it
+            other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
+            problems += tuple(
+                Problem(path.name, int(row), "illegal view", f"Frontal/Lateral is {cell}, and its file is called otherwise")
+                for row, cell in zip(frame.loc[other, "row"], said[other], strict=True)
+            )
             odd = frame.loc[said.notna() & ~said.isin(SIDES), "row"]
             problems += tuple(
                 Problem(
