@@ -27,7 +27,7 @@ from chexreason.labels import (
     check_findings,
     marked,
 )
-from chexreason.runs.processes import pool
+from chexreason.runs.processes import each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,13 +140,14 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         cells = frame[column].fillna("").astype("str").tolist()
         for position in paths.unsafe(frame[column]).to_numpy().nonzero()[0]:
             cell = cells[position]
-            problems.append(
-                _at(frame, position, paths.UNSAFE, f"{column} {cell[:200]!r} is refused" if cell else f"no {column}")
-            )
-    rounded = frame["patient"].fillna("").astype("str").str.fullmatch(ROUNDED)
-    for position in rounded.to_numpy().nonzero()[0]:  # many patients become one
-        detail = f"patient {frame.at[position, 'patient']} was rounded by a spreadsheet; take the published table"
-        problems.append(_at(frame, position, "illegal id", detail))
+            way = "; one below the dataset's root is wanted" if column == "path" else ""
+            said = f"{column} {cell[:200]!r} is refused{way}" if cell else f"no {column}"
+            problems.append(_at(frame, position, paths.UNSAFE, said))
+    for column in ("patient", "study"):  # many become one
+        rounded = frame[column].fillna("").astype("str").str.fullmatch(ROUNDED)
+        for position in rounded.to_numpy().nonzero()[0]:
+            detail = f"{column} {frame.at[position, column]} was rounded by a spreadsheet; take the published table"
+            problems.append(_at(frame, position, "illegal id", detail))
     for position in frame["path"].duplicated().to_numpy().nonzero()[0]:
         problems.append(_at(frame, position, DUPLICATE, f"{frame.at[position, 'path']} is listed twice"))
     return frame, tuple(problems)
@@ -240,24 +241,21 @@ def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) ->
 
     Unreadable ones are treated as missing ones. `read` can be pickled.
     """
-    from concurrent.futures.process import BrokenProcessPool
-
     from tqdm import tqdm
 
     if not table.images or table.records.empty:
         return table
     files = [paths.image_file(table.root, path) for path in table.records["path"]]
-    with pool(min(os.cpu_count() or 1, 1 + len(files) // CHUNK)) as processes:
-        errors = processes.map(partial(_error, read), files, chunksize=CHUNK)
-        try:
-            listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
-        except BrokenProcessPool:
-            raise ChexReasonError(
-                f"{table.site}: a process that read images was ended, most likely for want of memory: the same command goes on"
-            ) from None
+    errors = each(partial(_error, read), files, min(os.cpu_count() or 1, 1 + len(files) // CHUNK), killed, CHUNK)
+    listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
     unreadable = [(position, error) for position, error in enumerate(listed) if error is not None]
     problems = tuple(_at(table.records, position, paths.UNREADABLE, error) for position, error in unreadable)
     return _settled(replace(table, problems=table.problems + problems), missing)
+
+
+def killed(file: Path | str) -> str:
+    """What is wrong with an image whose reading a process did not survive."""
+    return f"{file}: the process that read it was ended, twice: for want of memory, or by what is in the file"
 
 
 def _error(read: Callable[[Path], object], file: Path) -> str | None:

@@ -8,7 +8,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ _END = "\0end"  # put after a table as a row of its own: a cell that is not clos
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
 
-def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """A CSV, plain or gzipped: cells as text (NaN where blank), with a column `row`, the line that each row ends on.
 
     A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells, with carriage
@@ -55,6 +55,8 @@ def read_table(path: Path, required: Iterable[str]) -> tuple[pd.DataFrame, tuple
         sign = max(",;\t", key=first.count)
         lines = _lines(text, sign)
         header = [name.strip() for name in next(lines, (1, []))[1]]
+        if first.casefold().startswith(("sep=", "#")) and not {*required} <= {*header}:
+            raise ChexReasonError(f"{path}, row 1: {shown(first.strip())!r} is no header; remove that line")
         rows = {line: _wrong(cells, len(header), sign) for line, cells in lines if cells}
         require(path, header, dict.fromkeys([*required, *filter(None, header)]))
         odd = {line: why for line, why in rows.items() if why}
@@ -90,10 +92,15 @@ def _ended(text: str) -> str:
 def _lines(text: str, sign: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table, whose cells `sign` divides, with the line that each ends on."""
     reader = csv.reader(chain(io.StringIO(text), [_END]), delimiter=sign)
-    for cells in reader:
-        if cells != [_END]:
-            cut = bool(cells) and cells[-1].endswith(_END)
-            yield reader.line_num - cut, cells
+    try:
+        for cells in reader:
+            if cells != [_END]:
+                cut = bool(cells) and cells[-1].endswith(_END)
+                yield reader.line_num - cut, cells
+    except csv.Error as error:
+        stray = "\r" in text.split("\n")[reader.line_num - 1].removesuffix("\r")
+        why = "a carriage return stands where no row ends" if stray else str(error)
+        raise csv.Error(f"row {reader.line_num}: {why}") from None
 
 
 def _wrong(cells: Sequence[str], width: int, sign: str) -> str:
@@ -215,6 +222,22 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
             detail = f"{column} is {shown(cell) or 'blank'}; a plain number is wanted{hint}"
             problems.append(Problem(table, int(row), "illegal id", detail))
     return tuple(problems)
+
+
+def unlisted(frame: pd.DataFrame, column: str, known: Collection[str], other: str) -> Iterator[tuple[int, str, bool]]:
+    """Row of each cell of `column` that is not `known` to the table `other`, what is wrong, and whether it is known there in
+    another spelling: in other case, as a file's name, or without its zeros.
+    """
+    lost = frame[column].dropna()[~frame[column].dropna().isin(known)]
+    near = {_plain(one): one for one in known} if len(lost) else {}
+    for row, cell in zip(frame.loc[lost.index, "row"], lost, strict=True):
+        meant = near.get(_plain(cell))
+        said = f"{column} {shown(cell)} is not in {other}"
+        yield int(row), f"{said}, which has {shown(meant)}: one spelling is wanted" if meant else said, meant is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^0+|\.(?:jpe?g|png|dcm|dicom)$", "", name.strip().casefold())
 
 
 def newest(root: Path, pattern: str) -> Path | None:

@@ -72,6 +72,9 @@ def _no_override(word: str) -> str:
     key, said, value = word.partition("=")
     if not said:
         return f"{word}: an override is key=value"
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        shown = word.encode("utf-8", "backslashreplace").decode()
+        return f"{shown}: it has bytes that are no UTF-8. Name the folder that it is in, or rename it"
     twice = shlex.quote(f"{key}={quoted(value)}")
     return f"{word}: no override is written so. A value with special characters is quoted twice. Did you mean {twice}?"
 

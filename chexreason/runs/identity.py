@@ -52,10 +52,26 @@ def defining(described: Any, where: str, store: Path | None, drawn: bool = True)
     return {name: value for name, value in by_name(described, drawn).items() if name not in aside} | digests | code
 
 
-def contents(described: Any, where: str, store: Path | None, but: Sequence[str] = ()) -> dict[str, Any]:
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_if_readable(file: Path) -> str:
+    """The same; empty where the file cannot be read, so that it counts by its name alone."""
+    try:
+        return sha256_of(file)
+    except OSError:
+        return ""
+
+
+def contents(
+    described: Any, where: str, store: Path | None, but: Sequence[str] = (), read: Callable[[Path], str] = sha256_of
+) -> dict[str, Any]:
     """Digests of what the CONTENT keys of a config dataclass name, those in `but` left out; of a list, one each."""
     named = {name: getattr(described, name) for name in _contents(described) if name not in but}
-    return {name: _digests(value, f"{where}.{name}", store) for name, value in named.items()}
+    return {name: _digests(value, f"{where}.{name}", store, read) for name, value in named.items()}
 
 
 def _contents(described: Any) -> list[str]:
@@ -83,37 +99,33 @@ def descriptions(described: Any) -> dict[str, Any]:
     return {name: getattr(described, name) for name in found}
 
 
-def _digests(value: Any, key: str, store: Path | None) -> Any:
+def _digests(value: Any, key: str, store: Path | None, read: Callable[[Path], str]) -> Any:
     if value is None or isinstance(value, list | tuple):
-        return [_digests(one, key, store) for one in value or ()]
+        return [_digests(one, key, store, read) for one in value or ()]
     path = Path(value)
     if not path.exists():
         raise ChexReasonError(f"{key}={value}: there is no such file or folder")
-    return path_digest(path, store)
+    return path_digest(path, store, read=read)
 
 
-def path_digest(path: Path, store: Path | None = None, notes: str | None = None) -> str:
+def path_digest(
+    path: Path, store: Path | None = None, notes: str | None = None, read: Callable[[Path], str] = sha256_of
+) -> str:
     """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once).
 
     Hidden files do not count: file managers and downloads leave them behind. Nor do those whose names end on `notes`.
     """
     if path.is_file():
-        return content_digests([path], store)[0]
-    names = sorted(child.relative_to(path) for child in path.rglob("*") if child.is_file())
+        return content_digests([path], store, read)[0]
+    names = sorted(child.relative_to(path) for child in path.rglob("*") if os.path.isfile(child))
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     names = [name for name in names if notes is None or name.suffix != notes]
     files = [path / name for name in names]
-    return digest(list(zip((name.as_posix() for name in names), content_digests(files, store), strict=True)))
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest(list(zip((name.as_posix() for name in names), content_digests(files, store, read), strict=True)))
 
 
 def content_digests(files: Iterable[Path], store: Path | None = None, read: Callable[[Path], str] = sha256_of) -> list[str]:
-    """What `read` says of each file's content (its SHA-256).
+    """What `read` says of each file's content (its SHA-256); where that is empty, it is asked again each time.
 
     `store` remembers it by path, size and times of change, so that a second look costs one `stat` a file. A store that is
     damaged is made again; one that cannot be written is done without.
@@ -146,13 +158,15 @@ def _remembered(files: list[Path], store: Path, read: Callable[[Path], str]) -> 
 
 
 def _digest(file: Path, database: sqlite3.Connection, read: Callable[[Path], str]) -> str:
-    state = (str(file.absolute()), *file_state(file))
+    name = os.fsencode(file.absolute()).decode("utf-8", "backslashreplace")  # which need not be UTF-8
+    state = (name, *file_state(file))
     query = "SELECT sha256 FROM digests WHERE file = ? AND size = ? AND changed = ?"
     known = database.execute(query, state).fetchone()
     if known:
         return known[0]
     sha256 = read(file)
-    database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", (*state, sha256))
+    if sha256:
+        database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", (*state, sha256))
     return sha256
 
 

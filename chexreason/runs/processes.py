@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs.machine import gpu_gigabytes
 
 # In the environment: the machine and the process that started this one, and with which it ends. A job that a scheduler started
@@ -29,6 +32,13 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
 STREAMS = [0, 1, 2]  # standard input, output and error
 LONGEST = 100_000  # bytes that one request, or one variable of an environment, may have
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Killed(ChexReasonError):
+    """A worker was ended, by the system or by what it worked at."""
 
 
 def started_by_this() -> dict[str, str]:
@@ -53,12 +63,48 @@ def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None)
 
 @contextmanager
 def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
-    """So many workers, or one for each core. They end with this process; an interruption leaves what is queued."""
+    """So many workers, or one for each core. They end with this process; an interruption leaves what is queued.
+
+    Raises:
+        Killed: one of them was ended.
+    """
     processes = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_work_for, initargs=(os.getpid(),))
     try:
         yield processes
+    except BrokenProcessPool:
+        raise Killed("a worker process was ended, most likely for want of memory: the same command goes on") from None
     finally:
         processes.shutdown(cancel_futures=True)
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, lost: Callable[[Item], Result], chunk: int = 16
+) -> Iterator[Result]:
+    """`function` of every item, in their order, by so many workers.
+
+    Where a worker is killed, what it and the others were at is done again, one item at a time; an item whose worker is killed
+    again is `lost`.
+    """
+    done = 0
+    while done < len(items):
+        try:
+            with pool(workers) as processes:
+                for result in processes.map(function, items[done:], chunksize=chunk):
+                    yield result
+                    done += 1
+        except Killed:
+            under_way = items[done : done + chunk * (workers or os.cpu_count() or 1)]
+            for item in under_way:
+                yield _alone(function, item, lost)
+                done += 1
+
+
+def _alone(function: Callable[[Item], Result], item: Item, lost: Callable[[Item], Result]) -> Result:
+    try:
+        with pool(1) as process:
+            return process.submit(function, item).result()
+    except Killed:
+        return lost(item)
 
 
 def _work_for(starter: int) -> None:

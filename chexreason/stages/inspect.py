@@ -7,7 +7,6 @@ registered as a test set, so that no later run trains on them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,21 +141,20 @@ def read_all(table: StudyTable, workers: int) -> tuple[list[Problem], dict[str, 
     from tqdm import tqdm
 
     from chexreason.data.paths import UNREADABLE
-    from chexreason.data.records import Problem
-    from chexreason.runs.processes import pool
+    from chexreason.data.records import Problem, killed
+    from chexreason.runs.processes import each
 
     known = {(problem.table, problem.row) for problem in table.problems}
     rows = list(zip(table.records["path"], table.records["table"], table.records["row"], strict=True))
     rows = [row for row in rows if row[1:] not in known]
     files = [str(table.root / path) for path, _, _ in rows]
     problems, digests = [], {}
-    with pool(workers) as processes:
-        looks: Iterator[tuple[str, str]] = processes.map(look, files, chunksize=16)
-        for (path, name, row), (digest, error) in zip(rows, tqdm(looks, "images", len(files), unit=" images"), strict=True):
-            if error:
-                problems.append(Problem(name, int(row), UNREADABLE, error))
-            else:
-                digests[path] = digest
+    looks = each(look, files, workers, lambda file: ("", killed(file)))
+    for (path, name, row), (digest, error) in zip(rows, tqdm(looks, "images", len(files), unit=" images"), strict=True):
+        if error:
+            problems.append(Problem(name, int(row), UNREADABLE, error))
+        else:
+            digests[path] = digest
     return problems, digests
 
 

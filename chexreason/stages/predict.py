@@ -14,7 +14,7 @@ from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs import folders
 from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DRAWN
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DRAWN, contents, sha256_if_readable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,6 +43,10 @@ class Settings:
         at_least(0, temperature=self.temperature)
         above(0, top_p=self.top_p)
         share(top_p=self.top_p)
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What counts of the images; one that cannot be read is left out later, by name."""
+        return contents(self, "stage", store, read=sha256_if_readable)
 
     def require(self) -> None:
         """Raises ChexReasonError where no image is named."""

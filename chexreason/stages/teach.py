@@ -123,6 +123,11 @@ def execute(run: Run) -> dict[str, Any]:
         room = Classroom(teacher, run.prompt, root, run.seed, settings.attempts, settings.gates, ledger)
         lessons = room.teach(asked, done)
 
+    declined = [trace for trace in lessons if trace.refusals and trace.refusals[-1].gate == "declined"]
+    if declined:
+        run.note(
+            f"{len(declined)} studies are set aside because the service did not take them: set_aside.jsonl says which and why"
+        )
     kept, aside = sorted_traces(studies, lessons, {"prompt": run.prompt.name, "teacher": teacher.name})
     write_text(run.folder / "set_aside.jsonl", as_lines(aside))
     if not kept:

@@ -6,6 +6,7 @@ read a reply however long it is. Both accept an HTTP client from outside: this o
 
 from __future__ import annotations
 
+import json
 import time
 
 import httpx2
@@ -47,7 +48,7 @@ class _OneAddress(httpx2.BaseTransport):
 
         Raises:
             ChexReasonError: it would go elsewhere, or the server sends us elsewhere.
-            Unanswered: what came is a web page, or longer than any reply.
+            Unanswered: what came is a web page, breaks off, is no answer yet, or is longer than any reply.
         """
         here = (self.address.scheme, self.address.host, self.address.port)
         if (request.url.scheme, request.url.host, request.url.port) != here:
@@ -63,10 +64,13 @@ class _OneAddress(httpx2.BaseTransport):
         page = reply.headers.get("content-type", "").startswith("text/html") or content.lstrip()[:1] == b"<"
         if reply.status_code == 200 and page:
             raise Unanswered("a web page came instead of a reply", billed=True, said=CAME.get())
+        if 200 < reply.status_code < 300:
+            raise Unanswered(f"HTTP {reply.status_code} in the place of a reply", billed=True, said=CAME.get())
+        status = _meant(CAME.get()) if reply.status_code == 200 else reply.status_code
         # The content is unpacked by now.
         packed = ("content-encoding", "content-length", "transfer-encoding")
         headers = [(name, value) for name, value in reply.headers.multi_items() if name not in packed]
-        return httpx2.Response(reply.status_code, headers=headers, content=content, extensions=reply.extensions)
+        return httpx2.Response(status, headers=headers, content=content, extensions=reply.extensions)
 
     def close(self) -> None:
         self.inner.close()
@@ -91,3 +95,23 @@ class _OneAddress(httpx2.BaseTransport):
             f"the teacher at {self._here} answered HTTP {reply.status_code}, a redirect to {to}: neither films nor key were "
             "sent there.\n  If that is where it lives and you may send them there: teacher.base_url=ADDRESS"
         )
+
+
+def _meant(body: str) -> int:
+    """The status of a reply that came with 200: gateways put an error of those behind them, with its code, into one.
+
+    Raises:
+        Unanswered: it breaks off.
+    """
+    try:
+        said = json.loads(body)
+    except RecursionError:
+        return 200
+    except ValueError:
+        if body.lstrip().startswith("{"):
+            raise Unanswered("a reply that breaks off", billed=True, said=body) from None
+        return 200
+    said = said[0] if isinstance(said, list) and said else said
+    error = said.get("error") if isinstance(said, dict) else None
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return int(code) if code.isdecimal() and 400 <= int(code) < 600 else 200

@@ -42,7 +42,7 @@ _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 class Refusal:
     """Which gate a trace failed, and on what."""
 
-    gate: str  # no_answer | grammar | labels | leak | length | repetition
+    gate: str  # no_answer | grammar | labels | leak | length | repetition; declined: the service does not take the study
     detail: str
 
     def __str__(self) -> str:

@@ -31,6 +31,7 @@ class Ledger:
         self._lost = 0.0  # the most that requests may have cost that were under way when a process died
         self._dearest = 0.0
         self._replies: dict[str, list[Reply]] = defaultdict(list)
+        self.declined: set[str] = set()  # studies that the service refused to take in earlier processes
         self._changed = threading.Condition()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._read(path)
@@ -46,6 +47,8 @@ class Ledger:
             else:
                 reply = Reply(**{one.name: row[one.name] for one in fields(Reply) if one.name in row})
                 self._settle(row["request"], row["path"], reply, row["counts"])
+                if row.get("declined"):
+                    self.declined.add(row["path"])
         self._lost = sum(self._open.values())
         self._open.clear()
 
@@ -79,10 +82,14 @@ class Ledger:
                 self._write({"request": self.requests, "path": path, "attempt": attempt, "at_most": at_most}, durable=True)
             return self.requests
 
-    def close(self, number: int, path: str, reply: Reply, counts: bool = True) -> None:
-        """Write down what became of a request; `counts` is false where the teacher did not reply at all."""
+    def close(self, number: int, path: str, reply: Reply, counts: bool = True, declined: str | None = None) -> None:
+        """Write down what became of a request; `counts` is false where the teacher did not reply at all.
+
+        `declined`: why the service did not take it.
+        """
         with self._changed:
-            row = {"request": number, "path": path, "counts": counts}
+            row: dict[str, Any] = {"request": number, "path": path, "counts": counts}
+            row |= {"declined": declined} if declined else {}
             self._write(row | asdict(reply), durable=self._open[number] > 0)
             self._settle(number, path, reply, counts)
             self._changed.notify_all()

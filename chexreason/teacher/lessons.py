@@ -17,11 +17,12 @@ from chexreason.prompts import Prompt
 from chexreason.teacher.gates import Gates, Refusal
 from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
-from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Teacher, Unanswered
+from chexreason.teacher.reply import SHOWN, Declined, Reply, StudyRecord, Teacher, Unanswered
 
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
 ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
 LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
+GO_ON = "Mend the teacher; the same command then goes on from there (with force=true it begins anew)."
 LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
 
 
@@ -91,6 +92,8 @@ class Classroom:
         self.pace = Pace(self.teacher.requests_per_minute, self.stopped)
         self.unanswered = 0  # requests in a row
         self.failed: list[tuple[str, float]] = []  # the kind and cost of each reply in a row that failed
+        self.taken = False  # whether the service has taken any request of this process
+        self.declined: Declined | None = None  # the last study that it did not take, and had not been known to
         self.lock = threading.Lock()  # of `failed`
         self.failure: BaseException | None = None  # the first, which stops the others
 
@@ -110,6 +113,8 @@ class Classroom:
                 self.stopped.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise self.failure or error from None
+        if self.declined and not self.taken:  # it may be the service's own matter, and no study's
+            raise ChexReasonError(f"{self.declined}\n  It took nothing else. {GO_ON}")
         return [done.result() for done in waiting]
 
     def lesson(self, study: StudyRecord) -> Lesson:
@@ -125,7 +130,11 @@ class Classroom:
         earlier, refusals = iter(self.ledger.replies(study.path)), []
         for attempt in range(1, self.attempts + 1):
             before = next(earlier, None)
-            reply = before or self.ask(study, attempt)
+            try:
+                reply = before or self.ask(study, attempt)
+            except Declined as declined:
+                refusals.append(Refusal("declined", f"{declined.reason}: {declined.said}"))
+                return Lesson(None, attempt, tuple(refusals), declined.said)
             written = completion(reply, self.prompt.grammar)
             refusal = self.gates.refuse(written, study.labels, self.prompt.grammar)
             if refusal is None:
@@ -138,7 +147,11 @@ class Classroom:
         return Lesson(written, attempt, tuple(refusals), as_it_came(reply))
 
     def ask(self, study: StudyRecord, attempt: int) -> Reply:
-        """One attempt; a reply without text where the service gave none to all its retries."""
+        """One attempt; a reply without text where the service gave none to all its retries.
+
+        Raises:
+            Declined: the service does not take this study.
+        """
         for retry in range(self.teacher.retries + 1):
             self.pace.wait()
             self._unless_stopped()
@@ -152,12 +165,17 @@ class Classroom:
                 if reason.said:
                     self._unless_failing(str(reason), str(reason), reason.said, cost)
                 self._pause(reason, retry)
+            except Declined as declined:
+                self.ledger.close(number, study.path, Reply(None, said=declined.said), counts=False, declined=declined.reason)
+                self.unanswered = 0
+                self._unless_declining(study, declined)
+                raise
             except BaseException:
                 self.ledger.close(number, study.path, Reply(None), counts=False)
                 raise
             else:
                 self.ledger.close(number, study.path, reply)
-                self.unanswered = 0
+                self.unanswered, self.taken = 0, True
                 return reply
         self.unanswered += 1
         if self.unanswered >= GIVE_UP:
@@ -168,21 +186,30 @@ class Classroom:
             )
         return Reply(None)
 
-    def _unless_failing(self, kind: str, what: str, reply: str, cost: float) -> None:
-        """Note that a reply failed; too many in a row (ALIKE) show that it is the teacher that fails, and end the run."""
+    def _unless_declining(self, study: StudyRecord, declined: Declined) -> None:
+        """Note that a study was not taken; soon too many where nothing else was. One that was not taken before is known."""
+        if study.path not in self.ledger.declined:
+            self.declined = declined
+            # Refusals are fast and replies are slow: each thread may have met one before the first reply is there.
+            most = ALIKE if self.taken else min(ALIKE, GIVE_UP + self.teacher.concurrency)
+            self._unless_failing(declined.reason, f"for {study.path}", str(declined), 0.0, most)
+
+    def _unless_failing(self, kind: str, what: str, reply: str, cost: float, most: int | None = None) -> None:
+        """Note that a reply failed; too many in a row (`most`, or ALIKE) show that the teacher fails, and end the run."""
+        most = ALIKE if most is None else most
         with self.lock:
             self.failed.append((kind, cost))
             alike = list(takewhile(lambda one: one[0] == kind, reversed(self.failed)))
-            failed = alike if len(alike) >= ALIKE else self.failed[:]
-        if len(alike) >= ALIKE or len(failed) >= 2 * ALIKE:
+            failed = alike if len(alike) >= most else self.failed[:]
+        if len(alike) >= most or len(failed) >= 2 * ALIKE:
             kinds = Counter(kind for kind, _ in failed)
             how = "alike" if len(kinds) == 1 else f"({', '.join(f'{count} x {one}' for one, count in kinds.most_common())})"
             raise ChexReasonError(
                 f"teacher={self.teacher.name}: the last {len(failed)} replies all failed {how} and cost "
                 f"{sum(cost for _, cost in failed):.4f} (in all {self.ledger.spent:.4f} is spent). "
                 f"One of them, {what}:{shown(reply)}\n"
-                "  Every reply is kept and counts as an attempt at its study.\n"
-                "  Mend the teacher; the same command then goes on from there (with force=true it begins anew)."
+                "  Every reply is kept and counts as an attempt at its study; what came in a reply's place does not.\n"
+                f"  {GO_ON}"
             )
 
     def _unless_stopped(self) -> None:

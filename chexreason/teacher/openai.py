@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from chexreason.pages import data_uri
-from chexreason.teacher.reply import Reply
+from chexreason.teacher.reply import CAME, Reply, Unanswered
 from chexreason.teacher.request import Request
 from chexreason.teacher.service import Service, transport
 
@@ -44,6 +44,10 @@ class OpenAI(Service):
         usage = getattr(answer, "usage", None)
         read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         choices = getattr(answer, "choices", None)
+        if (
+            choices and getattr(choices[0], "finish_reason", None) == "error"
+        ):  # OpenRouter's word for a provider that failed on the way
+            raise Unanswered("a reply that ended in an error", billed=True, said=CAME.get())
         text, thoughts = _said(choices[0].message) if choices else ("", "")
         return self.reply(text, read, written, thoughts)
 

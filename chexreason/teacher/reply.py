@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
 
 SHOWN = 600  # characters that a message shows of what came
@@ -44,6 +45,14 @@ class Unanswered(Exception):
         self.said = said  # what came in a reply's place
 
 
+class Declined(ChexReasonError):
+    """A request that the service refuses for what is in it: it may take those of other studies."""
+
+    def __init__(self, message: str, reason: str, said: str):
+        super().__init__(message)
+        self.reason, self.said = reason, said  # HTTP status; what the service says
+
+
 class Teacher(Protocol):
     """Anything that can write a trace. The defaults are those of a teacher on this machine, whom nothing has to be sent to."""
 
@@ -65,5 +74,6 @@ class Teacher(Protocol):
 
         Raises:
             Unanswered: no reply; it may be made again.
+            Declined: this study's is refused, and nothing was paid.
             ChexReasonError: it must not be made again as it is.
         """

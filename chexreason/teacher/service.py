@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,15 +24,25 @@ from urllib.parse import urlsplit
 from chexreason.errors import ChexReasonError, above, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import CAME, SHOWN, Reply, StudyRecord, Unanswered
+from chexreason.teacher.reply import CAME, SHOWN, Declined, Reply, StudyRecord, Unanswered
 from chexreason.teacher.request import Request, compose
 
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+# A server's own failures, those of a proxy such as Cloudflare (520 to 530) among them.
+AGAIN = frozenset({408, 409, 425, 429, 499, *range(500, 600)} - {501, 505})
+LATE = frozenset({499, 504, 524, 598, 599})  # the proxy waited no longer: the model may have written on, and be paid
+STUDYS = frozenset({400, 413, 422})  # may be for what is in the request: its film, its text
+ACCOUNTS = re.compile(r"api[ _-]?key|billing|credit|quota|location is not supported", re.IGNORECASE)  # ... or not
+BENEATH: dict[type[BaseException], str] = {  # what a connection fails for
+    ssl.SSLError: "what answers does not speak TLS as it should; http:// or https:// in teacher.base_url?",
+    socket.gaierror: "there is no such host, or no DNS that knows it; see teacher.base_url",
+    ConnectionRefusedError: "refused, no server listens there; see teacher.base_url",
+}
 MEANT = {
     400: "it does not accept the request",
     401: "the key is not valid",
     403: "the key may not use this model",
     404: "there is no such model or address",
+    413: "the request is too large; a smaller teacher.image_side makes its image smaller",
 }
 
 
@@ -151,13 +163,14 @@ class Service(ABC):
         return Reply(text, read, written, self._cost(read, written), thoughts)
 
     def refusal(self, status: int, said: str, headers: Mapping[str, str]) -> Unanswered | ChexReasonError:
-        """What an HTTP status other than success means: ask again later, or never."""
+        """What an HTTP status other than success means: ask again later, not for this study, or never."""
         if status in AGAIN:
-            return Unanswered(f"HTTP {status}", wait=retry_after(headers))
+            return Unanswered(f"HTTP {status}", wait=retry_after(headers), billed=status in LATE)
         said = " ".join(self.without_key(said).split())[:300]
-        return ChexReasonError(
-            f"teacher={self.name} answered HTTP {status}: {MEANT.get(status, 'refused')}.\n  it says: {said}"
-        )
+        message = f"teacher={self.name} answered HTTP {status}: {MEANT.get(status, 'refused')}.\n  it says: {said}"
+        if status in STUDYS and not ACCOUNTS.search(said):
+            return Declined(message, f"HTTP {status}", said)
+        return ChexReasonError(message)
 
     def meaning(self, error: Exception) -> Exception | None:
         """What to raise for a client's exception that is no HTTP status; None for a reply that cannot be read as one."""
@@ -175,7 +188,7 @@ class Service(ABC):
             if isinstance(ours, ChexReasonError):
                 return ours
             if isinstance(ours, Unanswered):
-                return Unanswered(str(ours), ours.wait, ours.billed, self.without_key(ours.said))
+                return Unanswered(str(ours), ours.wait, ours.billed, self.without_key(_unescaped(ours.said)))
         return None
 
     def without_key(self, text: str) -> str:
@@ -199,14 +212,29 @@ def _is_count(tokens: object) -> TypeGuard[int | float]:
     return isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens < 2**31
 
 
-def transport(error: BaseException) -> Unanswered | None:
+def transport(error: BaseException) -> Unanswered | ChexReasonError | None:
     """What a transport's exception means, or None where it is no transport's: httpx and httpx2 name theirs alike."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if not kinds & {"TransportError", "TimeoutException", "ConnectionError"}:
         return None
     reached = not kinds & {"ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError"}
-    reason = "timeout" if "TimeoutException" in kinds else f"connection: {type(error).__name__}"
-    return Unanswered(reason, billed=reached)
+    beneath = list(_causes(error))
+    for one in beneath:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return ChexReasonError(
+                f"the teacher's certificate is not trusted: {one.verify_message}.\n"
+                "  If it is your own, or your network's: export SSL_CERT_FILE=AUTHORITY.pem; else look at teacher.base_url"
+            )
+    known = [why for one in beneath for kind, why in BENEATH.items() if isinstance(one, kind) and not reached]
+    why = known[0] if known else type(error).__name__
+    return Unanswered("timeout" if "TimeoutException" in kinds else f"connection: {why}", billed=reached)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it came of, the nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,134 @@ def test_a_mimic_split_that_is_none_is_a_problem_with_its_row(split: str, tmp_pa
     ]
 
 
+@pytest.mark.parametrize(("there", "listed"), [("D1", "d1"), ("d1", "d1.jpg"), ("d1.dcm", "D1"), ("d1", "e7")])
+def test_an_image_that_the_split_table_lacks_or_spells_otherwise_is_a_problem_with_its_row(
+    there: str, listed: str, tmp_path: Path
+) -> None:
+    root = mimic(tmp_path, [(there, *IMAGES[0][1:]), IMAGES[1]], {"50414267": {}, "51000000": {}})
+    path = root / "mimic-cxr-2.0.0-split.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(text.replace(f"\n{there},", f"\n{listed},").encode()))
+    (said,) = problems(Mimic(root=str(root)).read())
+    name = "mimic-cxr-2.0.0-metadata.csv.gz, row 2: image without a split: dicom_id"
+    near = f", which has {listed}: one spelling is wanted" if listed != "e7" else ""
+    assert said == f"{name} {there} is not in {path.name}{near}"
+    with pytest.raises(ChexReasonError, match="row 2: image without a split"):
+        Mimic(root=str(root)).load()
+
+
+def test_an_nih_name_that_lost_its_zeros_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    rewritten(table_of(root), lambda lines: [line.replace("00000002_000.png", "2_000.png") for line in lines])
+    for split in ("test", "train_val", "all"):
+        found = problems(replace(Nih(root=str(root)), split=split).read())
+        assert found[0].startswith("Data_Entry_2017_v2020.csv, row 3: illegal image name: Image Index 2_000.png is not in ")
+        assert "which has 00000002_000.png" in found[0]
+
+
+def test_an_nih_list_that_is_empty_or_in_one_line_is_named(tmp_path: Path) -> None:
+    root = nih(tmp_path, NIH)
+    for text in ("", "\n"):
+        (root / "test_list.txt").write_text(text)
+        with pytest.raises(ChexReasonError, match="has train_val and 'all'; .*/test_list.txt, row 1: it names no image"):
+            Nih(root=str(root)).load()
+        assert len(Nih(root=str(root), split="train_val").load().records) == 1
+    for sign in ",;":
+        (root / "test_list.txt").write_text(f"00000001_000.png{sign}00000003_000.png\n")
+        assert problems(Nih(root=str(root)).read())[0].startswith("test_list.txt, row 1: illegal image name: 00000001_000.png")
+
+
+def test_a_side_that_is_neither_frontal_nor_lateral_is_a_problem_and_a_blank_one_is_the_file_names(tmp_path: Path) -> None:
+    lateral = "patient1/study1/view2_lateral.jpg"
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0}), (lateral, "", {"Edema": 1.0})])
+    text = (root / "train.csv").read_text()
+    for side in ("lateral", "LAT", "Fronta1"):
+        (root / "train.csv").write_text(text.replace(",Lateral,,", f",{side},PA,"))
+        (said,) = problems(Chexpert(root=str(root)).read())
+        assert said == f"train.csv, row 3: illegal view: Frontal/Lateral is {side}; Frontal or Lateral is wanted"
+    (root / "train.csv").write_text(text.replace(",Lateral,,", ",,PA,").replace(",Frontal,", ",,"))
+    table = Chexpert(root=str(root)).load()
+    assert table.records["path"].tolist() == [f"train/{FRONTAL}"] and table.excluded == {"view lateral": 1}
+
+
+@pytest.mark.parametrize("place", ["", "test/"])
+def test_chexpert_test_tables_that_contradict_each_other_are_named_with_both_rows(place: str, tmp_path: Path) -> None:
+    names = [f"test/patient{number}/study1/view1_frontal.jpg" for number in (1, 2)]
+    for name in names:
+        write_image(tmp_path / name)
+    given = [states(dict.fromkeys(FINDINGS, 0.0) | {"Edema": 1.0})] * 2
+    write_rows(
+        tmp_path / "test_labels.csv", ("Path", *FINDINGS), [(name, *one) for name, one in zip(names, given, strict=True)]
+    )
+    for edema, count in (("1.0", 0), ("0.0", 1)):
+        given = [states(dict.fromkeys(FINDINGS, 0.0) | {"Edema": one}) for one in ("1.0", edema)]
+        studies = [(f"CheXpert-v1.0/{name.rpartition('/')[0]}", *one) for name, one in zip(names, given, strict=True)]
+        write_rows(tmp_path / f"{place}groundtruth.csv", ("Study", *FINDINGS), studies[::-1])
+        found = problems(Chexpert(root=str(tmp_path), split="test").read())
+        assert len(found) == count
+    assert found == [
+        "test_labels.csv, row 3: two versions of a label: patient2/study1: Edema is another in groundtruth.csv, row 2; "
+        "leave the right table there alone"
+    ]
+
+
+def test_a_first_line_that_is_no_header_and_a_return_inside_a_row_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for line in ("sep=,", "# exported"):
+        path.write_text(f"{line}\na,b\n1,2\n")
+        with pytest.raises(ChexReasonError, match=f"t.csv, row 1: '{line}' is no header; remove that line"):
+            tables.read_table(path, ("a",))
+    path.write_text("#,a\n1,2\n")
+    assert tables.read_table(path, ("a",))[0]["a"].tolist() == ["2"]
+    path.write_bytes(b"a,b\n1,2\n3,4\r5,6\n7,8\n")
+    with pytest.raises(ChexReasonError, match="row 3: a carriage return stands where no row ends"):
+        tables.read_table(path, ("a",))
+
+
+def test_a_padchest_study_that_a_spreadsheet_rounded_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    root = padchest(tmp_path, [("1.png", "PA", "Physician", "['normal']")])
+    column = table_of(root).read_text().partition("\n")[0].split(",").index("StudyID")
+    cells = table_of(root).read_text().splitlines()[1].split(",")
+    cells[column] = "2.05E+37"
+    rewritten(table_of(root), lambda lines: [lines[0], ",".join(cells)])
+    assert "row 2: illegal id: study 2.05E+37 was rounded" in problems(Padchest(root=str(root)).read())[0]
+
+
+def test_a_vindr_class_whose_number_and_name_differ_is_a_problem_and_numbers_alone_are_none(tmp_path: Path) -> None:
+    write_image(tmp_path / "train/a.png")
+    rows = [("a", "Cardiomegaly", 3, "R1"), ("a", "Cardiomegaly", 10, "R2"), ("a", "No finding", 14, "R3")]
+    write_rows(tmp_path / "train.csv", ("image_id", "class_name", "class_id", "rad_id"), rows)
+    site = Vindr(root=str(tmp_path), split="train", findings=["Cardiomegaly"])
+    said = "train.csv, row 3: illegal label: class_id is 10, which is Pleural effusion, and class_name is Cardiomegaly"
+    assert problems(site.read()) == [said]
+    write_rows(tmp_path / "train.csv", ("image_id", "class_id", "rad_id"), [("a", 3, "R1")])
+    with pytest.raises(ChexReasonError, match="no column 'class_name'"):
+        site.load()
+
+
+def test_openi_tags_that_commas_join_and_films_of_another_report_are_problems(tmp_path: Path) -> None:
+    write_image(tmp_path / "images/1_IM-0001-4001.dcm.png")
+    (tmp_path / "indiana_projections.csv").write_text("uid,filename,projection\n1,1_IM-0001-4001.dcm.png,Frontal\n")
+    for tags, count in (("Calcinosis/trachea, carina/lymph nodes;Opacity/lung", 0), ("Cardiomegaly/mild,Opacity/lung", 1)):
+        (tmp_path / "indiana_reports.csv").write_text(f'uid,MeSH\n1,"{tags}"\n')
+        found = problems(Openi(root=str(tmp_path)).read())
+        assert len(found) == count and all(one.startswith("indiana_reports.csv, row 2: illegal label: ") for one in found)
+    (tmp_path / "indiana_reports.csv").write_text("uid,MeSH\n1,Opacity/lung\n2,normal\n")
+    (tmp_path / "indiana_projections.csv").write_text("uid,filename,projection\n2,1_IM-0001-4001.dcm.png,Frontal\n")
+    said = "indiana_projections.csv, row 2: illegal id: uid is 2, and 1_IM-0001-4001.dcm.png is of another report"
+    assert said in problems(Openi(root=str(tmp_path)).read())
+
+
+def test_a_side_that_the_files_name_contradicts_and_a_path_of_another_machine_are_problems(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    text = (root / "train.csv").read_text()
+    (root / "train.csv").write_text(text.replace(",Frontal,", ",Lateral,"))
+    said = "train.csv, row 2: illegal view: Frontal/Lateral is Lateral, and its file is called otherwise"
+    assert problems(Chexpert(root=str(root)).read()) == [said]
+    (root / "train.csv").write_text(text.replace("CheXpert-v1.0/train", "D:\\\\data\\\\train"))
+    assert "is refused; one below the dataset's root is wanted" in problems(Chexpert(root=str(root)).read())[0]
+
+
 def test_a_split_of_a_joined_mimic_table_that_is_none_is_a_problem_with_its_row(tmp_path: Path) -> None:
     header = ("dicom_id", "subject_id", "split", *FINDINGS)
     write_rows(tmp_path / "t.csv", header, [(f"d{n}", n, split, *states({})) for n, split in enumerate(("train", "Train", ""))])
@@ -396,6 +525,7 @@ def test_of_two_versions_of_a_table_the_newest_is_read(tmp_path: Path) -> None:
     (root / "mimic-cxr-2.0.0-chexpert.csv.gz").rename(root / "mimic-cxr-2.10.0-chexpert.csv.gz")
     write_rows(root / "mimic-cxr-2.9.0-chexpert.csv", ("study_id", *FINDINGS), [])
     assert label_sets(Mimic(root=str(root)).load()) == [["Edema"], []]
+    assert Mimic(root=str(root)).load().noted["tables of versions 2.0.0 and 2.10.0 beside each other"] == 2
 
 
 def test_chexpert_is_found_in_the_folders_that_it_is_downloaded_in(tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> Non
         (["stage=sft", "--dry-run"], "Did you mean dry_run=true?"),
         (["stage=sft", "--config-dir"], "--config-dir: its value is wanted"),
         (["stage=predict", "stage.input=a film (1).png"], "quoted twice"),
+        (["stage=predict", "stage.input=caf\udce9.png"], r"caf\udce9.png: it has bytes that are no UTF-8. Name the folder"),
         (["stage=", "sft"], "Did you mean stage=sft?"),
         (["--dry_run", "stage=sft"], "Did you mean dry_run=true?"),
         (["--prompt", "only_label", "stage=sft"], "Did you mean prompt=only_label?"),

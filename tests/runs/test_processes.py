@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs import processes
 from chexreason.runs.folders import MANIFEST, WRITER
 from chexreason.runs.processes import STARTER
@@ -32,6 +34,34 @@ with pool(3) as processes:
     print("at work", flush=True)
     waiting[2].result()
 """
+
+
+def _square(number: int) -> int:
+    if number == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def _square_at_second_try(number: int, folder: Path) -> int:
+    if number == 5 and not (folder / "tried").exists():
+        (folder / "tried").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+@pytest.mark.parametrize("chunk", [1, 4, 99])
+def test_a_worker_that_is_killed_costs_what_it_dies_of_and_nothing_else(chunk: int, tmp_path: Path) -> None:
+    squares = [number**2 for number in range(30)]
+    again = processes.each(partial(_square_at_second_try, folder=tmp_path), range(30), 2, lambda number: -number, chunk)
+    assert list(again) == squares, "it is tried again alone"
+    assert list(processes.each(_square, range(30), 2, lambda number: -number, chunk)) == [*squares[:13], -13, *squares[14:]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_a_killed_worker_is_told_in_a_line() -> None:
+    with pytest.raises(ChexReasonError, match="the same command goes on"), processes.pool(1) as workers:
+        workers.submit(_square, 13).result()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from chexreason.data.sites.padchest import Padchest
 from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
+from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
 from chexreason.stages import inspect
 from tests.data.layouts import chexpert, mimic, nih, write_image
@@ -80,6 +83,26 @@ def test_what_no_split_is_asked_of_or_official_passes_and_an_unknown_one_fails_w
     inspect.execute(
         run(tmp_path, dataset=Padchest(root=str(padchest(tmp_path / "p", [("1.png", "PA", "Physician", "['normal']")]))))
     )
+
+
+def test_an_image_that_its_reader_does_not_survive_is_a_problem_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chexpert(tmp_path / "c", "train", [(f"patient{number}/{FRONTAL}", "AP", {}) for number in range(4)])
+    chexpert(tmp_path / "c", "valid", [(f"patient9/{FRONTAL}", "AP", {})])
+    monkeypatch.setattr(inspect, "look", _die_of_patient2)
+    with pytest.raises(ChexReasonError, match="1 problems; .*train.csv, row 4: unreadable image: .*patient2.*was ended"):
+        inspect.execute(run(tmp_path))
+    assert read_json(tmp_path / "out/summary.json")["images_read"] == 4
+
+
+look = inspect.look
+
+
+def _die_of_patient2(file: str) -> tuple[str, str]:
+    if "patient2" in file:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return look(file)
 
 
 def test_a_patient_spelt_in_two_ways_is_found_in_two_splits(tmp_path: Path) -> None:

@@ -166,6 +166,33 @@ def test_films_behind_links_are_found_once_and_a_folder_that_is_shut_is_counted(
         predict.image_files("x" * 300)
 
 
+def test_a_file_that_cannot_be_opened_or_whose_name_is_no_utf_8_is_one_of_many(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
+    for name in (b"a.png", b"shut.png", b"caf\xe9.png"):
+        Image.fromarray(pixels).save(tmp_path / "film.png")
+        shutil.copy(tmp_path / "film.png", os.fsencode(films) + b"/" + name)
+    opened = Path.open
+
+    def refused(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name == "shut.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    with monkeypatch.context() as shut:
+        shut.setattr(Path, "open", refused)
+        started = run(tmp_path / "runs" / "predict", tiny, films)
+        first = started.settings.inputs(tmp_path / "digests.sqlite")
+        assert started.settings.inputs(tmp_path / "digests.sqlite") == first
+        assert predict.execute(started)["left_out"] == 1
+    page = read_json(tmp_path / "runs" / "predict" / "answers.json")
+    assert "Permission denied" in page["left_out"][str(films / "shut.png")] and len(page["images"]) == 2
+    assert started.settings.inputs(tmp_path / "digests.sqlite") != first, "it can be read by now: another run"
+
+
 def test_nothing_readable_is_an_error(tiny: Model, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"no image")
     os.mkfifo(tmp_path / "pipe")

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import ssl
 import sys
 import time
 import traceback
@@ -14,14 +15,15 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
 from chexreason.phantom.server import READ, WRITTEN
 from chexreason.runs.config import as_dict, compose, group
-from chexreason.teacher.reply import SHOWN, Reply, StudyRecord, Unanswered
-from chexreason.teacher.service import retry_after
+from chexreason.teacher.reply import SHOWN, Declined, Reply, StudyRecord, Unanswered
+from chexreason.teacher.service import retry_after, transport
 from tests.teacher.conftest import prompt, settings, teacher
 from tests.teacher.server import Server, Turn, image_of
 
@@ -70,12 +72,100 @@ def test_no_teacher_can_be_asked_by_nobody(name: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 500, 503, 520, 521, 522, 530])
 def test_a_busy_server_is_asked_again_after_the_time_that_it_says(backend: str, status: int, curated: Path, key: str) -> None:
     with Server(Turn(status, {"Retry-After": "7"})) as server, pytest.raises(Unanswered, match=f"HTTP {status}") as caught:
         ask(backend, server, curated)
     assert caught.value.wait == 7.0 and not caught.value.billed
     assert len(server.asked) == 1, "the client must not ask again by itself: no budget would see it"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [499, 504, 524, 598])
+def test_a_proxy_that_waited_no_longer_is_asked_again_and_what_it_waited_for_may_be_billed(
+    backend: str, status: int, curated: Path, key: str
+) -> None:
+    with Server(Turn(status, body="<html>timeout</html>")) as server, pytest.raises(Unanswered, match=f"HTTP {status}") as told:
+        ask(backend, server, curated)
+    assert told.value.billed
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [402, 501])
+def test_what_does_not_pass_is_not_asked_again(backend: str, status: int, curated: Path, key: str) -> None:
+    with Server(Turn(status)) as server, pytest.raises(ChexReasonError, match=f"HTTP {status}"):
+        ask(backend, server, curated)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("code", [429, "503"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_error_inside_a_reply_counts_as_its_code_and_costs_nothing(
+    backend: str, code: Any, whole: bool, curated: Path, key: str
+) -> None:
+    body = {"error": {"code": code, "message": f"busy, {key}"}}
+    turn = Turn(headers={"Retry-After": "7"}, body=[body] if whole else body)
+    with Server(turn) as server, pytest.raises(Unanswered, match=f"HTTP {code}") as told:
+        ask(backend, server, curated)
+    assert told.value.wait == 7.0 and not told.value.billed
+    with (
+        Server(Turn(body={"error": {"code": 401, "message": "no"}})) as server,
+        pytest.raises(ChexReasonError, match="HTTP 401"),
+    ):
+        ask(backend, server, curated)
+
+
+BROKEN = {"choices": [{"finish_reason": "error", "message": {"content": "<think>I s"}}]}
+
+
+@pytest.mark.parametrize(
+    ("backend", "turn"),
+    [(backend, turn) for backend in BACKENDS
+     for turn in (Turn(202, body={"status": "queued"}), Turn(204, body=""), Turn(body='{"choices": [{"mess'))]
+    + [("openai", Turn(body=BROKEN))],
+)  # fmt: skip
+def test_what_is_no_reply_yet_or_broke_off_may_be_asked_for_again(backend: str, turn: Turn, curated: Path, key: str) -> None:
+    with Server(turn) as server, pytest.raises(Unanswered) as told:
+        ask(backend, server, curated)
+    assert told.value.billed and (told.value.said or turn.status == 204)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_service_says_of_one_request_is_not_said_of_all(backend: str, status: int, curated: Path, key: str) -> None:
+    def refused(message: str) -> Turn:
+        return Turn(status, body={"error": {"code": status, "message": message}})
+
+    with Server(refused("filtered")) as server, pytest.raises(Declined, match=f"HTTP {status}") as told:
+        ask(backend, server, curated)
+    assert told.value.reason == f"HTTP {status}" and "filtered" in told.value.said
+    assert (status == 413) == ("teacher.image_side" in str(told.value))
+    for account in ("API key not valid", "code: API_KEY_INVALID", "Your credit balance is too low"):
+        with Server(refused(account)) as server, pytest.raises(ChexReasonError, match=account) as caught:
+            ask(backend, server, curated)
+        assert not isinstance(caught.value, Declined)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("http://127.0.0.1:1", "refused, no server listens"), ("http://no-such-host.invalid", "no such host"),
+     ("https", "does not speak TLS")],
+)  # fmt: skip
+def test_why_there_is_no_connection_is_told(backend: str, address: str, why: str, curated: Path, key: str) -> None:
+    with Server() as server, pytest.raises(Unanswered, match=f"connection: .*{why}.*teacher.base_url") as told:
+        base = server.url.replace("http", "https") if address == "https" else address
+        ask(backend, server, curated, base_url=base)
+    assert not told.value.billed
+
+
+def test_a_certificate_of_an_unknown_authority_is_told_from_other_failures() -> None:
+    unknown = ssl.SSLCertVerificationError("certificate verify failed")
+    unknown.verify_message = "self-signed certificate"
+    error = httpx2.ConnectError("no")
+    error.__cause__ = unknown
+    assert "SSL_CERT_FILE" in str(transport(error)) and "self-signed certificate" in str(transport(error))
+    assert not isinstance(transport(error), Unanswered), "it does not pass"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

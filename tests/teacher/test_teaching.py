@@ -305,6 +305,74 @@ class TestFailingAlike:
         assert "| Sorry." in told and f"{3 * STUDIES * PRICE:.4f} is spent" in told and "force=true" in told.splitlines()[-1]
 
 
+def refused(status: int = 400, message: str = "filtered") -> Turn:
+    return Turn(status, body={"error": {"code": status, "message": message}})
+
+
+class TestNotTaken:
+    """A study that a service does not take is set aside; a service that takes none is stopped, and no study is lost."""
+
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_one_study_is_set_aside_with_the_reason_and_the_others_are_taught(
+        self, status: int, curated: Path, key: str
+    ) -> None:
+        with Server(Turn(), refused(status)) as server:
+            card = run(curated, server.url, concurrency=1)
+            assert len(server.asked) == STUDIES, "it is not asked for again"
+        assert card["traces"] == STUDIES - 1 and card["set_aside"] == {"declined": 1}
+        assert card["cost"] == pytest.approx(PRICE * (STUDIES - 1)), "a refusal is not paid"
+        (aside,) = read_traces(curated.parent / "run" / "set_aside.jsonl")
+        assert (
+            aside["path"] == "1.png" and aside["reason"].startswith(f"declined: HTTP {status}: ") and "filtered" in str(aside)
+        )
+        journal = (curated.parent / "run" / "journal.jsonl").read_text()
+        assert f'"declined": "HTTP {status}"' in journal
+
+    @pytest.mark.parametrize("concurrency", [1, 3])
+    def test_where_nothing_is_taken_it_stops_soon_and_the_same_command_goes_on(
+        self, concurrency: int, curated: Path, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lessons, "GIVE_UP", 3)
+        with Server(*[refused(413)] * 99) as server, pytest.raises(ChexReasonError, match="alike and cost 0.0000") as told:
+            run(curated, server.url, concurrency=concurrency)
+        assert len(server.asked) <= 3 + 2 * concurrency
+        assert "HTTP 413" in str(told.value) and ".png" in str(told.value) and "teacher.image_side" in str(told.value)
+        with Server() as server:
+            assert run(curated, server.url)["traces"] == STUDIES
+
+    def test_many_in_a_row_stop_a_service_that_took_others_and_none_of_them_is_lost(
+        self, curated: Path, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lessons, "ALIKE", 7)
+        with Server(Turn(), *[refused()] * 99) as server, pytest.raises(ChexReasonError, match="the last 7 replies all failed"):
+            run(curated, server.url, concurrency=1)
+        assert len(server.asked) == 8
+        with Server() as server:
+            card = run(curated, server.url)
+            assert len(server.asked) == STUDIES - 1
+        assert card["traces"] == STUDIES and card["cost"] == pytest.approx(PRICE * STUDIES)
+
+    def test_the_last_ones_are_not_set_aside_by_a_service_that_took_nothing_but_they_are_when_it_insists(
+        self, curated: Path, key: str
+    ) -> None:
+        with Server(*[Turn()] * 10, Turn(401)) as server, pytest.raises(ChexReasonError, match="HTTP 401"):
+            run(curated, server.url, concurrency=1)
+        with Server(*[refused(message="no model m")] * 99) as server:
+            with pytest.raises(ChexReasonError, match="took nothing else"):
+                run(curated, server.url, concurrency=1)
+            card = run(curated, server.url, concurrency=1)
+            assert len(server.asked) == 4
+        assert card["traces"] == 10 and card["set_aside"] == {"declined": 2}
+
+    def test_an_error_inside_200_uses_up_no_attempt(self, curated: Path, key: str) -> None:
+        busy = Turn(body={"error": {"code": 429, "message": "slow down"}})
+        with Server(*[busy] * 99) as server, pytest.raises(ChexReasonError, match="does not answer"):
+            run(curated, server.url, concurrency=1)
+        with Server() as server:
+            card = run(curated, server.url)
+        assert card["traces"] == card["attempts"] == STUDIES and card["cost"] == pytest.approx(PRICE * STUDIES)
+
+
 def test_what_was_kept_is_what_was_read_and_what_came_is_in_the_journal(curated: Path, key: str) -> None:
     with Server(write=lambda asked: f"```xml\n{answer(asked).replace('</solution>', '.</solution>')}\n```") as server:
         card = run(curated, server.url)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chexreason.data import records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.published import Published, split_tables
-from chexreason.errors import one_of
+from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, NEGATIVE, NO_FINDING, PATHOLOGIES, POSITIVE, SUPPORT_DEVICES
 from chexreason.runs.identity import CONTENT, UNORDERED
 
@@ -26,6 +26,7 @@ TABLES = {
     "valid": ("valid.csv",),
     "test": ("test_labels.csv", "test.csv", "groundtruth.csv", "test/test_labels.csv", "test/groundtruth.csv"),
 }
+SIDES = ("Frontal", "Lateral")
 BATCHES = "CheXpert-v1.0*batch *"  # the folders that the download comes in
 ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
 
@@ -62,17 +63,20 @@ class Chexpert(Published):
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
         import pandas as pd
 
+        again: list[tuple[Problem, ...]] = []
         if self.table:
             parts = [_read(Path(self.table), None)]
             root = Path(self.table).absolute().parent
         else:
             root = self.folder()
-            parts = [_read(path, split) for path, split in self.sources(root)]
+            sources = self.sources(root)
+            parts = [_read(path, split) for path, split in sources]
+            again = [_contradicted(frame, *source, root) for (frame, _), source in zip(parts, sources, strict=True)]
         frame = pd.concat([part for part, _ in parts], ignore_index=True)
         if not self.table:
             frame["path"] = _in_batches(frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True), root)
         frame, more = records.arrange(frame)
-        problems = sum((found for _, found in parts), ()) + more
+        problems = sum((*(found for _, found in parts), *again), more)
         table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
         split = "all" if self.table else self.split
         return records.under_policy(self._all_zero(records.choose(table, split, self.views)))
@@ -88,6 +92,28 @@ class Chexpert(Published):
             table.records.loc[zero, NO_FINDING] = POSITIVE
             return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
         return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
+
+
+def _contradicted(frame: pd.DataFrame, path: Path, split: str, root: Path) -> tuple[Problem, ...]:
+    """A problem for each study that another table of the same split, which is not read, labels otherwise."""
+    problems = []
+    for other in (root / name for name in TABLES[split]):
+        if other.name == path.name or not other.is_file():
+            continue
+        try:
+            beside, _ = _read(other, split)
+        except ChexReasonError:  # no table of labels
+            continue
+        first, again = (one.drop_duplicates("study").dropna(subset="study") for one in (frame, beside))
+        both = first.merge(again, on="study", suffixes=("", "_again"))
+        for finding in FINDINGS:
+            said, too = both[finding].fillna(NEGATIVE), both[f"{finding}_again"].fillna(NEGATIVE)
+            for row in both[said != too].itertuples():
+                detail = (
+                    f"{row.study}: {finding} is another in {other.name}, row {row.row_again}; leave the right table there alone"
+                )
+                problems.append(Problem(path.name, int(row.row), "two versions of a label", detail))
+    return tuple(problems)
 
 
 def _in_batches(path: pd.Series, root: Path) -> pd.Series:
@@ -115,7 +141,24 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
     if "AP/PA" in frame.columns:
-        lateral = frame["Frontal/Lateral"].eq("Lateral") if "Frontal/Lateral" in frame.columns else ~frontal
+        said, lateral = frame.get("Frontal/Lateral"), ~frontal
+        if said is not None:  # where it is blank, the file's name says it
+            other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
+            problems += tuple(
+                Problem(path.name, int(row), "illegal view", f"Frontal/Lateral is {cell}, and its file is called otherwise")
+                for row, cell in zip(frame.loc[other, "row"], said[other], strict=True)
+            )
+            odd = frame.loc[said.notna() & ~said.isin(SIDES), "row"]
+            problems += tuple(
+                Problem(
+                    path.name,
+                    int(row),
+                    "illegal view",
+                    f"Frontal/Lateral is {tables.shown(cell)}; Frontal or Lateral is wanted",
+                )
+                for row, cell in zip(odd, said[odd.index], strict=True)
+            )
+            lateral = said.eq("Lateral") | (said.isna() & lateral)
         view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
     else:
         view = frontal.map({True: UNKNOWN_FRONTAL, False: "lateral"})

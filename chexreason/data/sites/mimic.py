@@ -78,6 +78,11 @@ class Mimic(Published):
         labels, more = _labels(path)
         problems += found + more + _contradictions(images, splits, "dicom_id", ("subject_id", "study_id"), named.name)
         problems += _contradictions(images, labels, "study_id", ("subject_id",), path.name)
+        listed = set(splits["dicom_id"].dropna())
+        problems += tuple(
+            records.Problem(metadata.name, row, "image without a split", said)
+            for row, said, _ in tables.unlisted(images, "dicom_id", listed, named.name)
+        )
         frame = images.merge(splits[["dicom_id", "split"]], on="dicom_id", how="left")
         frame = frame.merge(labels[["study_id", *FINDINGS]], on="study_id", how="left", indicator="labelled")
         subject, study = frame["subject_id"].fillna(""), frame["study_id"].fillna("")
@@ -94,7 +99,10 @@ class Mimic(Published):
         arranged, more = records.arrange(frame.assign(**columns))
         table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more)
         table = table.without(unlabelled, f"study has no row in {path.name}")
-        return table.without(table.records["split"].isna(), "image has no row in the split table")
+        table = table.without(table.records["split"].isna(), "image has no row in the split table")
+        versions = sorted({one.name.split("-")[2] for one in (metadata, named, path)})
+        mixed = f"tables of versions {' and '.join(versions)} beside each other"
+        return table.noting(**{mixed: len(table.records) if len(versions) > 1 else 0})
 
     def _alone(self, path: Path) -> StudyTable:
         """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
-NAME, NAMELESS = r"[^\s<>]+\.png", "illegal image name"
+NAME, NAMELESS = r"[^\s<>,;]+\.png", "illegal image name"
 WANTED = "one such as 00000001_000.png is wanted"
 YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # in a unit of age (DICOM's AS)
 LABELLED = labelled(NIH_NAMES)
@@ -87,6 +87,16 @@ class Nih(Named):
             splits, twice = _splits(lists) if lists else (None, ())
             frame, problems = _published(path, None if self.table else root, splits)
             problems += twice
+            if splits is not None:
+                named = frame[frame["Image Index"].astype("str").str.fullmatch(NAME)]
+                spelt = tables.unlisted(named, "Image Index", splits.keys(), " or ".join(LISTS.values()))
+                problems += tuple(Problem(path.name, row, NAMELESS, said) for row, said, near in spelt if near)
+            if splits is not None and self.split in LISTS and self.split not in splits.values() and not problems:
+                have = ", ".join(sorted(set(splits.values()))) or "no split"
+                raise ChexReasonError(
+                    f"dataset.split={self.split}: {self.site} has {have} and 'all'; {self.lists or root}/{LISTS[self.split]}, "
+                    f"row 1: it names no image, and one a line is wanted, such as {frame['path'].iloc[0].rpartition('/')[2]}"
+                )
         names = frame.pop("names")
         problems += label(frame, names, NIH_NAMES, "NIH")
         arranged, more = records.arrange(frame)

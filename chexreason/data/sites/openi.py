@@ -33,6 +33,7 @@ VIEWS = {"frontal": UNKNOWN_FRONTAL, "pa": "PA", "ap": "AP", "lateral": "lateral
 UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
 LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
 FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
+JOINED = re.compile(r",\s*[A-Z]")  # in a qualifier: another tag begins, which a semicolon was to divide
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 LABELLED = labelled(names_of("openi"))
 
@@ -97,6 +98,8 @@ class Openi(Named):
 def _known(tag: str, names: dict[str, SiteName]) -> str:
     """The name of names.csv that a tag is: its head with one of its qualifiers ("Thickening/pleura"), else its head."""
     head, *qualifiers = (" ".join(part.split()) for part in tag.split("/"))
+    if any(JOINED.search(one) for one in qualifiers):
+        return tag
     return next((name for name in (*(f"{head}/{one}" for one in qualifiers), head) if name in names), head)
 
 
@@ -172,6 +175,14 @@ def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     wrong = f"{', '.join(VIEWS)} is wanted"
     problems += tuple(Problem(path.name, int(row), ILLEGAL, f"{view} is {tables.shown(cell)}; {wrong}") for row, cell in odd)
     film = frame[name].map(_film)
+    if "uid" in frame.columns:
+        other = frame["uid"].notna() & (film.map(_study) != "CXR" + frame["uid"].fillna(""))
+        problems += tuple(
+            Problem(
+                path.name, int(row), "illegal id", f"uid is {tables.shown(uid)}, and {tables.shown(file)} is of another report"
+            )
+            for row, uid, file in frame.loc[other, ["row", "uid", name]].itertuples(index=False)
+        )
     films = frame[["row"]].assign(study=film.map(_study), film=film, view=said.map(VIEWS), table=path.name)
     films, twice = _once(films, "film", "film")
     return films, problems + twice

@@ -29,6 +29,11 @@ TABLES = {
 }
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")  # of two files of one film the former is read
 OPTIONAL = ("Infiltration",)  # a name that not every release of the tables has
+CLASSES = (  # of the competition, by class_id
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD", "Infiltration"),
+    *("Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
+    *("Pulmonary fibrosis", "No finding"),
+)
 ABSENT_FROM_BOXES = ("Edema", "Pneumonia", "Fracture")  # findings that the competition's 15 names lack
 LABELLED = labelled(names_of("vindr"))
 
@@ -119,6 +124,8 @@ def by_reader(path: Path) -> dict[str, list[list[str]]]:
 def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
     """A label table; each finding (`becomes`) once for each film (`image_id`) and reader (`rad_id`) who names it; problems."""
     frame, problems = tables.read_table(path, ("image_id",))
+    if "class_id" in frame.columns:
+        tables.require(path, frame.columns.drop("row"), ["class_name"])
     said, more = _boxes(frame, path) if "class_name" in frame.columns else _columns(frame, path)
     said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
     if "rad_id" in frame.columns:
@@ -141,6 +148,14 @@ def _boxes(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Problem
         )
         for row, one in zip(frame.loc[wrong, "row"], name[wrong], strict=True)
     ]
+    number = frame.get("class_id")
+    if number is not None:
+        meant = number.map({str(place): one for place, one in enumerate(CLASSES)})
+        other = meant.notna() & (meant != name) & ~wrong
+        said += [
+            Problem(path.name, int(row), ILLEGAL, f"class_id is {one}, which is {right}, and class_name is {named}")
+            for row, one, right, named in zip(frame["row"][other], number[other], meant[other], name[other], strict=True)
+        ]
     return frame[["image_id"]].assign(rad_id=_readers(frame), name=name), tuple(said)
 
 
