@@ -48,8 +48,8 @@ def pytest_collection_finish() -> None:
 def composing_is_quick() -> Iterator[None]:
     """Configs are composed as ever, in half the time.
 
-    Of some twenty files for each of them, Hydra reads the same text once. And for each of these it makes a config of all choices,
-    where an interpolation in its defaults is to be resolved: an empty one does where there is none (a function of Hydra's own).
+    Of some twenty files for each of them, Hydra reads the same text once. And by a function of its own it makes a config of all
+    choices for each of these, by which interpolations in its defaults are resolved: where there are none, an empty one does.
     """
     load, known = OmegaConf.load, dict[str, bytes]()
     choices = defaults_list._create_interpolation_map
