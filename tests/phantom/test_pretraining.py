@@ -80,7 +80,7 @@ def words(text: str) -> set[str]:
 @pytest.mark.parametrize("kind", ["radiographs", "shapes"])
 def test_a_stand_in_has_read_every_word_that_its_teacher_will_write(kind: str) -> None:
     """Fine-tuning on a few hundred traces teaches what to say and not how words are spelt."""
-    read = words(" ".join(draw_corpus(kind, 800, choices("prompt", ["only_label"]), 0.1, 3).texts()))
+    read = words(" ".join(draw_corpus(kind, 200, choices("prompt", ["only_label"]), 0.1, 3).texts()))
     rng = random.Random(0)
     written: set[str] = set()
     for seed in range(60):
