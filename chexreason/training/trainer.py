@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,12 +61,18 @@ def in_full(config: type[Trl], said: dict[str, Any], trainer: dict[str, Any]) ->
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:
     """Rows with a `path` and the `root` that it is relative to as a dataset whose `image` is read when a row is asked for."""
+    return Dataset.from_list(rows).with_transform(_WithImages(read))
 
-    def add_images(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+
+@dataclass(frozen=True)
+class _WithImages:
+    """Adds its images to a batch. No function inside another: datasets would hash all code that it could reach."""
+
+    read: Callable[[Path], Image.Image]
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         files = [Path(root) / path for root, path in zip(batch["root"], batch["path"], strict=True)]
-        return batch | {"image": [read(file) for file in files]}
-
-    return Dataset.from_list(rows).with_transform(add_images)
+        return batch | {"image": [self.read(file) for file in files]}
 
 
 SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL counts them anew when a run is resumed
