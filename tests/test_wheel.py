@@ -42,7 +42,7 @@ def test_the_installed_package_composes_away_from_the_checkout(installed: Path, 
         [*command, "stage=sft", "--cfg", "job"], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
     )
     assert shown.returncode == 0, shown.stderr
-    assert "learning_rate: 0.001" in shown.stdout
+    assert "learning_rate: 0.01\n" in shown.stdout
 
 
 def test_the_installed_package_reads_its_own_files(installed: Path, tmp_path: Path) -> None:

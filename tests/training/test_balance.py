@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +10,10 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
+from chexreason.runs.config import choice_names, compose
 from chexreason.training.rollouts import ADVANTAGE, WEIGHTED_KL, RolloutTrainer
 from chexreason.training.selection import CLIPPED, ClipWatch
-
-REWARDS = Path(__file__).parents[2] / "conf" / "reward"
 
 
 def rollout(trainer: RolloutTrainer) -> dict[str, Any]:
@@ -46,13 +43,14 @@ def test_both_sides_of_the_balance_are_logged(grpo: Callable[..., RolloutTrainer
     assert trainer.state.log_history[1][WEIGHTED_KL] > 0
 
 
-@pytest.mark.parametrize("file", sorted(REWARDS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_best_completion_earns_one_unit(file: Path) -> None:
-    reward = instantiate(OmegaConf.load(file))
+@pytest.mark.parametrize("name", choice_names("reward"))
+def test_the_best_completion_earns_one_unit(name: str) -> None:
+    composed = compose(["stage=grpo", f"reward={name}"]).reward
+    reward = instantiate(composed)
     best = "<think>" + "word " * 400 + "</think><solution>Edema</solution>"
     assert reward.scorer("tags", {"Edema": 0.3})(best, ["Edema"], 400).reward / reward.unit == pytest.approx(1)
     with pytest.raises(InstantiationException, match="unit=0: more than 0"):
-        instantiate(OmegaConf.load(file), unit=0)
+        instantiate(composed, unit=0)
 
 
 def notes(clipped: list[float]) -> list[str]:
