@@ -84,13 +84,9 @@ def learn_to_name_findings(model: Any, processor: Any, instruction: str) -> None
     asked = tokens([processor.apply_chat_template(turn[:1], tokenize=False, add_generation_prompt=True) for turn in turns])
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     labels[:, : asked["input_ids"].shape[1]] = -100  # it learns to answer, and not to repeat what it is asked
-    model.base_model.get_submodule(TOWERS[model.config.model_type]).requires_grad_(False)  # it learns words, and sees nothing
-    optimizer = torch.optim.AdamW((one for one in model.parameters() if one.requires_grad), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(60):
-        loss = model(**inputs, labels=labels).loss
-        if loss < 0.2:
-            return
-        loss.backward()
+        model(**inputs, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
