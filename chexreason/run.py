@@ -123,20 +123,19 @@ def _application(cfg: DictConfig) -> None:
     if sweep.LINE in cfg:
         typed = shlex.split(cfg[sweep.LINE])
         cfg = schema.compose(typed)
-    if HydraConfig.get().mode == RunMode.RUN:
-        try:
-            if cfg.dry_run:
-                print("\n".join(plan(cfg, typed).describe()))
-            else:
-                execute(cfg, typed)
-        except (ChexReasonError, BrokenPipeError) as error:
-            sweep.FAILED.append(error)
-        return
+    alone = HydraConfig.get().mode == RunMode.RUN
     try:
-        execute(cfg, typed)
-    except (ChexReasonError, BrokenPipeError) as error:  # it stops no other job: the sweep says what failed
-        print(f"[{name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
-    sweep.count_done(name)
+        if cfg.dry_run:
+            print("\n".join(plan(cfg, typed).describe()))
+        else:
+            execute(cfg, typed)
+    except (ChexReasonError, BrokenPipeError) as error:  # in a sweep it stops no other job: the sweep says what failed
+        if alone:
+            sweep.FAILED.append(error)
+        else:
+            print(f"[{name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
+    if not alone:
+        sweep.count_done(name)
 
 
 def _refines(word: str) -> bool:

@@ -153,11 +153,10 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
     if begun is None:
         open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
         cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
-        left = text[markers[last_thought].end() :] if closed and rule is not BRACES else ""
-        if closed and left.strip() and not cut and all(marker.lastgroup != "think" for marker in markers[last_thought + 1 :]):
-            return left, Answer(
-                thoughts=text[opened.end() if opened else 0 : closed.start()].strip()
-            )  # no tag begins the answer
+        if closed and not cut:  # no tag begins the answer: it is what follows the thinking
+            left, more = text[markers[last_thought].end() :], markers[last_thought + 1 :]
+            if left.strip() and all(marker.lastgroup != "think" for marker in more):
+                return left, Answer(thoughts=text[opened.end() if opened else 0 : closed.start()].strip())
         return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
     if answer and not (ended is None and finished and text[begun.end() :].strip()):
         begun, ended = answer

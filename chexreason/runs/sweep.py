@@ -227,11 +227,11 @@ def _hand_over(config: DictConfig, sweep: Sweep) -> None:
     Raises:
         ChexReasonError: they would be launched otherwise than each other.
     """
-    launchers = [OmegaConf.to_container(one.hydra.launcher, resolve=True) for one in sweep.experiments]
+    launchers: list[Any] = [OmegaConf.to_container(one.hydra.launcher, resolve=True) for one in sweep.experiments]
     typed = any(word.startswith("hydra/launcher=") for word in config.hydra.overrides.hydra)
     if not typed and any(one != launchers[0] for one in launchers):
-        ways = {one.sweep.name: launcher.get("n_jobs") or 1 for one, launcher in zip(sweep.experiments, launchers, strict=True)}  # type: ignore[union-attr]
-        said = ", ".join(f"{name}: {count} at once" for name, count in ways.items())
+        ways = dict(zip((one.sweep.name for one in sweep.experiments), launchers, strict=True))
+        said = ", ".join(f"{name}: {launcher.get('n_jobs') or 1} at once" for name, launcher in ways.items())
         raise ChexReasonError(f"experiments are swept in different ways ({said}): one by one, or all by hydra/launcher=NAME")
     lines = ",".join(quoted(shlex.join(job.words)) for job in sweep.jobs)
     with open_dict(config):

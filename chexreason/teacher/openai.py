@@ -44,9 +44,8 @@ class OpenAI(Service):
         usage = getattr(answer, "usage", None)
         read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         choices = getattr(answer, "choices", None)
-        if (
-            choices and getattr(choices[0], "finish_reason", None) == "error"
-        ):  # OpenRouter's word for a provider that failed on the way
+        # OpenRouter's word for a provider that failed on the way.
+        if choices and getattr(choices[0], "finish_reason", None) == "error":
             raise Unanswered("a reply that ended in an error", billed=True, said=CAME.get())
         text, thoughts = _said(choices[0].message) if choices else ("", "")
         return self.reply(text, read, written, thoughts)
