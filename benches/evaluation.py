@@ -9,7 +9,6 @@ prompt of the same base model), their features are read from disk, and that is t
 
 from __future__ import annotations
 
-import random
 import tempfile
 import time
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor
 
-from benches.reports import reports
+from benches.reports import MEAN, lengths
 from benches.training import WORDS, Results, Setting, compare, films, model_of
 from chexreason.data.cache import feature_entries
 from chexreason.models.encoding import chat, encode
@@ -27,15 +26,8 @@ from chexreason.models.features import FeatureStore
 from chexreason.models.generation import Generator
 from chexreason.prompts import Prompt
 
-IMAGES, MEAN, LIMIT, SEED = 16, 250, 1024, 0
+IMAGES, LIMIT = 16, 1024
 INSTRUCTION = WORDS * Setting.words
-
-
-def lengths() -> list[int]:
-    """Tokens that are written about each image."""
-    words = [len(report.text.split()) for report in reports() if report.text.strip()]
-    drawn = random.Random(SEED).sample(words, IMAGES)
-    return [min(LIMIT, max(1, round(count * MEAN * len(words) / sum(words)))) for count in drawn]
 
 
 class Ending(LogitsProcessor):
@@ -87,12 +79,19 @@ def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool
 
 
 def evaluation(families: list[str], repeats: int) -> Results:
-    """Batches of 16 of ours against `generate` for batches of 16 and for each image alone."""
-    varied = lengths()
+    """Batches of 16 of ours, and of 32, against `generate` for batches of 16 and for each image alone."""
+    varied, more = lengths(IMAGES, LIMIT), lengths(2 * IMAGES, LIMIT)
     for family in families:
-        for batch, wanted, known in ((16, varied, False), (16, [MEAN] * IMAGES, False), (1, varied, False), (1, varied, True)):
-            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, 16, wanted, known)]
+        for batch, wanted, size, known in (
+            (16, varied, 16, False),
+            (16, [MEAN] * IMAGES, 16, False),
+            (16, more, 32, False),
+            (1, varied, 16, False),
+            (1, varied, 16, True),
+        ):
+            sides = [partial(evaluate, family, False, batch, wanted), partial(evaluate, family, True, size, wanted, known)]
             (measured,) = compare(sides[0], sides[1], repeats, count=batch == 16 and wanted == varied).values()
-            measured |= {"images/s": IMAGES / measured["ours_s"]}
-            how = f"{'' if wanted == varied else ', equally long'}{', known images' if known else ''}"
+            measured |= {"images/s": len(wanted) / measured["ours_s"]}
+            how = ", equally long" if wanted == [MEAN] * IMAGES else ""
+            how += f"{', ours of 32' if size == 32 else ''}{', known images' if known else ''}"
             yield f"{family}/evaluation against batches of {batch}{how}", measured

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from benches import coverage, curation, parser
+from benches import coverage, curation, parser, reports
 from chexreason.answers import metrics
 from chexreason.answers.grammars import GRAMMARS
 from chexreason.answers.parser import parse, parse_strict
@@ -52,11 +52,35 @@ def rates() -> Iterator[tuple[str, float, str]]:
     metrics.resampled([first], RESAMPLES)
     yield f"bootstrap of {coverage.CHEXPERT.films} films", RESAMPLES / (time.process_time() - began), "resamples/s"
 
+    for name, computed in padding().items():
+        yield f"SFT, batches of 8 traces {name}", computed, "tokens computed for each that counts"
+
     with tempfile.TemporaryDirectory() as runs:
         drawn = ("stage=phantom", *SMALL, f"runs={runs}", "tracker=none")
         _seconds(*drawn)
         for name, words in {"--help": ("--help",), "--cfg job": ("--cfg", "job"), "a reused run": drawn}.items():
             yield f"start-up, {name}", min(_seconds(*words) for _ in range(3)), "s"
+
+
+def padding(traces: int = 2000, prompt: int = 600, batch: int = 8) -> dict[str, float]:
+    """Tokens that batches of traces compute, to those that are no padding, as batches are drawn and as TRL groups them.
+
+    The traces are as long as real reports (benches/reports.py), whose lengths differ more than a teacher's may.
+    """
+    import torch
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    long = [prompt + tokens for tokens in reports.lengths(traces, 1024)]
+    drawn = torch.Generator().manual_seed(SEED)
+    orders = {
+        "as they are drawn": torch.randperm(traces, generator=drawn).tolist(),
+        "grouped by length": list(LengthGroupedSampler(batch, lengths=long, generator=drawn)),
+    }
+    found = {}
+    for name, order in orders.items():
+        batches = [[long[place] for place in order[start : start + batch]] for start in range(0, traces, batch)]
+        found[name] = sum(len(one) * max(one) for one in batches) / sum(long)
+    return found
 
 
 def _scorer(name: str) -> Callable[[str, str], object]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import random
 import re
 import tarfile
 import time
@@ -39,6 +40,7 @@ WORDS = {  # where a finding that was missed would have been said
     "Edema": "edema|failure",
     "Pneumonia": "pneumon",
 }
+MEAN, SEED = 250, 0  # tokens of the paper's completions
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ def reports() -> list[Report]:
                 tags = frozenset((tag.text or "").split("/")[0] for tag in root.iter("major"))
                 found.append(Report(Path(member.name).name, text, tags))
     return sorted(found, key=lambda report: report.name)
+
+
+def lengths(count: int, longest: int) -> list[int]:
+    """Tokens of so many completions, drawn from the reports' words: MEAN on average, none longer than `longest`."""
+    words = [len(report.text.split()) for report in reports() if report.text.strip()]
+    drawn = random.Random(SEED).sample(words, count)
+    return [min(longest, max(1, round(one * MEAN * len(words) / sum(words)))) for one in drawn]
 
 
 def main(disagreements: int) -> None:

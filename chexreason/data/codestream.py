@@ -91,7 +91,7 @@ def damaged(stream: bytes, shown: bytes) -> bool:
     segments = list(_segments(stream))
     if _lacks_scans(stream, segments) or _lacks_restarts(stream, segments):
         return True
-    source = _Halting(*_prolonged(stream, segments))
+    source = _Halting(*prolonged(stream))
     with JpegImageFile(source) as again:
         return again.tobytes() != shown or source.tell() <= source.halt
 
@@ -109,18 +109,13 @@ class _Halting(io.BytesIO):
         return super().read(wanted if left <= 0 or 0 <= wanted < left else left)
 
 
-def prolonged(stream: bytes) -> bytes:
-    """A JPEG stream with more bits at its end. A whole picture stays as it is; in one that was cut and closed they show.
+def prolonged(stream: bytes) -> tuple[bytes, int]:
+    """A JPEG stream with more bits at the end of each scan and before each restart, and the place before its own last few.
 
-    Decoders do not tell: they make up what is missing. Two decodings that differ do.
+    Decoders do not tell what is missing: they make it up. A whole picture stays as it is; in one that was cut and closed the
+    bits show, so that two decodings differ.
     """
-    end = next((at - len(END) for marker, at in _segments(stream) if marker == END[1]), len(stream))
-    return stream[:end] + MORE + stream[end:]
-
-
-def _prolonged(stream: bytes, segments: list[tuple[int, int]]) -> tuple[bytes, int]:
-    """A JPEG stream with more bits at the end of each scan and before each restart, and the place before its own last few."""
-    parts, done = [b"", b""], 0
+    segments, parts, done = list(_segments(stream)), [b"", b""], 0
     restarts = any(marker == INTERVAL for marker, _ in segments)
     for begin, end in _scans(stream, segments):
         bits = stream[begin:end]

@@ -268,7 +268,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
                 if damaged(frame, shown.tobytes()):
                     raise ImageError(f"{name}: {CUT}")
         elif frame.startswith(JPEG) and not strict:
-            data.PixelData = encapsulate([prolonged(frame)])
+            data.PixelData = encapsulate([prolonged(frame)[0]])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
                 raise ImageError(f"{name}: {CUT}")
     except RuntimeError as error:  # every codec that is installed failed

@@ -208,10 +208,15 @@ def split_by_patient(
 
 
 def example(trace: dict[str, Any], run: Run) -> dict[str, Any]:
-    """A trace in TRL's prompt/completion form: the loss then falls on the completion alone."""
+    """A trace in TRL's prompt/completion form: the loss then falls on the completion alone.
+
+    `length`: of what differs between traces, in characters, for who groups them by it (the trainer block's
+    `train_sampling_strategy`).
+    """
     return {
         "root": trace["root"],
         "path": trace["path"],
         "prompt": [{"role": "user", "content": run.prompt.instruction}],
         "completion": [{"role": "assistant", "content": trace["completion"]}],
+        "length": len(trace["completion"]),
     }

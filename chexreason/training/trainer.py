@@ -61,7 +61,14 @@ def in_full(config: type[Trl], said: dict[str, Any], trainer: dict[str, Any]) ->
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:
     """Rows with a `path` and the `root` that it is relative to as a dataset whose `image` is read when a row is asked for."""
-    return Dataset.from_list(rows).with_transform(_WithImages(read))
+    return _Examples.from_list(rows).with_transform(_WithImages(read))
+
+
+class _Examples(Dataset):
+    """Rows are transformed as ever; a column is given as it is, so that nobody reads 2,000 images to know their `length`."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return Dataset.__getitem__(self.with_format(None) if isinstance(key, str) else self, key)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,28 @@ def test_the_loss_falls_on_the_assistants_tokens_alone(tiny: Model, order: Calla
         assert rest.strip() == example["completion"][0]["content"], "and what ends the turn, and nothing else"
 
 
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_traces_can_be_grouped_by_length_and_no_image_is_read_to_know_it(tiny: Model, order: Callable[..., Path]) -> None:
+    from trl import SFTTrainer
+
+    run = loaded(order("grouped", *SFT, "+stage.trainer.train_sampling_strategy=group_by_length"))
+    examples = [sft.example(trace, run) for trace in sft.read_traces(run)] * 8
+    assert len({example["length"] for example in examples}) == 4
+    read = list[Path]()
+    trainer = SFTTrainer(
+        model=add_lora(load_model(tiny), 0, 4, 8, 0.0),
+        args=sft.arguments(run),
+        train_dataset=with_images(examples, lambda path: read.append(path) or read_image(path)),
+        eval_dataset=with_images(examples[:2], read_image),
+        processing_class=load_processor(tiny),
+    )
+    read.clear()
+    batches = [[examples[place]["length"] for place in batch] for batch in trainer.get_train_dataloader().batch_sampler]
+    assert len(batches) == len(examples) / 2 and not read
+    unlike = sum(first != second for first, second in batches)
+    assert unlike < len(batches) / 3, "three of four are unlike where they are drawn"
+
+
 def test_no_example_is_cut(order: Callable[..., Path]) -> None:
     run = loaded(order("whole", *SFT))
     assert sft.arguments(run).max_length is None

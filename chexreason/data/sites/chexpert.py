@@ -144,20 +144,14 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
         said, lateral = frame.get("Frontal/Lateral"), ~frontal
         if said is not None:  # where it is blank, the file's name says it
             other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
-            problems += tuple(
-                Problem(path.name, int(row), "illegal view", f"Frontal/Lateral is {cell}, and its file is called otherwise")
-                for row, cell in zip(frame.loc[other, "row"], said[other], strict=True)
-            )
-            odd = frame.loc[said.notna() & ~said.isin(SIDES), "row"]
-            problems += tuple(
-                Problem(
-                    path.name,
-                    int(row),
-                    "illegal view",
-                    f"Frontal/Lateral is {tables.shown(cell)}; Frontal or Lateral is wanted",
+            for wrong, why in (
+                (other, ", and its file is called otherwise"),
+                (said.notna() & ~said.isin(SIDES), "; Frontal or Lateral is wanted"),
+            ):
+                problems += tuple(
+                    Problem(path.name, int(row), "illegal view", f"Frontal/Lateral is {tables.shown(cell)}{why}")
+                    for row, cell in zip(frame.loc[wrong, "row"], said[wrong], strict=True)
                 )
-                for row, cell in zip(odd, said[odd.index], strict=True)
-            )
             lateral = said.eq("Lateral") | (said.isna() & lateral)
         view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
     else:
