@@ -95,16 +95,15 @@ def show(folder: Path) -> None:
 
 
 def _shown(made: Contents, name: str, folder: Path) -> str:
-    """A table as text, or where a figure is."""
+    """A table as text, or where a figure is, or one for each model (figure1 is figure1_MODEL where there are several)."""
     from chexreason.report import build, render
 
     tables = made.every_table()
     for table in tables:
         if table.name == name and table.rows:
             return f"{render.text(table)}\n{folder / 'tables' / name}.{{{','.join(build.FORMS)}}}"
-    for figure in made.figures:
-        if figure.name == name:
-            return f"{figure.title}: {folder / 'figures' / name}.{{svg,png}}"
+    if drawn := [figure for figure in made.figures if figure.name == name or figure.name.startswith(f"{name}_")]:
+        return "\n".join(f"{figure.title}: {folder / 'figures' / figure.name}.{{svg,png}}" for figure in drawn)
     made_names = [table.name for table in tables if table.rows] + [figure.name for figure in made.figures]
     return f"{name}: these runs do not fill it; they fill {', '.join(made_names) or 'nothing'}"
 

@@ -15,12 +15,12 @@ import pytest
 from chexreason.data.curated import COLUMNS, Origin, write
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.parts import TABLES, refuse_unknown
+from chexreason.parts import PARTS, TABLES, refuse_unknown
 from chexreason.report import build, gallery, study
 from chexreason.report.tables import Table
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
-from chexreason.stages.report import Settings, execute, show
+from chexreason.stages.report import SHOWN, Settings, execute, show
 from tests.report.conftest import HOSTILE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -31,7 +31,7 @@ def report(study_folder: Path) -> Path:
     """The report of the whole study, made by the stage."""
     folder = study_folder / "report-1"
     folder.mkdir()
-    execute(Run(settings=Settings("report", gallery=12, resamples=200), folder=folder))
+    execute(Run(settings=Settings("report", show=[*PARTS], gallery=12, resamples=200), folder=folder))
     return folder
 
 
@@ -52,6 +52,8 @@ def test_every_file_is_there(report):
 def test_every_table_and_figure_can_be_asked_for_by_its_name_and_nothing_else(report):
     assert {path.stem for path in (report / "tables").iterdir()} == set(TABLES)
     refuse_unknown([path.stem for path in (report / "figures").iterdir()])
+    said = (report / SHOWN).read_text(encoding="utf-8")
+    assert "do not fill" not in said and all(path.stem in said for path in (report / "figures").iterdir())
     with pytest.raises(ValueError, match="there is no figure4. Did you mean figure"):
         refuse_unknown(["figure4"])
 
