@@ -7,7 +7,7 @@ interval lies on the claimed side, does not hold where the whole interval lies o
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Checked:
     claim: Claim
     here: Verdict | None
     paper: Verdict | None
-    needs: dict[str, Any] = field(default_factory=dict)  # what must be run for it, where nothing is at hand
+    needs: dict[str, Any] = field(default_factory=dict)  # what must be run for it, where nothing or a part is at hand
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -95,8 +95,10 @@ def table(checked: list[Checked]) -> Table:
         if here:
             low, high = here.interval or (None, None)
             effect = Value(here.effect, low, high, signed=True)
+        lacking = one.needs["than"]["prompt"] if here and one.needs else []
+        asked = one.claim.claim + (f" Not run yet: {', '.join(lacking)}." if lacking else "")
         rows.append(
-            (one.claim.claim, one.claim.section, f"{here.verdict}{DRAWN * here.drawn}" if here else "no runs", effect)
+            (asked, one.claim.section, f"{here.verdict}{DRAWN * here.drawn}" if here else "no runs", effect)
             + ((paper.verdict, Value(paper.effect, signed=True)) if paper else (None, None))
         )
     columns = ("Claim", "Section", "Here", "Effect here", "The paper's numbers", "Effect in the paper")
@@ -115,10 +117,22 @@ def _check(claim: Claim, study: Study) -> Checked:
     paper = in_paper(claim)
     if ours:
         of = ours[-1]
-        rivals = [one for one in rivals if one is not of and (one.benchmark != of.benchmark or one.dataset == of.dataset)]
+        rivals = [one for one in rivals if one is not of and _may_be_compared(of, one)]
     if not ours or not rivals:
         return Checked(claim, None, paper, {"of": claim.of, "than": claim.than})
-    return Checked(claim, _here(claim, study, of, rivals), paper)
+    here = _here(claim, study, of, rivals)
+    asked = claim.than.get("prompt")
+    lacking = sorted(set(asked) - {one.arm.prompt for one in (of, *rivals)}) if isinstance(asked, list) else []
+    if not lacking:
+        return Checked(claim, here, paper)
+    if here.verdict == HOLDS:  # one that was not run may be the better; it cannot save a claim that fails
+        here = replace(here, verdict=UNDECIDED)
+    return Checked(claim, here, paper, {"than": claim.than | {"prompt": lacking}})
+
+
+def _may_be_compared(of: Result, other: Result) -> bool:
+    """Whether both are of one model (every claim is) and, on one benchmark, of the same test set."""
+    return of.arm.model == other.arm.model and (of.benchmark != other.benchmark or of.dataset == other.dataset)
 
 
 def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdict:

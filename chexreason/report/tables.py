@@ -159,12 +159,13 @@ def _variants(
 ) -> Table:
     """Tables 1-4: a row per variant, in the paper's order. Its "CheXpert validation" is the MIMIC split with 14 labels."""
     order = published.rows_of(number)
+    several = len({result.arm.model for result in results}) > 1
     named = [(_validation_row(number, result.arm), result) for result in results]
     rows: list[tuple[Cell, ...]] = []
     for paper_row, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
         printed = None if result.arm.variant else paper_row
         cells = [value(study, result, take, published.number(number, printed, name)) for _, name, take, _ in columns]
-        rows.append((_validation_title(number, result.arm), *cells))
+        rows.append((_validation_title(number, result.arm, several), *cells))
     less = [index for index, column in enumerate(columns, start=1) if not column[3]]
     heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
     return Table(
@@ -193,7 +194,7 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
     for label in ordered:
         row: list[Cell] = [label]
         for result in results:
-            paper = published.number(number, _paper_column(result.arm), "f1", label)
+            paper = published.number(number, paper_column(result.arm), "f1", label)
             place = result.labels.index(label) if label in result.labels else None
             found = None if place is None else value(study, result, f1_of(place), paper)
             positives = sum(label in record.labels for record in result.predictions)
@@ -223,13 +224,15 @@ def _column_title(study: Study, result: Result) -> str:
     return f"{study.title(result.arm)} ({result.dataset})" if several else study.title(result.arm)
 
 
-def _paper_column(arm: Arm) -> str | None:
-    return None if arm.variant or arm.prompt not in PROMPTS else published.COLUMNS.get((arm.paper_model, arm.checkpoint))
+def paper_column(arm: Arm) -> str | None:
+    """The column of the paper's Tables 5 and 6 that an arm is the counterpart of, if there is one."""
+    ours = not arm.variant and arm.reward in ("", "hard") and arm.prompt in ("free_reasoning", "nv_reason")
+    return published.COLUMNS.get((arm.paper_model, arm.checkpoint)) if ours else None
 
 
 def _paper_macro(result: Result) -> float | None:
     if result.benchmark in published.TEST_TABLES:
-        return published.number(published.TEST_TABLES[result.benchmark], _paper_column(result.arm), "macro_f1")
+        return published.number(published.TEST_TABLES[result.benchmark], paper_column(result.arm), "macro_f1")
     if result.arm.variant or result.benchmark != "validation":
         return None
     number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
@@ -244,9 +247,9 @@ def _validation_row(number: str, arm: Arm) -> str:
     return f"{arm.reward.capitalize()}, {'Best F1-Score' if arm.checkpoint == 'grpo_best' else 'Maximum'}"
 
 
-def _validation_title(number: str, arm: Arm) -> str:
+def _validation_title(number: str, arm: Arm, several: bool) -> str:
     title = _validation_row(number, arm)
-    if number == "4" and arm.paper_model != "MedGemma":
+    if several or (number == "4" and arm.paper_model != "MedGemma"):
         title = f"{title} ({arm.model})"
     return f"{title}, {arm.variant}" if arm.variant else title
 

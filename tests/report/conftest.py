@@ -19,7 +19,10 @@ HOSTILE = '</script><img src=x onerror="document.title=1"><b>|bold|</b> {{ 7 * 7
 
 
 def model_of(name: str) -> dict[str, Any]:
-    return {"name": name, "paper_name": {"phantom_gemma": "MedGemma", "phantom_qwen": "Qwen2.5"}.get(name)}
+    return {
+        "name": name,
+        "paper_name": {"medgemma": "MedGemma", "phantom_gemma": "MedGemma", "phantom_qwen": "Qwen2.5"}.get(name),
+    }
 
 
 @dataclass

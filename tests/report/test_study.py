@@ -248,6 +248,68 @@ def test_best_of_several_must_beat_every_rival(runs):
     assert len(found.than) == 2 and found.verdict != claims.HOLDS
 
 
+def test_best_of_several_is_undecided_until_every_rival_has_run(runs):
+    def evaluate(prompt, skill):
+        adapter = runs.sft(prompt, "phantom_qwen")
+        runs.evaluate("mimic", "sft", model="phantom_qwen", prompt=prompt, adapter=adapter, skill=skill)
+
+    def judged():
+        checked = claims.check(read(runs))
+        (row,) = (
+            row
+            for row in claims.table(checked).rows
+            if row[0].startswith("The structured 12-step format (Reasoning A) is the b")
+        )
+        return next(one for one in checked if one.claim.id == "structured_best_for_general"), row
+
+    evaluate("reasoning_a", 0.95)
+    evaluate("only_label", 0.2)
+    found, row = judged()
+    assert found.here.verdict == claims.UNDECIDED and found.here.interval[0] > 0
+    assert found.needs["than"]["prompt"] == ["free_reasoning", "reasoning_narrative"]
+    assert row[0].endswith("Not run yet: free_reasoning, reasoning_narrative.")
+    evaluate("free_reasoning", 0.2)
+    evaluate("reasoning_narrative", 0.2)
+    found, row = judged()
+    assert found.here.verdict == claims.HOLDS and not found.needs and "Not run" not in row[0]
+    runs.evaluate("mimic", "base", prompt="reasoning_c", failures=0.0, skill=0.9)
+    runs.evaluate("mimic", "base", prompt="reasoning_a", failures=1.0, skill=0.9)
+    assert verdict_of(read(runs), "matrix_prompt_fails_most").verdict == claims.FAILS, "whatever the others may do"
+
+
+def test_models_of_two_worlds_are_told_apart_and_never_compared(runs):
+    for model, skill in (("phantom_gemma", 0.9), ("medgemma", 0.3)):
+        for site in ("chexpert", "nih"):
+            runs.evaluate(site, model=model, skill=skill)
+        for prompt in ("reasoning_narrative", "reasoning_c"):
+            runs.evaluate("mimic", model=model, prompt=prompt, skill=skill)
+    found = read(runs)
+    checked = [one for one in claims.check(found) if one.here]
+    assert checked
+    for one in checked:
+        models = {model for side in (one.here.of, *one.here.than) for model in ("phantom_gemma", "medgemma") if model in side}
+        assert len(models) == 1, one
+    table1 = next(table for table in tables.paper_tables(found) if table.name == "table1")
+    assert len({row[0] for row in table1.rows}) == len(table1.rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "prompt", "reward"),
+    [("base", "reasoning_a", ""), ("sft", "only_label", ""), ("grpo", "free_reasoning", "nuanced")],
+)
+def test_the_papers_numbers_stand_beside_their_counterparts_alone(runs, checkpoint, prompt, reward):
+    trained = {"base": None, "sft": runs.sft(prompt), "grpo": runs.grpo(reward or "hard")}
+    theirs = {"base": None, "sft": runs.sft("free_reasoning"), "grpo": runs.grpo("hard")}
+    for site in ("chexpert", "nih"):
+        runs.evaluate(site, checkpoint, prompt=prompt, adapter=trained[checkpoint])
+        runs.evaluate(site, checkpoint, adapter=theirs[checkpoint])
+    found = read(runs)
+    for table in (tables.headline(found), transfer.table(found), *tables.paper_tables(found)):
+        cells = table.rows if table.name not in ("table5", "table6") else zip(*(row[1:] for row in table.rows), strict=True)
+        papers = sorted(any(isinstance(cell, Value) and cell.paper is not None for cell in one) for one in cells)
+        assert papers == [False, True], table.name
+
+
 def test_moving_average_is_the_weighted_mean_so_far():
     assert figures.smooth([2.0, 4.0]) == pytest.approx([2.0, (figures.SMOOTHING * 2 + 4) / (figures.SMOOTHING + 1)])
     assert figures.smooth([3.0] * 5) == pytest.approx([3.0] * 5)
