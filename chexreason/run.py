@@ -33,7 +33,8 @@ from chexreason.runs.processes import STREAMS, end_with_starter
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
 # Where a bare word is looked for, in this order: what it names most often first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
-WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name -i --info".split()  # of flags
+WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name".split()  # of flags
+INFO = "all config defaults defaults-tree plugins searchpath".split()  # what --info may be followed by
 
 
 def main() -> None:
@@ -152,6 +153,12 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
     for word in waiting:
         if found := re.fullmatch(r"(--cfg=|-c)(job|hydra|all)", word):
             flags += ["--cfg", found[2]]
+            continue
+        if word in ("-i", "--info"):
+            flags += ["--info", "all"]  # which Hydra shows where nothing follows, and an override is no part of it
+            continue
+        if word in INFO and flags[-2:] == ["--info", "all"]:
+            flags[-1] = word
             continue
         (flags if word.startswith("-") else words).append(word)
         if word in WITH_VALUE:

@@ -63,7 +63,7 @@ def require_adapter(folder: Path) -> Path:
         ChexReasonError: it is no longer there.
     """
     if not (folder / "adapter_config.json").is_file():
-        raise ChexReasonError(f"{folder}: the adapter is gone; delete {folder.parent} and train again")
+        raise ChexReasonError(f"{folder}: the adapter is gone: make it again, or name another by checkpoint.adapter")
     return folder
 
 

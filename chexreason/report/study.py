@@ -214,7 +214,7 @@ def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:
         trained = (read_manifest(folder.parent / manifest["parents"]["checkpoint"]) or {}).get("config", {})
         reward = trained.get("reward", {}).get("name", "") if trained else "unknown"
         variant = trained.get("variant", {}).get("title") or ""
-    variant = ", ".join(filter(None, [variant, _how(config)]))
+    variant = ", ".join(filter(None, [variant, how_asked(config)]))
     model, checkpoint, prompt = (config[group]["name"] for group in ("model", "checkpoint", "prompt"))
     return Evaluation(
         folder=folder,
@@ -229,7 +229,7 @@ def _paper_model(config: dict[str, Any]) -> str:
     return config["model"].get("paper_name") or config["model"]["name"]
 
 
-def _how(config: dict[str, Any]) -> str:
+def how_asked(config: dict[str, Any]) -> str:
     """What sets an evaluation apart from a greedy answer to every record, such as a check on the first few."""
     stage, sampling = config["stage"], config["stage"].get("sampling") or {}
     first = [f"first {stage['limit']} records"] if stage.get("limit") else []

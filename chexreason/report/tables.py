@@ -145,7 +145,7 @@ def resources(study: Study) -> Table:
                 training.manifest.get("device"),
                 str(steps),
                 f"{seconds.mean():.2f}" if len(seconds) else None,
-                f"{memory['main'] / 2**30:.1f}",
+                f"{memory['main'] / 2**30:.1f}" if "main" in memory else None,
                 f"{memory['gpu'] / 2**30:.1f}" if "gpu" in memory else None,
             )
         )

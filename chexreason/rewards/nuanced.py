@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from chexreason.answers.parser import Answer
 from chexreason.errors import above, at_least, share
@@ -14,6 +15,8 @@ from chexreason.rewards.scored import Scorer
 @dataclass(frozen=True)
 class NuancedReward:
     """Equation 4; every number is in the paper's points unless its name says share."""
+
+    COUNTS_TOKENS: ClassVar[bool] = False  # no completion is too short for it: none needs a tokenizer to be scored
 
     name: str
     exact_match: float

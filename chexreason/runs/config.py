@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
-from chexreason.runs.explain import explained, quoted
+from chexreason.runs.explain import VALUE, explained, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -241,9 +241,6 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
         return pickle.loads(_composed(tuple(overrides), name, with_hydra, GlobalHydra.instance().is_initialized()))
 
 
-_VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)\d*(?:e[+-]?\d+)?|true|false|nan|[+-]?inf", re.IGNORECASE)  # no choice
-
-
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
     """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
@@ -272,7 +269,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
         if bare in (*GROUPS, *BUNDLES) and any(one in ("", "null") or one.startswith("_") for one in value.split(",")):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
-        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(_VALUE.fullmatch, value.split(",")), None)):
+        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
         if bare == "experiment" and "(" in value:
             raise ChexReasonError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -197,7 +198,15 @@ def _make(planned: Plan) -> None:
         raise ChexReasonError(_no_room(planned.folder, "no room is left, not even to say there what failed"))
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
-        raise ChexReasonError(found.get("error") or f"{planned.folder.name} did not finish: exit code {code}")
+        raise ChexReasonError(found.get("error") or f"{planned.folder.name} {_ended(code)}; the same command goes on")
+
+
+def _ended(code: int) -> str:
+    """How a process ended that left no word of it."""
+    if code >= 0:
+        return f"did not finish: exit code {code}"
+    memory = ", most likely for want of main memory" if code == -signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{memory}"
 
 
 def _acquired(name: str, planned: Plan, wait: float | None) -> AbstractContextManager[object]:
@@ -330,9 +339,11 @@ def _device() -> str:
 
 def _peak_memory() -> dict[str, int]:
     """Bytes of main memory, and of GPU memory where one was used."""
-    import resource
+    peak = {}
+    if sys.platform != "win32":  # which has no such module
+        import resource
 
-    peak = {"main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        peak["main"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated()

@@ -17,6 +17,8 @@ from yaml import YAMLError
 
 from chexreason.errors import ChexReasonError, suggestion
 
+# What Hydra takes for a number, a bool or nothing where it is not quoted.
+VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)[\d_]*(?:e[+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE)
 GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
 
 
@@ -33,11 +35,16 @@ def explained(overrides: Sequence[str], compose: Callable[[Sequence[str]], DictC
 
 def quoted(value: str) -> str:
     """A text as Hydra's override grammar takes it for one value, whatever characters are in it."""
-    if re.fullmatch(r"[\w./~:@+-]+", value, re.ASCII) and not re.fullmatch(r"[\d.eE+-]+|true|false|null", value):
+    if re.fullmatch(r"[\w./:@+-]+", value, re.ASCII) and not VALUE.fullmatch(value):
         return value
     escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
     escaped = re.sub(r"(\\+)\Z", lambda found: 2 * found.group(1), escaped)
     return f"'{escaped}'".replace("${", r"\${")
+
+
+def written(value: Any) -> str:
+    """A value of a config's own as an override takes it."""
+    return quoted(value) if isinstance(value, str) else "null" if value is None else str(value)
 
 
 def _meaning(error: Exception, overrides: list[str], compose: Callable[..., DictConfig], conf: Path) -> str:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs.explain import quoted
+from chexreason.runs.explain import quoted, written
 
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
@@ -30,7 +30,7 @@ def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     said |= {f"{name}.made_by": line for name, line in makers.items()}
     for key, line in said.items():
         if line is not None:
-            _refuse_no_line(key, line)
+            refuse_no_line(key, line)
     for name, line in makers.items():
         if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group of one's own
             _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]))
@@ -38,7 +38,7 @@ def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     return {role: line for role, line in found.items() if line}
 
 
-def _refuse_no_line(key: str, line: str) -> None:
+def refuse_no_line(key: str, line: str) -> None:
     """Raises ChexReasonError where `line` is no line of overrides that makes a run."""
     try:
         words = shlex.split(line)
@@ -121,7 +121,7 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
     keys = [key for key in map(str, bare) if key not in (*schema.GROUPS, *OF_ONE_RUN, "runs") and bare[key] != cfg[key]]
     groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # else a name of one's own
-    return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={quoted(str(cfg[key]))}" for key in keys), *rest]
+    return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={written(cfg[key])}" for key in keys), *rest]
 
 
 def command(typed: Sequence[str]) -> str:

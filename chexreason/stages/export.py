@@ -72,7 +72,7 @@ def execute(run: Run) -> dict[str, Any]:
     load_processor(run.model, padding_side="left").save_pretrained(folder)
     if settings.merged:  # the base's own generation settings, which load_model leaves out: who uses the export expects them
         GenerationConfig.from_pretrained(run.model.weights).save_pretrained(folder)
-    facts = provenance(run.parents["checkpoint"], run.checkpoint.name)
+    facts = provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)
     facts["stand_in"] |= run.model.made_by is not None
     write_text(folder / "instruction.txt", run.prompt.instruction)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
@@ -86,8 +86,13 @@ def deliver(folder: Path, output: Path) -> None:
     shutil.copytree(folder / EXPORT, output, dirs_exist_ok=True)
 
 
-def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
-    """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated."""
+def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
+    """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated.
+
+    That is by greedy answers to every record, asked as the export will be; of several on a dataset, the last.
+    """
+    from chexreason.report.study import how_asked
+
     lineage = {folder.name: manifest for folder, manifest in ancestors(trained).items() if manifest}
     evaluated = [
         (manifest, _metrics(folder, manifest))
@@ -95,6 +100,8 @@ def provenance(trained: Path, checkpoint: str) -> dict[str, Any]:
         if manifest["stage"] == "evaluate"
         and manifest["parents"].get("checkpoint") == trained.name
         and manifest["config"]["checkpoint"]["name"] == checkpoint
+        and manifest["config"]["prompt"]["name"] == prompt
+        and not how_asked(manifest["config"])
     ]
     stages = {name: manifest["stage"] for name, manifest in lineage.items()}
     return {

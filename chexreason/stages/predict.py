@@ -43,6 +43,8 @@ class Settings:
         at_least(0, temperature=self.temperature)
         above(0, top_p=self.top_p)
         share(top_p=self.top_p)
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples={self.samples}: greedy answers are all alike; set stage.temperature, say to 0.8")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """What counts of the images; one that cannot be read is left out later, by name."""
@@ -63,7 +65,7 @@ deliver = folders.deliver
 
 def draws(settings: Settings) -> bool:
     """Whether what comes out depends on the seed: a single answer is greedy."""
-    return settings.samples > 1 and settings.temperature > 0
+    return settings.samples > 1
 
 
 def execute(run: Run) -> dict[str, Any]:

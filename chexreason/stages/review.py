@@ -27,7 +27,7 @@ class Settings:
     """How large a pack is, or which filled ones are read."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
+    parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
     sample: int
     image_side: int
     data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)

@@ -18,6 +18,7 @@ from chexreason.labels import FINDINGS, nearest
 from chexreason.runs.files import as_lines, each_line, read_json, require_output, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
+from chexreason.runs.lines import refuse_no_line
 
 KEYS = frozenset(("id", "completion", "labels", "num_tokens", "uncertain"))
 SCORES = "scores.jsonl"
@@ -33,10 +34,8 @@ class Tokenizer:
     weights: str
 
     def __post_init__(self) -> None:
-        if self.made_by is not None and "stage=" not in self.made_by:
-            raise ValueError(
-                f"tokenizer.made_by={self.made_by}: no line that makes a run, such as 'stage=standin seed=0'; or null"
-            )
+        if self.made_by is not None:
+            refuse_no_line("stage.tokenizer.made_by", self.made_by)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def execute(run: Run) -> dict[str, Any]:
     completions = read_completions(Path(str(settings.input)))
     frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
     score = run.reward.scorer(run.prompt.grammar, frequencies)
-    counts = hasattr(run.reward, "min_tokens")  # other rewards do not ask how long a completion is
+    counts = getattr(run.reward, "COUNTS_TOKENS", True)
 
     @cache
     def counter() -> Any:  # its tokenizer is looked for at the first text that needs it

@@ -36,7 +36,7 @@ class Settings:
     """Section 3.2.1; rates are per optimizer step, `warmup` and `held_out` are shares of one."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
+    parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
     reviewed: str | None = field(metadata=CONTENT)
     held_out: float
     epochs: float
@@ -198,7 +198,7 @@ def split_by_patient(
 
     patients = sorted({trace["patient"] for trace in traces})  # one of two sites with the same id is one here: no harm
     shuffled = np.random.default_rng(seed).permutation(patients)
-    kept_out = set(shuffled[: max(1, round(held_out * len(patients)))].tolist())
+    kept_out = set(shuffled[: min(len(patients) - 1, max(1, round(held_out * len(patients))))].tolist())
     if len(patients) < 2:
         raise ChexReasonError(f"{len(traces)} traces of {len(patients)} patients cannot be split: teach more studies")
     return (

@@ -34,7 +34,7 @@ class Settings:
     """How often a study may be tried, what a trace must pass, and what all may cost."""
 
     name: str
-    parents: dict[str, str] = field(metadata=CIRCUMSTANCE)
+    parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
     attempts: int
     gates: Gates
     budget: float | None = field(metadata=CIRCUMSTANCE)

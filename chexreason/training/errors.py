@@ -29,7 +29,7 @@ def smaller(run: Run, reason: str) -> str:
     if settings.batch_size > 1:
         advice.append(
             f"stage.batch_size={settings.batch_size // 2} stage.accumulation={settings.accumulation * 2}"
-            " (half as much at a time; every update stays the same)"
+            f" (half as much at a time{'; every update stays the same' * (settings.batch_size % 2 == 0)})"
         )
     if not settings.gradient_checkpointing:
         advice.append("stage.gradient_checkpointing=true (activations are computed again, not kept; some 30 % slower)")

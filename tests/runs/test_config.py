@@ -186,7 +186,9 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=standin", "stage.weight_decay=-1"], "stage.weight_decay=-1.0: 0 at least"),
         (["stage=inspect", "dataset=nih", "dataset.draw_seed=-1"], "dataset.draw_seed=-1: 0 at least"),
         (["stage=sft", "world.jobs=0"], "world.jobs=0: 1 at least"),
-        (["stage=score", "stage.tokenizer.made_by=zzz"], "stage.tokenizer.made_by=zzz: no line"),
+        (["stage=score", "stage.input=x", "stage.tokenizer.made_by=zzz"], "stage.tokenizer.made_by=zzz: no line"),
+        (["stage=score", "stage.input=x", "stage.tokenizer.made_by='stage=standin foo'"], "foo has no ="),
+        (["stage=predict", "stage.samples=5", "stage.temperature=0"], "samples=5: greedy answers are all alike"),
         (["stage=sft", "stage.trainer.foo=1"], "stage.trainer.foo: there is no such key. .*\\+stage.trainer.foo=VALUE"),
     ],
 )

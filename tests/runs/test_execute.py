@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import execute as execution
-from chexreason.runs import folders
+from chexreason.runs import folders, processes
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.plan import Plan
@@ -36,6 +36,23 @@ def test_what_another_process_is_making_is_left_to_it_while_there_is_something_e
                 assert not done.done()
             assert [order.get(timeout=60), order.get(timeout=60)] == [first.stage, last.stage]
             done.result()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (-9, "was ended by SIGKILL, most likely for want of main memory; the same command"),
+        (-11, "SIGSEGV;"),
+        (3, "exit code 3;"),
+    ],
+)
+def test_a_stage_that_ended_without_a_word_is_spoken_for(
+    code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "stage", lambda *_, **__: code)
+    cfg = compose(words := ["stage=standin", "model=phantom_gemma", f"runs={tmp_path}"])
+    with pytest.raises(ChexReasonError, match=said):
+        execute(cfg, words)
 
 
 @pytest.fixture

@@ -99,6 +99,8 @@ def test_an_arm_or_an_experiment_may_be_refined(words: list[str], tmp_path: Path
         ("stage=grpo +stage.parents.curted='stage=curate'", "stage.parents.curted: .*Did you mean curated"),
         ("stage=review +stage.parents.trace='stage=teach'", "stage.parents.trace: .*Did you mean traces"),
         ("stage=teach ~stage.parents.curated", "stage.parents.curated: .*stage=curate"),
+        ("stage=teach stage.parents.curated=null", "stage.parents.curated: .*stage=curate"),
+        ("stage=sft stage.parents.traces=null", "stage.parents.traces: .*stage=teach"),
         ("stage=sft stage.parents.traces=", "stage.parents.traces=: .*names no stage"),
         ("stage=sft stage.parents.traces='seed=1'", "stage.parents.traces=seed=1: .*names no stage"),
         ("stage=sft stage.parents.traces=[a]", "stage.parents=.*: each of its entries is a text"),
@@ -114,10 +116,14 @@ def test_a_parent_of_no_known_role_or_of_another_stage_is_refused_beforehand(wor
 
 def test_commands_that_a_plan_prints_are_taken(tmp_path: Path) -> None:
     own = ["stage=evaluate", "arm=phantom_gemma", "dataset=phantom_nih", "checkpoint.name=mine"]
+    twin = tmp_path / "~mine" / "arm" / "twin.yaml"  # what it chooses, the runs below are told in words
+    twin.parent.mkdir(parents=True)
+    twin.write_text("# @package _global_\ndefaults: [override /model: phantom_gemma, override /checkpoint: sft]\nseed: 1\n")
     for words in (
         ["stage=grpo", "variant=two_sites", "source=phantom_mimic"],
         ["stage=grpo", "variant=other_site_stops", "source=phantom_mimic"],
         [*own, f"checkpoint.adapter={tmp_path}"],
+        ["stage=evaluate", "arm=twin", "dataset=phantom_nih", f"hydra.searchpath=['{tmp_path}/~mine']"],
     ):
         for one in planned(tmp_path / "runs", *words).every():
             line = shlex.split(one.manifest["command"])[3:]
@@ -127,4 +133,5 @@ def test_commands_that_a_plan_prints_are_taken(tmp_path: Path) -> None:
 def test_a_role_may_be_taken_by_several_or_by_none_where_its_stage_says_so(tmp_path: Path) -> None:
     made = planned(tmp_path, "stage=sft", "+stage.parents.traces_more='stage=teach seed=1'")
     assert {"traces", "traces_more"} <= made.parents.keys()
-    assert planned(tmp_path, "stage=review", "~stage.parents.traces", f"stage.filled=[{__file__}]").parents == {}
+    for none in ("~stage.parents.traces", "stage.parents.traces=null"):
+        assert planned(tmp_path, "stage=review", none, f"stage.filled=[{__file__}]").parents == {}

@@ -154,11 +154,20 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     for name, stage, outputs in (("teach-1", "teach", {"card.json": "abc"}), ("curate-1", "curate", {"card.json": "def"})):
         parents = {"curated": "curate-1"} if stage == "teach" else {}
         files.write_json(beside / name / runs.MANIFEST, complete(stage, parents=parents, outputs=outputs))
+    asked = loaded(folder).prompt.name
     rows = [{"id": str(number), "labels": ["Edema"], "predicted": ["Edema"] if number else None} for number in range(8)]
-    for name, checkpoint in (("evaluate-1", "sft"), ("evaluate-2", "grpo")):
-        config = {"checkpoint": {"name": checkpoint}, "dataset": {"name": f"site_of_{checkpoint}", "findings": ["Edema"]}}
+    for name, checkpoint, prompt, stage, answered in (
+        ("evaluate-1", "sft", asked, {}, rows),
+        ("evaluate-2", "grpo", asked, {}, rows),
+        # Later ones, which are not how the export is asked, or about a few records alone.
+        ("evaluate-3", "sft", "reasoning_a", {}, rows[1:]),
+        ("evaluate-4", "sft", asked, {"limit": 3}, rows[:3]),
+        ("evaluate-5", "sft", asked, {"sampling": {"temperature": 0.8}}, rows[1:]),
+    ):
+        dataset = {"name": f"site_of_{checkpoint}", "findings": ["Edema"]}
+        config = {"checkpoint": {"name": checkpoint}, "dataset": dataset, "prompt": {"name": prompt}, "stage": stage}
         files.write_json(beside / name / runs.MANIFEST, complete("evaluate", parents={"checkpoint": "policy"}, config=config))
-        files.write_text(beside / name / PREDICTIONS, files.as_lines(rows))
+        files.write_text(beside / name / PREDICTIONS, files.as_lines(answered))
     manifest = runs.read_manifest(policy)
     assert manifest is not None
     files.write_json(policy / runs.MANIFEST, manifest | {"parents": {"traces": "teach-1"}})

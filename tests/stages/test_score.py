@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from chexreason.answers.parser import Answer
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.files import as_lines, read_lines, require_output, write_text
@@ -71,6 +75,32 @@ def test_a_reward_that_asks_for_no_length_needs_no_tokenizer(tmp_path: Path) -> 
     with pytest.raises(ChexReasonError) as refused:
         run(tmp_path, [less], "reward=hard")
     assert "my runs" in str(refused.value).split("make it:")[1], "the runs folder belongs to the command"
+
+
+@dataclass(frozen=True)
+class LongReward:
+    """A reward of one's own, which says in words of its own how long a completion is to be."""
+
+    name: str
+    enough: int
+
+    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
+        return LongScorer(self, grammar, frequencies)
+
+
+class LongScorer(Scorer):
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+        return {"long": float(num_tokens >= self.reward.enough)}
+
+
+def test_a_reward_of_ones_own_is_told_how_long_a_completion_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own" / "reward" / "long.yaml"
+    write_text(own, f"_target_: {__name__}.LongReward\nname: long\nenough: 5\n")
+    monkeypatch.setattr("chexreason.models.tokens.weights_folder", lambda *_: "somewhere")
+    monkeypatch.setattr("chexreason.models.tokens.token_counter", lambda _: lambda text: len(text.split()))
+    lines = [{"id": text, "completion": text, "labels": []} for text in ("one two", "one two three four five")]
+    found = score(tmp_path, "reward=long", f"hydra.searchpath=['{tmp_path / 'own'}']", lines=lines)
+    assert [one["reward"] for one in found] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,9 @@ def test_the_clinical_settings_are_the_papers() -> None:
     assert arguments.warmup_steps == 0.05 and arguments.get_warmup_steps(200) == 10
 
 
-@pytest.mark.parametrize("held_out", [0.1, 0.5])
+@pytest.mark.parametrize("held_out", [0.1, 0.5, 0.99])
 def test_no_patient_is_on_both_sides(held_out: float) -> None:
     traces = [{"patient": f"p{number % 7}", "completion": str(number)} for number in range(30)]
     learnt, kept = sft.split_by_patient(traces, held_out, seed=3)
-    assert len(learnt) + len(kept) == 30 and kept
+    assert len(learnt) + len(kept) == 30 and kept and learnt
     assert not {trace["patient"] for trace in learnt} & {trace["patient"] for trace in kept}

@@ -34,6 +34,9 @@ def test_memory_that_runs_out_says_what_to_lower_and_by_how_much(tmp_path: Path)
     said = message(run("grpo", tmp_path, "stage.batch_size=8", "stage.accumulation=4"), torch.OutOfMemoryError(OUT))
     assert "Tried to allocate 9.00 GiB" in said and "If reserved" not in said
     assert "1. stage.batch_size=4 stage.accumulation=8" in said, "first what changes no result"
+    assert "every update stays the same" in said
+    odd = message(run("sft", tmp_path, "stage.batch_size=3", "stage.accumulation=2"), torch.OutOfMemoryError(OUT))
+    assert "stage.batch_size=1 stage.accumulation=4" in odd and "stays the same" not in odd
     assert "stage.max_completion_tokens=512" in said and "model.max_visual_tokens=256" in said
     assert "gradient_checkpointing" not in said, "it is on already"
     said = message(run("sft", tmp_path, "stage.gradient_checkpointing=false"), torch.OutOfMemoryError(OUT))
