@@ -6,12 +6,14 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom import uid
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import convert_color_space
@@ -298,3 +300,69 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "PNG with a marker of 65535": lambda: png(np.where(MARKER, 65535, FILM)),
     "PNG in colour with a marker": lambda: png(grey(np.where(MARKER, 65535, FILM))),
 }  # fmt: skip
+
+
+def looks_like(image: np.ndarray, wanted: np.ndarray, but: np.ndarray) -> None:
+    """The same picture in full contrast, grey, outside the mask `but`."""
+    shown, right = image.mean(axis=-1)[~but], wanted[~but].astype(float)
+    assert np.corrcoef(shown, right)[0, 1] > 0.99
+    assert np.ptp(shown) > 180, "its contrast"
+    assert np.ptp(image, axis=-1).max() <= 2, "a grey film has no colour"
+
+
+NATIVE = [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, DEFLATED]
+
+
+CODED = [uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless]
+
+
+def without(content: bytes, *keywords: str) -> bytes:
+    return retagged(content, **dict.fromkeys(keywords))
+
+
+def offsets(offset: int) -> bytes:
+    """A basic offset table of one frame."""
+    return b"\xfe\xff\0\xe0\x04\0\0\0" + offset.to_bytes(4, "little")
+
+
+def of_syntax(syntax: str) -> bytes:
+    """A film whose file meta information names a transfer syntax that pydicom would not write."""
+    data = pydicom.dcmread(io.BytesIO(dicom(FILM)))
+    data.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, data, implicit_vr=False, little_endian=True)
+    return stream.getvalue()
+
+
+def foreign(name: str) -> bytes:
+    """A picture that another writer compressed, from pydicom's own tests, said to be a radiograph."""
+    return retagged(Path(str(get_testdata_file(f"{name}.dcm"))).read_bytes(), Modality="CR")
+
+
+def without_meta(content: bytes) -> bytes:
+    return content[content.index(b"\x08\0\x16\0UI") :]
+
+
+def coded(image: Image.Image, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, **options)
+    return stream.getvalue()
+
+
+SIZE = (320, 384)
+
+
+LARGE = Image.fromarray(EIGHT).resize(SIZE)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+UPSIDE_DOWN = struct.pack("<HHII", 0x0112, 3, 1, 3)
+
+
+BROKEN_EXIF = [b"", b"II", b"XX*\0\x08\0\0\0\2\0", b"II*\0\x08\0\0\0\xff\xff\x12\1\3\0\1", bytes(40)]
+
+
+XMP = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><r tiff:Orientation="3"/></x:xmpmeta>'

@@ -5,10 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import itertools
 import lzma
 import os
-import re
 import socket
 import struct
 import zlib
@@ -17,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
@@ -25,7 +23,7 @@ from pydicom import uid
 from chexreason.data.images import ImageError, decode, fit, image_bytes, looks_like_image, read_image
 from chexreason.data.pixels import extent
 
-from .encodings import COLUMNS, EIGHT, FILM, MARKER, ROWS, compressed, dicom, frame, grey, png
+from .encodings import COLUMNS, EIGHT, FILM, LARGE, MARKER, ROWS, SIZE, chunk, coded, compressed, dicom, frame, grey, png
 from .encodings import jpeg as jpeg_in_dicom
 from .layouts import write_image
 
@@ -54,178 +52,6 @@ def test_a_truncated_file_is_refused_by_name(suffix: str, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(ImageError, match=f"x.{suffix}"):
         read_image(path)
-
-
-def coded(image: Image.Image, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, **options)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}])
-@pytest.mark.parametrize("part", [0.5, 0.8, 0.9, 0.98])
-def test_half_a_jpeg_that_was_closed_again_is_refused(mode: str, options: dict[str, Any], part: float) -> None:
-    whole = coded(Image.fromarray(EIGHT).resize((320, 384)).convert(mode), format="JPEG", quality=90, **options)
-    assert decode(whole, "x").size == decode(whole + bytes(64), "x").size == (320, 384)
-    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
-        decode(whole[: int(len(whole) * part)] + b"\xff\xd9", "x")
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_a_progressive_jpeg_without_its_last_scans_is_no_picture(mode: str) -> None:
-    whole = coded(Image.fromarray(EIGHT).resize((320, 384)).convert(mode), format="JPEG", quality=90, progressive=True)
-    scans = [found.start() for found in re.finditer(b"\xff\xda", whole)]
-    assert len(scans) > 3
-    for end, closed in itertools.product(scans[1:], (b"", b"\xff\xd9", b"\xff\xd9" + whole)):
-        with pytest.raises(ImageError, match="^x: .*(cut short|truncated)"):
-            decode(whole[:end] + closed, "x")
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-def test_what_follows_the_end_of_a_jpeg_is_no_part_of_it(progressive: bool) -> None:
-    image = Image.fromarray(EIGHT).resize((320, 384))
-    whole, other = (coded(one, format="JPEG", progressive=progressive) for one in (image, image.rotate(180)))
-    assert decode(whole + other, "x").tobytes() == decode(whole, "x").tobytes() != decode(other, "x").tobytes()
-    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
-        decode(whole[: int(len(whole) * 0.8)] + b"\xff\xd9" + other, "x")
-
-
-SIZE = (320, 384)
-LARGE = Image.fromarray(EIGHT).resize(SIZE)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"restart_marker_rows": 1}])
-def test_a_jpeg_that_holds_more_than_its_picture_was_damaged_amid_it(mode: str, options: dict[str, Any]) -> None:
-    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **options)
-    assert decode(whole[:-2] + b"\xff\xff" + whole[-2:], "x").size == SIZE, "fill bytes are no bits"
-    for more in (whole[-42:-2].replace(b"\xff", b"\xfe"), bytes(40)):
-        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
-            decode(whole[:-2] + more + whole[-2:], "x")
-
-
-@pytest.mark.parametrize(("options", "seen"), [({}, 15), ({"optimize": True}, 13), ({"restart_marker_rows": 1}, 20)])
-def test_a_jpeg_of_which_a_block_was_overwritten_is_refused(options: dict[str, Any], seen: int) -> None:
-    """Nothing tells of the few in which as many units came out of the foreign bytes as were lost."""
-    whole = coded(LARGE, format="JPEG", quality=95, **options)
-    begin, rng = whole.index(b"\xff\xda") + 20, np.random.default_rng(3)
-    for foreign in (lambda: rng.bytes(1024).replace(b"\xff", b"\xfe"), lambda: bytes(1024)):
-        refused = 0
-        for at in rng.integers(begin, len(whole) - 1100, 20):
-            try:
-                decode(whole[:at] + foreign() + whole[at + 1024 :], "x")
-            except ImageError:
-                refused += 1
-        assert refused >= seen
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}, {"restart_marker_blocks": 7}])
-def test_a_jpeg_that_lost_a_part_between_two_restarts_is_refused(mode: str, options: dict[str, Any]) -> None:
-    whole = coded(LARGE.convert(mode), format="JPEG", quality=90, **{"restart_marker_rows": 1} | options)
-    assert decode(whole, "x").size == SIZE
-    parts = re.split(rb"(?=\xff[\xd0-\xd7])", whole)
-    assert len(parts) > 20
-    for lost in (parts[:9] + parts[10:], parts[:9] + parts[11:], parts[:9] + [parts[9][:6]] + parts[10:]):
-        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
-            decode(b"".join(lost), "x")
-
-
-@given(
-    st.integers(1, 40),
-    st.integers(1, 40),
-    st.integers(1, 100),
-    st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
-    *[st.booleans()] * 3,
-    st.integers(0, 9),
-)
-@example(1, 1, 1, "4:4:4", False, False, True, 0)  # its bits are a byte or two
-def test_a_whole_jpeg_is_never_taken_for_half_of_one(
-    width: int, height: int, quality: int, subsampling: str, colour: bool, progressive: bool, optimize: bool, restart: int
-) -> None:
-    image = Image.fromarray(EIGHT).resize((width + 8, height + 8)).convert("RGB" if colour else "L")
-    options = {"quality": quality, "progressive": progressive, "optimize": optimize, "subsampling": subsampling}
-    options |= {"restart_marker_blocks": restart}
-    try:
-        assert decode(coded(image, format="JPEG", **options), "x").size == image.size
-    except ImageError as error:
-        assert "alike" in str(error), "the lowest qualities leave nothing of a small picture"
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def of_height(content: bytes, height: int) -> bytes:
-    """The PNG with another height in its header."""
-    head = content[16:20] + struct.pack(">I", height) + content[24:29]
-    return content[:8] + chunk(b"IHDR", head) + content[33:]
-
-
-@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGB", "RGBA"])
-@pytest.mark.parametrize("rows", [50, ROWS - 1])
-def test_a_png_with_fewer_rows_than_its_header_says_is_refused(mode: str, rows: int) -> None:
-    short = coded(Image.fromarray(EIGHT[:rows]).convert(mode), format="PNG")
-    deep = {"L": FILM, "LA": np.dstack([FILM, FILM]), "RGB": grey(FILM), "RGBA": np.dstack([grey(FILM), FILM])}
-    for content in [short, *([png(deep[mode][:rows])] if mode in deep else [])]:
-        assert decode(content, "x").size == (COLUMNS, rows)
-        with pytest.raises(ImageError, match=f"^x: its pixel data is cut short: it holds fewer rows than the {ROWS}"):
-            decode(of_height(content, ROWS), "x")
-
-
-def deflated(pixels: np.ndarray, interlaced: bool) -> bytes:
-    """The rows of a grey PNG of 16 bits, not compressed so well that a few bytes are many rows."""
-    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # ISO 15948, 8.2
-    passes = [pixels[y::down, x::right].astype(">u2") for y, x, down, right in (steps if interlaced else [(0, 0, 1, 1)])]
-    return zlib.compress(b"".join(b"\0" + line.tobytes() for one in passes if one.size for line in one))
-
-
-def grey_png(pixels: np.ndarray, rows: bytes, interlaced: bool = False, pieces: int = 1) -> bytes:
-    """A PNG of these deflated rows, in several chunks."""
-    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 0, 0, 0, interlaced)
-    size = -(-len(rows) // pieces)
-    data = [chunk(b"IDAT", rows[at : at + size]) for at in range(0, len(rows), size)]
-    return HEADS[2] + chunk(b"IHDR", head) + b"".join(data) + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(96, 80), (95, 79), (33, 3), (5, 70)])
-def test_an_interlaced_png_is_read_whole_or_not_at_all(rows: int, columns: int) -> None:
-    film = FILM[:rows, :columns]
-    lines = deflated(film, interlaced=True)
-    assert np.array_equal(np.asarray(decode(grey_png(film, lines, interlaced=True), "x")), np.asarray(decode(png(film), "x")))
-    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
-        decode(grey_png(film, zlib.compress(zlib.decompress(lines)[: -1 - 2 * columns]), interlaced=True), "x")
-
-
-@pytest.mark.parametrize("pieces", [1, 3])
-@pytest.mark.parametrize("interlaced", [False, True])
-def test_a_png_whose_end_was_never_written_is_refused(pieces: int, interlaced: bool) -> None:
-    film = FILM[::6, ::6]
-    whole = grey_png(film, deflated(film, interlaced), interlaced, pieces)
-    right, read = decode(whole, "x").tobytes(), 0
-    for cut in range(8, len(whole)):
-        for filler in (b"\0", b"\xff"):  # of a file whose room was taken before it was copied
-            try:
-                assert decode(whole[:cut] + filler * (len(whole) - cut), "x").tobytes() == right, cut
-                read += 1
-            except ImageError as error:
-                assert str(error).startswith("x: ")
-    assert read <= 2 * 16 + 2, "only where all pixels had come"
-
-
-def test_what_a_png_holds_beyond_its_rows_does_no_harm_if_it_ends() -> None:
-    rows = zlib.decompress(deflated(FILM, interlaced=False))
-    right = decode(png(FILM), "x").tobytes()
-    for more in (b"\0", bytes(1 + 2 * COLUMNS), rows):
-        longer = zlib.compress(rows + more)
-        assert decode(grey_png(FILM, longer), "x").tobytes() == right
-        assert decode(grey_png(FILM, longer + b"more"), "x").tobytes() == right
-        for spoilt in (longer[:-4], longer[:-4] + bytes(4)):
-            with pytest.raises(ImageError, match="^x: its pixel data is (damaged|cut short).* copy it again"):
-                decode(grey_png(FILM, spoilt), "x")
-    with pytest.raises(ImageError, match="^x: its pixel data is cut short"):
-        decode(grey_png(FILM, zlib.compress(rows + bytes(2**24))), "x")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "RGB", "RGBA", "P"])
@@ -395,6 +221,8 @@ def test_a_marker_at_full_white_does_not_darken_the_film() -> None:
 
 
 FRAME = np.ones(FILM.shape, bool)
+
+
 FRAME[3:-3, 2:-2] = False
 
 
@@ -449,57 +277,6 @@ def test_a_deep_picture_is_turned_as_a_viewer_turns_it(tmp_path: Path) -> None:
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "grey.png", exif=exif)
     assert np.array_equal(np.asarray(read_image(tmp_path / "grey.png"))[::-1, ::-1], np.asarray(decode(png(grey(FILM)), "x")))
-
-
-UPSIDE_DOWN = struct.pack("<HHII", 0x0112, 3, 1, 3)
-FAR = struct.pack("<HHII", 0x9286, 7, 2**28 - 1, 2**31 - 1)  # a comment that lies nowhere
-BROKEN_EXIF = [b"", b"II", b"XX*\0\x08\0\0\0\2\0", b"II*\0\x08\0\0\0\xff\xff\x12\1\3\0\1", bytes(40)]
-XMP = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><r tiff:Orientation="3"/></x:xmpmeta>'
-
-
-def with_segment(content: bytes, marker: int, body: bytes) -> bytes:
-    return content[:2] + struct.pack(">BBH", 255, marker, len(body) + 2) + body + content[2:]
-
-
-def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
-    return content[:33] + chunk(kind, body) + content[33:]
-
-
-def test_what_is_said_about_a_jpeg_may_be_broken() -> None:
-    whole = coded(LARGE, format="JPEG", quality=90)
-    right = decode(whole, "x").tobytes()
-    bodies = [
-        *[(0xE1, b"Exif\0\0" + exif) for exif in BROKEN_EXIF],
-        (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='"),
-        *[(0xE2, b"MPF\0" + body) for body in (b"ZZZZ", b"II*\0\x08\0\0\0\1\0\1\xb0\4\0" + b"\xff" * 4 + bytes(4))],
-        (0xE2, b"ICC_PROFILE\0\1\1garbage"),
-        (0xED, b"Photoshop 3.0\0008BIM\4\4\xff\xff\xff\xff"),
-        (0xFE, b"\xff\xd9\xff\xda"),
-    ]
-    for marker, body in bodies:
-        assert decode(with_segment(whole, marker, body), "x").tobytes() == right, body
-    turned = b"Exif\0\0II*\0\x08\0\0\0\2\0" + UPSIDE_DOWN + FAR + bytes(4)
-    assert np.array_equal(
-        np.asarray(decode(with_segment(whole, 0xE1, turned), "x"))[::-1, ::-1], np.asarray(decode(whole, "x"))
-    ), "the one part of it that is whole is heeded"
-
-
-def test_what_is_said_about_a_png_may_be_broken() -> None:
-    long = b"c\0\0" + zlib.compress(bytes(2**26))
-    chunks = [
-        (kind, body) for kind in (b"pHYs", b"cHRM", b"tRNS", b"gAMA", b"sRGB", b"iTXt", b"acTL") for body in (b"", b"\xff")
-    ]
-    chunks += [(b"eXIf", exif) for exif in BROKEN_EXIF] + [(b"zTXt", long), (b"acTL", struct.pack(">II", 1, 0))]
-    chunks += [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP), (b"iCCP", b"x\0\0garbage")]
-    for whole in (coded(LARGE, format="PNG"), png(FILM), png(grey(FILM))):
-        right = decode(whole, "x").tobytes()
-        for kind, body in chunks:
-            assert decode(with_chunk(whole, kind, body), "x").tobytes() == right, (kind, body[:30])
-            spoilt = with_chunk(whole, kind, body)[: 33 + 8 + len(body)] + b"\1\2\3\4" + whole[33:]
-            assert decode(spoilt, "x").tobytes() == right, "nor does its checksum matter"
-        turned = np.asarray(decode(with_chunk(whole, b"eXIf", b"II*\0\x08\0\0\0\1\0" + UPSIDE_DOWN + bytes(4)), "x"))
-        assert np.array_equal(turned[::-1, ::-1], np.asarray(decode(whole, "x")))
 
 
 def test_of_a_photograph_with_its_preview_behind_it_the_photograph_is_read() -> None:
