@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from chexreason.data.records import StudyTable, describe, with_images
 from chexreason.labels import FINDINGS
 
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
@@ -73,3 +74,27 @@ def nih(root: Path, rows: Sequence[tuple[str, str, int, str, str]], sex: str = "
     for number, row in enumerate(rows):
         write_image(root / f"images_{number % 2 + 1:03d}/images/{row[0]}", number)
     return root
+
+
+FRONTAL = "patient1/study1/view1_frontal.jpg"
+
+
+NIH = [("00000001_000.png", "Edema", 1, "PA", "test"), ("00000002_000.png", "No Finding", 2, "PA", "train_val")]
+
+
+def problems(table: StudyTable) -> list[str]:
+    return [describe(problem) for problem in with_images(table).problems]
+
+
+def table_of(root: Path) -> Path:
+    return next(path for path in sorted(root.rglob("*.csv*")) if "split" not in path.name)
+
+
+def rewritten(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    zipped = path.suffix == ".gz"
+    text = (gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()).decode()
+    content = "\n".join(change(text.splitlines())).encode()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+IMAGES = [("d1", "10000032", "50414267", "PA", "train"), ("d2", "11000011", "51000000", "AP", "train")]
