@@ -15,11 +15,17 @@ from chexreason.data.curated import Origin, write
 from chexreason.labels import FINDINGS
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.files import write_json
+from chexreason.runs.folders import Run
 from chexreason.runs.identity import path_digest
+from chexreason.stages import teach
+from chexreason.teacher import lessons
+from chexreason.teacher.traces import read_traces
 from tests.manifests import complete
 
 KEY = "sk-SECRET-0123456789abcdef"
 STUDIES = 12
+PRICE = 0.003  # of one good reply: 1000 tokens read at 1, 200 written at 10 a million
+AT_MOST = 0.005  # of any
 CURRENT: dict[str, dict[str, Any]] = {
     "gemini": {"model": "gemini-2.5-pro", "base_url": ""},
     "openai": {"model": "m", "base_url": "/v1"},
@@ -92,3 +98,22 @@ def stage(**changed: Any) -> Any:
 
 
 Make = Callable[..., Any]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between attempts last no time."""
+    monkeypatch.setattr(lessons, "LONGEST_PAUSE", 0.01)
+
+
+def run(
+    curated: Path, url: str, name: str = "run", backend: str = "openai", stage_: Any = None, **changed: Any
+) -> dict[str, Any]:
+    folder = curated.parent / name
+    settled = stage_ or stage(budget=None)
+    hired = teacher(backend, url, **changed)
+    return teach.execute(Run(settled, folder, prompt=prompt(), teacher=hired, parents={"curated": curated}))
+
+
+def traces(curated: Path, name: str = "run") -> list[dict[str, Any]]:
+    return read_traces(curated.parent / name / "traces.jsonl")
