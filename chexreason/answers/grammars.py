@@ -8,43 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from chexreason.errors import ChexReasonError
 from chexreason.labels import in_order
-
-
-@dataclass(frozen=True)
-class Grammar:
-    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
-
-    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
-    """
-
-    name: str
-    template: str
-    think: tuple[str, str] | None = None
-    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
-
-    def write(self, thoughts: str, labels: list[str]) -> str:
-        """A completion of this grammar, labels in CheXpert's order."""
-        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
-
-    @cached_property
-    def loosely(self) -> re.Pattern[str]:
-        """The markers that a tolerant parse looks for. No part of a text is ever scanned twice."""
-        if self.think is None or self.think[0].startswith("<"):
-            return ANY_TAG
-        opened, begun, ended = self.think[0], self.think[1], self.solution[1] if self.solution else ""
-        markers = {"think": opened, "answer": begun, "end_answer": ended}
-        parts = {kind: map(re.escape, re.findall(r"\w+|\W", marker)) for kind, marker in markers.items()}
-        wholes = {kind: r"[\s\"'*]*+".join(words) for kind, words in parts.items()}
-        firsts = {kind: re.escape(marker[0]) for kind, marker in markers.items()}
-        loose = (f"(?P<{kind}>(?<={firsts[kind]}){whole.removeprefix(firsts[kind])})" for kind, whole in wholes.items())
-        # What a marker begins with is looked for first, in either case, and elsewhere nothing is tried: half the time.
-        first = "".join(sign + sign.upper() for sign in firsts.values())
-        return re.compile(f"[{first}](?i:{'|'.join(loose)})")
-
 
 # The tags that models put their thinking and their answers in, blanks, quotes and bars between their parts; Gemma's
 # <unused94>, Mistral's [THINK], Kimi's triangles and gpt-oss's channels among them. A marker's kind is the name of its group.
@@ -61,13 +27,35 @@ ANY_TAG = re.compile(
     rf"|(?P<end_answer>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))",
     re.IGNORECASE,
 )
+# What a marker of braces begins with is looked for first, in either case, and elsewhere nothing is tried: half the time.
+_ANY_BRACE = re.compile(
+    r"[{}cC](?i:(?P<think>(?<=\{)[\s\"'*]*+analysis[\s\"'*]*+:)|(?P<answer>(?<=c)onclusion[\s\"'*]*+:)|(?P<end_answer>(?<=\})))"
+)
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
+
+    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
+    """
+
+    name: str
+    template: str
+    think: tuple[str, str] | None = None
+    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
+    loosely: re.Pattern[str] = ANY_TAG  # the markers that a tolerant parse looks for; no part of a text is ever scanned twice
+
+    def write(self, thoughts: str, labels: list[str]) -> str:
+        """A completion of this grammar, labels in CheXpert's order."""
+        return self.template.format(thoughts=thoughts, labels=", ".join(in_order(labels)))
 
 
 TAGS = Grammar(
     "tags", "<think>{thoughts}</think>\n<solution>{labels}</solution>", ("<think>", "</think>"), ("<solution>", "</solution>")
 )
 BRACES = Grammar(
-    "braces", "{{analysis: {thoughts}, conclusion: {labels}}}", ("{analysis:", "conclusion:"), ("conclusion:", "}")
+    "braces", "{{analysis: {thoughts}, conclusion: {labels}}}", ("{analysis:", "conclusion:"), ("conclusion:", "}"), _ANY_BRACE
 )
 LABELS = Grammar("labels", "{labels}")
 ANSWER = Grammar(

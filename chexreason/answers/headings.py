@@ -44,7 +44,7 @@ OPEN = frozenset(
     "provisional working asked task please defined form format instruction instructions".split()
 )
 DENYING = frozenset(
-    "negatives excluding missing unseen unremarkable normal rejected discarded dropped eliminated removed other-negatives "
+    "negatives excluding missing unseen unremarkable normal wnl rejected discarded dropped eliminated removed other-negatives "
     "absents absentes ausentes descartan descartados non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options

@@ -27,6 +27,7 @@ from chexreason.answers.values import (
     named,
     share,
     status,
+    together,
     verdict,
 )
 from chexreason.labels import NO_FINDING
@@ -226,13 +227,13 @@ def _with_remarks(text: str) -> Mention | None:
         said = [None if words_of(one) & (MAYBE - {"low"}) else status(one) is not False and one != " " for one in own]
     else:
         said = [verdict(remark, inner.finding, aside=True) if remark.strip(" *_") else False for remark in own]
-    return replace(inner, claimed=False if False in said else None if None in said else True)
+    return replace(inner, claimed=together(said))
 
 
 def _valued(text: str) -> Mention | None:
     """A name with a value behind or before it: "Edema: yes", "Edema - 0", "Edema +", "Edema 0.9", "Y - Edema", "95% Edema"."""
     head, value = split(text)
-    if value is not None and (finding := named(head)):
+    if finding := named(head):
         return Mention(text, finding, verdict(value, finding) if value else None, "list")
     sign = _TRAILING_SIGN.search(text)
     if sign and (finding := named(text[: sign.start()])):
@@ -259,10 +260,10 @@ def _first(value: str) -> bool | None:
     return status(value) if said is None else said
 
 
-def split(text: str) -> tuple[str, str | None]:
+def split(text: str) -> tuple[str, str]:
     """A name and what stands behind it after a colon, a dash, an arrow or a question mark."""
     sign = _VALUE.search(text)
-    return (text[: sign.start()], _DASHED.sub("", text[sign.end() :])) if sign else (text, None)
+    return (text[: sign.start()], _DASHED.sub("", text[sign.end() :])) if sign else (text, "")
 
 
 def _worded(text: str) -> Mention | None:

@@ -193,14 +193,10 @@ def _paired(lines: list[str]) -> list[str]:
     paired: list[str] = []
     at = 0
     while at < len(lines):
-        beside = (
-            at + 1 < len(lines)
-            and names[at]
-            and (not names[at + 1] or alternate)
-            and (alternate or status(bare[at + 1]) is not None or not _of_another(bare[at + 1], names[at]))
-            and (alternate or decides(bare[at + 1]) and (bare[at].endswith(":") or _hangs(lines[at], lines[at + 1])))
-        )
-        if beside and not bare[at + 1].endswith(":"):
+        below = bare[at + 1] if at + 1 < len(lines) else ""
+        told = decides(below) and (status(below) is not None or not _of_another(below, names[at]))
+        hangs = bare[at].endswith(":") or at + 1 < len(lines) and _hangs(lines[at], lines[at + 1])
+        if names[at] and not below.endswith(":") and (alternate or told and hangs and not names[at + 1]):
             paired.append(f"{bare[at].rstrip(':')}: {bare_line(lines[at + 1])}")
             at += 2
         else:

@@ -63,7 +63,7 @@ def read(text: str) -> list[Mention]:
         if "|" in line and (len(items.PAIR.findall(line)) > 1 or _are_items(line.strip(" |").split("|"))):
             line = line.replace("|", ",")
         elif items.PAIR.match(bare_line(line)) and not any(map(named, line.split("|"))):  # "Edema: absent | Confidence: 0.9"
-            line = line.partition("|")[0]
+            line = line.strip(" |").partition("|")[0]
         if "|" in line:
             rows = at
             while rows < len(lines) and "|" in lines[rows]:  # the rows of one table
@@ -82,9 +82,8 @@ def read(text: str) -> list[Mention]:
         if _REFUSED.search(bare) and not names_a_finding(bare):
             scope = None
             continue
-        said = _heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line)))
-        if said != "":
-            scope = said  # type: ignore[assignment]
+        if _is_heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line))):
+            scope = heading(bare)
             continue
         one = _FIRST.search(line)
         numbered = items.NUMBERED.match(line) or one and _SECOND.search(line, one.end())
@@ -119,26 +118,16 @@ def _of_above(line: str, found: list[Mention]) -> list[Mention]:
     return found
 
 
-def _heading(line: str, below: str | None, bulleted: bool) -> bool | None | str:
-    """What a heading line makes of the lines under it; "" where `line` is no heading."""
-    head = line.rstrip()
-    if head.rstrip(" :").casefold() in NOT_IN_PROSE and (head.endswith(":") or below and names_a_finding(below)):  # "Normal"
+def _is_heading(line: str, below: str | None, bulleted: bool) -> bool:
+    """Whether a line stands over the lines under it."""
+    if line.rstrip(" :").casefold() in NOT_IN_PROSE and (line.endswith(":") or below and names_a_finding(below)):  # "Normal"
+        return True
+    if line.endswith(":"):
+        return named(line[:-1]) is None and not names_a_finding(line)
+    if below is None or line.endswith(".") or named(line) is not None or names_a_finding(line):
         return False
-    if head.endswith(":"):
-        return heading(head) if named(head[:-1]) is None and not names_a_finding(head) else ""
-    if below is None or named(head) is not None or names_a_finding(head):
-        return ""
-    if is_plain_heading(head) and not head.endswith("."):
-        return heading(head)
-    if (
-        items.BULLET.match(below)
-        and not bulleted
-        and not head.endswith(".")
-        and not head.endswith(",")
-        and len(head.split()) <= 8
-    ):
-        return heading(head)
-    return ""
+    over = items.BULLET.match(below) and not bulleted and not line.endswith(",") and len(line.split()) <= 8
+    return is_plain_heading(line) or bool(over)
 
 
 def _line(line: str, scope: bool | None) -> list[Mention]:
@@ -161,7 +150,7 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             (head, tail), colon = dashed, ":"
         before, after = items.split(clause)
         if not colon and "?" not in clause and named(before):  # "Edema \u2014 the vessels are sharp"
-            head, tail = before, after or ""
+            head, tail = before, after
             colon = ":" if tail else ""
         said = carried
         bare = items.ASIDE.sub("", head)  # "From the list (Edema, Fracture), I choose: Edema"
@@ -203,9 +192,9 @@ def _explained(clause: str) -> list[Mention] | None:
     """A name with a plain yes, no or maybe that is then explained: "Edema: no, the vessels are sharp"; else None."""
     head, value = items.split(clause)
     finding = named(head) if value else None
-    first, comma, rest = (value or "").partition(",")
+    first, comma, rest = value.partition(",")
     claimed = status(first)
-    if not finding or not comma or concluded(value or "") is not None:
+    if not finding or not comma or concluded(value) is not None:
         return None
     if claimed is None and MAYBE.isdisjoint(first.casefold().split()):
         return None

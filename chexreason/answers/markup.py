@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 from chexreason.answers.headings import heading
@@ -76,12 +75,11 @@ _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a tabl
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
 _LENTICULAR = re.compile(r"(^\s*)?【([^【】\n]{1,40})】\s*([:：]?)", re.MULTILINE)
-_ENTITY = re.compile(r"&#?\w{2,8};")
 
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
-    text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", unfenced(text)))
+    text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", text))
     if "<" in text:
         text = _NAMED.sub(r"\n\2: \4\n", text)
         if "=" in text:
@@ -103,7 +101,7 @@ def plain(text: str) -> str:
 def unfenced(text: str) -> str:
     """`text` in plain signs and without code fences."""
     text = _LENTICULAR.sub(_by_its_place, text)
-    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_SIGNS)
+    text = text.translate(_SIGNS)
     text = _BOUNDS.sub("", text) if text.count("<s>") == text.lstrip().startswith("<s>") else text
     if not text.isascii():
         text = _ORNAMENT.sub("", text)

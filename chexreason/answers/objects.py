@@ -188,7 +188,7 @@ def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Ment
 
 def _and(outer: bool | None, inner: bool | None) -> bool | None:
     """A claim under a heading that claims; a denial of a denial is nothing."""
-    return inner if outer is True else outer if inner is True else None
+    return outer if inner is True else inner
 
 
 def _mention(name: str, claimed: bool | None) -> Mention:

@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
 from chexreason.answers.headings import CLAIMING, OPEN
@@ -36,6 +37,7 @@ _NO_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _ITEM_END = re.compile(r"[,\n]|(?<=[a-z][.!?])(?<!\bvs\.)(?<!\betc\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bdr\.)(?<!approx\.) ", re.I)
+_ENTITY = re.compile(r"&#?\w{2,8};")
 _EDGES = " .*_\"'`()[]"
 
 
@@ -62,13 +64,13 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
     rule = grammar_named(grammar)
     if not text.strip():
         return Answer(failure=EMPTY)
-    text = html.unescape(text) if "&lt;" in text else text
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     if rule.loosely is not ANY_TAG or rule.solution is None:
         left = _without_thinking(text)
         if not left.strip():
-            return Answer(thoughts=text, failure=TRUNCATED if left != text and not _ends_thinking(text) else EMPTY)
+            return Answer(thoughts=text, failure=EMPTY if "end_think" in _tags(text) else TRUNCATED)
         text = left
-    if rule.solution is None and not any(marker.lastgroup in ("answer", "end_answer") for marker in ANY_TAG.finditer(text)):
+    if rule.solution is None and _tags(text).isdisjoint(("answer", "end_answer")):
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
@@ -125,41 +127,29 @@ def _breaks_off(text: str, marker: str) -> bool:
 
 def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answer]:
     """The body of the last solution block after the reasoning that holds anything, and what stands around it."""
-    opened = closed = begun = ended = None
-    answer: tuple[re.Match[str], re.Match[str] | None] | None = None  # begin and end of the last block that holds anything
     markers = list(rule.loosely.finditer(text))
-    last_thought = max((at for at, marker in enumerate(markers) if marker.lastgroup == "end_think"), default=-1)
-    thinking = False
+    ends = [at for at, marker in enumerate(markers) if marker.lastgroup == "end_think"]
+    first, last = (ends[0], ends[-1]) if ends else (-1, -1)
+    outside, thinking = [], False  # what stands in the reasoning is no answer, be it a draft or a quotation of the prompt
     for at, marker in enumerate(markers):
-        kind = marker.lastgroup
-        if rule is BRACES and kind == "answer" and closed is None:
-            closed, begun, ended, answer = marker, None, None, None
-        if kind == "think":
-            opened = opened or marker
-            thinking = at < last_thought
-        elif kind == "end_think":
-            if closed is None:
-                # What stands in the reasoning is no answer, be it a draft or a quotation of the prompt.
-                closed, begun, ended, answer = marker, None, None, None
-            thinking = False
-        elif thinking:
-            continue
-        elif begun is not None and ended is None:
-            ended = marker  # a block that is begun anew before it was ended ends there
-            if text[begun.end() : ended.start()].strip():
-                answer = begun, ended
-        if kind == "answer":
-            begun, ended = marker, None
-    if begun is None:
-        open_thoughts = opened is not None and closed is None and not ("}" in text and rule is BRACES)
-        cut = open_thoughts or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
+        if marker.lastgroup in ("think", "end_think"):
+            thinking = marker.lastgroup == "think" and at < last
+        elif at > first and not thinking:
+            outside.append(marker)
+    # A block that is begun anew before it was ended ends there.
+    blocks = [pair for pair in zip_longest(outside, outside[1:]) if pair[0].lastgroup == "answer"]
+    opened = next((marker for marker in markers if marker.lastgroup == "think"), None)
+    closed = markers[first] if ends else blocks[0][0] if blocks and rule is BRACES else None
+    if not blocks:
+        thinks_on = opened and not closed and not (rule is BRACES and outside)
+        cut = thinks_on or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
         if closed and not cut:  # no tag begins the answer: it is what follows the thinking
-            left, more = text[markers[last_thought].end() :], markers[last_thought + 1 :]
+            left, more = text[markers[last].end() :], markers[last + 1 :]
             if left.strip() and all(marker.lastgroup != "think" for marker in more):
                 return left, Answer(thoughts=text[opened.end() if opened else 0 : closed.start()].strip())
         return "", Answer(extraneous=text, failure=TRUNCATED if cut else NO_SOLUTION)
-    if answer and not (ended is None and finished and text[begun.end() :].strip()):
-        begun, ended = answer
+    holding = [(begun, ended) for begun, ended in blocks if (ended or finished) and _between(text, begun, ended).strip()]
+    begun, ended = (holding or blocks)[-1]
     reasoned_from = opened.end() if opened and opened.end() <= begun.start() else 0
     reasoned_to = closed.start() if closed else begun.start() if opened else 0
     found = Answer(
@@ -170,17 +160,17 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
             text[ended.end() :] if ended else "",
         ),
     )
-    if ended:
-        return text[begun.end() : ended.start()], found
-    body = text[begun.end() :]
-    whole = body if finished else _whole_items(body)
-    return whole, found if whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
+    body = _between(text, begun, ended)
+    whole = body if ended or finished else _whole_items(body)
+    return whole, found if ended or whole.strip() else replace(found, failure=TRUNCATED if body.strip() else EMPTY)
+
+
+def _between(text: str, begun: re.Match[str], ended: re.Match[str] | None) -> str:
+    return text[begun.end() : ended.start() if ended else len(text)]
 
 
 def _without_thinking(text: str) -> str:
     """`text` without its blocks of reasoning, whatever their tags; one that was never closed reaches to the end."""
-    if not any(sign in text for sign in "<[\u25c1"):  # what every tag begins with
-        return text
     left, at, thinking = [], 0, False
     for marker in ANY_TAG.finditer(text):
         if marker.lastgroup == "think":
@@ -192,8 +182,8 @@ def _without_thinking(text: str) -> str:
     return "".join(left) + ("" if thinking else text[at:])
 
 
-def _ends_thinking(text: str) -> bool:
-    return any(marker.lastgroup == "end_think" for marker in ANY_TAG.finditer(text))
+def _tags(text: str) -> set[str | None]:
+    return {marker.lastgroup for marker in ANY_TAG.finditer(text)}
 
 
 def _whole_items(body: str) -> str:

@@ -8,48 +8,12 @@ from chexreason.answers.headings import words_of
 from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding, ticked, unmarked
 from chexreason.answers.values import MAYBE, NO, SAID, TICKS
 
-_QUESTION = re.compile(  # "Q: edema" above "A: no"
-    r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", re.IGNORECASE | re.MULTILINE
-)
-_ANSWERED = re.compile(  # "Q: edema? A: yes", or the answer on the line below
-    r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", re.IGNORECASE
-)
-_ASKED = re.compile(  # "Is there any edema on this film? Yes" is "edema? Yes"
-    r"\b(?:(?:(?:what|how) about|is|are|was|were|do|does|did|can|could|has|have) "
-    r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
-    r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
-    rf"({NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
-    r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?",
-    re.IGNORECASE,
-)
-_LARGE = re.compile(r"\b(?:(?:is|are) the )?(heart|mediastinum) (enlarged|widened)(?=\s?\?)", re.IGNORECASE)
-_WHICH = re.compile(  # "Which are absent? Edema"
-    r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", re.IGNORECASE | re.MULTILINE
-)
-_NEXT_QUESTION = re.compile(rf"\?[ \t]+(?=(?:{NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", re.IGNORECASE)
-_PROBABILITY = re.compile(  # "P(Edema) = 0.9", "Probability of edema: 90%"
-    r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"
-    r"|(?:probability|likelihood|chance|confidence|certainty) (?:of|in|for) ([A-Za-z ]{3,30}?)"
-    r" ?(?:[=:]|is) ?(?=\d|low|high|very))",
-    re.IGNORECASE,
-)
-_GROUP = re.compile(  # "2 are positive (edema and fracture), 12 are negative (...)"
-    r"(?:\band\s)?([^.:,;()\n]{0,40}\b(?:positive|negative|present|absent|uncertain))\s\(([^()\n]*)\)[,;.]?", re.IGNORECASE
-)
-_PARTS = re.compile(  # "Heart, lungs, pleura and bones are normal"
-    r"\b(?:heart|lungs)(?:(?:,| and|, and)(?: the)? "
-    r"(?:heart|lungs|pleura|mediastinum|bones|ribs|diaphragm|hila|soft tissues)){1,6}"
-    r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b",
-    re.IGNORECASE,
-)
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{NAME.pattern}))\)", re.IGNORECASE)
 _LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
 _NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{NAME.pattern})", re.IGNORECASE)  # "Absent: edema, Present: fracture"
 _NUMBER_LEAD = re.compile(rf"(?:^|,)\s*([01])\s?=\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "1 = edema, 0 = ..."
 _LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
 _DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
-# "No evidence of: - edema", and below it more.
-_BULLET_BESIDE = re.compile(r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])")
 _VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 0", "edema is a yes"
     rf"(?:\bI (?:give|assign|mark|rate|score) )?\b({NAME.pattern}) "
     r"(?:(?:(?:is|gets|receives|scores|equals|was) (?:(?:marked|scored|rated|labell?ed|given|coded|set|as|to|a|an) ){0,3}|an? )"
@@ -60,14 +24,6 @@ _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
     rf"\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
 )
 _IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
-_NAME_IN_BRACKETS = re.compile(  # "[Edema]: 1", "(Edema) yes", "\u0152d\u00e8me (Edema): non"
-    rf"(?:(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s?|(?<!\w))[\[(]\s?({NAME.pattern})\s?[\])]"
-    r"(?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)",
-    re.IGNORECASE,
-)
-_CALL = re.compile(  # "dict(Edema=1, Fracture=0)"
-    r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z"
-)
 _TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, cardiomegaly confirmed"
     rf"({NAME.pattern})(?: (?:is|are|was|were))? ((?:not )?(?:seen|present|identified|confirmed|visible|detected|noted|found"
     r"|evident)|absent|ruled out|excluded|negative|positive)(?:,? (?:and|but) |[,;] ?|[.\s]*$)",
@@ -82,20 +38,10 @@ _LETTER = re.compile(rf"(?:(?<=[\s,;])|^)[\[(]?([yntf])[)\]]\s*(?={NAME.pattern}
 _FULL, _HOLLOW = "\u25cf\u2022\u25c9\u29bf", "\u25cb\u25ef"  # buttons that are pressed, and that are not
 _PRESSED = re.compile(rf"[\[(]\s?[{_FULL}]\s?[\])]")
 _BUTTON = re.compile(rf"[\[(]? ?([{_FULL}{_HOLLOW}]) ?[\])]? ?(?=[A-Za-z])")
-_EXCEEDS = re.compile(  # "the heart occupies more than half of the thoracic width"
-    r"\b(heart|cardiac silhouette|mediastinum)(?: (?:size|shadow|width|diameter))? "
-    r"(?:(?:is|appears|looks|occupies|takes up|spans|covers|measures) (?:(?!not\b|no\b)\w+ )?"
-    r"(?:(?:larger|bigger|wider|greater|more) than|over|above)|exceeds) (?:the )?(?:half|50 ?%|upper limits? of normal|normal)"
-    r"(?:(?: of)?(?: the)? (?:thoracic|chest|thorax)(?: (?:width|diameter|cavity))?)?",
-    re.IGNORECASE,
-)
-_HEART_AND_LUNGS = re.compile(r"\bnormal (?:heart and lungs|lungs and heart|cardiopulmonary appearance)\b", re.IGNORECASE)
-_UNSURE = re.compile(rf"^\s*[-\u2212]1 ?: ?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "-1: Edema"
 _UNANSWERED = re.compile(  # a question with its options, and no answer
     rf"\s*(?:which|what)\b[^\n?]{{3,120}}\?(?:\s*\(?[A-N][.)]\s*(?:{NAME.pattern})\b){{2,14}}\s*(?:answer ?:?)?\s*",
     re.IGNORECASE,
 )
-_NOT_NORMAL = re.compile(r"\bnot normal ?:", re.IGNORECASE)
 _CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
@@ -114,15 +60,6 @@ _SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (se
 _SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
 _POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/]|\s?[cm]m\b)", re.IGNORECASE)
 _MEANT = re.compile(r"\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean", re.IGNORECASE)  # says what a number is
-_PERHAPS = re.compile(r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])")  # "cardiomegaly +/- edema"
-_ASKED_BESIDE = re.compile(r"(?<=\w)\s(?=\?[A-Za-z])")  # "opacity ?edema ?pneumonia"
-_NO_FINDING_IS = re.compile(r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", re.IGNORECASE)
-_NEXT = re.compile(  # "A: edema. Q: which ...", "Which are absent? ..."
-    r"(?:(?<=[.?!])[ \t]+|^)(?:(?=Q\d{0,2}[:.] )|Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? ))"
-    r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_CONTINUED = re.compile(r"\n\s{0,8}(?=(?:and|or|nor)\s)", re.IGNORECASE)  # a line that goes on with the one before
 _PLUS = re.compile(rf"^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _MINUS = re.compile(r"^\s*[-\u2212]+\s*(?=\w)", re.MULTILINE)  # no bullets, where both are
 _STATUS = (
@@ -148,31 +85,71 @@ _PLUSSED = re.compile(rf"(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={N
 _SIGNED = re.compile(rf"(?:(?<=[\s,;.|/])|^)([-+\u2212])\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 
 
+def _as_heading(group: re.Match[str]) -> str:
+    """A status with the findings that it is said of in parentheses, as a heading with them below it."""
+    listed = names_a_finding(group[2]) and not names_a_finding(group[1])
+    return f"\n{group[1].strip()}: {group[2]}\n" if listed else group[0]
+
+
+_WORDINGS = [  # each pattern with what is read in its place, one after the other
+    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), wording)
+    for pattern, wording in (
+        (r"\bnot normal ?:", "abnormal:"),
+        (r"\bnormal (?:heart and lungs|lungs and heart|cardiopulmonary appearance)\b", "chest is normal"),
+        (r"\b(heart|cardiac silhouette|mediastinum)(?: (?:size|shadow|width|diameter))? "
+         r"(?:(?:is|appears|looks|occupies|takes up|spans|covers|measures) (?:(?!not\b|no\b)\w+ )?"
+         r"(?:(?:larger|bigger|wider|greater|more) than|over|above)|exceeds) "
+         r"(?:the )?(?:half|50 ?%|upper limits? of normal|normal)"
+         r"(?:(?: of)?(?: the)? (?:thoracic|chest|thorax)(?: (?:width|diameter|cavity))?)?", r"\1 is enlarged"),
+        (rf"(?:(?<![^\s,;])[^\s():,;]*[^\x00-\x7f][^\s():,;]*\s?|(?<!\w))[\[(]\s?({NAME.pattern})\s?[\])]"
+         r"(?=\s*[:=]|\s+(?:[01]|yes|no|present|absent|true|false)\b)", r"\1"),  # "[Edema]: 1", "(Edema) yes"
+        (r"\A\W*(?:\w+\s?=\s?)?\w+\(\s?(\w+ ?= ?\w+(?:,\s?\w+ ?= ?\w+){0,30}),?\s?\)\W*\Z",  # "dict(Edema=1, Fracture=0)"
+         lambda call: call[1].replace("_", " ")),
+        (r"(?:(?<=[.?!])[ \t]+|^)(?:(?=Q\d{0,2}[:.] )|Question ?\d{0,2}[:.] (?=[^\n?]{1,200}\? ))"
+         r"|(?<=[.?!])[ \t]+(?=(?:which|what)\b[^.?\n]{1,80}\?)", "\n"),  # "A: edema. Q: which ...", "Which are absent? ..."
+        (r"^[ \t]*q(?:uestion)?\d{0,2}[:.] ?([^\n?]{1,200})\??[ \t]*\n+[ \t]*a(?:nswer)?\d{0,2}[:.] ?", r"\1? "),
+        (r"\n\s{0,8}(?=(?:and|or|nor)\s)", " "),  # a line that goes on with the one before
+        (r"(?<=\w)\s(?=\?[A-Za-z])", ", "),  # "opacity ?edema ?pneumonia"
+        (r"\b(?:(?:is|are) the )?(heart|mediastinum) (enlarged|widened)(?=\s?\?)", r"\2 \1"),
+        (r"\b(?:(?:(?:what|how) about|is|are|was|were|do|does|did|can|could|has|have) "  # "Is there edema? Yes": "edema? Yes"
+         r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
+         r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
+         rf"({NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
+         r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?", r"\1?"),
+        (r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", "? "),
+        (rf"^\s*[-\u2212]1 ?: ?(?={NAME.pattern})", "uncertain: "),
+        (rf"\?[ \t]+(?=(?:{NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", "?\n"),
+        (r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", r"\n\1:"),  # "Which are absent?"
+        (r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"  # "P(Edema) = 0.9", "Probability of edema: 90%"
+         r"|(?:probability|likelihood|chance|confidence|certainty) (?:of|in|for) ([A-Za-z ]{3,30}?)"
+         r" ?(?:[=:]|is) ?(?=\d|low|high|very))", r"\1\2: "),
+        (r"(?:\band\s)?([^.:,;()\n]{0,40}\b(?:positive|negative|present|absent|uncertain))\s\(([^()\n]*)\)[,;.]?", _as_heading),
+        (r"\b(?:heart|lungs)(?:(?:,| and|, and)(?: the)? "  # "Heart, lungs, pleura and bones are normal"
+         r"(?:heart|lungs|pleura|mediastinum|bones|ribs|diaphragm|hila|soft tissues)){1,6}"
+         r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b", "chest is normal"),
+        (r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])", ":\n"),  # "No evidence of: - edema", and below it more
+        (r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])", ", possible "),  # "cardiomegaly +/- edema"
+        (r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", r"\1: "),
+    )
+]  # fmt: skip
+
+
 def phrased(text: str) -> str:
     """`text` in that wording. Linear in its length."""
     text = _aligned(text)
     if _UNANSWERED.fullmatch(text):
         return ""
-    text = _ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), _NOT_NORMAL.sub("abnormal:", text))
-    text = _EXCEEDS.sub(r"\1 is enlarged", _HEART_AND_LUNGS.sub("chest is normal", _ticked(text)))
-    if _UNCHECKED.search(text):
-        text = _CHECKED.sub("present:", text)
-    text = _CALL.sub(lambda call: call[1].replace("_", " "), _NAME_IN_BRACKETS.sub(r"\1", _opted(_scaled(text))))
-    whole = _CONTINUED.sub(" ", _QUESTION.sub(r"\1? ", _NEXT.sub("\n", text)))
-    if "?" in whole:
-        whole = _ANSWERED.sub("? ", _ASKED.sub(r"\1?", _LARGE.sub(r"\2 \1", _ASKED_BESIDE.sub(", ", whole))))
-    if _PLUS.search(whole):
-        whole = _MINUS.sub("(-) ", whole)
-    elif len(_MINUS.findall(whole)) > 1:
-        whole = _MINUS.sub("- ", whole)
-    whole = _signed(_UNSURE.sub("uncertain: ", whole))
-    if "?" in whole:
-        whole = _WHICH.sub(r"\n\1:", _NEXT_QUESTION.sub("?\n", whole))
-    whole = _PROBABILITY.sub(r"\1\2: ", whole)
-    whole = _PARTS.sub("chest is normal", _GROUP.sub(_as_heading, whole) if "(" in whole else whole)
-    whole = _BULLET_BESIDE.sub(":\n", _without_asides(whole))
-    whole = _PERHAPS.sub(", possible ", _with_statuses(whole))
-    return _NO_FINDING_IS.sub(r"\1: ", whole)
+    text = _opted(_scaled(_ticked(_ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), text))))
+    for pattern, wording in _WORDINGS:
+        text = pattern.sub(wording, text)
+    return _with_statuses(_without_asides(_signed(_unbulleted(text))))
+
+
+def _unbulleted(text: str) -> str:
+    """Lines that begin with minus as denials where others begin with plus, else as bullets."""
+    if _PLUS.search(text):
+        return _MINUS.sub("(-) ", text)
+    return _MINUS.sub("- ", text) if len(_MINUS.findall(text)) > 1 else text
 
 
 def _aligned(text: str) -> str:
@@ -256,6 +233,8 @@ def _ticked(text: str) -> str:
         text = text.replace("\u25a0", "\u2611")
     if _PRESSED.search(text) or not set(_HOLLOW).isdisjoint(text):
         text = _BUTTON.sub(lambda button: " [x] " if button[1] in _FULL else " [ ] ", text)
+    if _UNCHECKED.search(text):
+        text = _CHECKED.sub("present:", text)
     text = _BOXES.sub(r"\1: ", text) if MARKED.search(text) else text
     letters = {letter.casefold() for letter in _LETTER.findall(text)}
     if letters in ({"y", "n"}, {"t", "f"}):
@@ -296,9 +275,3 @@ def _is_doubt(aside: str) -> bool:
     """Whether what stands in parentheses behind a name is a choice or a guess of its cause: "opacity (possibly edema)"."""
     words = words_of(aside)
     return words.isdisjoint(NO) and (aside.lstrip().startswith("?") or not words.isdisjoint(MAYBE | {"or"}))
-
-
-def _as_heading(group: re.Match[str]) -> str:
-    """A status with the findings that it is said of in parentheses, as a heading with them below it."""
-    listed = names_a_finding(group[2]) and not names_a_finding(group[1])
-    return f"\n{group[1].strip()}: {group[2]}\n" if listed else group[0]

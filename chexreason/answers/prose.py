@@ -14,22 +14,7 @@ from typing import Any
 
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
-from chexreason.answers.terms import (
-    CAN_BE,
-    DENIED_AFTER,
-    DENIED_BEFORE,
-    GENERALLY,
-    NO_DENIAL,
-    NO_DOUBT,
-    NOT_IN_PROSE,
-    OPEN_AFTER,
-    OPEN_BEFORE,
-    OPEN_LATER,
-    OPEN_LISTS,
-    PREDICATES,
-    PRESENT,
-    TURNS,
-)
+from chexreason.answers.terms import KINDS, NEGEX, NO_DENIAL, NOT_IN_PROSE, PRESENT
 from chexreason.answers.values import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
@@ -45,54 +30,42 @@ NO_CHOICE = frozenset({"with", "and", ","})
 
 _LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items of a list
 
-_RESERVED = re.compile(  # "edema, although this is uncertain": a turn that leads to a doubt about what stands before it
-    r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
-    re.IGNORECASE,
-)
+# One wording for what may be said in several, each pattern with what is read in its place.
+_ORGAN = "heart|cardiac silhouette|mediastinum"
+_WORDINGS = [
+    (re.compile(pattern, re.IGNORECASE), wording)
+    for pattern, wording in (
+        (r"([\[\]{}\"=\u2014])", r" \1 "),  # 'reason=["no edema"]'
+        (r"\b(?:i|we|(?:the|this) (?:\w+ )?(?:image|film|radiograph|x-?ray|cxr|study)) "  # "I do not see any abnormality"
+         r"(?:do not|don't|does not|doesn't|cannot|can't|can not|did not|didn't) "
+         r"(?:see|find|identify|detect|notice|show|demonstrate|reveal) (?:any )?((?:\w+ )?(?:abnormalit|findings?|patholog))",
+         r"there is no \1"),
+        (r", (?:absent|not (?:seen|present|visible|there|evident)) "  # "the edema, absent before, is mild"
+         r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),", ""),
+        (r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", "across "),  # no preference
+        (r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
+         r" (?:would|should) be\b", r"\1 include"),  # what follows is the answer, and no mere possibility
+        (r"\b(is|are) (?:most )?likely (?=(?!present|absent|to\b|there|positive|negative)\w)", r"\1 probably "),  # it is there
+        (rf"\b({_ORGAN}) and (?:the )?({_ORGAN})((?: \w+){{1,3}}? (?:enlarged|widened|large|wide))\b", r"\1\3 and the \2\3"),
+        (r"^\W*(differential(?: diagnos[ei]s| considerations?)?) (?:for|of) ((?:the|this|these|an?) [^.,;:]{3,60}?)"
+         r" (?=includes?\b|is\b|are\b|would\b)", r"\2 is seen, \1 "),  # "Differential considerations for the opacity are ..."
+        (r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", "if "),  # "had pneumothorax been present, ..."
+        (r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?",
+         lambda sure: "sure" if int(sure[1]) >= 50 else "no"),
+        (r"\b(all|everything|anything|nothing|none) but\b", r"\1 except"),
+        (r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", "whether "),
+        (r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", r"\1"),
+        (r"\bcan['\u2019]t\b", "cannot"),
+        (r"\b(\w+)n['\u2019]t\b", r"\1 not"),
+        (r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),"
+         r"|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", ""),
+        (r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
+         " "),  # "edema, although this is uncertain": a turn that leads to a doubt about what stands before it
+    )
+]  # fmt: skip
 TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
-_CONTRACTED = re.compile(r"\b(\w+)n['\u2019]t\b", re.IGNORECASE)
-_ALL_BUT = re.compile(r"\b(all|everything|anything|nothing|none) but\b", re.IGNORECASE)
-_ALL_EXCEPT = re.compile(r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", re.IGNORECASE)
-_ACROSS = re.compile(r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", re.IGNORECASE)  # no preference
-_ORGAN = "heart|cardiac silhouette|mediastinum"
-_BOTH = re.compile(  # "the heart and mediastinum are enlarged", each of them
-    rf"\b({_ORGAN}) and (?:the )?({_ORGAN})((?: \w+){{1,3}}? (?:enlarged|widened|large|wide))\b", re.IGNORECASE
-)
-_IS_LIKELY = re.compile(
-    r"\b(is|are) (?:most )?likely (?=(?!present|absent|to\b|there|positive|negative)\w)", re.IGNORECASE
-)  # it is there
-_BEFORE = re.compile(  # "the edema, absent before, is mild"
-    r", (?:absent|not (?:seen|present|visible|there|evident)) "
-    r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),",
-    re.IGNORECASE,
-)
-_THAT_THERE = re.compile(r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", re.IGNORECASE)
-_NONE_SEEN = re.compile(  # "I do not see any abnormality"
-    r"\b(?:i|we|(?:the|this) (?:\w+ )?(?:image|film|radiograph|x-?ray|cxr|study)) "
-    r"(?:do not|don't|does not|doesn't|cannot|can't|can not|did not|didn't) "
-    r"(?:see|find|identify|detect|notice|show|demonstrate|reveal) (?:any )?"
-    r"((?:\w+ )?(?:abnormalit|findings?|patholog))",
-    re.IGNORECASE,
-)
-_GLUED = re.compile(r"([\[\]{}\"=\u2014])")  # 'reason=["no edema"]'
-_DIFFERENTIAL = re.compile(  # "Differential considerations for the opacity include ...": the opacity is there
-    r"^\W*(differential(?: diagnos[ei]s| considerations?)?) (?:for|of) ((?:the|this|these|an?) [^.,;:]{3,60}?)"
-    r" (?=includes?\b|is\b|are\b|would\b)",
-    re.IGNORECASE,
-)
-_HAD = re.compile(r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", re.IGNORECASE)  # "had pneumothorax been present, ..."
-_SURE = re.compile(r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?", re.IGNORECASE)
-_WOULD_BE = re.compile(  # what follows is the answer, and no mere possibility
-    r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
-    r" (?:would|should) be\b",
-    re.IGNORECASE,
-)
-_BY_THE_WAY = re.compile(
-    r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),|, however,(?= (?:is|are|appears?|looks?|seems?)\b)",
-    re.IGNORECASE,
-)
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
@@ -156,7 +129,7 @@ def sentences(text: str) -> list[str]:
 def read_sentence(sentence: str) -> tuple[Mention, ...]:
     """The findings that one sentence names. Remembered, since rollouts and repeats say the same thing over and over."""
     whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
-    doc = _reader()(_RESERVED.sub(" ", _BY_THE_WAY.sub("", _written_out(whole))))
+    doc = _reader()(_written_out(whole))
     found: list[Mention] = []
     choices, undone, unclear = _choices(doc), _undone(doc), _unclear(doc)
     before = None
@@ -190,14 +163,10 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 
 def _written_out(sentence: str) -> str:
-    """`sentence` with one wording for what may be said in several: "is not" for "isn't", "all except" for "all but"."""
-    sentence = _NONE_SEEN.sub(r"there is no \1", _GLUED.sub(r" \1 ", sentence))
-    sentence = _WOULD_BE.sub(r"\1 include", _ACROSS.sub("across ", _BEFORE.sub("", sentence)))
-    sentence = _BOTH.sub(r"\1\3 and the \2\3", _IS_LIKELY.sub(r"\1 probably ", sentence))
-    sentence = _HAD.sub("if ", _DIFFERENTIAL.sub(r"\2 is seen, \1 ", sentence))
-    sentence = _SURE.sub(lambda sure: "sure" if int(sure[1]) >= 50 else "no", sentence)
-    sentence = _THAT_THERE.sub(r"\1", _ALL_EXCEPT.sub("whether ", _ALL_BUT.sub(r"\1 except", sentence)))
-    return _CONTRACTED.sub(lambda word: "cannot" if word.group(1).casefold() == "ca" else f"{word.group(1)} not", sentence)
+    """`sentence` in the wording that the readers know."""
+    for pattern, wording in _WORDINGS:
+        sentence = pattern.sub(wording, sentence)
+    return sentence
 
 
 def _choices(doc: Any) -> set[int]:
@@ -226,7 +195,7 @@ def _undone(doc: Any) -> set[int]:
     text = _without_grades(doc.text)
     entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != SUPPORT_DEVICES]
     for one, other in itertools.zip_longest(entities, entities[1:]):
-        if one and (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
+        if (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
             found.add(one.start)
     for one, other in reversed(list(zip(entities, entities[1:], strict=False))):  # and of the list that it ends
         if other.start in found and _LISTED.issuperset(token.lower_ for token in doc[one.end : other.start]):
@@ -272,30 +241,9 @@ def _reader() -> Any:
         names = (name for name in (finding.casefold(), *synonyms) if name not in NOT_IN_PROSE)
         patterns += [{"label": finding, "pattern": _pattern(nlp, name)} for name in names]
     ruler.add_patterns(patterns)
-    clinical = termset("en_clinical").get_patterns()
-    denials = {
-        "pseudo_negations": [*clinical["pseudo_negations"], *NO_DENIAL],
-        "preceding_negations": [*clinical["preceding_negations"], *DENIED_BEFORE],
-        "following_negations": [*clinical["following_negations"], *DENIED_AFTER],
-        "termination": [*TURNS, *PREDICATES, "there is", "there are"],
-    }
-    lists = {
-        "pseudo_negations": [*NO_DOUBT, *CAN_BE],
-        "preceding_negations": [*OPEN_LISTS, *GENERALLY],
-        "following_negations": [*OPEN_LATER],
-        "termination": [*TURNS, ", which"],
-    }
-    doubts = {
-        "pseudo_negations": [
-            "of indeterminate age",
-            *CAN_BE,
-            *(term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))),
-        ],
-        "preceding_negations": [*OPEN_BEFORE],
-        "following_negations": [*OPEN_AFTER, *GENERALLY],
-        "termination": [*TURNS, ",", "and", "there is", "there are", "there has been"],
-    }
-    for name, terms in (("denied", denials), ("considered", lists), ("doubted", doubts)):
+    own = termset("en_clinical").get_patterns() | {"termination": []}
+    for name, given in NEGEX.items():
+        terms = {kind: [*(own[kind] if name == "denied" else ()), *more] for kind, more in zip(KINDS, given, strict=True)}
         nlp.add_pipe("negex", name=name, config={"neg_termset": terms, "extension_name": name})
     return nlp
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from chexreason.answers.headings import words_of
 from chexreason.answers.mentions import Mention
-from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, verdict
+from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, together, verdict
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -96,6 +96,5 @@ def said_by(value: Any, finding: str | None) -> bool | None:
     if isinstance(value, dict):
         return status_of({str(key).strip().casefold().replace(" ", "_"): each for key, each in value.items()}, None)
     if isinstance(value, list | tuple) and value:
-        said = [said_by(each, finding) for each in value]
-        return False if False in said else None if None in said else True
+        return together([said_by(each, finding) for each in value])
     return None

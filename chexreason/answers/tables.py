@@ -21,6 +21,7 @@ from chexreason.answers.values import (
     named_beside,
     share,
     status,
+    together,
     verdict,
 )
 from chexreason.labels import NO_FINDING
@@ -47,8 +48,8 @@ def read(lines: list[str]) -> list[Mention]:
             Mention(rows[0][index], named(rows[0][index]), verdict(cells[index], named(rows[0][index])), "table")
             for index in columns
         ]
-    head = [words_of(cell) for cell in rows[0]] if len(rows) > 1 and _is_head(rows[0]) else None
-    return [mention for row in (rows[1:] if head else rows) for mention in _row(row, head)]
+    head = rows.pop(0) if len(rows) > 1 and _is_head(rows[0]) else []
+    return [mention for row in rows for mention in _row(row, head)]
 
 
 def _plain(cell: str) -> str:
@@ -73,36 +74,33 @@ def _is_head(row: list[str]) -> bool:
     return not any(map(named, row)) and not values and not is_place(row[0])
 
 
-def _row(row: list[str], head: list[frozenset[str]] | None) -> list[Mention]:
-    first = words_of(row[0])
-    if len(row) == 2 and named(row[0]) is None and not first.isdisjoint(NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
+def _row(row: list[str], head: list[str]) -> list[Mention]:
+    if len(row) == 2 and named(row[0]) is None and words_of(row[0]) & (NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
-    part = any(map(is_place, row))
+    titles = [*head, *[""] * (len(row) - len(head))]  # a column without a title claims
+    text, part = " | ".join(row), any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
     at = [index for index in at if not is_sound(row[index])] or at  # "Cardiomegaly | normal"
-    text = " | ".join(row)
     if not at:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
         return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
     decided = any(
-        words & _STATUS and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
-        for index, (words, cell) in enumerate(zip(head or (), row, strict=False))
+        words_of(title) & _STATUS and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
+        for index, (title, cell) in enumerate(zip(titles, row, strict=False))
         if index not in at
     )
-    if (
-        len(at) > 1 and not decided and (head or len(at) == sum(map(bool, row)))
-    ):  # a row of names, each under what its column says
-        said = {index: heading(" ".join(head[index])) if head and index < len(head) else True for index in at}
-        return [Mention(row[index], named(row[index]), said[index], "table") for index in at]
+    if len(at) > 1 and not decided and (head or len(at) == sum(map(bool, row))):  # names, each under what its column says
+        return [Mention(row[index], named(row[index]), heading(titles[index]), "table") for index in at]
     finding = named(row[at[0]])
-    numbering = {index for index in range(at[0]) if row[index].strip(".").isdigit()}
-    rest = [(head[index] if head and index < len(head) else frozenset(), cell) for index, cell in enumerate(row)]
-    rest = [pair for index, pair in enumerate(rest) if index != at[0] and index not in numbering]
-    if not rest:  # a column of names
-        return [Mention(text, finding, heading(" ".join(head[at[0]])) if head and at[0] < len(head) else True, "table")]
+    rest = [
+        (words_of(title), cell)
+        for index, (title, cell) in enumerate(zip(titles, row, strict=False))
+        if index != at[0] and not (index < at[0] and cell.strip(".").isdigit())  # a number of the row
+    ]
     known = _STATUS | NUMBER_KEYS | _GRADES | NO | MAYBE
-    if head and at[0] == len(row) - 1 == len(head) - 1 and not any(words & known for words, _ in rest):  # "Step | Seen | Label"
-        return [Mention(text, finding, heading(" ".join(head[-1])), "table")]
+    last = head and at[0] == len(row) - 1 == len(head) - 1  # "Step | Seen | Label"
+    if not rest or last and not any(words & known for words, _ in rest):
+        return [Mention(text, finding, heading(titles[at[0]]), "table")]
     claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest], finding)
     return [Mention(text, finding, claimed, "table")]
 
@@ -139,7 +137,7 @@ def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) ->
     ]
     if not remarks:
         return True if any(_located(cell) for _, cell in cells) else None
-    return False if False in remarks else None if None in remarks else True
+    return together(remarks)
 
 
 def _by_cells(cells: list[str], finding: str | None) -> bool | None:
@@ -156,7 +154,7 @@ def _by_cells(cells: list[str], finding: str | None) -> bool | None:
     if not cells or cells[-1].casefold() in _BLANK:
         return None
     remarks = [verdict(cell, finding) for cell in filled if not _located(cell)]
-    return False if False in remarks else None if None in remarks else True
+    return together(remarks)
 
 
 def _located(cell: str) -> bool:

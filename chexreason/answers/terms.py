@@ -187,47 +187,12 @@ CAN_BE = tuple(
 )
 # Where the reach of a denial or of a doubt ends.
 TURNS = (
-    ", keep",
-    "and keep",
-    "although",
-    "but",
-    "except",
-    "however",
-    "nevertheless",
-    "still",
-    "though",
-    ", yet",
-    "and yet",
-    "and that",
-    "aside from",
-    "apart from",
-    "other than",
-    "there's",
-    "while",
-    "whereas",
-    "and i",
-    "so the",
-    ", the",
-    ", with",
-    ", now",
-    ", only",
-    "and the presence of",
-    "settled on",
-    "and chose",
-    "and kept",
-    "and went with",
-    "and in favor of",
-    "and in favour of",
-    "and presence of",
-    ", i am left",
-    ", i see",
-    "ultimately chose",
-    "and selected",
-    "what remains",
-    "yes for",
-    "positive for",
-    "yes to",
-)
+    ", keep", "and keep", "although", "but", "except", "however", "nevertheless", "still", "though", ", yet", "and yet",
+    "and that", "aside from", "apart from", "other than", "there's", "while", "whereas", "and i", "so the", ", the",
+    ", with", ", now", ", only", "and the presence of", "settled on", "and chose", "and kept", "and went with",
+    "and in favor of", "and in favour of", "and presence of", ", i am left", ", i see", "ultimately chose", "and selected",
+    "what remains", "yes for", "positive for", "yes to",
+)  # fmt: skip
 PREDICATES = (  # what ends a clause that says that something is there
     "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
     "persist", "has progressed", "have progressed", "has enlarged", "is increased", "is unchanged", "are unchanged",
@@ -236,3 +201,19 @@ PREDICATES = (  # what ends a clause that says that something is there
     *(f"{be} {seen}" for be in ("is", "are") for seen in ("seen", "noted", "visible", "identified", "detected", "evident")),
     "have improved", "after", "following", "s / p", "status post",
 )  # fmt: skip
+# The terms of NegEx's three rounds, by the kinds that negspacy knows; to those of "denied" it adds its own.
+KINDS = ("pseudo_negations", "preceding_negations", "following_negations", "termination")
+NEGEX = {
+    "denied": (NO_DENIAL, DENIED_BEFORE, DENIED_AFTER, (*TURNS, *PREDICATES, "there is", "there are")),
+    "considered": ((*NO_DOUBT, *CAN_BE), (*OPEN_LISTS, *GENERALLY), OPEN_LATER, (*TURNS, ", which")),
+    "doubted": (
+        (
+            "of indeterminate age",
+            *CAN_BE,
+            *(term for term in OPEN_LISTS if term.startswith(("likely", "probably", "possibly"))),
+        ),
+        OPEN_BEFORE,
+        (*OPEN_AFTER, *GENERALLY),
+        (*TURNS, ",", "and", "there is", "there are", "there has been"),
+    ),
+}

@@ -6,6 +6,7 @@ The word lists are data. What is on none of them makes no claim.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 
 from chexreason.answers.synonyms import NAMES, OTHERS
@@ -167,6 +168,11 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
         return False not in numbers
     said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
     return False if False in said else None if None in said and not (aside and _describes(remark)) else True
+
+
+def together(said: Collection[bool | None]) -> bool | None:
+    """What several say of one finding: a denial first, then a doubt."""
+    return False if False in said else None if None in said else True
 
 
 def concluded(remark: str) -> bool | None:
