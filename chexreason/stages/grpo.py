@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import above, at_least, one_of, share
 from chexreason.runs.files import is_first_process, write_json
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import CHECKPOINTS, Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
 from chexreason.training.keys import SHARED, check_trainer
@@ -234,7 +234,6 @@ def vllm_rollouts(run: Run, start: Path) -> Rollouts:
     """vLLM with the base weights, to write for the policies that come of the adapter in `start`."""
     from chexreason.models.generation import Sampling
     from chexreason.models.vllm_engine import load_rollouts
-    from chexreason.training.checkpoints import CHECKPOINTS
 
     settings: Settings = run.settings
     sampling = Sampling(settings.temperature, settings.top_p, run.seed)

@@ -18,7 +18,7 @@ from chexreason.data.agreements import UNRESTRICTED
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.costs import Bill
 from chexreason.runs.files import as_lines, write_json, write_text
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import JOURNAL, Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
@@ -109,7 +109,7 @@ def execute(run: Run) -> dict[str, Any]:
     studies, root = curated_studies(curated, "sft")
     refuse_to_send(teacher, curated, studies, root)
     asked = [StudyRecord(study["path"], tuple(study["labels"])) for study in studies]
-    ledger = Ledger(run.folder / "journal.jsonl", settings.budget)
+    ledger = Ledger(run.folder / JOURNAL, settings.budget)
     if ledger.requests and teacher.at_most:
         run.note(f"{ledger.requests} requests were made before, {ledger.spent:.4f} spent")
 
