@@ -183,7 +183,7 @@ def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> 
     traces = []
     for folder in run.every("traces"):
         root = str(existing_root(folder))
-        traces += [trace | {"root": root} for trace in written(folder / "traces.jsonl")]
+        traces += [trace | {"root": root} for trace in written(folder)]
     if run.settings.reviewed:
         traces = honoured(traces, run.settings.reviewed)
     integrity.vouch_for_training(traces, run.folder, read)

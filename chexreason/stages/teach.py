@@ -103,6 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.lessons import Classroom, shown
     from chexreason.teacher.local import FromLabels
     from chexreason.teacher.reply import StudyRecord
+    from chexreason.teacher.traces import write_traces
 
     settings, curated = run.settings, run.parents["curated"]
     teacher = run.teacher or FromLabels()
@@ -136,7 +137,7 @@ def execute(run: Run) -> dict[str, Any]:
             f"{dict(Counter(trace['reason'] for trace in aside))}. One of them:{shown(lessons[0].came)}\n"
             f"  All are in {run.folder / 'set_aside.jsonl'}. Mend the teacher, then begin anew: force=true"
         )
-    write_text(run.folder / "traces.jsonl", as_lines(kept))
+    write_traces(run.folder, kept)
     card = {
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,
