@@ -103,7 +103,7 @@ class Sweep:
         lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
-            for lack in job.planned.all_lacking() if job.planned else [job.refused]:
+            for lack in job.planned.lacks_but_disk() if job.planned else [job.refused]:
                 blocked[lack].append(" ".join(job.words))
         for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))

@@ -116,7 +116,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training import checkpoints, selection
-    from chexreason.training.errors import explained
+    from chexreason.training.errors import memory_explained
     from chexreason.training.reward_function import RewardFunction
     from chexreason.training.rollouts import RolloutTrainer
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
@@ -147,7 +147,7 @@ def execute(run: Run) -> dict[str, Any]:
         longest = settings.max_completion_tokens
         validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size, features)
 
-    with tracked(run) as log, explained(run):
+    with tracked(run) as log, memory_explained(run):
         save = partial(loading.save_adapter, model=run.model)
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
