@@ -154,7 +154,7 @@ def own_folders() -> tuple[list[str], list[str]]:
     sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
     brought = [one.path for one in sources if one.provider == "command-line"]
     searched = list(HydraConfig.get().searchpath) if hydra.is_initialized() and HydraConfig.initialized() else []
-    return [path.removeprefix("file://") for path in brought], searched
+    return [path.removeprefix("file://") for path in brought], [path.removeprefix("file://") for path in searched]
 
 
 def choice_names(name: str) -> list[str]:
@@ -168,7 +168,7 @@ def choice_names(name: str) -> list[str]:
 def choice_files(name: str) -> dict[str, Path]:
     """The same, with their files."""
     brought, searched = own_folders()
-    folders = [CONF, *(Path(folder.removeprefix("file://")) for folder in (*brought, *searched))]
+    folders = [CONF, *map(Path, (*brought, *searched))]
     files = {path.stem: path for folder in folders for path in (folder / name).glob("*.yaml")}
     return {one: path for one, path in files.items() if not one.startswith("_")}
 
@@ -231,7 +231,7 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
     """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
-    own = (Path(one.removeprefix("file://")).resolve() for one in folders)
+    own = (Path(one).resolve() for one in folders)
     for folder, place in itertools.product((one for one in own if one != CONF.resolve()), CONF.iterdir()):
         for file in sorted((folder / place.name).rglob("*.yaml")):
             if (CONF / file.relative_to(folder)).exists():
