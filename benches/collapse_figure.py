@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from chexreason.runs.folders import complete_runs
+from chexreason.runs.folders import LOG, complete_runs
 
 PANELS = {
     "reward": "reward",
@@ -30,7 +30,7 @@ def main(runs: Path, target: Path) -> None:
             continue
         kept = manifest["config"]["stage"]["beta"] > 0
         label, colour = ("with stabilisers", "#1b6ca8") if kept else ("without", "#c0392b")
-        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
         for axis, (key, title) in zip(axes.flat, PANELS.items(), strict=True):
             points = [(line["step"], line[key]) for line in lines if key in line]
             axis.set_title(title, fontsize=10)

@@ -17,6 +17,7 @@ from chexreason.answers.grammars import GRAMMARS
 from chexreason.answers.parser import parse, parse_strict
 from chexreason.data.curation import Balance, select
 from chexreason.data.frequencies import finding_frequencies
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import as_dict, compose, group
 
 STUDIES, RESAMPLES, SEED = 227_835, 10_000, 0
@@ -85,8 +86,8 @@ def padding(traces: int = 2000, prompt: int = 600, batch: int = 8) -> dict[str, 
 
 def _scorer(name: str) -> Callable[[str, str], object]:
     """A reward, as what reads completions."""
-    settings = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
-    score = settings.scorer("tags", finding_frequencies())
+    reward = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
+    score = Scorer(reward, "tags", finding_frequencies())
     return lambda text, _: score(text, ["Edema"], 300)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chexreason.data.frequencies import finding_frequencies
-from chexreason.rewards.scored import Scored
+from chexreason.rewards.scored import Scored, Scorer
 from chexreason.runs.config import as_dict, compose, group
 
 LONG, SHORT = 300, 40
@@ -39,9 +39,7 @@ EXAMPLES = [
 
 def table(name: str) -> list[str]:
     """One reward's examples, part by part."""
-    score = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"]).scorer(
-        "tags", finding_frequencies()
-    )
+    score = _scorer(name)
     rows = [(what, tokens, score(text, TRUTH, tokens)) for what, text, tokens in EXAMPLES]
     parts = list(rows[0][2].parts)
     lines = _head(["completion", "tokens", "read", *parts, "reward"])
@@ -52,9 +50,7 @@ def table(name: str) -> list[str]:
 
 def window() -> list[str]:
     """The nuanced reward's memory: the same right answer, again and again."""
-    score = group("reward", as_dict(compose(("reward=nuanced", "model=medgemma")))["reward"]).scorer(
-        "tags", finding_frequencies()
-    )
+    score = _scorer("nuanced")
     lines = _head(["prediction", "answer", "collapse", "reward"])
     answers = ["Edema"] * 71 + ["Fracture"] * 28 + ["Edema", "Fracture", "Edema"]
     for number, answer in enumerate(answers, start=1):
@@ -62,6 +58,11 @@ def window() -> list[str]:
         if number in (1, 99, 100, 101, 102):
             lines.append(_row([number, answer, _number(scored.parts["collapse"]), _number(scored.reward)]))
     return lines
+
+
+def _scorer(name: str) -> Scorer:
+    reward = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
+    return Scorer(reward, "tags", finding_frequencies())
 
 
 def _head(names: Sequence[object]) -> list[str]:

@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import fields
 from io import TextIOWrapper
 
 import hydra
@@ -173,7 +172,7 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
     """`sft` and `--stage sft` are answered with `stage=sft`."""
-    keys = {*(field.name for field in fields(schema.Config)), *schema.BUNDLES}
+    keys = {*schema.KEYS, *schema.BUNDLES}
     for flag in flags:
         name, _, value = flag.lstrip("-").replace("-", "_").partition("=")
         if flag.startswith("-") and name in keys:
@@ -188,7 +187,7 @@ def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
             raise ChexReasonError(f"{word}: one = stands between key and value. Did you mean {word.replace('==', '=', 1)}?")
         if "=" not in word and not word.startswith("~"):
             name = re.split(r"\W", word)[-1].lower()  # also of stage:sft
-            if word in ("force", "make_missing", "dry_run", "mixed_worlds"):
+            if schema.KEYS.get(word) is bool:
                 raise ChexReasonError(f"{word}: an override is key=value. Did you mean {word}=true?")
             meant = next((f" Did you mean {group}={name}?" for group in CHOICES if name in schema.choice_names(group)), "")
             raise ChexReasonError(f"{word}: an override is key=value.{meant}")

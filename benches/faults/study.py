@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from omegaconf import OmegaConf
 
-from chexreason.runs.folders import read_manifest
+from chexreason.runs.folders import ERROR, read_manifest
 
 CHECKOUT = Path(__file__).parents[2]
 BASE = "model=tiny_gemma model.pretraining.steps=12 model.pretraining.images=16 prompt=only_label source=tiny_mimic".split()
@@ -95,8 +95,8 @@ class Study:
         made, wanted = (read_manifest(one) or {} for one in (folder, self.whole / folder.name))
         if made.get("status") != "complete":
             return "not complete"
-        if (folder / "error.txt").exists():
-            return "complete, with an error.txt"
+        if (folder / ERROR).exists():
+            return f"complete, with an {ERROR}"
         if stage in LOOKS_AGAIN:
             return ""
         names = [name for name, sha256 in wanted["outputs"].items() if made["outputs"].get(name) != sha256]

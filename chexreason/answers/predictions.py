@@ -67,6 +67,17 @@ def summary(
     )
 
 
+def main_numbers(result: dict[str, Any]) -> str:
+    """The main numbers of a summary, in a line."""
+    low, high = result["intervals"]["macro"]["f1"]
+    absent = sum(found["support"] == 0 for found in result["per_label"].values())
+    labels = f"{len(result['labels'])} labels{f', {absent} of them in no record' if absent else ''}"
+    return (
+        f"{result['records']} records, {labels}: micro-F1 {result['micro']['f1']:.3f}, macro-F1 {result['macro']['f1']:.3f} "
+        f"[{low:.3f}, {high:.3f}], failures {result['failure_rate']:.3f}"
+    )
+
+
 def read(path: Path) -> list[Prediction]:
     """The predictions in a JSON Lines file.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import write_text
+from chexreason.runs.folders import ROOT
 from chexreason.runs.identity import content_digests, contents
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _UNSAFE = (
 )
 WIDEST = 200  # folders of one level that are looked into for a root
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
-ROOT = "root.path"  # in a run's folder: where the images that it names lie; not a result of the run
 
 
 def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str, tables: Sequence[str] = ()) -> Path:

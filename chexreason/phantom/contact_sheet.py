@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from chexreason.labels import FINDINGS
@@ -30,7 +29,7 @@ def contact_sheet(path: Path, seed: int) -> Path:
     pen = ImageDraw.Draw(sheet)
     for place, (pixels, caption) in enumerate(tiles):
         x, y = place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)
-        sheet.paste(Image.fromarray(np.asarray(pixels)), (x, y + CAPTION))
+        sheet.paste(Image.fromarray(pixels), (x, y + CAPTION))
         pen.text((x + 4, y + 3), caption, fill=230)
     sheet.save(path)
     return path

@@ -117,14 +117,14 @@ def twelve_steps(scene: Scene) -> str:
 
 def zones(scene: Scene) -> str:
     """Right against left in three zones, then the rest of the film."""
-    lines = []
+    lines, rest = [], scene
     for zone, places in (("Upper", ("apex", "upper")), ("Middle", ("middle", "hil")), ("Lower", ("base", "lower"))):
-        here = [one for one in scene.seen if any(place in one.place for place in places)]
+        here = [one for one in rest.seen if any(place in one.place for place in places)]
         lines.append(f"{zone}: " + ("; ".join(f"{one.appearance()}, {one.name}" for one in here) or "right equals left"))
-        scene_rest = [one for one in scene.seen if one not in here]
-        scene = Scene(tuple(scene_rest), scene.silent | {one.finding for one in here}, scene.rng)
-    rest = [f"{one.appearance()}, {one.name}" for one in scene.seen] + scene.clear_regions(3)
-    return "\n".join(f"{line}." for line in [*lines, f"Rest: {'; '.join(rest) or 'nothing more'}"])
+        left = tuple(one for one in rest.seen if one not in here)
+        rest = Scene(left, rest.silent | {one.finding for one in here}, rest.rng)
+    others = [f"{one.appearance()}, {one.name}" for one in rest.seen] + rest.clear_regions(3)
+    return "\n".join(f"{line}." for line in [*lines, f"Rest: {'; '.join(others) or 'nothing more'}"])
 
 
 def confidence(scene: Scene) -> str:
@@ -153,17 +153,17 @@ def definitions(scene: Scene) -> str:
 def second_look(scene: Scene) -> str:
     """A first reading, then the blind spots."""
     first = "; ".join(f"{one.appearance()}, {one.name}" for one in scene.seen) or scene.rng.choice(NORMAL).lower()
-    drawn = {
+    drawn = {  # by blind spot: what the place of a finding there holds; None: nothing is drawn there
         "apices": "apex",
-        "behind the heart": "?",
+        "behind the heart": None,
         "hila": "hil",
-        "below the diaphragm": "?",
+        "below the diaphragm": None,
         "bones": "of ",
         "film edges": "chest wall",
     }
     spots = []
     for spot, place in drawn.items():
-        here = [one.name for one in scene.seen if place in one.place]
+        here = [one.name for one in scene.seen if place and place in one.place]
         spots.append(f"{spot}: {joined(here) if here else scene.rng.choice(('nothing more', 'clear', 'unchanged'))}")
     return f"First: {first}.\nSecond look: {'; '.join(spots)}.\nThe first reading stands."
 

@@ -121,5 +121,5 @@ def _share(value: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """A reader's name cannot break the table, or become markup."""
-    return text.replace("|", "/").replace("\n", " ").replace("<", "(").replace(">", ")")[:80]
+    """A reader's name cannot become markup."""
+    return text.replace("<", "(").replace(">", ")")[:80]

@@ -36,26 +36,16 @@ class BalancedReward:
         share(rarest=self.rarest)
         at_least(0, power=self.power, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 
-    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        """Scores one completion at a time, by weights from the training set's label frequencies."""
-        return BalancedScorer(self, grammar, frequencies)
-
-
-class BalancedScorer(Scorer):
-    """The balanced reward for one grammar and one training set's label frequencies."""
-
-    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
         if not answer.well_formed:
             return {"weighted_jaccard": 0.0, "length": 0.0}
         truth, predicted = truth - uncertain, set(answer.labels) - uncertain
-        union = self._weight(truth | predicted)
-        short = num_tokens < self.reward.min_tokens
+        union, shared = (self._weight(one, scorer.frequencies) for one in (truth | predicted, truth & predicted))
         return {
-            "weighted_jaccard": self._weight(truth & predicted) / union if union else 1.0,
-            "length": -self.reward.length_penalty if short else 0.0,
+            "weighted_jaccard": shared / union if union else 1.0,
+            "length": -self.length_penalty if num_tokens < self.min_tokens else 0.0,
         }
 
-    def _weight(self, findings: set[str]) -> float:
-        settings = self.reward
+    def _weight(self, findings: set[str], frequencies: Mapping[str, float]) -> float:
         # In the findings' order: a set's own order differs between processes, and with it the sum's rounding.
-        return sum(max(self.frequencies.get(one, 0.0), settings.rarest) ** -settings.power for one in in_order(findings))
+        return sum(max(frequencies.get(one, 0.0), self.rarest) ** -self.power for one in in_order(findings))

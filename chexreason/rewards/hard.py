@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chexreason.answers.parser import Answer
@@ -12,7 +11,12 @@ from chexreason.rewards.scored import Scorer
 
 @dataclass(frozen=True)
 class HardReward:
-    """Equation 3. `min_tokens` is the length |t|, in tokens, below which `length_penalty` is taken off."""
+    """Equation 3. `min_tokens` is the length |t|, in tokens, below which `length_penalty` is taken off.
+
+    A well-formed answer without a valid label is valid in equation 3's sense: its Jaccard similarity says what it is worth.
+    That of two empty sets is 1: they agree that nothing is there. (Curation leaves no study without a positive label, so
+    the empty truth occurs in other people's files only.)
+    """
 
     name: str
     min_tokens: int
@@ -23,25 +27,11 @@ class HardReward:
         above(0, unit=self.unit)
         at_least(0, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 
-    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        """Scores one completion at a time; label frequencies play no part in equation 3."""
-        return HardScorer(self, grammar, frequencies)
-
-
-class HardScorer(Scorer):
-    """Equation 3 for one grammar.
-
-    A well-formed answer without a valid label is valid in equation 3's sense: its Jaccard similarity says what it is worth.
-    That of two empty sets is 1: they agree that nothing is there. (Curation leaves no study without a positive label, so
-    the empty truth occurs in other people's files only.)
-    """
-
-    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
         if not answer.well_formed:
             return {"jaccard": 0.0, "length": 0.0}
         union, shared = truth.union(answer.labels), truth.intersection(answer.labels)
-        short = num_tokens < self.reward.min_tokens
         return {
             "jaccard": len(shared) / len(union) if union else 1.0,
-            "length": -self.reward.length_penalty if short else 0.0,
+            "length": -self.length_penalty if num_tokens < self.min_tokens else 0.0,
         }

@@ -14,7 +14,10 @@ from chexreason.rewards.scored import Scorer
 
 @dataclass(frozen=True)
 class NuancedReward:
-    """Equation 4; every number is in the paper's points unless its name says share."""
+    """Equation 4; every number is in the paper's points unless its name says share.
+
+    What it remembers are the last `window` predictions.
+    """
 
     COUNTS_TOKENS: ClassVar[bool] = False  # no completion is too short for it: none needs a tokenizer to be scored
 
@@ -40,46 +43,36 @@ class NuancedReward:
         share(dominance=self.dominance)
         at_least(0, **{one.name: getattr(self, one.name) for one in fields(self) if one.type == "float"})
 
-    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        """Scores completions in order, remembering the last `window` predictions."""
-        return NuancedScorer(self, grammar, frequencies)
-
-
-class NuancedScorer(Scorer):
-    """Equation 4 for one grammar and one training set's label frequencies; `memory` is the window."""
-
-    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
-        settings, predicted = self.reward, set(answer.labels)
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
+        predicted = set(answer.labels)
         shared = truth & predicted
         return {
-            "match": settings.exact_match * (truth == predicted and answer.well_formed),
-            "recall": settings.recall * len(shared) / len(truth) if truth else 0.0,
-            "precision": settings.precision * len(shared) / len(predicted) if predicted else 0.0,
-            "false_positives": 0.0 - sum(self._false_positive(label) for label in in_order(predicted - truth)),
-            "collapse": 0.0 - self._collapse(answer),
+            "match": self.exact_match * (truth == predicted and answer.well_formed),
+            "recall": self.recall * len(shared) / len(truth) if truth else 0.0,
+            "precision": self.precision * len(shared) / len(predicted) if predicted else 0.0,
+            "false_positives": 0.0 - self._false_positives(predicted - truth, scorer.frequencies),
+            "collapse": 0.0 - self._collapse(answer, scorer.memory),
             "format": 0.0 - self._format(answer),
         }
 
-    def _false_positive(self, label: str) -> float:
-        weight = self.reward.false_positive_frequency * self.frequencies.get(label, 0.0)
-        return self.reward.false_positive + weight
+    def _false_positives(self, wrong: set[str], frequencies: Mapping[str, float]) -> float:
+        shares = (frequencies.get(label, 0.0) for label in in_order(wrong))
+        return sum(self.false_positive + self.false_positive_frequency * share for share in shares)
 
-    def _collapse(self, answer: Answer) -> float:
+    def _collapse(self, answer: Answer, memory: list[list[str]]) -> float:
         """What this prediction costs for repeating a label that dominates a full window, itself included."""
-        settings = self.reward
-        self.memory.append(list(answer.labels))
-        del self.memory[: -settings.window]
-        if len(self.memory) < settings.window:
+        memory.append(list(answer.labels))
+        del memory[: -self.window]
+        if len(memory) < self.window:
             return 0.0
-        allowed = settings.dominance * settings.window
-        counts = [sum(label in predicted for predicted in self.memory) for label in answer.labels]
-        return sum(settings.collapse + settings.excess_repetition * (count - allowed) for count in counts if count > allowed)
+        allowed = self.dominance * self.window
+        counts = [sum(label in predicted for predicted in memory) for label in answer.labels]
+        return sum(self.collapse + self.excess_repetition * (count - allowed) for count in counts if count > allowed)
 
     def _format(self, answer: Answer) -> float:
-        settings = self.reward
         return (
-            settings.invalid_label * len(answer.unknown)
-            + settings.duplicate * len(answer.duplicates)
-            + settings.extraneous * bool(answer.extraneous)
-            + settings.unreadable * (not answer.well_formed)
+            self.invalid_label * len(answer.unknown)
+            + self.duplicate * len(answer.duplicates)
+            + self.extraneous * bool(answer.extraneous)
+            + self.unreadable * (not answer.well_formed)
         )

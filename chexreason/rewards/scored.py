@@ -1,8 +1,7 @@
-"""What every reward returns (a number, the parts it is made of, and the answer it was given for), and what all share."""
+"""What a reward gives (a number, the parts that it is made of, and the answer that it was given for), and how it is asked."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +19,12 @@ class Scored:
 
 
 @dataclass
-class Scorer(ABC):
+class Scorer:
     """A reward made ready for one grammar and one training set, in which findings have these frequencies (shares of 1).
+
+    `reward`: the dataclass of its settings, among them `name` and `unit`. Its method `parts(answer, truth, num_tokens,
+    uncertain, scorer)` gives the parts of one completion's reward by name; they may be negative. `scorer` is this one, for
+    rewards that ask for frequencies or memory. One that never looks at `num_tokens` says `COUNTS_TOKENS = False`.
 
     `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
     belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty.
@@ -38,9 +41,5 @@ class Scorer(ABC):
         `uncertain`: the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
         """
         answer = parse_strict(completion, self.grammar)
-        parts = self.parts(answer, set(labels), num_tokens, set(uncertain))
+        parts = self.reward.parts(answer, set(labels), num_tokens, set(uncertain), self)
         return Scored(sum(parts.values()), parts, answer)
-
-    @abstractmethod
-    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
-        """The parts of the reward by name; they may be negative."""

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -76,21 +76,9 @@ class Config:
             raise ChexReasonError(f"stage=NAME is wanted, or experiment=NAME. Stages: {', '.join(choice_names('stage'))}")
 
 
-GROUPS: dict[str, type | None] = {  # the class that describes a group; None: its `_target_` does
-    "stage": None,
-    "model": Model,
-    "prompt": Prompt,
-    "reward": None,
-    "dataset": None,
-    "teacher": None,
-    "tracker": Tracker,
-    "engine": Engine,
-    "checkpoint": Checkpoint,
-    "variant": Variant,
-    "scale": Scale,
-    "world": World,
-    "sweep": Sweep,
-}
+KEYS = get_type_hints(Config)
+# The class that describes a group; None: its `_target_` does.
+GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
 BUNDLES = ("arm", "experiment")  # choices of choices
 
 
@@ -166,7 +154,7 @@ def own_folders() -> tuple[list[str], list[str]]:
     sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
     brought = [one.path for one in sources if one.provider == "command-line"]
     searched = list(HydraConfig.get().searchpath) if hydra.is_initialized() and HydraConfig.initialized() else []
-    return [path.removeprefix("file://") for path in brought], searched
+    return [path.removeprefix("file://") for path in brought], [path.removeprefix("file://") for path in searched]
 
 
 def choice_names(name: str) -> list[str]:
@@ -180,7 +168,7 @@ def choice_names(name: str) -> list[str]:
 def choice_files(name: str) -> dict[str, Path]:
     """The same, with their files."""
     brought, searched = own_folders()
-    folders = [CONF, *(Path(folder.removeprefix("file://")) for folder in (*brought, *searched))]
+    folders = [CONF, *map(Path, (*brought, *searched))]
     files = {path.stem: path for folder in folders for path in (folder / name).glob("*.yaml")}
     return {one: path for one, path in files.items() if not one.startswith("_")}
 
@@ -192,14 +180,13 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 
 def check(plain: dict[str, Any]) -> Config:
     """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
-    known = {field.name for field in fields(Config)}
-    for key in plain.keys() - known:
-        raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, known)}")
+    for key in plain.keys() - KEYS.keys():
+        raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, {*KEYS})}")
     groups = {name: group(name, plain[name]) for name in GROUPS if name in plain}
-    rest = {key: plain[key] for key in known - GROUPS.keys()}
-    for name, kind in ((one.name, one.type) for one in fields(Config)):
-        if name in rest and type(rest[name]).__name__ != kind:
-            raise ChexReasonError(f"{name}={rest[name]!r}: a value of type {kind} is wanted")
+    rest = {key: plain[key] for key in KEYS if key not in GROUPS}
+    for key, value in rest.items():
+        if type(value) is not KEYS[key]:
+            raise ChexReasonError(f"{key}={value!r}: a value of type {KEYS[key].__name__} is wanted")
     return Config(**{"stage": None} | groups | rest)
 
 
@@ -244,7 +231,7 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
     """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
-    own = (Path(one.removeprefix("file://")).resolve() for one in folders)
+    own = (Path(one).resolve() for one in folders)
     for folder, place in itertools.product((one for one in own if one != CONF.resolve()), CONF.iterdir()):
         for file in sorted((folder / place.name).rglob("*.yaml")):
             if (CONF / file.relative_to(folder)).exists():
@@ -256,7 +243,7 @@ def _refuse_shadows(folders: tuple[str, ...]) -> None:
 
 def refuse_words(overrides: Sequence[str]) -> None:
     """Raises ChexReasonError at an override without a key, at one that takes a key away, at a choice that is no name."""
-    kept = {*(field.name for field in fields(Config)), *BUNDLES}
+    kept = {*KEYS, *BUNDLES}
     for word in overrides:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")

@@ -27,13 +27,12 @@ from chexreason.runs.identity import sha256_of
 from chexreason.runs.lines import PLACES
 from chexreason.runs.plan import Plan, plan
 
-ERROR = "error.txt"  # why a run failed, in full
 CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
 JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
 LOOK_AGAIN = 5.0  # seconds after which a job that waits asks whether there is something else to do by now
 GIVEN_UP: set[Path] = set()  # runs of other jobs that this process tried, in vain
 WAITED_FOR: set[Path] = set()  # runs of which this process has said that it waits for them
-PAID = ("journal.jsonl",)  # a teacher's replies: nothing is paid twice
+PAID = (folders.JOURNAL,)  # nothing is paid twice
 
 
 def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
@@ -286,7 +285,7 @@ def execute_planned(folder: Path) -> int:
             "log": {folders.LOG: sha256_of(log)} if (log := folder / folders.LOG).exists() else {},
             "metrics": metrics,
         }
-        (folder / ERROR).unlink(missing_ok=True)
+        (folder / folders.ERROR).unlink(missing_ok=True)
         files.to_disk(folder)
         files.write_json(folder / folders.MANIFEST, manifest | done)
     except KeyboardInterrupt:
@@ -320,9 +319,10 @@ def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "fai
     """Leave word of why the run failed; the exit status. A process that keeps no records says it."""
     if not files.is_first_process():
         print(error, file=sys.stderr, flush=True)
-    short = error.strip() if not error.startswith("Traceback") else f"{error.strip().splitlines()[-1]} (see {folder / ERROR})"
+    trace = error.startswith("Traceback")
+    short = f"{error.strip().splitlines()[-1]} (see {folder / folders.ERROR})" if trace else error.strip()
     try:
-        files.write_text(folder / ERROR, error + "\n")
+        files.write_text(folder / folders.ERROR, error + "\n")
         files.write_json(folder / folders.MANIFEST, manifest | {"status": status, "error": short})
     except OSError:
         return CANNOT_WRITE

@@ -64,35 +64,37 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def require_output(output: str | None, *read: str | None, key: str = "stage.output") -> None:
+def require_output(output: str | None, *read: str | None) -> None:
     """Pass silently where what is `read` are files and `output` is None, or a file that is none of them.
 
     Raises:
-        ChexReasonError: names `key`, and what stands at its place, or the folder that is to be read.
+        ChexReasonError: names stage.output, and what stands at its place, or the folder that is to be read.
     """
     for folder in (one for one in read if one and Path(one).is_dir()):
         raise ChexReasonError(f"{folder} is a folder; the file that is to be read is wanted")
     if output is None:
         return
     if Path(output).is_dir():
-        raise ChexReasonError(f"{key}={output} is a folder; the name of a file is wanted")
+        raise ChexReasonError(f"stage.output={output} is a folder; the name of a file is wanted")
     if any(one and Path(one).resolve() == Path(output).resolve() for one in read):
-        raise ChexReasonError(f"{key}={output} is what is read: the result would be written over it; choose another name")
+        raise ChexReasonError(
+            f"stage.output={output} is what is read: the result would be written over it; choose another name"
+        )
 
 
-def require_output_folder(output: str | None, key: str = "stage.output") -> None:
+def require_output_folder(output: str | None) -> None:
     """Pass silently where `output` is None, or a folder that is there or can be made.
 
     Raises:
-        ChexReasonError: names `key`, and what stands in its way.
+        ChexReasonError: names stage.output, and what stands in its way.
     """
     if output is None:
         return
     place = next(path for path in (Path(output).absolute(), *Path(output).absolute().parents) if path.exists())
     if not place.is_dir():
-        raise ChexReasonError(f"{key}={output}: {place} is a file; the name of a folder is wanted")
+        raise ChexReasonError(f"stage.output={output}: {place} is a file; the name of a folder is wanted")
     if not os.access(place, os.W_OK):
-        raise ChexReasonError(f"{key}={output}: {place} cannot be written; choose another folder")
+        raise ChexReasonError(f"stage.output={output}: {place} cannot be written; choose another folder")
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -20,13 +20,17 @@ from chexreason.runs.files import is_first_process, read_json, replacing
 from chexreason.runs.identity import DIGESTS, digest, path_digest
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
+ERROR = "error.txt"  # why a run failed, in full
+ROOT = "root.path"  # where the images that a run names lie
+CHECKPOINTS = "checkpoints"  # of a training, to resume from
+JOURNAL = "journal.jsonl"  # a teacher's replies
 LOCK, WRITER = ".lock", ".writer"  # held by who starts a run, and by the process of its own that a stage may work in
 WANTED = {"name", "stage", "status", "config", "parents", "command"}  # in any manifest
 DONE = {"outputs", "finished", "wall_seconds"}  # ... and in a complete run's
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
-SCAFFOLD = {MANIFEST, LOCK, WRITER, "root.path", "wandb", "checkpoints", LOG, "error.txt", "journal.jsonl"}
+SCAFFOLD = {MANIFEST, LOG, ERROR, ROOT, CHECKPOINTS, JOURNAL, LOCK, WRITER, "wandb"}
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,9 @@ from typing import Any
 from chexreason.errors import ChexReasonError
 
 PACKAGE = Path(__file__).parents[1]
-_ROLE = "identity"
 # A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
-CIRCUMSTANCE, DESCRIPTION, CONTENT = {_ROLE: "circumstance"}, {_ROLE: "description"}, {_ROLE: "content"}
-UNORDERED, DRAWN = {_ROLE: "unordered"}, {_ROLE: "drawn"}  # entries in any order; of no account where nothing is drawn
+CIRCUMSTANCE, DESCRIPTION, CONTENT = {"identity": "circumstance"}, {"identity": "description"}, {"identity": "content"}
+UNORDERED, DRAWN = {"identity": "unordered"}, {"identity": "drawn"}  # in any order; of no account where nothing is drawn
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 BATCH = 64  # files whose digests are written at once
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
@@ -75,18 +74,18 @@ def contents(
 
 
 def _contents(described: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(described) if field.metadata.get(_ROLE) == CONTENT[_ROLE]]
+    return [field.name for field in dataclasses.fields(described) if field.metadata == CONTENT]
 
 
 def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
-    """The same while a file or folder is not there: it counts by its name."""
-    aside = (CIRCUMSTANCE[_ROLE], DESCRIPTION[_ROLE], *(() if drawn else (DRAWN[_ROLE],)))
-    roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(described)}
+    """What defines it, CONTENT keys by their value."""
+    aside = (CIRCUMSTANCE, DESCRIPTION) if drawn else (CIRCUMSTANCE, DESCRIPTION, DRAWN)
+    roles = {field.name: field.metadata for field in dataclasses.fields(described)}
     values = {name: getattr(described, name) for name, role in roles.items() if role not in aside}
     for name, value in values.items():
         if dataclasses.is_dataclass(value):
             values[name] = by_name(value, drawn)
-        elif roles[name] == UNORDERED[_ROLE]:
+        elif roles[name] == UNORDERED:
             values[name] = sorted(set(value))
         elif isinstance(value, dict):  # whose values no class gives a type: 1 and 1.0 are the same number
             values[name] = {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
@@ -95,7 +94,7 @@ def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
 
 def descriptions(described: Any) -> dict[str, Any]:
     """What of a config dataclass only describes a run."""
-    found = (one.name for one in dataclasses.fields(described) if one.metadata.get(_ROLE) == DESCRIPTION[_ROLE])
+    found = (field.name for field in dataclasses.fields(described) if field.metadata == DESCRIPTION)
     return {name: getattr(described, name) for name in found}
 
 

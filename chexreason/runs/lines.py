@@ -22,7 +22,7 @@ PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
 
-def lines(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
+def makers_of(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
     """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
     found = dict(getattr(config.stage, "parents", {}))
     said = {f"stage.parents.{role}": line for role, line in found.items()}

@@ -23,7 +23,7 @@ from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
-from chexreason.runs.lines import chosen, command, lines, parent_config, root
+from chexreason.runs.lines import chosen, command, makers_of, parent_config, root
 
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
 
@@ -81,13 +81,13 @@ class Plan:
         below = {one.recipe: one for parent in self.parents.values() for one in parent.missing()}
         return [*below.values(), self]
 
-    def all_lacking(self) -> list[str]:
+    def lacks_but_disk(self) -> list[str]:
         """What keeps it or a missing parent from being executed, each once, disk aside."""
         return list(dict.fromkeys(lack for one in self.missing() for lack in one.lacking))
 
     def every_lack(self) -> list[str]:
         """The same, with the disk that all of them would take."""
-        return [*self.all_lacking(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
+        return [*self.lacks_but_disk(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
 
     def needs(self) -> str | None:
         """What is to be made before it, and how; None where all that it stands on is complete."""
@@ -154,7 +154,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     module = sys.modules[type(config.stage).__module__]
     uses = _uses(config)
     used = {name: getattr(config, name) for name in uses}
-    makers = lines(config, used)
+    makers = makers_of(config, used)
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
     key = digest({name: plain[name] for name in plain if makers or name not in schema.GROUPS or name in ("stage", *uses)})
     if key not in known:

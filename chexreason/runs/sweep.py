@@ -103,7 +103,7 @@ class Sweep:
         lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
-            for lack in job.planned.all_lacking() if job.planned else [job.refused]:
+            for lack in job.planned.lacks_but_disk() if job.planned else [job.refused]:
                 blocked[lack].append(" ".join(job.words))
         for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))
@@ -132,7 +132,8 @@ class Sweep:
         if self.show and self.folders():
             try:
                 report(self.config, self.folders(), self.show)
-                print(*filter(None, [one.sweep.then for one in (self.config, *self.experiments)]), sep="\n", flush=True)
+                for then in filter(None, [one.sweep.then for one in (self.config, *self.experiments)]):
+                    print(then, flush=True)
             except ChexReasonError as error:
                 troubles.append(str(error))
         failed = [job for job in self.jobs if not job.is_done]
@@ -172,7 +173,7 @@ class Progress(Callback):
         print(self.foreseen, file=sys.stderr, flush=True)
         if config.dry_run:
             sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
-        os.environ["TQDM_DISABLE"] = os.environ.get("TQDM_DISABLE", "1")  # the bars of several jobs would mix
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:
             with open_dict(config.hydra.launcher):  # its workers would go on with what is in their queue

@@ -115,10 +115,9 @@ def headline(metrics: dict[str, Any]) -> str:
 
 def show(folder: Path) -> None:
     """Print the main numbers, as today's parser and metrics see them."""
-    from chexreason.stages.metrics import line
-
     labels = read_json(folder / MANIFEST)["config"]["dataset"]["findings"]
-    print(f"{folder.name}: {line(predictions.summary(predictions.read(folder / PREDICTIONS), labels))}", flush=True)
+    found = predictions.summary(predictions.read(folder / PREDICTIONS), labels)
+    print(f"{folder.name}: {predictions.main_numbers(found)}", flush=True)
 
 
 def longest_first(

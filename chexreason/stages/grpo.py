@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexreason.errors import above, at_least, one_of, share
 from chexreason.runs.files import is_first_process, write_json
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import CHECKPOINTS, Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.training.collapse import Collapse
 from chexreason.training.keys import SHARED, check_trainer
@@ -116,7 +116,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.models.processors import load_processor
     from chexreason.runs.tracking import tracked
     from chexreason.training import checkpoints, selection
-    from chexreason.training.errors import explained
+    from chexreason.training.errors import memory_explained
     from chexreason.training.reward_function import RewardFunction
     from chexreason.training.rollouts import RolloutTrainer
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
@@ -147,7 +147,7 @@ def execute(run: Run) -> dict[str, Any]:
         longest = settings.max_completion_tokens
         validate = validator(run.parents["validation"], processor, run.prompt, read, limit, longest, batch_size, features)
 
-    with tracked(run) as log, explained(run):
+    with tracked(run) as log, memory_explained(run):
         save = partial(loading.save_adapter, model=run.model)
         trainer = RolloutTrainer(
             model=model,  # TRL copies its adapter to a frozen one: the reference of the KL term is the SFT checkpoint
@@ -234,7 +234,6 @@ def vllm_rollouts(run: Run, start: Path) -> Rollouts:
     """vLLM with the base weights, to write for the policies that come of the adapter in `start`."""
     from chexreason.models.generation import Sampling
     from chexreason.models.vllm_engine import load_rollouts
-    from chexreason.training.checkpoints import CHECKPOINTS
 
     settings: Settings = run.settings
     sampling = Sampling(settings.temperature, settings.top_p, run.seed)

@@ -76,7 +76,7 @@ def deliver(folder: Path, output: Path) -> None:
 def show(folder: Path) -> None:
     """Print the main numbers, of metrics computed now or before."""
     result = read_json(folder / "metrics.json")
-    print(line(result))
+    print(predictions.main_numbers(result))
     if "against" in result:
         macro = result["against"]["macro"]["f1"]
         low, high = macro["interval"]
@@ -105,14 +105,3 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
             raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
         first, second = ([one.select(both) for one in side] for side in (first, second))
     return metrics.paired_difference(first, second, settings.resamples)
-
-
-def line(result: dict[str, Any]) -> str:
-    """The main numbers of a summary."""
-    low, high = result["intervals"]["macro"]["f1"]
-    absent = sum(found["support"] == 0 for found in result["per_label"].values())
-    labels = f"{len(result['labels'])} labels{f', {absent} of them in no record' if absent else ''}"
-    return (
-        f"{result['records']} records, {labels}: micro-F1 {result['micro']['f1']:.3f}, macro-F1 {result['macro']['f1']:.3f} "
-        f"[{low:.3f}, {high:.3f}], failures {result['failure_rate']:.3f}"
-    )

@@ -81,7 +81,7 @@ def make(run: Run) -> dict[str, Any]:
         "a review pack is a file that holds some of them and may be passed on, to people who have signed it",
     )
     prompt = config.group("prompt", taught["config"]["prompt"])
-    cases = pack.sample(read_traces(folder / "traces.jsonl"), settings.sample, run.seed)
+    cases = pack.sample(read_traces(folder), settings.sample, run.seed)
     teacher, gates = taught["config"].get("teacher", {"name": FromLabels.name})["name"], taught["config"]["stage"]["gates"]
     made = pack.Pack(prompt.name, prompt.version, prompt.grammar, teacher, folder.name, gates, cases)
     write_json(run.folder / PACK, made.as_json())

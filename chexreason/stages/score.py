@@ -15,6 +15,7 @@ from chexreason.answers import predictions
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.files import as_lines, each_line, read_json, require_output, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
@@ -82,7 +83,7 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     completions = read_completions(Path(str(settings.input)))
     frequencies = read_frequencies(Path(settings.frequencies)) if settings.frequencies else finding_frequencies()
-    score = run.reward.scorer(run.prompt.grammar, frequencies)
+    score = Scorer(run.reward, run.prompt.grammar, frequencies)
     counts = getattr(run.reward, "COUNTS_TOKENS", True)
 
     @cache

@@ -93,7 +93,7 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.runs.tracking import tracked
     from chexreason.training.checkpoints import Checkpoints, last_checkpoint, mean_loss, train
     from chexreason.training.collator import TraceCollator
-    from chexreason.training.errors import explained
+    from chexreason.training.errors import memory_explained
     from chexreason.training.trainer import ADAPTER, RunLog, quiet_progress, with_images
 
     settings: Settings = run.settings
@@ -108,7 +108,7 @@ def execute(run: Run) -> dict[str, Any]:
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
     digests = {"frozen": loading.frozen_digest(model), "adapter_at_start": loading.adapter_digest(model)}
 
-    with tracked(run) as log, explained(run):
+    with tracked(run) as log, memory_explained(run):
         trainer = SFTTrainer(
             model=model,
             args=wanted,
@@ -183,7 +183,7 @@ def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> 
     traces = []
     for folder in run.every("traces"):
         root = str(existing_root(folder))
-        traces += [trace | {"root": root} for trace in written(folder / "traces.jsonl")]
+        traces += [trace | {"root": root} for trace in written(folder)]
     if run.settings.reviewed:
         traces = honoured(traces, run.settings.reviewed)
     integrity.vouch_for_training(traces, run.folder, read)

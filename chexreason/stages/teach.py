@@ -18,7 +18,7 @@ from chexreason.data.agreements import UNRESTRICTED
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.costs import Bill
 from chexreason.runs.files import as_lines, write_json, write_text
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import JOURNAL, Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
@@ -103,13 +103,14 @@ def execute(run: Run) -> dict[str, Any]:
     from chexreason.teacher.lessons import Classroom, shown
     from chexreason.teacher.local import FromLabels
     from chexreason.teacher.reply import StudyRecord
+    from chexreason.teacher.traces import write_traces
 
     settings, curated = run.settings, run.parents["curated"]
     teacher = run.teacher or FromLabels()
     studies, root = curated_studies(curated, "sft")
     refuse_to_send(teacher, curated, studies, root)
     asked = [StudyRecord(study["path"], tuple(study["labels"])) for study in studies]
-    ledger = Ledger(run.folder / "journal.jsonl", settings.budget)
+    ledger = Ledger(run.folder / JOURNAL, settings.budget)
     if ledger.requests and teacher.at_most:
         run.note(f"{ledger.requests} requests were made before, {ledger.spent:.4f} spent")
 
@@ -136,7 +137,7 @@ def execute(run: Run) -> dict[str, Any]:
             f"{dict(Counter(trace['reason'] for trace in aside))}. One of them:{shown(lessons[0].came)}\n"
             f"  All are in {run.folder / 'set_aside.jsonl'}. Mend the teacher, then begin anew: force=true"
         )
-    write_text(run.folder / "traces.jsonl", as_lines(kept))
+    write_traces(run.folder, kept)
     card = {
         "prompt": run.prompt.name,
         "prompt_version": run.prompt.version,

@@ -20,9 +20,10 @@ from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from chexreason.runs.files import read_json, to_disk, write_json
+from chexreason.runs.folders import CHECKPOINTS
 from chexreason.runs.identity import sha256_of
 
-CHECKPOINTS, STATE = "checkpoints", "trainer_state.json"
+STATE = "trainer_state.json"
 WHOLE = "whole.json"  # the last file that a checkpoint gets, with the digests of all others
 GRACE = 90  # seconds that the step and its checkpoint get in a run that is told to end
 

@@ -12,7 +12,7 @@ from chexreason.runs.folders import Run
 
 
 @contextmanager
-def explained(run: Run) -> Iterator[None]:
+def memory_explained(run: Run) -> Iterator[None]:
     """Turn memory that runs out into an error that says what to change."""
     try:
         yield

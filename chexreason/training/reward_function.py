@@ -8,6 +8,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
+from chexreason.rewards.scored import Scorer
 from chexreason.training.collapse import signs
 
 
@@ -20,7 +21,7 @@ class RewardFunction:
     def __init__(self, reward: Any, grammar: str, frequencies: dict[str, float], special_ids: Collection[int]):
         self.__name__ = reward.name
         self.special_ids = frozenset(special_ids)
-        self.score = reward.scorer(grammar, frequencies)
+        self.score = Scorer(reward, grammar, frequencies)
 
     def __call__(
         self,

@@ -15,9 +15,8 @@ from PIL import Image
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import CHECKPOINTS, Run
 from chexreason.runs.tracking import Log
-from chexreason.training.checkpoints import CHECKPOINTS
 
 ADAPTER = "adapter"
 Trl = TypeVar("Trl")

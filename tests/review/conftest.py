@@ -12,11 +12,12 @@ from chexreason.data.paths import write_root
 from chexreason.labels import FINDINGS, in_order
 from chexreason.prompts import write_answer
 from chexreason.runs.config import as_dict, compose
-from chexreason.runs.files import as_lines, read_json, write_json, write_text
+from chexreason.runs.files import read_json, write_json
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import path_digest
 from chexreason.stages.review import PACK, Settings, execute
 from chexreason.stages.sft import read_traces
+from chexreason.teacher.traces import write_traces
 from tests.manifests import complete
 from tests.teacher.conftest import STUDIES
 from tests.teacher.conftest import curated as curated
@@ -39,7 +40,7 @@ def taught(curated: Path) -> Path:
         trace = {"schema": 1, "site": "test", "path": f"{number}.png", "patient": f"patient{number}", "labels": labels}
         trace["sha256"] = path_digest(curated.parent / "images" / f"{number}.png")
         traces.append(trace | {"completion": write_answer("tags", thoughts(number), labels), "num_attempts": 1})
-    write_text(folder / "traces.jsonl", as_lines(traces))
+    write_traces(folder, traces)
     write_root(folder, curated.parent / "images")
     prompt = as_dict(compose(("prompt=free_reasoning",)))["prompt"]
     gates = {"least_words": 4, "most_words": 100, "repeated_words": 12}

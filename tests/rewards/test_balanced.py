@@ -21,7 +21,7 @@ FREQUENCIES = {"Support Devices": 0.5, "Edema": 0.25, "Fracture": 0.05}
 
 def scorer(**changes: Any) -> Scorer:
     settings = {"power": 1.0, "rarest": 0.02, "min_tokens": 250, "length_penalty": 0.1, "unit": 1} | changes
-    return BalancedReward(name="balanced", **settings).scorer("tags", FREQUENCIES)
+    return Scorer(BalancedReward(name="balanced", **settings), "tags", FREQUENCIES)
 
 
 def wrote(*labels: str) -> str:
@@ -42,7 +42,7 @@ def test_what_the_training_set_lacks_weighs_as_the_rarest() -> None:
 @pytest.mark.parametrize("text", [wrote("Edema"), wrote("Edema", "Fracture"), wrote("No Finding"), "no blocks", wrote()])
 @pytest.mark.parametrize("tokens", [10, 300])
 def test_without_weights_it_is_equation_3(text: str, tokens: int) -> None:
-    hard = HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1).scorer("tags", {})
+    hard = Scorer(HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1), "tags", {})
     assert scorer(power=0.0)(text, ["Edema"], tokens).reward == pytest.approx(hard(text, ["Edema"], tokens).reward)
 
 
@@ -68,10 +68,12 @@ def test_the_page_of_worked_examples_is_what_the_code_computes() -> None:
 ROUNDED = """
 from chexreason.data.frequencies import finding_frequencies
 from chexreason.labels import FINDINGS
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import as_dict, compose, group
 wrote = f"<think>t</think><solution>{', '.join(FINDINGS[1:10])}</solution>"
 for name in ("balanced", "nuanced"):
-    score = group("reward", as_dict(compose((f"reward={name}",)))["reward"]).scorer("tags", finding_frequencies())
+    reward = group("reward", as_dict(compose((f"reward={name}",)))["reward"])
+    score = Scorer(reward, "tags", finding_frequencies())
     print(repr(score(wrote, ["Fracture", "Edema", "Pneumonia"], 300).reward))
 """
 

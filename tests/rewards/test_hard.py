@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chexreason.rewards.hard import HardReward
+from chexreason.rewards.scored import Scorer
 
-SCORE = HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1).scorer("tags", {})
+SCORE = Scorer(HardReward(name="hard", min_tokens=250, length_penalty=0.1, unit=1), "tags", {})
 GOOD = "<think>t</think><solution>Edema, Fracture</solution>"
 
 

@@ -20,7 +20,7 @@ FREQUENCIES = {"Support Devices": 0.5, "No Finding": 0.4, "Pleural Other": 0.05}
 
 def scorer(**changes: Any) -> Scorer:
     values = as_dict(compose(("reward=nuanced",)))["reward"] | changes
-    return group("reward", values).scorer("tags", FREQUENCIES)
+    return Scorer(group("reward", values), "tags", FREQUENCIES)
 
 
 def wrote(*labels: str) -> str:

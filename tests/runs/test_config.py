@@ -309,7 +309,8 @@ def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, 
     (tmp_path / "prompt" / "own.yaml").write_text("defaults: [free_reasoning, _self_]\nname: own\n")
     shown = command("stage=sft", "prompt=own", "--config-dir", str(tmp_path), "--cfg", "job")
     assert shown.returncode == 0 and "name: own" in shown.stdout
-    for words in (["--config-dir", str(tmp_path)], [f"hydra.searchpath=[{tmp_path}]"]):
+    searched = [[f"hydra.searchpath=[{scheme}{tmp_path}]"] for scheme in ("", "file://")]
+    for words in (["--config-dir", str(tmp_path)], *searched):
         said = command("stage=sft", "prompt=own", *words, f"runs={tmp_path / 'runs'}").stderr
         (line,) = (line.partition("make it:")[2] for line in said.splitlines() if "make it:" in line)
         made = command(*shlex.split(line)[3:], "dry_run=true")

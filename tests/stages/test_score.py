@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +83,8 @@ class LongReward:
     name: str
     enough: int
 
-    def scorer(self, grammar: str, frequencies: Mapping[str, float]) -> Scorer:
-        return LongScorer(self, grammar, frequencies)
-
-
-class LongScorer(Scorer):
-    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str]) -> dict[str, float]:
-        return {"long": float(num_tokens >= self.reward.enough)}
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
+        return {"long": float(num_tokens >= self.enough)}
 
 
 def test_a_reward_of_ones_own_is_told_how_long_a_completion_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,9 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import folders as runs
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.execute import execute_planned
-from chexreason.runs.folders import Run
+from chexreason.runs.folders import CHECKPOINTS, Run
 from chexreason.runs.groups import Model
 from chexreason.stages import sft
-from chexreason.training.checkpoints import CHECKPOINTS
 from chexreason.training.trainer import with_images
 from tests.stages.conftest import GRPO, SFT, STUDIES, execute, loaded, log
 

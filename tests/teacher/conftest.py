@@ -116,4 +116,4 @@ def run(
 
 
 def traces(curated: Path, name: str = "run") -> list[dict[str, Any]]:
-    return read_traces(curated.parent / name / "traces.jsonl")
+    return read_traces(curated.parent / name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.files import read_lines
 from chexreason.teacher import lessons
-from chexreason.teacher.traces import read_traces
 from tests.teacher.conftest import AT_MOST, PRICE, STUDIES, run
 from tests.teacher.server import Asked, Server, Turn, answer, image_of
 
@@ -116,7 +116,7 @@ class TestNotTaken:
             assert len(server.asked) == STUDIES, "it is not asked for again"
         assert card["traces"] == STUDIES - 1 and card["set_aside"] == {"declined": 1}
         assert card["cost"] == pytest.approx(PRICE * (STUDIES - 1)), "a refusal is not paid"
-        (aside,) = read_traces(curated.parent / "run" / "set_aside.jsonl")
+        (aside,) = read_lines(curated.parent / "run" / "set_aside.jsonl")
         assert (
             aside["path"] == "1.png" and aside["reason"].startswith(f"declined: HTTP {status}: ") and "filtered" in str(aside)
         )

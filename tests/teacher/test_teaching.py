@@ -16,11 +16,10 @@ import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.config import as_dict, check, compose
-from chexreason.runs.files import read_json, write_json
+from chexreason.runs.files import read_json, read_lines, write_json
 from chexreason.runs.folders import MANIFEST, SCHEMA, Run
 from chexreason.runs.plan import plan
 from chexreason.stages import teach
-from chexreason.teacher.traces import read_traces
 from tests.teacher.conftest import AT_MOST, PRICE, STUDIES, prompt, run, settings, stage, traces
 from tests.teacher.server import Asked, Server, Turn, answer, image_of
 
@@ -60,7 +59,7 @@ def test_what_a_gate_refuses_is_asked_again_and_then_set_aside(curated: Path, ke
     assert card["traces"] == STUDIES - 1 and card["set_aside"] == {"leak": 1} and card["passed_at_first"] == 0.0
     assert card["refused"]["grammar"]["attempts"] == STUDIES - 1
     assert card["refused"]["leak"] == {"attempts": 3, "share": 3 / (2 * (STUDIES - 1) + 3)}
-    (aside,) = read_traces(curated.parent / "run" / "set_aside.jsonl")
+    (aside,) = read_lines(curated.parent / "run" / "set_aside.jsonl")
     assert aside["reason"] == "leak: given labels" and aside["num_attempts"] == 3
     assert all(trace["num_attempts"] == 2 for trace in traces(curated))
 

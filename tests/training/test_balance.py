@@ -11,6 +11,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import choice_names, compose
 from chexreason.training.rollouts import ADVANTAGE, WEIGHTED_KL, RolloutTrainer
 from chexreason.training.selection import CLIPPED, ClipWatch
@@ -48,7 +49,7 @@ def test_the_best_completion_earns_one_unit(name: str) -> None:
     composed = compose(["stage=grpo", f"reward={name}"]).reward
     reward = instantiate(composed)
     best = "<think>" + "word " * 400 + "</think><solution>Edema</solution>"
-    assert reward.scorer("tags", {"Edema": 0.3})(best, ["Edema"], 400).reward / reward.unit == pytest.approx(1)
+    assert Scorer(reward, "tags", {"Edema": 0.3})(best, ["Edema"], 400).reward / reward.unit == pytest.approx(1)
     with pytest.raises(InstantiationException, match="unit=0: more than 0"):
         instantiate(composed, unit=0)
 

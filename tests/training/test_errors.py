@@ -12,7 +12,7 @@ import torch
 from chexreason.errors import ChexReasonError
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.folders import Run
-from chexreason.training.errors import explained
+from chexreason.training.errors import memory_explained
 
 OUT = "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 79.15 GiB. If reserved but ..."
 
@@ -25,7 +25,7 @@ def run(stage: str, folder: Path, *overrides: str) -> Run:
 
 
 def message(run: Run, error: Exception) -> str:
-    with pytest.raises(ChexReasonError) as caught, explained(run):
+    with pytest.raises(ChexReasonError) as caught, memory_explained(run):
         raise error
     return str(caught.value)
 
@@ -57,5 +57,5 @@ def test_where_nothing_is_left_to_lower_it_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), FileNotFoundError(2, "No such file", "x.png")])
 def test_other_errors_keep_their_own_words(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)), explained(run("sft", tmp_path)):
+    with pytest.raises(type(error)), memory_explained(run("sft", tmp_path)):
         raise error

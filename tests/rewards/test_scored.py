@@ -1,0 +1,35 @@
+"""A reward of one's own: one dataclass, which a YAML file names as its `_target_`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chexreason.answers.parser import Answer
+from chexreason.rewards.scored import Scorer
+from chexreason.runs.config import group
+from chexreason.training.reward_function import RewardFunction
+
+
+@dataclass(frozen=True)
+class NewsReward:
+    """What is right and was not said the last time."""
+
+    name: str
+    wrong: float
+    unit: float
+
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
+        said = set(scorer.memory.pop()) if scorer.memory else set()
+        scorer.memory.append(list(answer.labels))
+        predicted = set(answer.labels)
+        return {"news": float(len(predicted & truth - said)), "wrong": -self.wrong * len(predicted - truth - uncertain)}
+
+
+def test_a_reward_of_ones_own_is_one_class() -> None:
+    reward = group("reward", {"_target_": f"{__name__}.NewsReward", "name": "news", "wrong": 0.5, "unit": 2})
+    function = RewardFunction(reward, "tags", {}, special_ids=[])
+    wrote = [[{"content": f"<think>t</think><solution>{said}</solution>"}] for said in ("Edema", "Edema, Fracture", "Fracture")]
+    logged: dict[str, float] = {}
+    rewards = function(wrote, [[0]] * 3, [["Edema"]] * 3, [[], [], ["Fracture"]], log_metric=logged.__setitem__)
+    assert rewards == [1.0, -0.5, 0.0]
+    assert logged["rewards/news"] == 1 / 3 and function.score.memory == [["Fracture"]]
