@@ -26,6 +26,7 @@ from chexreason.runs import files, folders, processes
 from chexreason.runs.identity import sha256_of
 from chexreason.runs.lines import PLACES
 from chexreason.runs.plan import Plan, plan
+from chexreason.runs.stage import Stage
 
 CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
 JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
@@ -54,7 +55,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     _make_all(planned, helpful=cfg.make_missing and not cfg.force)
     _deliver(planned)
     # What a person waits for at the end, whether it was made now or before.
-    getattr(planned.module, "show", lambda folder: None)(planned.folder)
+    planned.does.show(planned.folder)
     return planned.folder
 
 
@@ -78,11 +79,10 @@ def _describe(planned: Plan) -> None:
 def _deliver(planned: Plan) -> None:
     """Leave what a complete run made where the user said."""
     output = planned.manifest["config"]["stage"].get("output")
-    deliver = getattr(planned.module, "deliver", None)
-    if not output or not deliver:
+    if not output or not planned.does.deliver:
         return
     try:
-        deliver(planned.folder, Path(output))
+        planned.does.deliver(planned.folder, Path(output))
     except OSError as error:
         raise ChexReasonError(
             f"stage.output={output} cannot be written ({error.strerror or error}). The run itself is complete, in "
@@ -189,7 +189,7 @@ def _make(planned: Plan) -> None:
     elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
         _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
     files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
-    if not getattr(planned.module, "TORCH", False):
+    if not planned.does.TORCH:
         code = execute_planned(planned.folder)
     else:
         code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["name"] != "none")
@@ -267,12 +267,12 @@ def execute_planned(folder: Path) -> int:
     """
     manifest = files.read_json(folder / folders.MANIFEST)
     run = load(folder)
-    module = sys.modules[type(run.settings).__module__]
+    does = Stage.of(run.settings)
     started, clock = datetime.now(UTC), time.perf_counter()
     manifest |= {"status": "running", "started": started.isoformat(timespec="seconds"), **folders.provenance()}
     try:
         files.write_json(folder / folders.MANIFEST, manifest)
-        metrics = module.execute(run)
+        metrics = does.execute(run)
         if not files.is_first_process():  # what it would look at is being written by the first
             return 0
         done = {
@@ -294,7 +294,7 @@ def execute_planned(folder: Path) -> int:
         raise
     except Exception as error:
         return _fail(folder, manifest, _told(error, folder))
-    said = getattr(module, "headline", lambda metrics: "")(metrics)
+    said = does.headline(metrics)
     run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")
     return 0
 

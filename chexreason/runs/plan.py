@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig
@@ -24,6 +22,7 @@ from chexreason.runs import costs, machine
 from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
 from chexreason.runs.lines import chosen, command, makers_of, parent_config, root
+from chexreason.runs.stage import Stage
 
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
 
@@ -32,7 +31,7 @@ NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in 
 class Plan:
     """One run: `manifest` is what its folder will say of it, `lacking` what keeps it from being executed, if anything."""
 
-    module: ModuleType
+    does: Stage
     folder: Path
     recipe: str
     manifest: dict[str, Any]
@@ -144,14 +143,13 @@ def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
 
 def _uses(config: schema.Config) -> Sequence[str]:
     """The groups that a stage uses itself."""
-    module = sys.modules[type(config.stage).__module__]
-    return module.uses(config) if hasattr(module, "uses") else module.USES
+    does = Stage.of(config.stage)
+    return does.uses(config) if does.uses else does.USES
 
 
 def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan:
     plain = schema.as_dict(cfg)
     config = schema.check(plain)
-    module = sys.modules[type(config.stage).__module__]
     uses = _uses(config)
     used = {name: getattr(config, name) for name in uses}
     makers = makers_of(config, used)
@@ -160,8 +158,9 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     if key not in known:
         _refuse_bad_names(plain, uses)
         parents = _parents(cfg, typed, uses, makers, known)
-        _refuse_parents(config, module, parents)
-        known[key] = _alone(config, plain, used, typed, module, parents)
+        does = Stage.of(config.stage)
+        _refuse_parents(config, does, parents)
+        known[key] = _alone(config, plain, used, typed, does, parents)
     return known[key]
 
 
@@ -177,23 +176,22 @@ def _parents(
     return parents
 
 
-def _refuse_parents(config: schema.Config, module: ModuleType, parents: dict[str, Plan]) -> None:
+def _refuse_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) -> None:
     """Raises ChexReasonError where a stage has a parent of another stage or role than its PARENTS, or lacks one of them.
 
     Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
     """
-    roles: dict[str, tuple[str, ...]] = getattr(module, "PARENTS", {})
+    roles, taken = does.PARENTS, {*does.OPTIONAL}
     if not roles:
         return
-    several, taken = getattr(module, "SEVERAL", ()), {*getattr(module, "OPTIONAL", ())}
     for name in config.stage.parents:
-        role = name if name in roles else next((one for one in several if name.startswith(f"{one}_")), None)
+        role = name if name in roles else next((one for one in does.SEVERAL if name.startswith(f"{one}_")), None)
         if role is None:
             raise ChexReasonError(f"stage.parents.{name}: there is no such role.{suggestion(name, {*roles})}")
         if name not in parents:
             continue
         taken.add(role)
-        if parents[name].module.__name__.rpartition(".")[2] not in roles[role]:  # of whatever name its settings are
+        if parents[name].does.module not in roles[role]:  # of whatever name its settings are
             wanted = " or ".join(f"stage={maker}" for maker in roles[role])
             raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
     for role in roles:
@@ -206,13 +204,13 @@ def _alone(
     plain: dict[str, Any],
     used: dict[str, Any],
     typed: Sequence[str],
-    module: ModuleType,
+    does: Stage,
     parents: dict[str, Plan],
 ) -> Plan:
     """One run whose parents are planned."""
     worlds = _worlds(config, used, typed, parents)
     _refuse_mixture(config, worlds)
-    drawn = getattr(module, "draws", lambda _: True)(config.stage)  # else every seed gives the same run
+    drawn = does.draws(config.stage)  # else every seed gives the same run
     defined, lacking = _defined(config, used, drawn)
     recipe = digest(
         {
@@ -239,19 +237,19 @@ def _alone(
         "command": command([word for word in typed if root(word) != "dataset" or is_read]),
     }
     return Plan(
-        module=module,
+        does=does,
         folder=folder,
         recipe=recipe,
         manifest=manifest,
         parents=parents,
-        lacking=tuple(dict.fromkeys([*lacking, *_lacks(config, used, module, parents)])),
+        lacking=tuple(dict.fromkeys([*lacking, *_lacks(config, used, does, parents)])),
         worlds=frozenset(worlds),
-        processes=config.processes if getattr(module, "DISTRIBUTED", False) else 1,
-        reusable=getattr(module, "reusable", lambda _: True)(config.stage),
+        processes=config.processes if does.TRAINS else 1,
+        reusable=does.reusable(config.stage),
         forced=config.force,
         descriptions={name: descriptions(one) for name, one in used.items()},
-        bill=module.bill(config.stage, used, parents) if hasattr(module, "bill") else None,
-        gigabytes=config.scale.run_gigabytes if getattr(module, "GPU", False) else 0.0,
+        bill=does.bill(config.stage, used, parents),
+        gigabytes=config.scale.run_gigabytes if does.MODEL else 0.0,
     )
 
 
@@ -280,12 +278,10 @@ def _defined(config: schema.Config, used: dict[str, Any], drawn: bool) -> tuple[
     return defined, lacking
 
 
-def _lacks(config: schema.Config, used: dict[str, Any], module: ModuleType, parents: dict[str, Plan]) -> list[str]:
+def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: dict[str, Plan]) -> list[str]:
     """What keeps a run from being executed although its own inputs are at hand."""
-    lacks = _other_checkpoints(parents, used)
-    if hasattr(module, "lacks"):
-        lacks += module.lacks(config.stage, used, parents)
-    if not getattr(module, "DISTRIBUTED", False):  # to answer, any machine does that holds the weights
+    lacks = [*_other_checkpoints(parents, used), *does.lacks(config.stage, used, parents)]
+    if not does.TRAINS:  # to answer, any machine does that holds the weights
         return lacks
     lacks += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
     processes, accumulation = config.processes, config.stage.accumulation

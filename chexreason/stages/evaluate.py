@@ -58,7 +58,7 @@ class Settings:
 
 USES = ("model", "prompt", "dataset", "checkpoint", "engine")
 TORCH = True
-GPU = True
+MODEL = True
 
 
 def draws(settings: Settings) -> bool:

@@ -104,8 +104,8 @@ OWN = SHARED | set(
 )
 USES = ("model", "prompt", "reward", "engine", "variant")
 TORCH = True
-GPU = True
-DISTRIBUTED = True  # `processes` GPUs share the work
+MODEL = True
+TRAINS = True
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Settings:
 
 USES = ("model", "prompt", "checkpoint", "engine")
 TORCH = True
-GPU = True
+MODEL = True
 deliver = folders.deliver
 
 

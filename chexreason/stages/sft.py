@@ -77,8 +77,8 @@ OWN = SHARED | set(
 USES = ("model", "prompt")
 PARENTS, SEVERAL = {"traces": ("teach",)}, ("traces",)
 TORCH = True
-GPU = True
-DISTRIBUTED = True  # `processes` GPUs share the work
+MODEL = True
+TRAINS = True
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from chexreason.runs import folders, processes
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.plan import Plan
+from chexreason.stages import evaluate
 from tests.runs.conftest import EVALUATE, made_alone, planned
 
 
@@ -117,7 +118,7 @@ def test_help_is_for_sweeps_that_make_what_is_missing_and_force_nothing(
     own, _, order = sweep
     monkeypatch.setattr(execution, "_help", None)
     monkeypatch.setattr(execution, "_deliver", lambda _: None)
-    monkeypatch.setattr(own.module, "show", lambda _: None)
+    monkeypatch.setattr(evaluate, "show", lambda _: None)
     for one in own.missing()[:-1]:
         made_alone(one)
     own.folder.mkdir()

@@ -1,0 +1,48 @@
+"""What a stage says of itself: the names that its module may have beside `Settings`, and what holds where it has none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chexreason.runs.config import Config
+    from chexreason.runs.costs import Bill
+    from chexreason.runs.folders import Run
+    from chexreason.runs.plan import Plan
+
+Used = dict[str, Any]  # the groups that a run is given, by name
+Planned = dict[str, "Plan"]  # the runs that it stands on, by role
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's module. `execute` leaves what it makes in the run's folder and returns the run's metrics."""
+
+    module: str
+    execute: Callable[[Run], dict[str, Any]]
+    USES: Sequence[str]  # the groups that a run is given beside the stage's own settings
+    uses: Callable[[Config], Sequence[str]] | None = None  # the same, where it is a matter of what is chosen
+    PARENTS: Mapping[str, Sequence[str]] | None = None  # the stages whose runs may take each role of settings.parents
+    SEVERAL: Sequence[str] = ()  # the roles that several may take (curated, curated_chexpert)
+    OPTIONAL: Sequence[str] = ()  # the roles that none need take
+    TORCH: bool = False  # it imports torch: its runs have processes of their own
+    MODEL: bool = False  # a model at work: its runs take the disk that the scale says
+    TRAINS: bool = False  # several GPUs may share a run (`processes`), each with the memory that the scale says
+    draws: Callable[[Any], bool] = lambda settings: True  # whether another seed gives another run
+    reusable: Callable[[Any], bool] = lambda settings: True  # whether a complete run is as good as a new one
+    lacks: Callable[[Any, Used, Planned], list[str]] = lambda settings, used, parents: []  # what keeps a run from being made
+    bill: Callable[[Any, Used, Planned], Bill | None] = lambda settings, used, parents: None  # what it may ask of a service
+    headline: Callable[[dict[str, Any]], str] = lambda metrics: ""  # what came of it, in a line
+    show: Callable[[Path], None] = lambda folder: None  # prints what a person waits for
+    deliver: Callable[[Path, Path], None] | None = None  # leaves what a run's folder holds at `stage.output`
+
+    @classmethod
+    def of(cls, settings: Any) -> Stage:
+        """The stage whose settings these are."""
+        module = sys.modules[type(settings).__module__]
+        said = {one.name: getattr(module, one.name) for one in fields(cls) if hasattr(module, one.name)}
+        return cls(module=module.__name__.rpartition(".")[2], **said)
