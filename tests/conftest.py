@@ -18,13 +18,17 @@ from hypothesis import settings
 from omegaconf import OmegaConf
 
 LONGEST = (
-    "test_study.py",
-    "test_worlds.py",
     "test_resume.py",
+    "test_worlds.py",
+    "test_processes.py",
+    "test_study.py",
     "test_faults.py",
+    "test_parser.py",
     "test_shared_prompt.py",
+    "test_sweep.py",
     "test_sft.py",
     "test_reproducible.py",
+    "test_server.py",
 )
 # No test is about time: a busy machine must not fail an example.
 settings.register_profile("any machine", deadline=None)
