@@ -15,7 +15,7 @@ TABLES = (
     "claims",
     "resources",
 )
-PARTS = (*TABLES, "figure1", "figure2", "figure3")  # the figure of transfer goes by its table's name
+PARTS = (*TABLES, "figure1", "figure2", "figure3")  # "transfer" is a table and a figure
 # What goes on with the name of a model or of a reward of one's own is only known from the runs.
 OPEN = ("figure1_", "figure_grpo_")
 

@@ -25,18 +25,15 @@ def weights_identity(model: Model, store: Path | None) -> str:
     folder = Path(model.weights)
     if folder.is_dir():
         return path_digest(folder, store, notes=".md")
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(model.weights, "config.json")
     if isinstance(cached, str):
         return Path(cached).parent.name  # the hub's cache keeps each revision in a folder of its name
-    try:
-        revision = get_hf_file_metadata(hf_hub_url(model.weights, "config.json"), timeout=HUB_SECONDS).commit_hash
-    except Exception as error:  # every transport has exceptions of its own
-        raise ChexReasonError(
-            f"model={model.name}: the revision of {model.weights} is not known ({type(error).__name__})"
-        ) from None
-    return str(revision)
+    revision, reason = _on_hub(model.weights)
+    if revision is None:
+        raise ChexReasonError(f"model={model.name}: the revision of {model.weights} is not known ({reason})")
+    return revision
 
 
 def require_weights(model: Model) -> None:
@@ -61,8 +58,8 @@ def require_weights(model: Model) -> None:
         ) from None
     if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):
         return
-    reason = _hub_refuses(model.weights)
-    if reason:
+    revision, reason = _on_hub(model.weights)
+    if revision is None:
         stand_in = "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"
         raise ChexReasonError(
             f"model={model.name}: its weights ({model.weights}) are neither a local folder nor in the hub's cache, "
@@ -91,23 +88,22 @@ def _require_family(model: Model, config: Path) -> None:
 
 
 @lru_cache  # a sweep asks for the same few
-def _hub_refuses(repository: str) -> str | None:
-    """Why the hub cannot give `repository`, or None when it can."""
+def _on_hub(repository: str) -> tuple[str | None, str]:
+    """The revision of `repository` that the hub gives; or None, and why it gives none."""
     import os
 
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        return "HF_HUB_OFFLINE is set"
+        return None, "HF_HUB_OFFLINE is set"
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=HUB_SECONDS)
+        return str(get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=HUB_SECONDS).commit_hash), ""
     except GatedRepoError:
-        return "its licence is not accepted by this account, or no account is logged in"
+        return None, "its licence is not accepted by this account, or no account is logged in"
     except RepositoryNotFoundError:
-        return "there is no such repository"
+        return None, "there is no such repository"
     except HfHubHTTPError as error:
-        return f"the hub answered {error.response.status_code}" if error.response is not None else "the hub refused"
+        return None, f"the hub answered {error.response.status_code}" if error.response is not None else "the hub refused"
     except Exception as error:  # every transport has exceptions of its own; all mean: not reachable
-        return f"not reachable: {type(error).__name__}"
-    return None
+        return None, f"not reachable: {type(error).__name__}"

@@ -139,7 +139,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large models and runs are, in GB what a run of a model takes; what it changes stands in conf/sized."""
+    """How large models and runs are, and what they take, in GB; what it changes in other choices stands in conf/sized."""
 
     name: str
     gpu_gigabytes: float  # memory of a GPU; 0: none is needed

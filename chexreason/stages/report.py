@@ -95,17 +95,19 @@ def show(folder: Path) -> None:
 
 
 def _shown(made: Contents, name: str, folder: Path) -> str:
-    """A table as text, or where a figure is, or one for each model (figure1 is figure1_MODEL where there are several)."""
+    """A table as text and where a figure is, one for each model where there are several (figure1 is figure1_MODEL then)."""
     from chexreason.report import build, render
 
-    tables = made.every_table()
-    for table in tables:
-        if table.name == name and table.rows:
-            return f"{render.text(table)}\n{folder / 'tables' / name}.{{{','.join(build.FORMS)}}}"
-    if drawn := [figure for figure in made.figures if figure.name == name or figure.name.startswith(f"{name}_")]:
-        return "\n".join(f"{figure.title}: {folder / 'figures' / figure.name}.{{svg,png}}" for figure in drawn)
-    made_names = [table.name for table in tables if table.rows] + [figure.name for figure in made.figures]
-    return f"{name}: these runs do not fill it; they fill {', '.join(made_names) or 'nothing'}"
+    tables = [table for table in made.every_table() if table.rows]
+    forms = f"{{{','.join(build.FORMS)}}}"
+    found = [f"{render.text(table)}\n{folder / 'tables' / name}.{forms}" for table in tables if table.name == name]
+    found += [
+        f"{figure.title}: {folder / 'figures' / figure.name}.{{svg,png}}"
+        for figure in made.figures
+        if figure.name == name or figure.name.startswith(f"{name}_")
+    ]
+    filled = ", ".join(dict.fromkeys([*(one.name for one in tables), *(one.name for one in made.figures)]))
+    return "\n".join(found) or f"{name}: these runs do not fill it; they fill {filled or 'nothing'}"
 
 
 def _digest(folder: Path) -> str:
