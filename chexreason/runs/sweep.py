@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -242,9 +243,15 @@ def _hand_over(config: DictConfig, sweep: Sweep) -> None:
 
 def count_done(name: str) -> None:
     """Say how many jobs of this sweep are done."""
-    folders = [Path(folder) for folder, _ in json.loads(os.environ.get(JOBS, "[]"))]
+    jobs = os.environ.get(JOBS, "[]")
+    folders = [Path(folder) for folder, _ in json.loads(jobs)]
     if folders:
-        print(f"[{name}] {sum(map(is_complete, folders))} of {len(folders)} done", file=sys.stderr, flush=True)
+        _say(f"[{name}] {sum(map(is_complete, folders))} of {len(folders)} done", jobs)
+
+
+@cache  # once for a sweep: a job that was there before changes no count
+def _say(line: str, _: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _refuse_one_output(jobs: Sequence[Job]) -> None:
