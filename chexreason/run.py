@@ -125,6 +125,9 @@ def _application(cfg: DictConfig) -> None:
         cfg = schema.compose(typed)
     alone = HydraConfig.get().mode == RunMode.RUN
     try:
+        experiment = next((word for word in typed if root(word) == "experiment"), None)
+        if alone and experiment and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":  # Hydra's own default
+            raise ChexReasonError(f"{experiment} is no sweep: `- _sweep` is wanted among the defaults of its file")
         if cfg.dry_run:
             print("\n".join(plan(cfg, typed).describe()))
         else:

@@ -76,6 +76,12 @@ class StudyTable:
 
     def __post_init__(self) -> None:
         check_findings(self.findings)
+        if lacking := [name for name in (*COLUMNS, *FINDINGS) if name not in self.records]:
+            raise ChexReasonError(f"{self.site}: its records lack the columns {', '.join(lacking)}")
+        for name in FINDINGS:  # else what is no state would be read as negative
+            states = self.records[name]
+            if states.dtype.kind != "f" or not (states.isna() | states.isin((POSITIVE, NEGATIVE, UNCERTAIN))).all():
+                raise ChexReasonError(f"{self.site}: {name} has values that are no states; 1.0, 0.0, -1.0 and NaN are")
 
     def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:
         """The table less the marked rows, which are counted under `reason`."""

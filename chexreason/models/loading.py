@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, set_seed
 
 from chexreason.errors import ChexReasonError
@@ -34,7 +35,7 @@ def load_model(model: Model) -> PreTrainedModel:
         loaded = AutoModelForImageTextToText.from_pretrained(
             model.weights, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ChexReasonError(f"model={model.name}: {model.weights} cannot be loaded: {error}") from None
     if loaded.config.model_type != model.family:
         raise ChexReasonError(
@@ -68,10 +69,28 @@ def require_adapter(folder: Path) -> Path:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
-    """`model` with the adapter that a training run saved in `folder`."""
-    from peft import PeftModel
+    """`model` with the adapter that a training run saved in `folder`.
 
-    adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    Raises:
+        ChexReasonError: it is not one of this model; PEFT leaves out what does not fit.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    try:
+        adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    except (RuntimeError, ValueError) as error:  # of another size, or for layers that are not there
+        raise ChexReasonError(
+            f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[-1].strip()}"
+        ) from None
+    saved, fitted = (
+        load_peft_weights(str(folder), device="cpu").keys(),
+        get_peft_model_state_dict(adapted, save_embedding_layers=False).keys(),
+    )
+    if odd := sorted(saved ^ fitted):
+        raise ChexReasonError(
+            f"{folder}: this adapter does not fit the model: {len(odd)} weights stand on one side alone, such as {odd[0]}"
+        )
     return only_language_model_trains(adapted) if trainable else adapted.eval()
 
 

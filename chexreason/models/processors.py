@@ -12,6 +12,7 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from transformers.models.qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.groups import Model
 
@@ -74,7 +75,21 @@ def load_processor(model: Model, padding_side: str = "right") -> ProcessorMixin:
     """The processor beside `model`'s weights, held to its visual-token bounds (section 3.2.1).
 
     A Qwen spends one token on (patch x merge)^2 pixels, so the bounds become pixel bounds; Gemma 3's count is fixed.
+
+    Raises:
+        ChexReasonError: there is none, or a part of it is not there.
     """
+    try:
+        processor = _load_processor(model, padding_side)
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise ChexReasonError(f"model={model.name}: {model.weights} holds no processor that can be loaded: {why}") from None
+    if not processor.chat_template:
+        raise ChexReasonError(f"model={model.name}: {model.weights} holds no chat template (chat_template.jinja)")
+    return processor
+
+
+def _load_processor(model: Model, padding_side: str) -> ProcessorMixin:
     tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side)
     if model.family == "gemma3":
         images = Gemma3ImageProcessorPil.from_pretrained(model.weights)

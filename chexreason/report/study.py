@@ -23,6 +23,7 @@ from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
 from chexreason.runs.folders import LOG, ancestors, changed, is_of_another_version, read_manifest
 
+REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
 
@@ -273,8 +274,8 @@ def _titles(arms: set[Arm]) -> dict[Arm, str]:
     titles = {}
     for arm in arms:
         parts = [arm.model, CHECKPOINTS.get(arm.checkpoint, arm.checkpoint)]
-        parts += [PROMPTS.get(arm.prompt, arm.prompt)] if len(prompts) > 1 else []
-        parts += [f"{arm.reward} reward"] if arm.reward and len(rewards) > 1 else []
+        parts += [PROMPTS.get(arm.prompt, arm.prompt)] if len(prompts) > 1 or arm.prompt not in PROMPTS else []
+        parts += [f"{arm.reward} reward"] if arm.reward and (len(rewards) > 1 or arm.reward not in REWARDS) else []
         parts += [arm.variant] if arm.variant else []
         titles[arm] = ", ".join(parts)
     return titles

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from typing import Any
 
 from chexreason.answers.parser import Answer, parse_strict
+from chexreason.errors import ChexReasonError
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Scorer:
     grammar: str
     frequencies: Mapping[str, float]
     memory: list[list[str]] = field(default_factory=list)
+    names: Collection[str] = ()  # of the parts
 
     def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
         """The reward of one completion of `num_tokens` tokens, about a study with these positive labels.
@@ -42,4 +45,13 @@ class Scorer:
         """
         answer = parse_strict(completion, self.grammar)
         parts = self.reward.parts(answer, set(labels), num_tokens, set(uncertain), self)
-        return Scored(sum(parts.values()), parts, answer)
+        try:
+            parts = {name: float(value) for name, value in parts.items()}
+            total = sum(parts.values())
+        except (AttributeError, TypeError, ValueError):
+            total = nan
+        if not isfinite(total) or (self.names and parts.keys() != self.names):
+            of = f" of {', '.join(self.names)}" if self.names else ""
+            raise ChexReasonError(f"reward={self.reward.name}: parts() gave {parts}; finite numbers{of} by name are wanted")
+        self.names = self.names or parts.keys()
+        return Scored(total, parts, answer)

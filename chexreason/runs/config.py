@@ -100,6 +100,11 @@ def group(name: str, values: dict[str, Any]) -> Any:
     Raises:
         ChexReasonError: a key that the class lacks (with the nearest one it has), a missing key, a wrong type or range.
     """
+    if not isinstance(values, dict):
+        raise ChexReasonError(
+            f"{name}={values}: the keys of a choice are wanted. A file of one's own chooses by `override /{name}: {values}` "
+            "among its defaults"
+        )
     return build(described_by(name, values), {key: value for key, value in values.items() if key != "_target_"}, name)
 
 

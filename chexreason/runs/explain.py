@@ -19,6 +19,7 @@ from chexreason.errors import ChexReasonError, suggestion
 
 # What Hydra takes for a number, a bool or nothing where it is not quoted.
 VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)[\d_]*(?:e[+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE)
+PACKAGED = "# @package _global_"
 GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
 
 
@@ -89,6 +90,8 @@ def _no_override(word: str) -> str:
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
     others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
     group = key.split(".")[0]
+    if len(others) == len(overrides):  # nobody typed it
+        return f"{key}: there is no such key. A file of one's own has it: an arm's or an experiment's begins with {PACKAGED}"
     swept = next((line for line in others if line.startswith(f"{group}=") and "," in line), None)
     if swept:
         return f"{key}: a key of one choice, and {swept} are several: sweep over each by itself"

@@ -87,6 +87,10 @@ class Checkpoint:
     adapter: str | None = field(metadata=CONTENT)
 
     def __post_init__(self) -> None:
+        if self.name != "base" and self.adapter is None and self.made_by is None:
+            raise ValueError(
+                f"name={self.name}: without an adapter it is the base model; set adapter to a folder that holds one"
+            )
         if self.name == "base" and (self.adapter is not None or self.made_by is not None):
             raise ValueError(
                 "name=base: the model as it comes has no adapter. Choose checkpoint=sft or another one; for an adapter of your "
@@ -101,10 +105,11 @@ class Checkpoint:
 
     def require(self) -> None:
         """Raises ChexReasonError where an adapter from outside is not at hand."""
-        if self.made_by is None and self.adapter is not None and not (Path(self.adapter) / "adapter_config.json").is_file():
-            raise ChexReasonError(
-                f"checkpoint.adapter={self.adapter}: there is no adapter (adapter_config.json) in that folder"
-            )
+        if self.made_by is not None or self.adapter is None:
+            return
+        for names in (("adapter_config.json",), ("adapter_model.safetensors", "adapter_model.bin")):
+            if not any((Path(self.adapter) / name).is_file() for name in names):
+                raise ChexReasonError(f"checkpoint.adapter={self.adapter}: there is no adapter ({names[0]}) in that folder")
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,10 @@ class Variant:
 
     name: str
     title: str | None = field(metadata=DESCRIPTION)
+
+    def __post_init__(self) -> None:
+        if self.title is None and self.name != "published":
+            raise ValueError(f"title=null: that is the paper's own training; tables are to call {self.name} by a title")
 
 
 @dataclass(frozen=True)

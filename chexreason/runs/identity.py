@@ -5,7 +5,7 @@ not what comes out), DESCRIPTION (what it is called and whose it is: put right a
 CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies), UNORDERED (a list that is a set) or
 DRAWN (of no account where nothing is drawn, as by a greedy decoder). A class whose input is more than a path says what counts
 in `inputs()`; one that can lack something says so in `require()`; one whose run is worth what the code of today makes of its
-input names the parts of this package in `CODE`.
+input names the parts of this package in `CODE`. A class from elsewhere counts by its code: a file, or all files of its package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -45,10 +46,20 @@ def defining(described: Any, where: str, store: Path | None, drawn: bool = True)
         ChexReasonError: a file that a CONTENT key names is not there.
     """
     digests = described.inputs(store) if hasattr(described, "inputs") else contents(described, where, store)
-    parts = getattr(described, "CODE", ())
-    code = {"code": [path_digest(PACKAGE / part, notes=".pyc") for part in parts]} if parts else {}
     aside = _contents(described)
-    return {name: value for name, value in by_name(described, drawn).items() if name not in aside} | digests | code
+    return {name: value for name, value in by_name(described, drawn).items() if name not in aside} | digests | _code(described)
+
+
+def _code(described: Any) -> dict[str, Any]:
+    kind = type(described)
+    if kind.__module__.split(".")[0] == __name__.split(".")[0]:
+        parts = getattr(described, "CODE", ())
+        return {"code": [path_digest(PACKAGE / part, notes=".pyc") for part in parts]} if parts else {}
+    module = sys.modules[kind.__module__]
+    files = [Path(str(module.__file__))]
+    if "." in kind.__module__:
+        files = sorted(files[0].parents[kind.__module__.count(".") - 1].rglob("*.py"))
+    return {"code": [kind.__module__, kind.__qualname__, *map(sha256_of, files)]}
 
 
 def sha256_of(file: Path) -> str:

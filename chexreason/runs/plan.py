@@ -126,6 +126,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
     _refuse_misnamed(cfg, typed)
+    _refuse_empty_variant(cfg.variant.name)
     planned = _plan(cfg, typed, {} if known is None else known)
     _refuse_unread(cfg, typed, planned)
     _refuse_source(cfg, typed, planned)
@@ -144,7 +145,12 @@ def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
 def _uses(config: schema.Config) -> Sequence[str]:
     """The groups that a stage uses itself."""
     does = Stage.of(config.stage)
-    return does.uses(config) if does.uses else does.USES
+    uses = does.uses(config) if does.uses else does.USES
+    if odd := next((name for name in uses if name not in schema.GROUPS), None):
+        raise ChexReasonError(
+            f"stage={config.stage.name}: USES names {odd!r}, which is no group.{suggestion(odd, {*schema.GROUPS})}"
+        )
+    return uses
 
 
 def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan:
@@ -339,6 +345,21 @@ def _refuse_misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
             raise ChexReasonError(
                 f"{group}={choice}: its file calls it {name}, which folders go by: set name: {choice} in {group}/{choice}.yaml"
             )
+
+
+def _refuse_empty_variant(variant: str) -> None:
+    """A variant whose files are called otherwise would be the published training under another title."""
+    found = {name: schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")}
+    sizes = [f"{scale}_{stage}" for scale in schema.choice_names("scale") for stage in schema.choice_names("stage")]
+    for name, known in (("varied", schema.choice_names("stage")), ("varied/sized", sizes)):
+        for odd in set(found[name]) - set(known):
+            raise ChexReasonError(
+                f"variant={variant}: {name}/{variant}/{odd}.yaml is of no stage.{suggestion(odd, set(known))}"
+            )
+    if variant != "published" and not any(found.values()):
+        raise ChexReasonError(
+            f"variant={variant} changes nothing: varied/{variant}/grpo.yaml, say, is wanted beside its own file"
+        )
 
 
 def _refuse_unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:

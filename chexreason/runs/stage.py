@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason.errors import ChexReasonError
+
 if TYPE_CHECKING:
     from chexreason.runs.config import Config
     from chexreason.runs.costs import Bill
@@ -45,4 +47,8 @@ class Stage:
         """The stage whose settings these are."""
         module = sys.modules[type(settings).__module__]
         said = {one.name: getattr(module, one.name) for one in fields(cls) if hasattr(module, one.name)}
+        if lacking := [name for name in ("USES", "execute") if name not in said]:
+            raise ChexReasonError(
+                f"stage={settings.name}: {module.__file__} says no {' and no '.join(lacking)}, which a stage has"
+            )
         return cls(module=module.__name__.rpartition(".")[2], **said)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chexreason.data.images import read_image
-from chexreason.data.records import describe, ignored_sets, label_sets, readable
+from chexreason.data.records import COLUMNS, StudyTable, describe, ignored_sets, label_sets, readable
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.data.sites.mimic import Mimic
 from chexreason.data.sites.nih import Nih
@@ -303,3 +303,13 @@ def test_a_table_alone_needs_no_images_and_keeps_its_paths(tmp_path: Path) -> No
     joined = pd.DataFrame([{"dicom_id": "d", "subject_id": "10", "study_id": "5", "ViewPosition": "AP"}])
     joined.assign(**dict.fromkeys(FINDINGS, 1.0)).to_csv(tmp_path / "m.csv", index=False)
     assert list(Mimic(table=str(tmp_path / "m.csv")).load().records["patient"]) == ["10"]
+
+
+@pytest.mark.parametrize("value", ["yes", "1", 2.0, 0.7, True])
+def test_labels_that_are_no_states_are_refused_and_not_read_as_negative(value: object) -> None:
+    frame = pd.DataFrame({**dict.fromkeys(COLUMNS), **dict.fromkeys(FINDINGS, 0.0)}, index=[0])
+    assert StudyTable("mine", Path(), FINDINGS, frame).records.shape == (1, len(COLUMNS))
+    with pytest.raises(ChexReasonError, match="^mine: Edema has values that are no states"):
+        StudyTable("mine", Path(), FINDINGS, frame.assign(Edema=value))
+    with pytest.raises(ChexReasonError, match="^mine: its records lack the columns patient, view$"):
+        StudyTable("mine", Path(), FINDINGS, frame.drop(columns=["patient", "view"]))

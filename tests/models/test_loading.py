@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from chexreason.errors import ChexReasonError
 from chexreason.models.loading import (
@@ -65,6 +68,25 @@ def test_a_saved_adapter_comes_back(checkpoint: Model, tmp_path) -> None:
     assert adapter_digest(again) == adapter_digest(model)
     assert any(weight.requires_grad for weight in again.parameters())
     assert not any(weight.requires_grad for weight in load_adapter(load_model(checkpoint), tmp_path).parameters())
+
+
+@pytest.mark.parametrize("harm", ["other names", "other sizes", "a layer less", "a layer more"])
+def test_an_adapter_that_fits_in_part_or_not_at_all_is_refused(harm: str, checkpoint: Model, tmp_path: Path) -> None:
+    add_lora(load_model(checkpoint), seed=0, **LORA).save_pretrained(tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    weights = load_file(file)
+    first = next(iter(weights))
+    if harm == "other names":
+        weights = {name.replace("language_model", "text_model"): weight for name, weight in weights.items()}
+    elif harm == "other sizes":
+        weights = {name: torch.cat([weight, weight], dim=0 if "lora_A" in name else 1) for name, weight in weights.items()}
+    elif harm == "a layer less":
+        weights.pop(first)
+    else:
+        weights[first.replace(".layers.0.", ".layers.99.")] = weights[first].clone()
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, file)
+    with pytest.raises(ChexReasonError, match=f"{tmp_path}: this adapter does not fit the model: "):
+        load_adapter(load_model(checkpoint), tmp_path)
 
 
 def test_a_wrong_family_is_named(checkpoint: Model) -> None:

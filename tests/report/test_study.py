@@ -310,6 +310,12 @@ def test_the_papers_numbers_stand_beside_their_counterparts_alone(runs, checkpoi
         assert papers == [False, True], table.name
 
 
+def test_what_the_paper_did_not_do_is_named_though_nothing_stands_beside_it(runs):
+    runs.evaluate("chexpert", "grpo", prompt="mine", adapter=runs.grpo("mine", prompt="mine"))
+    found = read(runs)
+    assert [found.title(arm) for arm in found.arms] == ["phantom_gemma, SFT + GRPO, mine, mine reward"]
+
+
 def test_moving_average_is_the_weighted_mean_so_far():
     assert figures.smooth([2.0, 4.0]) == pytest.approx([2.0, (figures.SMOOTHING * 2 + 4) / (figures.SMOOTHING + 1)])
     assert figures.smooth([3.0] * 5) == pytest.approx([3.0] * 5)

@@ -141,11 +141,37 @@ def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
     names = {}
     for place, text in (("a", "one"), ("b", "one"), ("c", "two")):
         files.write_text(tmp_path / place / "adapter_config.json", text)
+        files.write_text(tmp_path / place / "adapter_model.safetensors", text)
         names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
     assert names["a"] == names["b"] != names["c"]
 
 
+@pytest.mark.parametrize("module", ["alone", "lab.rewards"])
+def test_a_reward_of_ones_own_counts_by_its_code(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, beside = tmp_path / f"{module.replace('.', '/')}.py", tmp_path / "lab" / "helpers.py"
+    files.write_text(beside, "")
+    files.write_text(
+        code, "from chexreason.rewards.hard import HardReward\nclass Mine(HardReward): ...\nclass Other(Mine): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def named(kind: str = "Mine") -> str:
+        values = "name: mine\nmin_tokens: 1\nlength_penalty: 0\nunit: 1\n"
+        files.write_text(tmp_path / kind / "reward" / "mine.yaml", f"_target_: {module}.{kind}\n{values}")
+        return name(tmp_path / "runs", "stage=grpo", "reward=mine", f"hydra.searchpath=['{tmp_path / kind}']")
+
+    first = named()
+    assert named() == first != named("Other"), "a class by its name"
+    files.write_text(code, code.read_text() + "# better now\n")
+    second = named()
+    assert second != first
+    files.write_text(beside, "# in its package, or not\n")
+    assert (named() != second) == (module == "lab.rewards")
+
+
 def test_an_adapter_of_ones_own_does_not_pass_for_the_base(tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match="checkpoint.name=mine: without an adapter it is the base model"):
+        planned(tmp_path, *EVALUATE, "checkpoint.name=mine")
     for words in ([f"checkpoint.adapter={tmp_path}"], ["checkpoint.made_by='stage=sft seed=3'"]):
         with pytest.raises(ChexReasonError, match="checkpoint.name=base: .*checkpoint.name=mine"):
             planned(tmp_path, *EVALUATE, *words)
