@@ -8,7 +8,6 @@ that adding one edits nothing else: a stage's `Settings`, a reward, a site, a te
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 import re
 import threading
@@ -180,7 +179,13 @@ def choice_files(name: str) -> dict[str, Path]:
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:
     """Some choices of a group as the dataclass that describes it; raises ChexReasonError where there is no such one."""
-    return [group(name, _alone(name, choice)) for choice in chosen]
+    found = []
+    for choice in chosen:
+        try:
+            found.append(group(name, _alone(name, choice)))
+        except ChexReasonError as error:  # nobody may have chosen it
+            raise ChexReasonError(f"{name}={choice}, whose file is {choice_files(name)[choice]}: {error}") from None
+    return found
 
 
 def check(plain: dict[str, Any]) -> Config:
@@ -235,15 +240,22 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
 
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
-    """Raises ChexReasonError where a folder of one's own has a file of this product's name: Hydra would take the product's."""
-    own = (Path(one).resolve() for one in folders)
-    for folder, place in itertools.product((one for one in own if one != CONF.resolve()), CONF.iterdir()):
-        for file in sorted((folder / place.name).rglob("*.yaml")):
-            if (CONF / file.relative_to(folder)).exists():
-                raise ChexReasonError(
-                    f"{file}: {file.relative_to(folder)} is a file of this product, too, and that one would be taken: give "
-                    "yours another name"
-                )
+    """Raises ChexReasonError where a folder of one's own has a file that an earlier one or this product has: Hydra takes that.
+
+    Or where there is no such folder.
+    """
+    own = dict.fromkeys(Path(one).resolve() for one in folders if "://" not in one)  # else a package's
+    taken: dict[Path, str] = {}
+    for folder in (one for one in own if one != CONF.resolve()):
+        if not folder.is_dir():
+            raise ChexReasonError(f"{folder}: there is no such folder of choices (--config-dir, hydra.searchpath)")
+        for file in sorted(file for place in CONF.iterdir() for file in (folder / place.name).rglob("*.yaml")):
+            name = file.relative_to(folder)
+            if (CONF / name).exists():
+                taken[name] = f"{name} is a file of this product, too"
+            if name in taken:
+                raise ChexReasonError(f"{file}: {taken[name]}, and that one would be taken: give yours another name")
+            taken[name] = f"{file} is there before it"
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
@@ -263,6 +275,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
         if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
+        if bare in (*GROUPS, *BUNDLES) and (named := re.search(r"[\w-]+(?=\.ya?ml\b)", value)):
+            raise ChexReasonError(f"{word}: a choice goes by its file's name alone: {bare}={named[0]}")
         if bare == "experiment" and "(" in value:
             raise ChexReasonError(
                 f"{word}: experiments are named one by one, with commas between them: experiment=table1,table2"
