@@ -64,8 +64,8 @@ DENIED_AFTER = (
 # What is said, after a verb, of something that is there, place and degree aside; of a finding of which anything else is
 # said ("edema is off the table") nothing is claimed.
 PRESENT = frozenset(
-    "in on at within over along near throughout overlying involving worsened developed progressed reaccumulated "
-    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread supported justified "
+    "in on within over along near throughout overlying involving worsened developed reaccumulated "
+    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread justified "
     "placed checked chosen selected what finding findings abnormality abnormalities answer label cause main "
     "best well expected concerning favored changed resolved due consistent compatible suggestive suggested described shown "
     "evidenced indicated calcified difficult".split()

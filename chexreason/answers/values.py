@@ -12,35 +12,34 @@ from functools import cache
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
-# Where, how much, and since when a finding is: said of something that is there.
-QUALIFIERS = frozenset(
-    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
-    "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced left "
-    "right bilateral bilaterally both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
-    "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
-    "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing worsening "
-    "persistent residual pronounced significant confluent multifocal mildly moderately severely markedly rib ribs clavicle "
-    "clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l borderline healed overt "
-    "frank healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
-)
-ANATOMY = frozenset(  # those of them that name a part and not a place or a degree
+ANATOMY = frozenset(
     "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
     "humerus scapula sternum vertebra vertebral spine both".split()
 )
+# Where, how much, and since when a finding is: said of something that is there.
+QUALIFIERS = ANATOMY.union(
+    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense "
+    "hazy faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered "
+    "displaced left right bilateral bilaterally unilateral lateral medial left-sided right-sided sided upper middle "
+    "mid lower basal basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex "
+    "perihilar retrocardiac peripheral increasing worsening persistent residual pronounced significant confluent "
+    "multifocal mildly moderately severely markedly posterior anterior better worse b/l borderline healed overt frank "
+    "healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
+)
 SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
-FILLERS = SURE.union(
-    "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted identified "
-    "visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for film xray "
-    "x-ray finding findings also but it and any either patient has have i see currently label class category place situ cxr "
-    "those these do one".split()
+SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
+FILLERS = (SURE | SEEN).union(
+    "a an the is are was were be been there here of in on at to this that these evidence sign signs shown shows show "
+    "image radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently "
+    "label class category place situ cxr those do one".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
 _DESCRIBING = frozenset(
-    "compressive passive plate bandlike subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
+    "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
     "post-biopsy postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression "
-    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer "
-    "port-a-cath confident despite bilat bilaterally thorax bronchograms".split()
+    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall carina svc pacer "
+    "port-a-cath confident despite bilat thorax".split()
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
@@ -95,7 +94,6 @@ SOUND = frozenset(
 )
 # Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
-SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 # What says how sure a claim is, and what else a number beside a name is.
 NUMBER_KEYS = frozenset(
     "confidence confidences probability probabilities score scores certainty likelihood prob probs p conf".split()
