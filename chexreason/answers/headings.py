@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, share, status
+from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, share, status, words_of
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -70,7 +70,6 @@ _NOTED = re.compile(
 _EXCEPT = re.compile(r"\b(?:except(?: for)?|apart from|aside from|other than|save for)\W*\Z", re.IGNORECASE)  # "Nil except:"
 _MIDDLING = frozenset("moderate medium intermediate".split())  # probability
 _CHANGES = frozenset("change changes changed".split())
-_WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def heading(text: str) -> bool | None:
@@ -119,9 +118,3 @@ def is_plain_heading(text: str) -> bool:
 def is_place(text: str) -> bool:
     """Whether a heading names a part of the chest: what is normal under it is no whole film."""
     return not words_of(text).isdisjoint(PLACES - {"chest", "thorax"})
-
-
-def words_of(text: str) -> frozenset[str]:
-    words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
-    words = [word if len(word) == 1 else word.rstrip("?") for word in words]
-    return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chexreason.answers import items, prose
-from chexreason.answers.headings import PLACES, heading, is_place, words_of
-from chexreason.answers.mentions import Mention
+from chexreason.answers.headings import PLACES, heading, is_place
+from chexreason.answers.mentions import Mention, together
 from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
 from chexreason.answers.values import (
     FILLERS,
@@ -21,8 +21,8 @@ from chexreason.answers.values import (
     named_beside,
     share,
     status,
-    together,
     verdict,
+    words_of,
 )
 from chexreason.labels import NO_FINDING
 

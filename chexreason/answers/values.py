@@ -6,7 +6,6 @@ The word lists are data. What is on none of them makes no claim.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from functools import cache
 
 from chexreason.answers.synonyms import NAMES, OTHERS
@@ -87,7 +86,8 @@ MAYBE = frozenset(
 UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
 NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
 SAID = {True: "present", False: "absent", None: "uncertain"}
-TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
+TICKMARKS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
+TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")  # those of them, and letters, that say yes
 SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
@@ -107,9 +107,7 @@ _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
-OPTION = re.compile(
-    r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
-)
+OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
 SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
@@ -130,6 +128,7 @@ _SO = re.compile(
 _DROPPED = re.compile(r":\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z", re.IGNORECASE)
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
+_WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def verdict(remark: str, finding: str | None = None, aside: bool = False) -> bool | None:
@@ -166,11 +165,6 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
         return False not in numbers
     said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
     return False if False in said else None if None in said and not (aside and _describes(remark)) else True
-
-
-def together(said: Collection[bool | None]) -> bool | None:
-    """What several say of one finding: a denial first, then a doubt."""
-    return False if False in said else None if None in said else True
 
 
 def concluded(remark: str) -> bool | None:
@@ -216,6 +210,14 @@ def share(text: str) -> bool | None:
         return value / float(number.group(3)) >= 0.5
     value = value / 100 if number.group(2) or value > 1 else value
     return value > 0.5 if "<" in text else value >= 0.5
+
+
+def unscaled(number: int, most: int) -> float | None:
+    """A whole number of no known scale as a share of a hundred; None where the greatest beside it, `most`, is not above ten.
+
+    Beside a 4, a 1 is no yes.
+    """
+    return number / 100 if most > 10 or number == 0 else None
 
 
 def named(phrase: str) -> str | None:
@@ -265,6 +267,13 @@ def _other_than(finding: str | None, part: str) -> bool:
 def decides(text: str) -> bool:
     """Whether a line speaks of the finding above it at all."""
     return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a heading or a sentence, in small letters, without numbers and signs."""
+    words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
+    words = [word if len(word) == 1 else word.rstrip("?") for word in words]
+    return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))
 
 
 def _words(text: str) -> list[str]:
