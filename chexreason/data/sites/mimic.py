@@ -154,7 +154,7 @@ def _contradictions(
 ) -> tuple[records.Problem, ...]:
     """A problem for each row of `other` that gives a subject or study to `key` which the metadata does not."""
     problems = []
-    for column in set(columns) & set(other.columns):
+    for column in (column for column in columns if column in other.columns):
         said = other[[key, column, "row"]].merge(images[[key, column]].drop_duplicates(key), on=key, suffixes=("", "_meant"))
         for row in said[said[column].fillna("") != said[f"{column}_meant"].fillna("")].itertuples():
             detail = (
