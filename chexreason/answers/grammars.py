@@ -37,13 +37,12 @@ _ANY_BRACE = re.compile(
 class Grammar:
     """A format, by the markers that begin and end its two blocks; braces end the one and begin the other with one marker.
 
-    Strictly, each marker occurs exactly once and in this order: think[0] think[1] solution[0] solution[1].
+    Strictly, each marker occurs exactly once and in this order.
     """
 
     name: str
     template: str
-    think: tuple[str, str] | None = None
-    solution: tuple[str, str] | None = None  # None: the whole completion is the list of labels
+    markers: tuple[str, str, str, str] | None = None  # None: the whole completion is the list of labels, without reasoning
     loosely: re.Pattern[str] = ANY_TAG  # the markers that a tolerant parse looks for; no part of a text is ever scanned twice
 
     def write(self, thoughts: str, labels: list[str]) -> str:
@@ -52,14 +51,14 @@ class Grammar:
 
 
 TAGS = Grammar(
-    "tags", "<think>{thoughts}</think>\n<solution>{labels}</solution>", ("<think>", "</think>"), ("<solution>", "</solution>")
+    "tags", "<think>{thoughts}</think>\n<solution>{labels}</solution>", ("<think>", "</think>", "<solution>", "</solution>")
 )
 BRACES = Grammar(
-    "braces", "{{analysis: {thoughts}, conclusion: {labels}}}", ("{analysis:", "conclusion:"), ("conclusion:", "}"), _ANY_BRACE
+    "braces", "{{analysis: {thoughts}, conclusion: {labels}}}", ("{analysis:", "conclusion:", "conclusion:", "}"), _ANY_BRACE
 )
 LABELS = Grammar("labels", "{labels}")
 ANSWER = Grammar(
-    "answer", "<think>{thoughts}</think>\n<answer>{labels}</answer>", ("<think>", "</think>"), ("<answer>", "</answer>")
+    "answer", "<think>{thoughts}</think>\n<answer>{labels}</answer>", ("<think>", "</think>", "<answer>", "</answer>")
 )
 GRAMMARS = {grammar.name: grammar for grammar in (TAGS, BRACES, LABELS, ANSWER)}
 

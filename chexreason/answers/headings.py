@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, share, status
+from chexreason.answers.values import FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, SINCE, share, status, words_of
 
 CLAIMING = frozenset(
     "finding findings label labels answer answers solution conclusion conclusions impression diagnosis diagnoses present "
@@ -13,7 +13,7 @@ CLAIMING = frozenset(
     "choice ranked ranking elimination supporting supports report radiology result results summary output assessment "
     "following follows include includes including visible confirmed reveals demonstrates conditions pathologies observations "
     "interpretation overview response same remaining classification active true yes current acute observation main key "
-    "primary conclude concluding summarize included probabilities table matrix json breakdown primary secondary associated "
+    "conclude concluding summarize included probabilities table matrix json breakdown primary secondary associated "
     "incidental additional chronic sure confident top selected chosen picked kept keep now currently today overall high "
     "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
@@ -34,26 +34,25 @@ PLACES = frozenset(
 )
 # Under these, nothing is claimed of this film.
 OPEN = frozenset(
-    "differential differentials ddx history indication comparison technique recommendation recommendations plan follow "
-    "followup clinical reason possibilities possibility considerations consideration alternatives alternative risk "
-    "limitations limitation quality if exam examination view views information question previous prior example examples "
+    "differentials ddx history indication comparison technique recommendation recommendations plan follow "
+    "followup clinical reason possibilities considerations consideration alternatives alternative risk "
+    "limitations limitation quality exam examination view views information previous prior example examples "
     "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed screened "
-    "reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo considered "
+    "reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
     "previously formerly earlier available candidate choose select truth gold "
     "reference allowed valid initial initially draft preliminary "
     "provisional working asked task please defined form format instruction instructions".split()
 )
 DENYING = frozenset(
-    "negatives excluding missing unseen unremarkable normal wnl rejected discarded dropped eliminated removed other-negatives "
-    "absents absentes ausentes descartan descartados non against distractor distractors".split()
+    "negatives excluding missing unseen unremarkable normal wnl "
+    "absents absentes descartan descartados non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
 _UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
 # What a heading in a language without spaces says where something is shown.
 _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答|结果|包括|如下|所見|診断|結果|소견|진단")
 _FRAME = frozenset(
-    "q what which do you my your our for with from by as so thus therefore based provided given i would can we all only "
-    "no. #".split()
+    "q what which you my your our with from by as so thus therefore based provided given would can we all only".split()
 )
 _RULED_IN = re.compile(r"\bruled[ -]in\b", re.IGNORECASE)
 _VALUED = re.compile(  # "Labels with value 0:", "-1:"
@@ -71,7 +70,6 @@ _NOTED = re.compile(
 _EXCEPT = re.compile(r"\b(?:except(?: for)?|apart from|aside from|other than|save for)\W*\Z", re.IGNORECASE)  # "Nil except:"
 _MIDDLING = frozenset("moderate medium intermediate".split())  # probability
 _CHANGES = frozenset("change changes changed".split())
-_WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def heading(text: str) -> bool | None:
@@ -120,9 +118,3 @@ def is_plain_heading(text: str) -> bool:
 def is_place(text: str) -> bool:
     """Whether a heading names a part of the chest: what is normal under it is no whole film."""
     return not words_of(text).isdisjoint(PLACES - {"chest", "thorax"})
-
-
-def words_of(text: str) -> frozenset[str]:
-    words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
-    words = [word if len(word) == 1 else word.rstrip("?") for word in words]
-    return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))

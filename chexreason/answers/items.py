@@ -10,8 +10,7 @@ import itertools
 import re
 from dataclasses import replace
 
-from chexreason.answers.headings import words_of
-from chexreason.answers.mentions import Mention
+from chexreason.answers.mentions import Mention, together
 from chexreason.answers.synonyms import NAMES
 from chexreason.answers.values import (
     FILLERS,
@@ -21,18 +20,18 @@ from chexreason.answers.values import (
     OPTION,
     SEEN,
     SURE,
+    TICKMARKS,
     TICKS,
     UNSPACED,
     YES,
     named,
     share,
     status,
-    together,
     verdict,
+    words_of,
 )
 from chexreason.labels import NO_FINDING
 
-SIGNS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
 _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
 BULLET = re.compile(rf"\s*(?:(?:--|[-\u2013\u2014*{_DOTS}\u25cb>#+])\s+|[{_DOTS}])")
 NUMBERED = re.compile(
@@ -40,10 +39,12 @@ NUMBERED = re.compile(
     r"|\[(?!0\])\d{1,2}\]\s*)"
 )
 MARK = re.compile(
-    rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{SIGNS}]?)\s?\)|([{SIGNS}+\u2212]|~(?=\s)|!(?=[A-Za-z])))\s*"
+    rf"\s*(?:\[\s?([^\s\[\]()]?)\s?\]|\(\s?([-+xX*0\u2212{TICKMARKS}]?)\s?\)|([{TICKMARKS}+\u2212]|~(?=\s)|!(?=[A-Za-z])))\s*"
 )
-MARKED = re.compile(rf"[{SIGNS}]|\[\s?[^\s\[\]()]?\s?\]|\(\s?[-+xX*0\u2212{SIGNS}]?\s?\)")  # a sign or a box anywhere
-NEXT_MARK = re.compile(rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{SIGNS}]?\)|[{SIGNS}])\s*[A-Za-z])")  # "(-) Edema (+) Fracture"
+MARKED = re.compile(rf"[{TICKMARKS}]|\[\s?[^\s\[\]()]?\s?\]|\(\s?[-+xX*0\u2212{TICKMARKS}]?\s?\)")  # a sign or a box anywhere
+NEXT_MARK = re.compile(
+    rf"\s(?=(?:\[.?\]|\([-+xX*\s\u2212{TICKMARKS}]?\)|[{TICKMARKS}])\s*[A-Za-z])"
+)  # "(-) Edema (+) Fracture"
 ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _CERTAIN = YES.union(
     SURE, "mild moderate severe small large trace minimal marked stable unchanged worsening new persistent".split()
@@ -58,7 +59,7 @@ _ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IG
 _LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
-_TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{SIGNS}]+)\s*\Z")
+_TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{TICKMARKS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
@@ -76,7 +77,7 @@ _NAMES = "|".join(
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
-    rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{SIGNS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{SIGNS}]"
+    rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{TICKMARKS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{TICKMARKS}]"
     r"|(?:positive|negative|present|absent)\b))",
     re.IGNORECASE,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers import items, prose, tables
-from chexreason.answers.headings import is_plain_heading, words_of
+from chexreason.answers.headings import is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.phrasing import phrased
 from chexreason.answers.records import STATUS_KEYS
@@ -16,11 +16,13 @@ from chexreason.answers.values import (
     NO,
     NUMBER_KEYS,
     SOUND,
+    TICKMARKS,
     decides,
     named,
     named_beside,
     share,
     status,
+    words_of,
 )
 from chexreason.labels import NO_FINDING
 
@@ -45,7 +47,7 @@ _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
 _SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _CLAUSE = re.compile(r"[,;]|\.(?=\s|\Z)")
-_LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{items.SIGNS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")
+_LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{TICKMARKS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")
 _NUMBER = re.compile(r"([:=|]\s?)(-?\d|[A-Z])(?![\w.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
 

@@ -6,13 +6,27 @@ import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import PLACES, heading, is_place, is_plain_heading, words_of
+from chexreason.answers.headings import PLACES, heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
-from chexreason.answers.mentions import Mention
+from chexreason.answers.mentions import Mention, under
 from chexreason.answers.spelling import mended
 from chexreason.answers.terms import NOT_IN_PROSE
-from chexreason.answers.values import ANATOMY, MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, VERBS, YES, concluded, named, status
+from chexreason.answers.values import (
+    ANATOMY,
+    MAYBE,
+    NO,
+    QUALIFIERS,
+    SEEN,
+    SIGNS,
+    SOUND,
+    VERBS,
+    YES,
+    concluded,
+    named,
+    status,
+    words_of,
+)
 from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
@@ -68,7 +82,7 @@ def read(text: str) -> list[Mention]:
             rows = at
             while rows < len(lines) and "|" in lines[rows]:  # the rows of one table
                 rows += 1
-            found += [_under(scope, mention) for mention in tables.read(lines[at:rows])]
+            found += [replace(mention, claimed=under(scope, mention.claimed)) for mention in tables.read(lines[at:rows])]
             at = rows
             continue
         at += 1
@@ -184,7 +198,7 @@ def _line(line: str, scope: bool | None) -> list[Mention]:
             mentions = [replace(one, claimed=None) for one in mentions]
         if place:
             mentions = [replace(one, claimed=None) if one.finding == NO_FINDING else one for one in mentions]
-        found += [_under(said, mention) for mention in mentions]
+        found += [replace(mention, claimed=under(said, mention.claimed)) for mention in mentions]
     return found
 
 
@@ -234,9 +248,3 @@ def _clauses(line: str) -> list[tuple[str, bool]]:
         starts.append(end.end())
         on.append(end.group() == ";")
     return [(line[start:end], goes_on) for start, end, goes_on in zip(starts, [*ends, len(line)], on, strict=True)]
-
-
-def _under(scope: bool | None, mention: Mention) -> Mention:
-    if scope is True or mention.claimed is not True:
-        return mention
-    return replace(mention, claimed=scope)

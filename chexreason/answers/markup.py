@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import heading
-from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, status_of
-from chexreason.answers.values import NUMBER_KEYS, SAID, UNSPACED, named
+from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, key_of, status_of
+from chexreason.answers.values import NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named
 
 _SIGNS = str.maketrans(
     {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}  # full width
@@ -27,9 +27,7 @@ _SIGNS = str.maketrans(
     | {"➕": "+", "➖": "-", "↑": " increased ", "↓": " decreased ", "↔": " unchanged ", "但": "; ", "和": " and "}
     | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
 )  # fmt: skip
-_ORNAMENT = re.compile(
-    "(?![\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
-)
+_ORNAMENT = re.compile(f"(?![{TICKMARKS}])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 _BOUNDS = re.compile(r"\A\s*<s>|(?<!<s>)</s>\s*\Z", re.IGNORECASE)  # what begins and ends a text for some models
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
 _SCRATCHED = re.compile(  # "Edema, no, I meant Fracture"
@@ -53,7 +51,7 @@ _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
 )
 _CHECKBOX = re.compile(r"<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>", re.IGNORECASE)
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_BOX, _BRACE = re.compile(r"\\(?:boxed|fbox)\s?\{"), re.compile(r"[{}]")
 _ARROWS = re.compile(r"[-=]{1,3}>")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
@@ -136,7 +134,7 @@ def _as_record(element: re.Match[str]) -> str:
     name = next((one for one in (body, *written.values(), tag) if named(one)), None)
     if name is None:
         return element[0]
-    said = status_of({key.casefold(): value for key, value in written.items()}, None)
+    said = status_of({key_of(key): value for key, value in written.items()}, None)
     value = body if name is not body and body.strip() else SAID[said]
     return f"\n{name}: {value}\n"
 
@@ -151,7 +149,7 @@ def _without_latex(text: str) -> str:
     boxes = list(_BOX.finditer(text))
     if boxes:
         ends = [*(box.start() for box in boxes[1:]), len(text)]
-        inside = [_to_closing_brace(text, box.end(), end) for box, end in zip(boxes, ends, strict=True)]
+        inside = [_boxed(text, box.end(), end) for box, end in zip(boxes, ends, strict=True)]
         text = "\n".join(filter(None, inside))
     text = _ENVIRONMENT.sub("\n", _ARROW.sub(":", text)).replace("\\item", "\n- ")
     if _COMMAND.search(text):
@@ -161,11 +159,17 @@ def _without_latex(text: str) -> str:
     return text
 
 
-def _to_closing_brace(text: str, start: int, end: int) -> str:
-    """What stands between an opened brace and the one that closes it, at most as far as `end`."""
-    depth = 1
-    for sign in re.finditer(r"[{}]", text[start:end]):
-        depth += 1 if sign.group() == "{" else -1
+def _boxed(text: str, start: int, end: int) -> str:
+    """What stands between the brace before `start` and the one that closes it, at most as far as `end`."""
+    closed = closed_at(_BRACE, text, start - 1, end)
+    return text[start : closed - 1 if closed else end]
+
+
+def closed_at(brackets: re.Pattern[str], text: str, start: int, end: int) -> int | None:
+    """Where the bracket that opens at `start` has been closed, at most as far as `end`; None where it is not."""
+    depth = 0
+    for sign in brackets.finditer(text, start, end):
+        depth += (sign.group() in "[{(") - (sign.group() in "]})")
         if depth == 0:
-            return text[start : start + sign.start()]
-    return text[start:end]
+            return sign.end()
+    return None

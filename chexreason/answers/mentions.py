@@ -1,7 +1,8 @@
-"""What every reader of an answer hands back."""
+"""What every reader of an answer hands back, and how several words on one finding are one."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -13,3 +14,13 @@ class Mention:
     finding: str | None
     claimed: bool | None
     how: str
+
+
+def under(heading: bool | None, said: bool | None) -> bool | None:
+    """What is said of a finding under a heading: a claim is what the heading makes of it; a denial of a denial is nothing."""
+    return heading if said is True else said
+
+
+def together(said: Collection[bool | None]) -> bool | None:
+    """What several say of one finding: a denial first, then a doubt."""
+    return False if False in said else None if None in said else True

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from chexreason.answers import lists, markup
-from chexreason.answers.headings import heading, is_place, words_of
+from chexreason.answers.headings import heading, is_place
 from chexreason.answers.items import names_a_finding
-from chexreason.answers.mentions import Mention
-from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, said_by, status_of
-from chexreason.answers.values import MAYBE, NUMBER_KEYS, named, status
+from chexreason.answers.mentions import Mention, under
+from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, key_of, said_by, status_of
+from chexreason.answers.values import MAYBE, NUMBER_KEYS, named, status, unscaled, words_of
 from chexreason.labels import NO_FINDING
 
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
@@ -32,7 +32,7 @@ def read(text: str) -> list[Mention] | None:
     first, last = min(starts), max(map(text.rfind, "}])")) + 1
     inside = text[first:last] if last > first else text[first:]
     values = _values(inside)
-    if not values and (end := _end(text, first)):  # "['Edema']\nprint(labels)"
+    if not values and (end := markup.closed_at(_BRACKET, text, first, first + _LONGEST)):  # "['Edema']\nprint(labels)"
         inside = text[first:end]
         values = _values(inside)
     if not values:
@@ -44,16 +44,6 @@ def read(text: str) -> list[Mention] | None:
     around = (text[:first], text[first + len(inside) :])
     before, after = (lists.read(markup.plain(part)) if names_a_finding(part) else [] for part in around)
     return before + found + after
-
-
-def _end(text: str, start: int) -> int | None:
-    """Where the bracket that opens at `start` is closed; None where it is not."""
-    depth = 0
-    for sign in _BRACKET.finditer(text, start, start + _LONGEST):
-        depth += (sign.group() in "[{(") - (sign.group() in "]})")
-        if depth == 0:
-            return sign.end()
-    return None
 
 
 def _values(text: str) -> list[Any]:
@@ -105,19 +95,18 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         return
     if isinstance(value, dict):
         if all(str(key).isdigit() and isinstance(each, str) for key, each in value.items()):  # {"0": "Edema", "1": "Fracture"}
-            value = list(value.values())
-            yield from _walk(value, said, depth + 1)
+            yield from _walk(list(value.values()), said, depth + 1)
             return
-        keys = {str(key).strip().casefold().replace(" ", "_").replace("-", "_"): each for key, each in value.items()}
+        keys = {key_of(key): each for key, each in value.items()}
         subject = next(
             (keys[key] for key in keys if key in NAME_KEYS and isinstance(keys[key], str) and named(keys[key])), None
         )
         if subject is not None:
-            yield _mention(subject, _and(said, status_of(keys, True)))
+            yield _mention(subject, under(said, status_of(keys, True)))
             return
         value = _scaled(value)
         if beside := _beside(value):
-            yield from (_mention(name, _and(said, said_by(each, named(name)))) for name, each in beside)
+            yield from (_mention(name, under(said, said_by(each, named(name)))) for name, each in beside)
             return
         if any(_are_indices(str(key), each) for key, each in value.items()):  # of names that stand beside them: not read
             said = None
@@ -134,14 +123,14 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         and named(value[0])
         and (not isinstance(value[1], str) or _is_plain(value[1]))
     ):
-        yield _mention(value[0], _and(said, said_by(value[1], named(value[0]))))
+        yield _mention(value[0], under(said, said_by(value[1], named(value[0]))))
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
             yield from _walk(each, said, depth + 1)
     elif isinstance(value, str) and value.strip():
         for mention in lists.read(value):
             how = "prose" if mention.how == "prose" else "json"
-            yield Mention(mention.text, mention.finding, _and(said, mention.claimed), how)
+            yield Mention(mention.text, mention.finding, under(said, mention.claimed), how)
 
 
 def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
@@ -156,10 +145,10 @@ def _beside(record: dict[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def _scaled(record: dict[Any, Any]) -> dict[Any, Any]:
-    """`record` with the whole numbers beside names as shares of a hundred, or as unknown: 1 of 5 is no yes."""
+    """`record` with the whole numbers beside names as shares of a hundred, or as unknown."""
     points = {key: each for key, each in record.items() if type(each) is int and named(str(key))}
     most = max(points.values(), default=0)
-    return record | {key: each / 100 if most > 10 else None for key, each in points.items() if most > 1 and each > 0}
+    return record | {key: unscaled(each, most) for key, each in points.items() if most > 1}
 
 
 def _are_indices(key: str, value: Any) -> bool:
@@ -178,17 +167,12 @@ def _is_plain(value: Any) -> bool:
 def _entry(key: str, value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
     key = re.sub(r"^(?:is|has)[_ ]", "", key.strip().casefold())
     if named(key):
-        yield _mention(key, _and(said, said_by(value, named(key))))
+        yield _mention(key, under(said, said_by(value, named(key))))
     elif not words_of(key) & REMARK_KEYS:
         value = f"{key}: {value}" if is_place(key) and isinstance(value, str) else value  # "heart": "enlarged"
-        for mention in _walk(value, _and(said, key in _WRAPPERS or heading(key)), depth + 1):
+        for mention in _walk(value, under(said, key in _WRAPPERS or heading(key)), depth + 1):
             normal_part = mention.finding == NO_FINDING and is_place(key)  # "heart": "normal"
             yield replace(mention, claimed=None) if normal_part else mention
-
-
-def _and(outer: bool | None, inner: bool | None) -> bool | None:
-    """A claim under a heading that claims; a denial of a denial is nothing."""
-    return outer if inner is True else inner
 
 
 def _mention(name: str, claimed: bool | None) -> Mention:

@@ -65,12 +65,12 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
     if not text.strip():
         return Answer(failure=EMPTY)
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    if rule.loosely is not ANY_TAG or rule.solution is None:
+    if rule.loosely is not ANY_TAG or rule.markers is None:
         left = _without_thinking(text)
         if not left.strip():
             return Answer(thoughts=text, failure=EMPTY if "end_think" in _tags(text) else TRUNCATED)
         text = left
-    if rule.solution is None and _tags(text).isdisjoint(("answer", "end_answer")):
+    if rule.markers is None and _tags(text).isdisjoint(("answer", "end_answer")):
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
@@ -83,16 +83,15 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
 
 def parse_strict(text: str, grammar: str) -> Answer:
     """Strict parse, for rewards (equation 3): exactly one reasoning block, then exactly one solution block."""
-    rule = grammar_named(grammar)
+    markers = grammar_named(grammar).markers
     if not text.strip():
         return Answer(failure=EMPTY)
-    if rule.solution is None:
+    if markers is None:
         return _read_exactly(text, Answer())
-    failure = _broken(text, rule)
+    failure = _broken(text, markers)
     if failure:
         return Answer(extraneous=text, failure=failure)
-    assert rule.think
-    (opened, closed), (begun, ended) = rule.think, rule.solution
+    opened, closed, begun, ended = markers
     before, _, rest = text.partition(opened)
     thoughts, _, rest = rest.partition(closed)
     between, _, rest = ("", "", rest) if closed == begun else rest.partition(begun)
@@ -100,15 +99,14 @@ def parse_strict(text: str, grammar: str) -> Answer:
     return _read_exactly(body, Answer(thoughts=thoughts.strip(), extraneous=_joined(before, between, after)))
 
 
-def _broken(text: str, rule: Grammar) -> str | None:
+def _broken(text: str, markers: tuple[str, str, str, str]) -> str | None:
     """The first thing that is wrong with the blocks of `text`."""
-    assert rule.think and rule.solution
-    (opened, closed), (begun, ended) = rule.think, rule.solution
+    opened, closed, begun, ended = markers
     if opened not in text:
         return NO_THINK
-    if any(text.count(marker) > 1 for marker in (opened, closed, begun, ended)):
+    if any(text.count(marker) > 1 for marker in markers):
         return REPEATED
-    at_opened, at_closed, at_begun, at_ended = (text.find(marker) for marker in (opened, closed, begun, ended))
+    at_opened, at_closed, at_begun, at_ended = (text.find(marker) for marker in markers)
     if at_closed < at_opened:
         if at_begun > at_opened:
             return UNCLOSED
@@ -142,7 +140,7 @@ def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answ
     closed = markers[first] if ends else blocks[0][0] if blocks and rule is BRACES else None
     if not blocks:
         thinks_on = opened and not closed and not (rule is BRACES and outside)
-        cut = thinks_on or not finished or _breaks_off(text, rule.solution[0] if rule.solution else "")
+        cut = thinks_on or not finished or _breaks_off(text, rule.markers[2] if rule.markers else "")
         if closed and not cut:  # no tag begins the answer: it is what follows the thinking
             left, more = text[markers[last].end() :], markers[last + 1 :]
             if left.strip() and all(marker.lastgroup != "think" for marker in more):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import words_of
-from chexreason.answers.items import MARK, MARKED, NAME, SIGNS, names_a_finding, ticked, unmarked
-from chexreason.answers.values import MAYBE, NO, SAID, TICKS
+from chexreason.answers.items import MARK, MARKED, NAME, names_a_finding, ticked, unmarked
+from chexreason.answers.values import MAYBE, NO, SAID, TICKMARKS, TICKS, unscaled, words_of
 
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{NAME.pattern}))\)", re.IGNORECASE)
 _LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
@@ -31,7 +30,7 @@ _TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, ca
 )
 _ALL_TOLD = re.compile(rf"^(?:{_TOLD.pattern}){{2,14}}$", re.IGNORECASE | re.MULTILINE)
 _BOXES = re.compile(  # "Edema [ ] yes [x] no"
-    rf"({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{SIGNS}])\s*(?:yes|no|present|absent|positive|negative|true|false)\b)",
+    rf"({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{TICKMARKS}])\s*{_LEADS}\b)",
     re.IGNORECASE,
 )
 _LETTER = re.compile(rf"(?:(?<=[\s,;])|^)[\[(]?([yntf])[)\]]\s*(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "(y) Edema"
@@ -62,9 +61,10 @@ _POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\
 _MEANT = re.compile(r"\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean", re.IGNORECASE)  # says what a number is
 _PLUS = re.compile(rf"^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _MINUS = re.compile(r"^\s*[-\u2212]+\s*(?=\w)", re.MULTILINE)  # no bullets, where both are
+_BOXED = rf"[\[(] ?(?:[-+xX*\u2212{TICKMARKS}]|yes|no|y|n|[01]|present|absent)? ?[\])]"
 _STATUS = (
     r"(?:(?:not )?(?:seen|detected|present)|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
-    rf"|\d{{1,3}} ?%|[-+\u2212{SIGNS}{_FULL}{_HOLLOW}]|[\[(] ?(?:[-+xX*\u2212{SIGNS}]|yes|no|y|n|[01]|present|absent)? ?[\])])"
+    rf"|\d{{1,3}} ?%|[-+\u2212{TICKMARKS}{_FULL}{_HOLLOW}]|{_BOXED})"
 )
 _EDGE = r"(?![\w.])[\s,;/|.]*+"
 _BEHIND = re.compile(rf"({NAME.pattern})\s*+({_STATUS}){_EDGE}", re.IGNORECASE)  # "Edema [x] Fracture [ ]"
@@ -77,8 +77,7 @@ _NEXT_PAIR = re.compile(  # "Edema: yes / Fracture: no"
 )
 _LEADERS = re.compile(rf"({NAME.pattern})\s?\.{{3,}}\s?", re.IGNORECASE)  # "Edema ..... 1"
 _LED = re.compile(  # "(+): Edema", "[no] - Edema"
-    rf"([\[(] ?(?:[-+xX*\u2212{SIGNS}]|yes|no|y|n|[01]|present|absent)? ?[\])]|[{SIGNS}{_FULL}{_HOLLOW}])"
-    rf" ?[:\u2013-] (?={NAME.pattern})",
+    rf"({_BOXED}|[{TICKMARKS}{_FULL}{_HOLLOW}]) ?[:\u2013-] (?={NAME.pattern})",
     re.IGNORECASE,
 )
 _PLUSSED = re.compile(rf"(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
@@ -177,7 +176,7 @@ def _run(line: str) -> str:
 def _bare(sign: str) -> str:
     """A status without brackets; a box or a button as a word."""
     inner = sign.strip("[]() ")
-    if not inner or inner in TICKS or inner in _FULL + _HOLLOW + SIGNS + "-\u2212":
+    if not inner or inner in TICKS or inner in _FULL + _HOLLOW + TICKMARKS + "-\u2212":
         return SAID[bool(inner) and (inner in TICKS or inner in _FULL)]
     return inner
 
@@ -198,12 +197,12 @@ def _scaled(text: str) -> str:
 
 
 def _of_no_scale(text: str) -> str:
-    """Whole numbers as shares of a hundred, or as unknown where none is above ten: beside a 4, a 1 is no yes."""
+    """Whole numbers as shares of a hundred, or as unknown."""
     points = [point for point in _POINT.finditer(text) if not set(":=|").isdisjoint(point[2])]  # else a number of a list
     most = max((int(point[3]) for point in points), default=0)
 
     def said(point: re.Match[str]) -> str:
-        return f"{point[1]}{point[2]}{point[3]}%" if most > 10 or point[3] == "0" else f"{point[1]}: uncertain "
+        return f"{point[1]}: uncertain " if unscaled(int(point[3]), most) is None else f"{point[1]}{point[2]}{point[3]}%"
 
     return _POINT.sub(said, text) if most > 1 else text
 
@@ -215,7 +214,7 @@ def _signed(text: str) -> str:
 
 def _under_its_sign(line: str) -> str:
     bare = (line if MARK.match(line) else unmarked(line)).rstrip(" .")
-    mark, behind = MARK.match(bare), bare[-1:] if bare[-1:] in SIGNS else ""
+    mark, behind = MARK.match(bare), bare[-1:] if bare[-1:] in TICKMARKS else ""
     if not (mark or behind) or line.endswith(":"):
         return line
     rest = bare[mark.end() :] if mark else bare[:-1]

@@ -183,7 +183,7 @@ def _answer(value: Any, where: str) -> tuple[str, ...] | None:
 
 def refuse_misspelt(value: Mapping[str, Any], read: Set[str], where: str) -> None:
     """Raises ChexReasonError for a key that is all but one of those that are read; what else a line holds is its own matter."""
-    for key in value.keys() - read:
+    for key in (key for key in value if key not in read):
         meant = get_close_matches(key, read - value.keys(), n=1, cutoff=0.8)
         if meant:
             raise ChexReasonError(f"{where}: the key {key!r} is not read. Did you mean {meant[0]!r}?")

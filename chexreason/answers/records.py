@@ -6,9 +6,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chexreason.answers.headings import words_of
-from chexreason.answers.mentions import Mention
-from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, together, verdict
+from chexreason.answers.mentions import Mention, together
+from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, verdict, words_of
 
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
@@ -45,6 +44,11 @@ def separated(text: str) -> str:
     return _KEYED.sub(r"\n\1", text) if len(_KEYED.findall(text)) > 1 else text
 
 
+def key_of(name: object) -> str:
+    """A key as the sets above have it: "Ruled-Out" is "ruled_out"."""
+    return str(name).strip().casefold().replace(" ", "_").replace("-", "_")
+
+
 def written(text: str) -> tuple[int, list[Mention]]:
     """Records written as lines or in a tag, and where they begin: "Finding: Edema", "Status: absent"; none without a status."""
     starts = [(one, name) for one in _START.finditer(text) if (name := one.group(2).strip(" *.")) and named(name)]
@@ -52,7 +56,7 @@ def written(text: str) -> tuple[int, list[Mention]]:
         return 0, []
     found, ends = [], [one.start() for one, _ in starts[1:]] + [len(text)]
     for (start, name), end in zip(starts, ends, strict=True):
-        fields = {one.group(1).casefold(): one.group(2).strip(" *.") for one in _PAIR.finditer(text, start.end(), end)}
+        fields = {key_of(one.group(1)): one.group(2).strip(" *.") for one in _PAIR.finditer(text, start.end(), end)}
         if fields:
             found.append(Mention(name, named(name), status_of(fields, None), "list"))
     return (starts[0][0].start(), found) if len(found) == len(starts) else (0, [])
@@ -94,7 +98,7 @@ def said_by(value: Any, finding: str | None) -> bool | None:
     if isinstance(value, str):
         return verdict(value, finding)
     if isinstance(value, dict):
-        return status_of({str(key).strip().casefold().replace(" ", "_"): each for key, each in value.items()}, None)
+        return status_of({key_of(key): each for key, each in value.items()}, None)
     if isinstance(value, list | tuple) and value:
         return together([said_by(each, finding) for each in value])
     return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chexreason.answers import items, prose
-from chexreason.answers.headings import PLACES, heading, is_place, words_of
-from chexreason.answers.mentions import Mention
+from chexreason.answers.headings import PLACES, heading, is_place
+from chexreason.answers.mentions import Mention, together
 from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
 from chexreason.answers.values import (
     FILLERS,
@@ -21,13 +21,13 @@ from chexreason.answers.values import (
     named_beside,
     share,
     status,
-    together,
     verdict,
+    words_of,
 )
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
-_STATUS = STATUS_KEYS.union("yes/no y/n label seen interpretation included".split())
+_STATUS = STATUS_KEYS.union("yes/no y/n label interpretation".split())
 _RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
 _GRADES = frozenset("grade severity stage degree".split())
 _PRESENT = frozenset("present positive yes".split())

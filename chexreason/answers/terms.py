@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-# What denies beyond NegEx's own terms, before a finding and after it.
+# What denies beyond NegEx's own terms, before a finding and after it. Of terms before one, "neg" is "neg for" too; spaCy reads
+# "cannot" as "can not".
 DENIED_BEFORE = (
-    "absence of", "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
+    "removal of", "interval removal of", "absent", "nor", "neither", "none of", "lack of", "lacks",
     "lacking", "excludes", "excluded", "exclude", "excluding", "resolved", "resolution of", "interval resolution of",
-    "clear of", "negative", "nothing", "resolving to no", "cannot see", "unable to", "unlikely",
-    "rather than", "instead of", "does not", "do not", "did not", "is not", "no longer",
-    "cleared", "free from", "clearing of", "nothing suggests", "nothing suggesting", "devoid of", "against", "ruling out",
-    "rules out", "zero evidence", "disappearance of", "used to be", "would not", "drained",
+    "clear of", "negative", "nothing", "resolving to no", "unable to", "unlikely",
+    "rather than", "instead of", "does not", "do not", "did not", "is not",
+    "cleared", "free from", "clearing of", "devoid of", "against", "ruling out",
+    "disappearance of", "used to be", "would not", "drained",
     *(f"{fail} to {verb}" for fail in ("fail", "fails", "failed", "failing") for verb in ("show", "reveal", "demonstrate",
     "identify", "display", "disclose", "depict", "see", "find", "appreciate", "detect")), "hardly",
-    "insufficient", "not enough", "crossed out", "crossed off", "zero", "0", "as opposed to", "withdraw", "withdrew", "retract",
+    "insufficient", "crossed out", "crossed off", "zero", "0", "as opposed to", "withdraw", "withdrew", "retract",
     *(f"{much} {verb}" for much in ("little", "scant", "minimal", "weak", "scarce") for verb in ("to suggest", "to indicate",
     "evidence")),
-    "inconsistent with", "rejects", "rejected", "dismissed", "nothing to indicate", "nothing pointing to",
+    "inconsistent with", "rejects", "rejected", "dismissed",
     *(f"{normal} {of}" for normal in ("normal", "unremarkable") for of in ("with regard to", "with respect to")),
     "unremarkable for",
-    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "neg for", "-ve", "-ve for", "scarcely any", "short of",
-    "not yet", "never", "far from",
+    "w/o", "w/out", "minus", "nil", "\u00f8", "neg", "-ve", "scarcely any", "short of", "far from",
     "strike", "striking",
     "drop", "dropped", "dropping", "skip", "skipped", "skipping", "omit", "omitted", "omitting", "leave out", "leaving out",
     "left out", "scrap", "scratch", "delete", "deleting", "reject", "dismiss", "discard", "discarding", "remove", "mimics",
@@ -36,7 +36,7 @@ DENIED_AFTER = (
     "not apparent", "not noted", "not demonstrated", "not detected", "not found", "is not", "are not", "absent",
     "is absent", "are absent", "excluded", "ruled out", "is ruled out", "are ruled out", "has resolved",
     "have resolved", "resolved", "evacuated", "cannot be seen", "cleared", "has cleared", "no longer seen",
-    "no longer", "has been excluded", "not excluded", "none", "was not", "were not", "not likely", "improbable",
+    "no longer", "has been excluded", "not excluded", "none", "not likely", "improbable",
     *(f"{verb} not appear {rest}" for verb in ("does", "do") for rest in ("to be present", "present", "to be visible",
     "visible", "likely")), "is missing", "are missing", "is out", "are out", "eliminated", "is the wrong", "withdrawn",
     "has been removed", "have been removed", "removed", "removal", "is 0", "is no", "is false", "is negative", "are negative",
@@ -50,7 +50,7 @@ DENIED_AFTER = (
     "i cannot confirm", "does not bear out", "not borne out", "fails to show it", "neither of which",
     *(f"the {film} contradicts" for film in ("image", "film", "radiograph")),
     "is a skin fold", "is an artifact", "is an artefact", "is artifactual", "are artifacts", "is projectional",
-    "i do not see", "we do not see", "i can not see", "i cannot see", "nowhere", "is nowhere",
+    "i do not see", "we do not see", "i cannot see", "nowhere", "is nowhere",
     "does not hold", "off the table", "anything but", "gone",
     "crossed off", "crossed out", "struck", "struck out", "left out", "does not fit", "do not fit",
     "contradicted", "has no support", "has no evidence", "lacks support", "lacks evidence", "lack support", "ruled - out",
@@ -64,8 +64,8 @@ DENIED_AFTER = (
 # What is said, after a verb, of something that is there, place and degree aside; of a finding of which anything else is
 # said ("edema is off the table") nothing is claimed.
 PRESENT = frozenset(
-    "in on at within over along near throughout overlying involving worsened developed progressed reaccumulated "
-    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread supported justified "
+    "in on within over along near throughout overlying involving worsened developed reaccumulated "
+    "re-accumulated obvious unmistakable undeniable conspicuous notable numerous widespread justified "
     "placed checked chosen selected what finding findings abnormality abnormalities answer label cause main "
     "best well expected concerning favored changed resolved due consistent compatible suggestive suggested described shown "
     "evidenced indicated calcified difficult".split()
@@ -83,30 +83,29 @@ OPEN_LISTS = (
     "you gave", "you provided", "you listed", "label set",
     "between", "from the list", "from this list", "from the following", "of the options", "among", "differential", "consider",
     "considered", "consideration", "considerations", "may", "might", "could", "would",
-    "should", "if", "whether", "cannot exclude", "cannot rule out", "can not exclude", "rule out", "r/o",
+    "should", "if", "whether", "cannot exclude", "cannot rule out", "rule out", "r/o",
     "concern for", "c/f", "concerning for", "worrisome for", "suspicious for", "suspicion of", "suspicion for",
     "evaluate for", "evaluation for", "assess for", "assessment for", "correlate", "correlation", "risk of",
     "risk for", "follow up", "e.g.", "such as", "question of", "probability of", "likelihood of", "chance of",
     "chances of", "odds of",
     "history of", "h/o", "consult", "consultation", "seek", "difficult to exclude", "unsure", "check for",
-    "look for", "screen for", "screening for", "workup for", "work-up for", "work - up for", "test for", "monitor for",
+    "look for", "screen for", "screening for", "workup for", "work-up for", "test for", "monitor for",
     "exclude", "search for", "watch for", "query", "possibility of", "presumed", "presumptive",
     "limited",
     "not sure", "not certain", "uncertain whether", "uncertain if", "favors", "favoring", "favours", "favouring",
     "suspect", "guess", "doubtful", "i doubt", "i thought", "i first", "unless",
     "what looks like", "what appears to be", "what seems",
     "either", "initially", "at first",
-    "at first glance",
     "first thought", "seemed", "thought there was", "evaluated for", "assessed for", "checked for", "looked for",
     "screened for", "image for", "film for", "radiograph for", "x-ray for", "scan for", "reviewed for", "searched for",
-    "asked", "asked about", "read for", "in general", "asked to", "choose from", "select from",
+    "asked", "read for", "in general", "choose from", "select from",
     "looking for", "checking for", "to confirm", "to verify", "treated for", "treatment for", "therapy for",
     *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("see", "appreciate", "identify", "make out", "detect")),
     "likely represents", "likely represent", "likely reflects", "likely reflect",
     "likely representing", "likely reflecting", "likely due to", "likely related to", "likely secondary to",
     "probably represents", "probably represent", "probably reflects", "probably reflecting", "probably due to",
     "probably related to", "possibly representing", "possibly reflecting", "possibly related to", "possibly due to",
-    "posible", "sospecha de", "suspicion de", "soupçon de", "suspeita de", "evtl", "evtl.", "eventuell",
+    "posible", "sospecha de", "suspicion de", "soupçon de", "suspeita de", "evtl", "eventuell",
     "verdacht auf", "v.a.", "möglich", "mögliche", "posiblemente", "probablemente", "可能",
     "疑似",
 )  # fmt: skip
@@ -124,8 +123,8 @@ OPEN_AFTER = (
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
-    "considered", "cannot be excluded", "cannot be ruled out", "can not be excluded", "not excluded",
-    "difficult to exclude", "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
+    "considered", "cannot be excluded", "cannot be ruled out", "not excluded",
+    "difficult to entirely exclude", "?", "cannot be entirely excluded", "not be excluded",
     "be excluded", "may be present", "could be present", "might be present", "may not be demonstrated",
     "in the differential", "consideration", "a concern", "if present", "if any", "cannot be assessed",
     "cannot be determined", "cannot be evaluated",
@@ -133,7 +132,7 @@ OPEN_LATER = (
     "on the differential", "one possibility", "a possibility", "is possible", "are possible",
     "be missed", "go unnoticed", "runner - up", "second choice", "clinical question", "the nipple", "a nipple",
     "to be confirmed", "is uncertain", "are uncertain", "is unclear", "are unclear", "is unknown",
-    "can not be assessed", "can not be determined", "not assessed", "not evaluated", "not assessable", "would show",
+    "not assessed", "not evaluated", "not assessable", "would show",
     *(f"{may} be {hidden}" for may in ("may", "might", "could", "can") for hidden in ("hidden", "obscured", "occult",
     "overlooked")), "may not yet be visible", "may go undetected", "easily overlooked",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
@@ -153,8 +152,7 @@ GENERALLY = (
 NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable", "negative"})
 # What looks like one of them and is none.
 NO_DENIAL = (
-    "no change", "no change in", "no significant change", "no interval change", "no significant interval change",
-    "not changed", "not significantly changed", "no new change", "not increased", "no increase", "no increase in",
+    "no change in", "not changed", "not significantly changed", "no new change", "not increased", "no increase in",
     "no decrease", "no larger", "not only", "not just", "not merely",
     "not severe", "not rule out", "not ruled out", "cannot exclude",
     "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
@@ -173,7 +171,7 @@ NO_DENIAL = (
     "partially resolved", "incompletely resolved",
     "partly resolved", "nearly completely resolved", "almost completely resolved", "largely resolved",
     "mostly resolved",
-    "without interval change", "no displacement", "not displaced", "no further", "no significant interval",
+    "without interval change", "no displacement", "not displaced", "no significant interval",
     "not significantly", "without significant interval",
 )  # fmt: skip
 NO_DOUBT = (

@@ -6,41 +6,39 @@ The word lists are data. What is on none of them makes no claim.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from functools import cache
 
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
-# Where, how much, and since when a finding is: said of something that is there.
-QUALIFIERS = frozenset(
-    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
-    "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced left "
-    "right bilateral bilaterally both unilateral lateral medial left-sided right-sided sided upper middle mid lower basal "
-    "basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex perihilar retrocardiac "
-    "peripheral lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles increasing worsening "
-    "persistent residual pronounced significant confluent multifocal mildly moderately severely markedly rib ribs clavicle "
-    "clavicles humerus scapula sternum vertebra vertebral spine posterior anterior better worse b/l borderline healed overt "
-    "frank healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
-)
-ANATOMY = frozenset(  # those of them that name a part and not a place or a degree
+ANATOMY = frozenset(
     "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
     "humerus scapula sternum vertebra vertebral spine both".split()
 )
+# Where, how much, and since when a finding is: said of something that is there.
+QUALIFIERS = ANATOMY.union(
+    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense "
+    "hazy faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered "
+    "displaced left right bilateral bilaterally unilateral lateral medial left-sided right-sided sided upper middle "
+    "mid lower basal basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex "
+    "perihilar retrocardiac peripheral increasing worsening persistent residual pronounced significant confluent "
+    "multifocal mildly moderately severely markedly posterior anterior better worse b/l borderline healed overt frank "
+    "healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
+)
 SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
-FILLERS = SURE.union(
-    "a an the is are was were be been there here of in on at to this that these evidence sign signs seen noted identified "
-    "visible demonstrated detected found appreciated visualized observed shown shows show image radiograph for film xray "
-    "x-ray finding findings also but it and any either patient has have i see currently label class category place situ cxr "
-    "those these do one".split()
+SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
+FILLERS = (SURE | SEEN).union(
+    "a an the is are was were be been there here of in on at to this that these evidence sign signs shown shows show "
+    "image radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently "
+    "label class category place situ cxr those do one".split()
 )
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
 _DESCRIBING = frozenset(
-    "compressive passive plate bandlike subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
+    "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
     "post-biopsy postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression "
-    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall vertebral carina svc pacer "
-    "port-a-cath confident despite bilat bilaterally thorax bronchograms".split()
+    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall carina svc pacer "
+    "port-a-cath confident despite bilat thorax".split()
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
@@ -88,14 +86,14 @@ MAYBE = frozenset(
 UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
 NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
 SAID = {True: "present", False: "absent", None: "uncertain"}
-TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")
+TICKMARKS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
+TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")  # those of them, and letters, that say yes
 SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
 )
 # Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
-SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
 # What says how sure a claim is, and what else a number beside a name is.
 NUMBER_KEYS = frozenset(
     "confidence confidences probability probabilities score scores certainty likelihood prob probs p conf".split()
@@ -109,9 +107,7 @@ _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
-OPTION = re.compile(
-    r"(?:\[(.?)\]|\((.?)\)|([\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)"
-)
+OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
 SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
@@ -132,6 +128,7 @@ _SO = re.compile(
 _DROPPED = re.compile(r":\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z", re.IGNORECASE)
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
+_WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
 
 
 def verdict(remark: str, finding: str | None = None, aside: bool = False) -> bool | None:
@@ -168,11 +165,6 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
         return False not in numbers
     said = [_said_of(part, finding, aside or len(parts) > 1) for part in parts]
     return False if False in said else None if None in said and not (aside and _describes(remark)) else True
-
-
-def together(said: Collection[bool | None]) -> bool | None:
-    """What several say of one finding: a denial first, then a doubt."""
-    return False if False in said else None if None in said else True
 
 
 def concluded(remark: str) -> bool | None:
@@ -218,6 +210,14 @@ def share(text: str) -> bool | None:
         return value / float(number.group(3)) >= 0.5
     value = value / 100 if number.group(2) or value > 1 else value
     return value > 0.5 if "<" in text else value >= 0.5
+
+
+def unscaled(number: int, most: int) -> float | None:
+    """A whole number of no known scale as a share of a hundred; None where the greatest beside it, `most`, is not above ten.
+
+    Beside a 4, a 1 is no yes.
+    """
+    return number / 100 if most > 10 or number == 0 else None
 
 
 def named(phrase: str) -> str | None:
@@ -267,6 +267,13 @@ def _other_than(finding: str | None, part: str) -> bool:
 def decides(text: str) -> bool:
     """Whether a line speaks of the finding above it at all."""
     return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a heading or a sentence, in small letters, without numbers and signs."""
+    words = [word for part in _WORD.findall(text.casefold().replace("_", " ").replace("-", " ")) if (word := part.strip(".'/"))]
+    words = [word if len(word) == 1 else word.rstrip("?") for word in words]
+    return frozenset(words).union(*(word.split("/") for word in words if len(word) > 3))
 
 
 def _words(text: str) -> list[str]:

@@ -70,6 +70,11 @@ def _near(folder: Path) -> Iterator[Path]:
         yield from level
 
 
+def place(dataset: Any) -> Path:
+    """What a dataset's paths are relative to: its root, or the folder of the one table that it is read from."""
+    return Path(dataset.table).absolute().parent if dataset.table else dataset.folder()
+
+
 def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     """Digests of the files that a dataset from outside is read from: its label table, or those at its root; no others count.
 
@@ -83,7 +88,7 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
     if dataset.made_by:
         beside = contents(dataset, "dataset", store, but=("root",))
         return {"root": dataset.root} | {name: value for name, value in beside.items() if value}
-    root = Path(dataset.table).absolute().parent if dataset.table else dataset.folder()
+    root = place(dataset)
     files = dataset.files(root)
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
     return {"tables": dict(zip(names, content_digests(files, store), strict=True))}

@@ -8,7 +8,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,6 +193,11 @@ def shown(cell: object, most: int = 60) -> str:
     """A cell for a message: one line of printable characters, cut where it is long."""
     text = repr(str(cell))[1:-1]
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def odd(table: str, kind: str, rows: pd.DataFrame, why: Callable[..., str]) -> tuple[Problem, ...]:
+    """A problem for each of `rows`, whose first column is the line: `why` says what is wrong with its other cells."""
+    return tuple(Problem(table, int(row), kind, why(*cells)) for row, *cells in rows.itertuples(index=False))
 
 
 def label_values(frame: pd.DataFrame, table: str) -> tuple[Problem, ...]:

@@ -112,7 +112,7 @@ def html(pack: Pack, root: Path, side: int, agreement: str | None) -> str:
         "pack": pack.digest,
         "prompt": pack.prompt,
         "findings": FINDINGS,
-        "editable": grammar_named(pack.grammar).think is not None,
+        "editable": grammar_named(pack.grammar).markers is not None,
         "cases": cases,
     }
     return pages.html(PAGE, pack=pack, agreement=agreement, data=data)

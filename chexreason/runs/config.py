@@ -190,7 +190,7 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 
 def check(plain: dict[str, Any]) -> Config:
     """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
-    for key in plain.keys() - KEYS.keys():
+    for key in (key for key in plain if key not in KEYS):
         raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, {*KEYS})}")
     groups = {name: group(name, plain[name]) for name in GROUPS if name in plain}
     rest = {key: plain[key] for key in KEYS if key not in GROUPS}

@@ -339,7 +339,7 @@ def _refuse_bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
 def _refuse_misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
     """A choice of one's own that goes by another's name: folders, tables and sized settings would take it for that one."""
     said = dict(word.split("=", 1) for word in typed if "=" in word)
-    for group in schema.GROUPS.keys() & said.keys():
+    for group in (group for group in schema.GROUPS if group in said):
         choice, name = said[group], cfg[group].name
         if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
             raise ChexReasonError(

@@ -89,7 +89,7 @@ def _reasons(prompt: Any) -> bool:
     """Whether a prompt asks for more than the labels, which are known here."""
     from chexreason.answers.grammars import grammar_named
 
-    return grammar_named(prompt.grammar).think is not None
+    return grammar_named(prompt.grammar).markers is not None
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Gates:
             return Refusal("grammar", "text outside the blocks")
         if list(answer.labels) != list(labels) or answer.unknown or answer.duplicates:
             return Refusal("labels", "they differ from the ground truth")
-        if grammar_named(grammar).think is None:
+        if grammar_named(grammar).markers is None:
             return None
         tag = ANY_TAG.search(answer.thoughts)
         if tag:

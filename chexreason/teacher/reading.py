@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.grammars import ANY_TAG, Grammar, grammar_named
+from chexreason.answers.grammars import ANY_TAG, grammar_named
 from chexreason.answers.parser import parse_strict
 from chexreason.teacher.reply import Reply
 
@@ -20,14 +20,14 @@ def completion(reply: Reply, grammar: str) -> str | None:
     """What `reply` says in the words of `grammar`; as it came where that is well-formed, or where nothing harmless is wrong."""
     if reply.text is None:
         return None
-    rule, text = grammar_named(grammar), _unfenced(reply.text)
-    if rule.think is None or rule.solution is None or _is_sound(text, grammar):
+    markers, text = grammar_named(grammar).markers, _unfenced(reply.text)
+    if markers is None or _is_sound(text, grammar):
         return text
     blocks, answer = _thinking(text)
-    if rule.think[0] not in answer:  # else what was thought before was no more than a plan
+    if markers[0] not in answer:  # else what was thought before was no more than a plan
         thoughts = blocks[-1] if blocks else (reply.thoughts or "").strip()
-        answer = _with_reasoning(thoughts, answer, rule)
-    answer = _without_full_stops(answer, rule)
+        answer = _with_reasoning(thoughts, answer, *markers[:3])
+    answer = _without_full_stops(answer, *markers[2:])
     return answer if _is_sound(answer, grammar) else text
 
 
@@ -61,10 +61,8 @@ def _thinking(text: str) -> tuple[list[str], str]:
         rest = after.lstrip()
 
 
-def _with_reasoning(thoughts: str, answer: str, rule: Grammar) -> str:
+def _with_reasoning(thoughts: str, answer: str, opened: str, closed: str, begin: str) -> str:
     """`answer`, which has a solution and no reasoning, with these thoughts before it."""
-    assert rule.think and rule.solution
-    (opened, closed), begin = rule.think, rule.solution[0]
     before, found, rest = answer.partition(begin)
     if not thoughts or not found or before.strip(" \n{,"):
         return answer
@@ -73,10 +71,8 @@ def _with_reasoning(thoughts: str, answer: str, rule: Grammar) -> str:
     return f"{opened}{thoughts}{closed}\n{begin}{rest}"
 
 
-def _without_full_stops(text: str, rule: Grammar) -> str:
+def _without_full_stops(text: str, begin: str, end: str) -> str:
     """`text` without full stops after its labels and after its last block."""
-    assert rule.solution
-    begin, end = rule.solution
     before, found, rest = text.partition(begin)
     labels, ended, after = rest.partition(end)
     if not (found and ended):

@@ -69,6 +69,15 @@ def test_tables_that_give_a_study_to_two_subjects_contradict_each_other(table: s
     assert any(line.startswith(f"{path.name}, row 2: illegal id: ") and "in the metadata" in line for line in found)
 
 
+def test_contradictions_are_told_in_the_order_of_the_columns(tmp_path: Path) -> None:  # and not in that of a set
+    root = mimic(tmp_path, IMAGES, {"50414267": {}, "51000000": {}})
+    path = root / "mimic-cxr-2.0.0-split.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(text.replace("50414267", "59999999").replace("10000032", "19999999").encode()))
+    told = [line.split()[5] for line in problems(Mimic(root=str(root)).read()) if "in the metadata" in line]
+    assert told == sorted(told, reverse=True) and set(told) == {"subject_id", "study_id"}
+
+
 @pytest.mark.parametrize("split", ["", "Train"])
 def test_a_mimic_split_that_is_none_is_a_problem_with_its_row(split: str, tmp_path: Path) -> None:
     root = mimic(

@@ -127,6 +127,7 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=report", "stage.show=[tabel4]"], "stage.show: there is no tabel4. Did you mean table4"),
         (["stage=evaluate", "sweep.show=[headlines]"], "sweep.show: there is no headlines. Did you mean headline"),
         (["+sede=1"], "sede: there is no such key. Did you mean seed"),
+        (["+sede=1", "+sed=1", "+sead=1", "+run=1"], "sede: there is no such key"),  # of several the first
         (["seed=-1"], "seed=-1: a number from 0"),
         (["processes=0"], "one process at least"),
         (["engine=vllm", "stage=evaluate", "engine.memory=2"], "engine.memory=2.0: a share is wanted"),

@@ -132,6 +132,15 @@ def test_a_misspelt_key_is_not_passed_over(tmp_path: Path, key: str, given: str)
         read_completions(path)
 
 
+def test_of_several_misspelt_keys_the_first_in_the_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    wrong = ["uncertan", "Uncertain", "uncertian", "uncertein"]
+    for keys in (wrong, wrong[::-1]):
+        path.write_text(json.dumps(LINE | dict.fromkeys(keys)))
+        with pytest.raises(ChexReasonError, match=f"the key '{keys[0]}' is not read"):
+            read_completions(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"Oedema": 0.1}', '{"Edema": "often"}', "{}", *map(json.dumps, ODD)])
 def test_frequencies_are_shares_of_findings(tmp_path: Path, text: str) -> None:
     (tmp_path / "frequencies.json").write_text(text)

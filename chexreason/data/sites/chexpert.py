@@ -7,11 +7,11 @@ as `test_labels.csv` (keyed by Path: 668 images, of which 518 frontal, the paper
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.data import records, tables
+from chexreason.data import paths, records, tables
 from chexreason.data.records import UNKNOWN_FRONTAL, Problem, StudyTable
 from chexreason.data.sites.published import Published, split_tables
 from chexreason.errors import ChexReasonError, one_of
@@ -64,20 +64,18 @@ class Chexpert(Published):
         import pandas as pd
 
         again: list[tuple[Problem, ...]] = []
+        root = paths.place(self)
         if self.table:
             parts = [_read(Path(self.table), None)]
-            root = Path(self.table).absolute().parent
         else:
-            root = self.folder()
             sources = self.sources(root)
             parts = [_read(path, split) for path, split in sources]
             again = [_contradicted(frame, *source, root) for (frame, _), source in zip(parts, sources, strict=True)]
         frame = pd.concat([part for part, _ in parts], ignore_index=True)
         if not self.table:
             frame["path"] = _in_batches(frame["path"].str.replace(r"^CheXpert-v1\.0[^/]*/", "", regex=True), root)
-        frame, more = records.arrange(frame)
-        problems = sum((*(found for _, found in parts), *again), more)
-        table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
+        table = self.tabled(frame, root)
+        table = replace(table, problems=sum((*(found for _, found in parts), *again), table.problems))
         split = "all" if self.table else self.split
         return records.under_policy(self._all_zero(records.choose(table, split, self.views)))
 

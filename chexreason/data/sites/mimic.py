@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.data import records, tables
+from chexreason.data import paths, records, tables
 from chexreason.data.records import StudyTable
 from chexreason.data.sites.published import Published
 from chexreason.errors import ChexReasonError, one_of
@@ -96,8 +96,7 @@ class Mimic(Published):
             "table": metadata.name,
         }
         unlabelled = (frame["labelled"] == "left_only").to_numpy()
-        arranged, more = records.arrange(frame.assign(**columns))
-        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more)
+        table = self.tabled(frame.assign(**columns), root, problems)
         table = table.without(unlabelled, f"study has no row in {path.name}")
         table = table.without(table.records["split"].isna(), "image has no row in the split table")
         versions = sorted({one.name.split("-")[2] for one in (metadata, named, path)})
@@ -116,10 +115,7 @@ class Mimic(Published):
                 raise ChexReasonError(f"{path}: there is no column {column!r} nor {_ALONE[column]!r}")
         frame = frame.assign(**{c: None for c in ("study", "sex", "age") if c not in frame.columns})
         frame = frame.assign(**{c: v for c, v in (("view", "AP"), ("split", self.split)) if c not in frame.columns})
-        arranged, more = records.arrange(frame)
-        return StudyTable(
-            self.site, path.absolute().parent, tuple(self.findings), arranged, problems=problems + more, images=False
-        )
+        return self.tabled(frame, paths.place(self), problems)
 
 
 _ALONE = {"path": "dicom_id", "patient": "subject_id", "study": "study_id", "view": "ViewPosition"}
@@ -131,22 +127,17 @@ def _splits(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     first = frame.drop_duplicates("dicom_id")
     again = frame.merge(first[["dicom_id", "split", "row"]], on="dicom_id", suffixes=("", "_first"))
     again = again[again["split"].fillna("") != again["split_first"].fillna("")]
-    problems += _odd_splits(frame, path.name) + tuple(
-        records.Problem(
-            path.name, int(row.row), records.TWICE, f"{row.dicom_id}: {row.split}, and {row.split_first} in row {row.row_first}"
-        )
-        for row in again.itertuples()
+    again = again[["row", "dicom_id", "split", "split_first", "row_first"]]
+    problems += _odd_splits(frame, path.name) + tables.odd(
+        path.name, records.TWICE, again, lambda image, split, first, row: f"{image}: {split}, and {first} in row {row}"
     )
     return first, problems
 
 
 def _odd_splits(frame: pd.DataFrame, table: str) -> tuple[records.Problem, ...]:
     """A problem for each row whose split is none of the official ones."""
-    odd = frame.loc[~frame["split"].isin(SPLITS), ["row", "split"]].fillna("")
-    return tuple(
-        records.Problem(table, int(row), "illegal split", f"{tables.shown(split)!r}; one of {', '.join(SPLITS)} is wanted")
-        for row, split in odd.itertuples(index=False)
-    )
+    odd, wanted = frame.loc[~frame["split"].isin(SPLITS), ["row", "split"]].fillna(""), f"one of {', '.join(SPLITS)} is wanted"
+    return tables.odd(table, "illegal split", odd, lambda split: f"{tables.shown(split)!r}; {wanted}")
 
 
 def _contradictions(
@@ -154,7 +145,7 @@ def _contradictions(
 ) -> tuple[records.Problem, ...]:
     """A problem for each row of `other` that gives a subject or study to `key` which the metadata does not."""
     problems = []
-    for column in set(columns) & set(other.columns):
+    for column in (column for column in columns if column in other.columns):
         said = other[[key, column, "row"]].merge(images[[key, column]].drop_duplicates(key), on=key, suffixes=("", "_meant"))
         for row in said[said[column].fillna("") != said[f"{column}_meant"].fillna("")].itertuples():
             detail = (
@@ -172,10 +163,8 @@ def _labels(path: Path) -> tuple[pd.DataFrame, tuple[records.Problem, ...]]:
     problems += tables.plain_numbers(frame, ("study_id",), path.name)
     problems += tables.label_values(frame, path.name)
     twice = frame["study_id"].duplicated()
-    problems += tuple(
-        records.Problem(path.name, int(row), records.DUPLICATE, f"study {study} is labelled twice")
-        for row, study in zip(frame.loc[twice, "row"], frame.loc[twice, "study_id"], strict=True)
-    )
+    again = frame.loc[twice, ["row", "study_id"]]
+    problems += tables.odd(path.name, records.DUPLICATE, again, lambda study: f"study {study} is labelled twice")
     return frame[~twice], problems
 
 

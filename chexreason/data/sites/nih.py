@@ -77,7 +77,7 @@ class Nih(Named):
         return records.under_policy(noted(self._chosen()))
 
     def _chosen(self) -> StudyTable:
-        root = Path(self.table).absolute().parent if self.table else self.folder()
+        root = paths.place(self)
         path, lists = self.sources(root)
         problems: tuple[Problem, ...] = ()
         splits: dict[str, str] | None = None
@@ -99,8 +99,7 @@ class Nih(Named):
                 )
         names = frame.pop("names")
         problems += label(frame, names, NIH_NAMES, "NIH")
-        arranged, more = records.arrange(frame)
-        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        table = self.tabled(frame, root, problems)
         if splits:
             table = table.without(table.records["split"].isna(), f"in neither of {' and '.join(LISTS.values())}")
             if table.records.empty and len(frame) and not table.problems:
@@ -168,8 +167,8 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
     frame, problems = tables.read_table(path, ("Image Index", "Finding Labels", "Patient ID", "View Position"))
     name = frame["Image Index"].fillna("").astype("str")
     where = _image_folders(images) if images else {}
-    nameless = frame.loc[~name.str.fullmatch(NAME), ["row", "Image Index"]].fillna("blank").itertuples(index=False)
-    problems += tuple(Problem(path.name, int(row), NAMELESS, f"{tables.shown(cell)}; {WANTED}") for row, cell in nameless)
+    nameless = frame.loc[~name.str.fullmatch(NAME), ["row", "Image Index"]].fillna("blank")
+    problems += tables.odd(path.name, NAMELESS, nameless, lambda cell: f"{tables.shown(cell)}; {WANTED}")
     problems += tuple(
         Problem(path.name, int(row), DUPLICATE, f"{' and '.join(where[image])} differ; leave the right one there alone")
         for row, image in zip(frame["row"], name, strict=True)

@@ -69,7 +69,7 @@ class Openi(Named):
     def read(self) -> StudyTable:
         """The records with the problems of the reports; image files are not looked at yet."""
         names = names_of("openi")
-        root = Path(self.table).absolute().parent if self.table else self.folder()
+        root = paths.place(self)
         reported, projections = self.sources(root)
         reports, films, problems = _reports(reported)
         reports, twice = _once(reports, "study", "report")
@@ -88,8 +88,7 @@ class Openi(Named):
             age=None,
             split=None if self.split == "all" else self.split,
         )
-        arranged, more = records.arrange(frame)
-        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        table = self.tabled(frame, root, problems)
         tagged = frame["tags"].map(lambda tags: isinstance(tags, list) and bool(tags) and UNINDEXED not in tags)
         table = table.without(~tagged.to_numpy(bool), "film of a report without tags")
         return records.under_policy(noted(inside(records.choose(table, self.split, self.views), self.outside)))
@@ -171,17 +170,16 @@ def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     tables.require(path, frame.columns.drop("row"), (name, view))
     frame = frame.dropna(subset=name)
     said = frame[view].str.lower().str.removeprefix("large ")
-    odd = frame.loc[said.notna() & ~said.isin(list(VIEWS)), ["row", view]].itertuples(index=False)
-    wrong = f"{', '.join(VIEWS)} is wanted"
-    problems += tuple(Problem(path.name, int(row), ILLEGAL, f"{view} is {tables.shown(cell)}; {wrong}") for row, cell in odd)
+    odd, wanted = frame.loc[said.notna() & ~said.isin(list(VIEWS)), ["row", view]], f"{', '.join(VIEWS)} is wanted"
+    problems += tables.odd(path.name, ILLEGAL, odd, lambda cell: f"{view} is {tables.shown(cell)}; {wanted}")
     film = frame[name].map(_film)
     if "uid" in frame.columns:
         other = frame["uid"].notna() & (film.map(_study) != "CXR" + frame["uid"].fillna(""))
-        problems += tuple(
-            Problem(
-                path.name, int(row), "illegal id", f"uid is {tables.shown(uid)}, and {tables.shown(file)} is of another report"
-            )
-            for row, uid, file in frame.loc[other, ["row", "uid", name]].itertuples(index=False)
+        problems += tables.odd(
+            path.name,
+            "illegal id",
+            frame.loc[other, ["row", "uid", name]],
+            lambda uid, file: f"uid is {tables.shown(uid)}, and {tables.shown(file)} is of another report",
         )
     films = frame[["row"]].assign(study=film.map(_study), film=film, view=said.map(VIEWS), table=path.name)
     films, twice = _once(films, "film", "film")

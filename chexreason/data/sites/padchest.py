@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.data import records, tables
+from chexreason.data import paths, records, tables
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.errors import ChexReasonError, one_of
@@ -61,17 +61,13 @@ class Padchest(Named):
         """The records with the problems of the table; image files are not looked at yet."""
         import numpy as np
 
-        if self.table:
-            path, root = Path(self.table), Path(self.table).absolute().parent
-        else:
-            root = self.folder()
-            path = self.sources(root)
+        root = paths.place(self)
+        (path,) = self.files(root)
         frame, problems = tables.read_table(path, NEEDED)
         names, unread = _names(frame, path.name)
         frame = _common(frame, path.name, None if self.split == "all" else self.split)
         problems += unread + _nobodys(frame, path.name) + label(frame, names, names_of("padchest"), self.site)
-        arranged, more = records.arrange(frame)
-        table = StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
+        table = self.tabled(frame, root, problems)
         kept = frame["MethodLabel"].isin(LABELLERS[self.labeller]).to_numpy()
         unfit = np.array([not given or "exclude" in given for given in names], dtype=bool)
         table = table.without(~kept, f"not labelled by {self.labeller}")
@@ -98,10 +94,7 @@ def _nobodys(frame: pd.DataFrame, table: str) -> tuple[Problem, ...]:
     """A problem for each row whose labels are neither the physicians' nor the network's."""
     odd = frame.loc[~frame["MethodLabel"].isin(LABELLERS["both"]), ["row", "MethodLabel"]].fillna("blank")
     wanted = " or ".join(LABELLERS["both"])
-    return tuple(
-        Problem(table, int(row), "illegal labeller", f"MethodLabel is {tables.shown(cell)}; {wanted} is wanted")
-        for row, cell in odd.itertuples(index=False)
-    )
+    return tables.odd(table, "illegal labeller", odd, lambda cell: f"MethodLabel is {tables.shown(cell)}; {wanted} is wanted")
 
 
 def _common(frame: pd.DataFrame, table: str, split: str | None) -> pd.DataFrame:

@@ -6,13 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.data import paths, records
-from chexreason.data.records import StudyTable
+from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, check_findings
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,11 @@ class Published(ABC):
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
+
+    def tabled(self, frame: pd.DataFrame, root: Path, problems: tuple[Problem, ...] = ()) -> StudyTable:
+        """The records of `frame`, whose images lie at `root`, with these problems and those of their paths and ids."""
+        arranged, more = records.arrange(frame)
+        return StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
 
     @abstractmethod
     def read(self) -> StudyTable:

@@ -7,11 +7,12 @@ Films are {train,test}/IMAGE.dicom. Nobody says which films are of one patient: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexreason.data import records, tables
+from chexreason.data import paths, records, tables
 from chexreason.data.records import DUPLICATE, ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import split_tables
@@ -70,15 +71,11 @@ class Vindr(Named):
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
         import pandas as pd
 
-        if self.table:
-            root = Path(self.table).absolute().parent
-            parts = [self._part(Path(self.table), None, root)]
-        else:
-            root = self.folder()
-            parts = [self._part(path, split, root) for path, split in self.sources(root)]
-        frame, more = records.arrange(pd.concat([part for part, _ in parts], ignore_index=True))
-        problems = sum((given for _, given in parts), ()) + more
-        table = StudyTable(self.site, root, tuple(self.findings), frame, problems=problems, images=not self.table)
+        root = paths.place(self)
+        sources: Sequence[tuple[Path, str | None]] = [(Path(self.table), None)] if self.table else self.sources(root)
+        parts = [self._part(path, split, root) for path, split in sources]
+        frame = pd.concat([part for part, _ in parts], ignore_index=True)
+        table = self.tabled(frame, root, sum((given for _, given in parts), ()))
         chosen = records.choose(table, "all" if self.table else self.split, self.views)
         return records.under_policy(noted(inside(chosen, self.outside)))
 
@@ -129,8 +126,8 @@ def _said(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Problem, ...]]:
     said, more = _boxes(frame, path) if "class_name" in frame.columns else _columns(frame, path)
     said = said.assign(becomes=said["name"].map({name: one.finding for name, one in names_of("vindr").items()}))
     if "rad_id" in frame.columns:
-        nobody = frame.loc[frame["rad_id"].isna(), "row"]
-        problems += tuple(Problem(path.name, int(row), "illegal id", "rad_id is blank: whose reading is it?") for row in nobody)
+        nobodys = frame.loc[frame["rad_id"].isna(), ["row"]]
+        problems += tables.odd(path.name, "illegal id", nobodys, lambda: "rad_id is blank: whose reading is it?")
     return frame, said.dropna(subset="becomes").drop_duplicates(["image_id", "rad_id", "becomes"]), problems + more
 
 
@@ -142,21 +139,23 @@ def _boxes(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Problem
     """image_id, rad_id and name of each box in the competition's table."""
     name = frame["class_name"].fillna("").str.strip()
     wrong = ~name.isin(list(names_of("vindr")))
-    said = [
-        Problem(
-            path.name, int(row), ILLEGAL, f"{tables.shown(one)!r} is not one of VinDr's names.{nearest(one, names_of('vindr'))}"
-        )
-        for row, one in zip(frame.loc[wrong, "row"], name[wrong], strict=True)
-    ]
+    problems = tables.odd(
+        path.name,
+        ILLEGAL,
+        frame[["row"]].assign(name=name)[wrong],
+        lambda name: f"{tables.shown(name)!r} is not one of VinDr's names.{nearest(name, names_of('vindr'))}",
+    )
     number = frame.get("class_id")
     if number is not None:
         meant = number.map({str(place): one for place, one in enumerate(CLASSES)})
         other = meant.notna() & (meant != name) & ~wrong
-        said += [
-            Problem(path.name, int(row), ILLEGAL, f"class_id is {one}, which is {right}, and class_name is {named}")
-            for row, one, right, named in zip(frame["row"][other], number[other], meant[other], name[other], strict=True)
-        ]
-    return frame[["image_id"]].assign(rad_id=_readers(frame), name=name), tuple(said)
+        problems += tables.odd(
+            path.name,
+            ILLEGAL,
+            frame[["row", "class_id"]].assign(meant=meant, name=name)[other],
+            lambda number, meant, name: f"class_id is {number}, which is {meant}, and class_name is {name}",
+        )
+    return frame[["image_id"]].assign(rad_id=_readers(frame), name=name), problems
 
 
 def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
@@ -175,18 +174,13 @@ def _columns(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[Probl
     values = frame[names].apply(pd.to_numeric, errors="coerce")
     cells = frame[names].where(~values.isin((0.0, 1.0))).stack()
     blank = values.isna() & frame[names].isna()
-    problems = [
+    problems = tuple(
         Problem(path.name, int(frame["row"][row]), ILLEGAL, f"{name} is {tables.shown(cell)}; 1 or 0 is wanted")
         for (row, name), cell in cells.dropna().items()
-    ]
-    problems += [
-        Problem(path.name, int(frame["row"][row]), ILLEGAL, "a label is blank; 1 or 0 is wanted")
-        for row in blank.any(axis=1).to_numpy().nonzero()[0]
-    ]
-    problems += [
-        Problem(path.name, int(row), DUPLICATE, f"{image} is listed twice")
-        for row, image in frame.loc[twice, ["row", "image_id"]].itertuples(index=False)
-    ]
+    )
+    unread, again = frame.loc[blank.any(axis=1), ["row"]], frame.loc[twice, ["row", "image_id"]]
+    problems += tables.odd(path.name, ILLEGAL, unread, lambda: "a label is blank; 1 or 0 is wanted")
+    problems += tables.odd(path.name, DUPLICATE, again, lambda image: f"{image} is listed twice")
     marked = frame[["image_id"]].assign(rad_id=_readers(frame)).join(values)
     said = marked.melt(["image_id", "rad_id"], names, "name", "marked")
-    return said[said["marked"] == 1].drop(columns="marked"), tuple(problems)
+    return said[said["marked"] == 1].drop(columns="marked"), problems
