@@ -62,8 +62,8 @@ rehearsal: install-dev  ## The clinical study with nothing changed but size, bes
 claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
 
-test: install-dev  ## Run the tests, three files at a time (they often wait) with one thread each, the longest files first
-	OMP_NUM_THREADS=1 $(IN) pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+test: install-dev  ## Run the tests, two files at a time with one thread each, the longest files first
+	OMP_NUM_THREADS=1 $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-real:  ## Real tokenizers and real vLLM, in an environment of its own (downloads 3.5 GB)
 	bash tests_real/environment.sh $(REAL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from chexreason.answers.headings import heading
+from chexreason.answers.items import names_a_finding
 from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, key_of, status_of
 from chexreason.answers.values import NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named
 
@@ -69,6 +70,7 @@ _REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORE
 _BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
 _WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
+_FLAG = re.compile(r"(?<=[A-Za-z]) ?\[([01])\]")
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
@@ -90,10 +92,22 @@ def plain(text: str) -> str:
         text = _without_latex(text)
     if "/" in text:
         text = _WITH.sub("with ", text)
+    if "[0]" in text:
+        text = _FLAG.sub(_flagged, text)
     text = _EMPHASIS.sub("", _SHORTENED.sub(r"\1", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text))))
     rows = [line for line in text.split("\n") if len(_GAP.findall(line)) > 1 and set(line).isdisjoint("[]|\u2610\u2611\u2612")]
     text = _GAP.sub("\t", text) if len(rows) > 1 else text
     return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))
+
+
+def _flagged(flag: re.Match[str]) -> str:
+    """What a flag in brackets says: no footnote is numbered 0, so in "edema[0], fracture[1]" both are flags."""
+    line = flag.string[max(0, flag.start() - 60) : flag.start()].rpartition("\n")[2]
+    if not names_a_finding(line):  # "result[0]: Edema"
+        return flag[0]
+    beside = names_a_finding(re.split(r"[^\w\s-]|\band\b", line)[-1])
+    absent, present = ("(-)", "(+)") if beside else ("(absent)", "(present)")  # behind a remark
+    return f" {absent if flag[1] == '0' else present}"
 
 
 def unfenced(text: str) -> str:

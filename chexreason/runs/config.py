@@ -184,7 +184,8 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
         try:
             found.append(group(name, _alone(name, choice)))
         except ChexReasonError as error:  # nobody may have chosen it
-            raise ChexReasonError(f"{name}={choice}, whose file is {choice_files(name)[choice]}: {error}") from None
+            file = choice_files(name).get(choice)
+            raise ChexReasonError(f"{name}={choice}, whose file is {file}: {error}" if file else str(error)) from None
     return found
 
 

@@ -66,6 +66,32 @@ def test_a_file_that_is_not_what_it_should_be_says_so(
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 
 
+def test_a_file_that_nobody_chose_is_named_where_it_cannot_be_used(tmp_path: Path, command: Command) -> None:
+    usual = (
+        (CONF / "model" / "medgemma.yaml")
+        .read_text(encoding="utf-8")
+        .replace("oc.env:MEDGEMMA,google", "oc.env:NOWHERE}google")
+    )
+    write_text(tmp_path / "model" / "own.yaml", usual.replace("name: medgemma", "name: own"))
+    mixed = ("stage=evaluate", "model=medgemma", "dataset=phantom_chexpert")
+    done = command("--config-dir", str(tmp_path), *mixed, "dry_run=true", f"runs={tmp_path / 'runs'}")
+    assert done.returncode == 1 and f"model=own, whose file is {tmp_path}/model/own.yaml: " in done.stderr, done.stderr[-300:]
+
+
+def test_folders_of_ones_own_are_there_and_no_two_have_the_same_file(tmp_path: Path, command: Command) -> None:
+    for folder in ("one", "two"):
+        write_text(tmp_path / folder / "arm" / "own.yaml", f"{PACKAGED}defaults: [override /model: phantom_gemma]\n")
+    for searched, said in (
+        ("one,two", f"{tmp_path}/one/arm/own.yaml is there before it"),
+        ("three", "no such folder of choices"),
+    ):
+        path = ",".join(f"{tmp_path}/{folder}" for folder in searched.split(","))
+        done = command("stage=evaluate", f"hydra.searchpath=[{path}]", "dry_run=true", f"runs={tmp_path / 'runs'}")
+        assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-300:]
+    done = command("stage=sft", "prompt=free_reasoning.yaml", f"runs={tmp_path / 'runs'}")
+    assert done.stderr.endswith("a choice goes by its file's name alone: prompt=free_reasoning")
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
