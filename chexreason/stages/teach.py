@@ -76,6 +76,12 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
     checks = [teacher.require_client, teacher.key]
     if "dataset" in curated["config"] and "dataset" not in curated["parents"]:  # else the run that made the films says
         stated = curated["config"]["dataset"].get("agreement")
+        if stated is None:
+            name = curated["config"]["dataset"]["name"]
+            found.append(
+                f"dataset={name} names no data-use agreement, and nothing is sent under one that is not known: set "
+                f"dataset.agreement, to {UNRESTRICTED} where anyone may have the films"
+            )
         checks.append(lambda: refuse_address(teacher, None if stated in (None, UNRESTRICTED) else stated))
     for check in checks:
         try:

@@ -93,6 +93,8 @@ def test_all_that_a_clinical_run_lacks_is_in_one_list_with_how_to_get_it(
     line += ["scale.run_gigabytes=0", "engine=transformers", "teacher.data_use_agreement='another'"]
     now = planned(tmp_path / "runs", *line).every_lack()
     assert len(now) == 4 and sum("names another: 'another'" in lack for lack in now) == 1
+    taught = planned(tmp_path / "runs", "stage=teach", "model=medgemma", "dataset=mimic", "dataset.agreement=null").every_lack()
+    assert sum("dataset=mimic names no data-use agreement" in lack and "set dataset.agreement" in lack for lack in taught) == 1
 
 
 def test_training_asks_for_a_gpu_and_one_without_a_figure_is_taken_at_its_word(
