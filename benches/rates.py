@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benches import coverage, curation, parser, reports
+from benches.reward_examples import scorer
 from chexreason.answers import metrics
 from chexreason.answers.grammars import GRAMMARS
 from chexreason.answers.parser import parse, parse_strict
 from chexreason.data.curation import Balance, select
-from chexreason.data.frequencies import finding_frequencies
-from chexreason.rewards.scored import Scorer
-from chexreason.runs.config import as_dict, compose, group
 
 STUDIES, RESAMPLES, SEED = 227_835, 10_000, 0
 SMALL = (
@@ -86,8 +84,7 @@ def padding(traces: int = 2000, prompt: int = 600, batch: int = 8) -> dict[str, 
 
 def _scorer(name: str) -> Callable[[str, str], object]:
     """A reward, as what reads completions."""
-    reward = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
-    score = Scorer(reward, "tags", finding_frequencies())
+    score = scorer(name)
     return lambda text, _: score(text, ["Edema"], 300)
 
 

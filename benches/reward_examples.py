@@ -39,7 +39,7 @@ EXAMPLES = [
 
 def table(name: str) -> list[str]:
     """One reward's examples, part by part."""
-    score = _scorer(name)
+    score = scorer(name)
     rows = [(what, tokens, score(text, TRUTH, tokens)) for what, text, tokens in EXAMPLES]
     parts = list(rows[0][2].parts)
     lines = _head(["completion", "tokens", "read", *parts, "reward"])
@@ -50,7 +50,7 @@ def table(name: str) -> list[str]:
 
 def window() -> list[str]:
     """The nuanced reward's memory: the same right answer, again and again."""
-    score = _scorer("nuanced")
+    score = scorer("nuanced")
     lines = _head(["prediction", "answer", "collapse", "reward"])
     answers = ["Edema"] * 71 + ["Fracture"] * 28 + ["Edema", "Fracture", "Edema"]
     for number, answer in enumerate(answers, start=1):
@@ -60,7 +60,8 @@ def window() -> list[str]:
     return lines
 
 
-def _scorer(name: str) -> Scorer:
+def scorer(name: str) -> Scorer:
+    """A reward at the paper's scale."""
     reward = group("reward", as_dict(compose((f"reward={name}", "model=medgemma")))["reward"])
     return Scorer(reward, "tags", finding_frequencies())
 

@@ -80,7 +80,8 @@ class StudyTable:
             raise ChexReasonError(f"{self.site}: its records lack the columns {', '.join(lacking)}")
         for name in FINDINGS:  # else what is no state would be read as negative
             states = self.records[name]
-            if states.dtype.kind != "f" or not (states.isna() | states.isin((POSITIVE, NEGATIVE, UNCERTAIN))).all():
+            known = (states == POSITIVE) | (states == NEGATIVE) | (states == UNCERTAIN)  # isin takes twice as long
+            if states.dtype.kind != "f" or not (known | states.isna()).all():
                 raise ChexReasonError(f"{self.site}: {name} has values that are no states; 1.0, 0.0, -1.0 and NaN are")
 
     def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:

@@ -265,6 +265,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
     for word in overrides:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
+        chooses = bare in (*GROUPS, *BUNDLES)
         # A class has defaults for choices of one's own: without its key, a choice would take one of them for its own value.
         if not bare or "@" in key or key.startswith("~") and (bare in kept or bare.count(".") == 1 or bare.endswith(".name")):
             raise ChexReasonError(
@@ -272,17 +273,17 @@ def refuse_words(overrides: Sequence[str]) -> None:
             )
         if bare == "stage.name":
             raise ChexReasonError(f"{word}: a stage keeps its name; another stage is chosen by stage=NAME")
-        if bare in (*GROUPS, *BUNDLES) and any(one in ("", "null") or one.startswith("_") for one in value.split(",")):
+        if chooses and any(one in ("", "null") or one.startswith("_") for one in value.split(",")):
             raise ChexReasonError(f"{word}: a choice is wanted. Valid: {', '.join(choice_names(bare))}")
-        if bare in (*GROUPS, *BUNDLES) and (odd := next(filter(VALUE.fullmatch, value.split(",")), None)):
+        if chooses and (odd := next(filter(VALUE.fullmatch, value.split(",")), None)):
             raise ChexReasonError(f"{bare}={odd}: there is no such choice.{suggestion(odd, set(choice_names(bare)))}")
-        if bare in (*GROUPS, *BUNDLES) and (named := re.search(r"[\w-]+(?=\.ya?ml\b)", value)):
+        if chooses and (named := re.search(r"[\w-]+(?=\.ya?ml\b)", value)):
             raise ChexReasonError(f"{word}: a choice goes by its file's name alone: {bare}={named[0]}")
         if bare == "experiment" and "(" in value:
             raise ChexReasonError(
                 f"{word}: experiments are named one by one, with commas between them: experiment=table1,table2"
             )
-        if bare in (*GROUPS, *BUNDLES) and ("/" in value or value.startswith(("[", "{"))):
+        if chooses and ("/" in value or value.startswith(("[", "{"))):
             raise ChexReasonError(f"{word}: one choice is wanted, by its name. Valid: {', '.join(choice_names(bare))}")
 
 

@@ -142,13 +142,13 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
         said, lateral = frame.get("Frontal/Lateral"), ~frontal
         if said is not None:  # where it is blank, the file's name says it
             other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
-            for wrong, why in (
-                (other, ", and its file is called otherwise"),
-                (said.notna() & ~said.isin(SIDES), "; Frontal or Lateral is wanted"),
+            sides, odd = frame[["row", "Frontal/Lateral"]], said.notna() & ~said.isin(SIDES)
+            for rows, why in (
+                (sides[other], ", and its file is called otherwise"),
+                (sides[odd], "; Frontal or Lateral is wanted"),
             ):
-                problems += tuple(
-                    Problem(path.name, int(row), "illegal view", f"Frontal/Lateral is {tables.shown(cell)}{why}")
-                    for row, cell in zip(frame.loc[wrong, "row"], said[wrong], strict=True)
+                problems += tables.odd(
+                    path.name, "illegal view", rows, lambda side, why=why: f"Frontal/Lateral is {tables.shown(side)}{why}"
                 )
             lateral = said.eq("Lateral") | (said.isna() & lateral)
         view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
