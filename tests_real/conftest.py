@@ -6,7 +6,10 @@ These tests need an environment of their own (tests_real/environment.sh) and run
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +55,10 @@ def films() -> list[Image.Image]:
     return [film.resize((250 + 3 * number, 300)) for number, film in enumerate(drawn)]
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl"])
-def trained(request: pytest.FixtureRequest, films: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
+def trained(
+    request: pytest.FixtureRequest, films: list[Image.Image], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trained]:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
     answers = [write_answer(PROMPT.grammar, f"The image shows {', '.join(labels)}.", labels) for labels in LABELS]
@@ -61,12 +66,22 @@ def trained(request: pytest.FixtureRequest, films: list[Image.Image], tmp_path_f
     learn(built, processor, PROMPT, films, answers, list(built.parameters()), 80)
     save(built, processor, folder / "model")
     own = choices("model", ["phantom_gemma" if request.param == "gemma3" else "phantom_qwen"])[0]
-    model = replace(own, weights=str(folder / "model"), made_by=None)
+    model = replace(own, family=request.param, weights=str(folder / "model"), made_by=None)
     adapted = add_lora(load_model(model), seed=0, rank=16, alpha=32, dropout=0.0)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
     learn(adapted, load_processor(model), PROMPT, films, [*answers[5:], *answers[:5]], weights, 30)
     save_adapter(adapted, folder / "adapter", model)
-    return Trained(model, folder / "adapter")
+    with attention_for(request.param):
+        yield Trained(model, folder / "adapter")
+
+
+def attention_for(family: str) -> AbstractContextManager[None]:
+    """What vLLM lacks on a CPU for `family`, if anything."""
+    if family != "gemma3" or torch.cuda.is_available() or find_spec("vllm") is None:
+        return nullcontext()
+    from tests_real.image_attention import in_place_of_the_cpu_backend
+
+    return in_place_of_the_cpu_backend()
 
 
 def learn(

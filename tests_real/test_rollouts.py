@@ -31,10 +31,6 @@ WORDS = [
 ]
 
 
-# vLLM's CPU backend misreads a Gemma's images.
-pytestmark = pytest.mark.parametrize("trained", ["qwen2_5_vl"], indirect=True, scope="session")
-
-
 @pytest.fixture(scope="module")
 def runs(trained: Trained, films: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Complete runs: plain, by vLLM twice, and from the whole distribution. A study has the labels that the adapter names."""

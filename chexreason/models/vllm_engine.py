@@ -213,8 +213,11 @@ def _require_images_at_once(model: Model) -> None:
         ChexReasonError: on a CPU, where what it answered would not be the model's answer.
     """
     from vllm.platforms import current_platform
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
-    if model.family == "gemma3" and current_platform.is_cpu():
+    if model.family != "gemma3" or not current_platform.is_cpu():
+        return
+    if not AttentionBackendEnum.CPU_ATTN.get_class().supports_mm_prefix():
         raise ChexReasonError(
             f"model={model.name}: on a CPU, vLLM reads the tokens of an image one after the other, where Gemma 3 reads them at "
             "once, and answers otherwise than the model: engine=transformers, or a machine with a GPU"
