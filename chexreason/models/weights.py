@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,11 @@ def require_weights(model: Model) -> None:
     Raises:
         ChexReasonError: none of these; says what is missing, how to get it, and what runs without it.
     """
-    if (config := Path(model.weights) / "config.json").is_file():
-        _require_family(model, config)
+    if (folder := Path(model.weights)).is_dir():
+        _require_family(model, folder / "config.json")
+        if wrong := not_whole(folder):
+            raise ChexReasonError(f"model.weights={model.weights}: {wrong}; copy the folder anew")
         return
-    if Path(model.weights).is_dir():
-        raise ChexReasonError(f"model.weights={model.weights}: this folder holds no config.json, so no model")
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -56,13 +57,14 @@ def require_weights(model: Model) -> None:
         raise ChexReasonError(
             f"model.weights={model.weights}: there is no such folder, and no model of the hub has such a name"
         ) from None
-    if isinstance(try_to_load_from_cache(model.weights, "config.json"), str):
+    cached = try_to_load_from_cache(model.weights, "config.json")
+    if isinstance(cached, str) and not not_whole(Path(cached).parent):
         return
-    revision, reason = _on_hub(model.weights)
+    revision, reason = _on_hub(model.weights)  # which also completes what is cached in part
     if revision is None:
         stand_in = "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"
         raise ChexReasonError(
-            f"model={model.name}: its weights ({model.weights}) are neither a local folder nor in the hub's cache, "
+            f"model={model.name}: its weights ({model.weights}) are neither a local folder nor all in the hub's cache, "
             f"and the hub cannot give them ({reason}).\n"
             f"  weights:  accept the licence at https://huggingface.co/{model.weights}, then `hf auth login`,\n"
             f"            or point to a local copy: model.weights=/path/to/{model.weights.split('/')[-1]}, or for every\n"
@@ -74,10 +76,45 @@ def require_weights(model: Model) -> None:
         )
 
 
+PARTS = {  # of a model folder, by what each is called
+    "a config": ("config.json",),
+    "a tokenizer": ("tokenizer.json", "tokenizer.model", "vocab.json"),
+    "an image processor": ("preprocessor_config.json", "processor_config.json"),
+    "weights": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
+}
+
+
+def not_whole(folder: Path) -> str:
+    """What a model folder lacks, or which of its weight files is cut short; "" where all is there. Reads no weights."""
+    for part, names in PARTS.items():
+        if not any((folder / name).is_file() for name in names):
+            return f"this folder holds no {names[0]}, so not {part}"
+    try:
+        for index in folder.glob("*.index.json"):
+            if missing := {name for name in read_json(index)["weight_map"].values() if not (folder / name).is_file()}:
+                return f"{index.name} names {sorted(missing)[0]}, which is not there"
+        for file in sorted(folder.glob("*.safetensors")):
+            if file.stat().st_size < _length(file):
+                return f"{file.name} is cut short"
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return "its weights cannot be read, as where Git LFS has left a note in a file's place (git lfs pull)"
+    return ""
+
+
+def _length(file: Path) -> int:
+    """Bytes that a safetensors file says it has: eight for the length of its header, the header, and the tensors."""
+    with file.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")
+        if header > file.stat().st_size:
+            raise ValueError(f"{file}: no safetensors file")
+        tensors = json.loads(opened.read(header))
+    return 8 + header + max(tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__")
+
+
 def _require_family(model: Model, config: Path) -> None:
     """Raises ChexReasonError where a model's own config.json names another family."""
     try:
-        held = read_json(config).get("model_type", model.family)
+        held = read_json(config).get("model_type", model.family) if config.is_file() else model.family
     except (OSError, ValueError, AttributeError):
         raise ChexReasonError(f"model.weights={model.weights}: its config.json cannot be read; copy the folder anew") from None
     if held != model.family:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from chexreason.run import main
 from chexreason.runs import files, folders, processes, sweep
@@ -40,8 +42,10 @@ def name(runs: Path, *words: str) -> str:
 
 
 def weights(folder: Path, text: str) -> str:
-    files.write_text(folder / "config.json", "{}")
-    files.write_text(folder / "model.safetensors", text)
+    """A folder as a model's is, whose weights are of no use; `text` tells them from others."""
+    for name in ("config.json", "tokenizer.json", "preprocessor_config.json"):
+        files.write_text(folder / name, "{}")
+    save_file({text: np.zeros(1, np.float32)}, folder / "model.safetensors")
     return f"model.weights={folder}"
 
 

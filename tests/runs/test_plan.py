@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,40 @@ def test_weights_of_another_family_are_said_beforehand(tmp_path: Path) -> None:
     for model, fits in (("medgemma", False), ("qwen", True)):
         lacks = planned(tmp_path, "stage=sft", f"model={model}", f"model.weights={tmp_path / 'q'}").every_lack()
         assert any("holds a qwen2_5_vl" in lack for lack in lacks) is not fits
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4000000000\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer.json"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "so not an image processor"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "so not weights"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "cannot be read"),
+        (lambda folder: (folder / "model.safetensors").write_text(POINTER), "git lfs pull"),
+        (lambda folder: os.truncate(file := folder / "model.safetensors", file.stat().st_size - 1), "safetensors is cut short"),
+        (
+            lambda folder: files.write_json(
+                folder / "model.safetensors.index.json", {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+            ),
+            "names model-2.safetensors, which is not there",
+        ),
+        (lambda folder: (folder / "model.safetensors.index.json").write_text("{"), "cannot be read"),
+        (lambda folder: None, None),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), None),
+    ],
+)
+def test_weights_that_are_not_whole_are_said_beforehand(
+    damage: Callable[[Path], object], said: str | None, tmp_path: Path
+) -> None:
+    word = weights(tmp_path / "m", "one")
+    damage(tmp_path / "m")
+    lacks = planned(tmp_path, "stage=sft", "model=medgemma", word).every_lack()
+    found = [lack for lack in lacks if "model.weights=" in lack]
+    assert not found if said is None else found and said in found[0], found
 
 
 @pytest.mark.parametrize("stage", ["curate", "inspect", "predict", "export"])
