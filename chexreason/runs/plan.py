@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
-from chexreason.runs import costs, machine
+from chexreason.runs import costs, machine, refuse
 from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
 from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
 from chexreason.runs.lines import chosen, command, makers_of, parent_config, root
@@ -125,11 +125,11 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     Raises:
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
-    _refuse_misnamed(cfg, typed)
-    _refuse_empty_variant(cfg.variant.name)
+    refuse.misnamed(cfg, typed)
+    refuse.empty_variant(cfg.variant.name)
     planned = _plan(cfg, typed, {} if known is None else known)
-    _refuse_unread(cfg, typed, planned)
-    _refuse_source(cfg, typed, planned)
+    refuse.unread(cfg, typed, planned)
+    refuse.unused_source(cfg, typed, planned)
     return planned
 
 
@@ -139,7 +139,7 @@ def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
     It looks at no run that the stage stands on, which `plan` takes a second for.
     """
     seen = {*_uses(config), *(schema.GROUPS.keys() & set(map(root, typed)))}
-    _refuse_mixture(config, _worlds(config, {name: getattr(config, name) for name in seen - {"stage"}}, typed, {}))
+    refuse.mixture(config, _worlds(config, {name: getattr(config, name) for name in seen - {"stage"}}, typed, {}))
 
 
 def _uses(config: schema.Config) -> Sequence[str]:
@@ -162,10 +162,10 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
     key = digest({name: plain[name] for name in plain if makers or name not in schema.GROUPS or name in ("stage", *uses)})
     if key not in known:
-        _refuse_bad_names(plain, uses)
+        refuse.bad_names(plain, uses)
         parents = _parents(cfg, typed, uses, makers, known)
         does = Stage.of(config.stage)
-        _refuse_parents(config, does, parents)
+        refuse.wrong_parents(config, does, parents)
         known[key] = _alone(config, plain, used, typed, does, parents)
     return known[key]
 
@@ -178,31 +178,8 @@ def _parents(
     for role, line in makers.items():
         parent_cfg, said = parent_config(cfg, below, uses, line)
         parents[role] = _plan(parent_cfg, said, known)
-        _refuse_unread(parent_cfg, shlex.split(line), parents[role])
+        refuse.unread(parent_cfg, shlex.split(line), parents[role])
     return parents
-
-
-def _refuse_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) -> None:
-    """Raises ChexReasonError where a stage has a parent of another stage or role than its PARENTS, or lacks one of them.
-
-    Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
-    """
-    roles, taken = does.PARENTS, {*does.OPTIONAL}
-    if not roles:
-        return
-    for name in config.stage.parents:
-        role = name if name in roles else next((one for one in does.SEVERAL if name.startswith(f"{one}_")), None)
-        if role is None:
-            raise ChexReasonError(f"stage.parents.{name}: there is no such role.{suggestion(name, {*roles})}")
-        if name not in parents:
-            continue
-        taken.add(role)
-        if parents[name].does.module not in roles[role]:  # of whatever name its settings are
-            wanted = " or ".join(f"stage={maker}" for maker in roles[role])
-            raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
-    for role in roles:
-        if role not in taken:
-            raise ChexReasonError(f"stage.parents.{role}: the line of a run is wanted, such as stage={roles[role][0]}")
 
 
 def _alone(
@@ -215,7 +192,7 @@ def _alone(
 ) -> Plan:
     """One run whose parents are planned."""
     worlds = _worlds(config, used, typed, parents)
-    _refuse_mixture(config, worlds)
+    refuse.mixture(config, worlds)
     drawn = does.draws(config.stage)  # else every seed gives the same run
     defined, lacking = _defined(config, used, drawn)
     recipe = digest(
@@ -326,76 +303,3 @@ def _is_digest(value: Any) -> bool:
     if isinstance(value, dict | list):
         return bool(value) and all(map(_is_digest, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,64}", value) is not None
-
-
-def _refuse_bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
-    for name in ("stage", *uses):
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
-            raise ChexReasonError(
-                f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
-            )
-
-
-def _refuse_misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """A choice of one's own that goes by another's name: folders, tables and sized settings would take it for that one."""
-    said = dict(word.split("=", 1) for word in typed if "=" in word)
-    for group in (group for group in schema.GROUPS if group in said):
-        choice, name = said[group], cfg[group].name
-        if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
-            raise ChexReasonError(
-                f"{group}={choice}: its file calls it {name}, which folders go by: set name: {choice} in {group}/{choice}.yaml"
-            )
-
-
-def _refuse_empty_variant(variant: str) -> None:
-    """A variant whose files are called otherwise would be the published training under another title."""
-    found = {name: schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")}
-    sizes = [f"{scale}_{stage}" for scale in schema.choice_names("scale") for stage in schema.choice_names("stage")]
-    for name, known in (("varied", schema.choice_names("stage")), ("varied/sized", sizes)):
-        for odd in set(found[name]) - set(known):
-            raise ChexReasonError(
-                f"variant={variant}: {name}/{variant}/{odd}.yaml is of no stage.{suggestion(odd, set(known))}"
-            )
-    if variant != "published" and not any(found.values()):
-        raise ChexReasonError(
-            f"variant={variant} changes nothing: varied/{variant}/grpo.yaml, say, is wanted beside its own file"
-        )
-
-
-def _refuse_unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:
-    """A dataset that is chosen or refined, and that no run would read, is another one than was meant."""
-    read = sorted(choice for choice, _ in planned.worlds if choice.startswith("dataset="))
-    said = next((word for word in words if root(word) == "dataset"), None)
-    if said is None or not read or f"dataset={cfg.dataset.name}" in read:
-        return
-    meant = f"source={cfg.dataset.name}" if said.startswith("dataset=") else f"{read[0]} beside it"
-    raise ChexReasonError(
-        f"{said}: no run of stage={planned.stage} would read dataset={cfg.dataset.name}, but {', '.join(read)}.\n"
-        f"  What training draws from is chosen by source, and its keys are set beside its name: source=NAME dataset=NAME "
-        f"dataset.KEY=VALUE. Did you mean {meant}?"
-    )
-
-
-def _refuse_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
-    """A source that is chosen, and no dataset, for a stage which reads a dataset and trains nothing."""
-    used, words = planned.manifest["config"], {*map(root, typed)}
-    if "source" in words and "dataset" not in words and "dataset" in used and "model" not in used:
-        raise ChexReasonError(
-            f"source={cfg.source}: stage={planned.stage} reads dataset={cfg.dataset.name}, and source is what training draws "
-            f"from. Did you mean dataset={cfg.source}?"
-        )
-
-
-def _refuse_mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
-    """Real weights on drawn films, or the reverse, are an accident more often than not."""
-    if config.mixed_worlds or len({world for _, world in worlds}) < 2:
-        return
-    by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
-    met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
-    models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
-    if config.world.name in by_world:  # whose choices may be another world's, made smaller
-        models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
-    choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items() if names)
-    raise ChexReasonError(
-        f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"
-    )

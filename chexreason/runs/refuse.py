@@ -1,0 +1,114 @@
+"""What a plan refuses: choices that are not what they are taken for. Each raises ChexReasonError, and says what was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from chexreason.errors import ChexReasonError, suggestion
+from chexreason.runs import config as schema
+from chexreason.runs.lines import root
+from chexreason.runs.stage import Stage
+
+if TYPE_CHECKING:
+    from chexreason.runs.plan import Plan
+
+
+def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
+    """What a run is called by is part of a path."""
+    for name in ("stage", *uses):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
+            raise ChexReasonError(
+                f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
+            )
+
+
+def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """A choice of one's own that goes by another's name: folders, tables and sized settings would take it for that one."""
+    said = dict(word.split("=", 1) for word in typed if "=" in word)
+    for group in (group for group in schema.GROUPS if group in said):
+        choice, name = said[group], cfg[group].name
+        if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
+            raise ChexReasonError(
+                f"{group}={choice}: its file calls it {name}, which folders go by: set name: {choice} in {group}/{choice}.yaml"
+            )
+
+
+def empty_variant(variant: str) -> None:
+    """A variant whose files are called otherwise would be the published training under another title."""
+    found = {name: schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")}
+    sizes = [f"{scale}_{stage}" for scale in schema.choice_names("scale") for stage in schema.choice_names("stage")]
+    for name, known in (("varied", schema.choice_names("stage")), ("varied/sized", sizes)):
+        for odd in set(found[name]) - set(known):
+            raise ChexReasonError(
+                f"variant={variant}: {name}/{variant}/{odd}.yaml is of no stage.{suggestion(odd, set(known))}"
+            )
+    if variant != "published" and not any(found.values()):
+        raise ChexReasonError(
+            f"variant={variant} changes nothing: varied/{variant}/grpo.yaml, say, is wanted beside its own file"
+        )
+
+
+def unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:
+    """A dataset that is chosen or refined, and that no run would read, is another one than was meant."""
+    read = sorted(choice for choice, _ in planned.worlds if choice.startswith("dataset="))
+    said = next((word for word in words if root(word) == "dataset"), None)
+    if said is None or not read or f"dataset={cfg.dataset.name}" in read:
+        return
+    meant = f"source={cfg.dataset.name}" if said.startswith("dataset=") else f"{read[0]} beside it"
+    raise ChexReasonError(
+        f"{said}: no run of stage={planned.stage} would read dataset={cfg.dataset.name}, but {', '.join(read)}.\n"
+        f"  What training draws from is chosen by source, and its keys are set beside its name: source=NAME dataset=NAME "
+        f"dataset.KEY=VALUE. Did you mean {meant}?"
+    )
+
+
+def unused_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
+    """A source that is chosen, and no dataset, for a stage which reads a dataset and trains nothing."""
+    used, words = planned.manifest["config"], {*map(root, typed)}
+    if "source" in words and "dataset" not in words and "dataset" in used and "model" not in used:
+        raise ChexReasonError(
+            f"source={cfg.source}: stage={planned.stage} reads dataset={cfg.dataset.name}, and source is what training draws "
+            f"from. Did you mean dataset={cfg.source}?"
+        )
+
+
+def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
+    """Real weights on drawn films, or the reverse, are an accident more often than not."""
+    if config.mixed_worlds or len({world for _, world in worlds}) < 2:
+        return
+    by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
+    met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
+    models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
+    if config.world.name in by_world:  # whose choices may be another world's, made smaller
+        models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
+    choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items() if names)
+    raise ChexReasonError(
+        f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"
+    )
+
+
+def wrong_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) -> None:
+    """A parent of another stage or role than the stage's PARENTS, or one of these that is not there.
+
+    Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
+    """
+    roles, taken = does.PARENTS, {*does.OPTIONAL}
+    if not roles:
+        return
+    for name in config.stage.parents:
+        role = name if name in roles else next((one for one in does.SEVERAL if name.startswith(f"{one}_")), None)
+        if role is None:
+            raise ChexReasonError(f"stage.parents.{name}: there is no such role.{suggestion(name, {*roles})}")
+        if name not in parents:
+            continue
+        taken.add(role)
+        if parents[name].does.module not in roles[role]:  # of whatever name its settings are
+            wanted = " or ".join(f"stage={maker}" for maker in roles[role])
+            raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
+    for role in roles:
+        if role not in taken:
+            raise ChexReasonError(f"stage.parents.{role}: the line of a run is wanted, such as stage={roles[role][0]}")
