@@ -42,12 +42,14 @@ _TOLD = SIGNS | QUALIFIERS - PLACES - ANATOMY | YES | SEEN  # in a sentence on a
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _ABOVE = (
     r"(?:of )?(?:the above(?: findings| labels| conditions)?|these|those|them|which"
-    r"|(?:the|these|those) (?:findings|labels|conditions))"
+    r"|(?:the|these|those) (?:findings|labels|conditions|criteria))"
 )
-_BE, _SEEN = r"(?:is|are|was|were)", r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|apply|applies)"
+_BE = r"(?:is|are|was|were)"
+_SEEN = r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|met|apply|applies)"
 _NONE_ABOVE = re.compile(  # "None of these is seen", "Both are absent"
     rf"(?:none|neither)(?: {_ABOVE})(?: {_BE})?(?: {_SEEN})?|neither {_BE} {_SEEN}"
-    rf"|(?:all|both|they|{_ABOVE}|all {_ABOVE})(?: {_BE})?(?: all)? (?:absent|negative|ruled out|excluded|not {_SEEN})"
+    rf"|(?:all|both|they|{_ABOVE}|all {_ABOVE})(?: (?:{_BE}|has|have))?(?: (?:all|now|both|since))*"
+    rf" (?:absent|negative|ruled out|excluded|resolved|cleared|gone|not {_SEEN})"
     rf"|(?:i|we) (?:do not|don't|cannot|can't) (?:see|confirm|identify|find|detect) any {_ABOVE}",
     re.IGNORECASE,
 )

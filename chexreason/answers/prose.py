@@ -32,6 +32,10 @@ _LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items o
 
 # One wording for what may be said in several, each pattern with what is read in its place.
 _ORGAN = "heart|cardiac silhouette|mediastinum"
+_EARLIER = (  # another film than this one
+    r"(?:prior|previous|earlier|last|old|outside)(?: (?:chest|outside|portable|comparison)){0,2}"
+    r" (?:exam(?:ination)?|study|films?|radiographs?|x-?rays?|cxr|images?|imaging|ct|scan)"
+)
 _WORDINGS = [
     (re.compile(pattern, re.IGNORECASE), wording)
     for pattern, wording in (
@@ -42,6 +46,17 @@ _WORDINGS = [
          r"there is no \1"),
         (r", (?:absent|not (?:seen|present|visible|there|evident)) "  # "the edema, absent before, is mild"
          r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),", ""),
+        # Of a film that is not this one, as of a history: what the clause names is neither claimed nor denied.
+        (rf"\b(?:(?:on|in|at) )?(?:(?:the|an?|his|her|their) )?{_EARLIER},? (?:there (?:was|were|had been)"
+         r"|(?:(?:which|that) )?(?:only )?(?:showed|demonstrated|revealed|had|noted|described|reported|mentioned)(?: only)?)\b",
+         "history of"),
+        (r"\bthere (?:was|were|had been) (?=[^.;]{3,120}? (?:previously|formerly|(?:on|in|at) (?:(?:the|an?|his|her) )?"
+         rf"{_EARLIER})\W*(?:$|[.;]))", "history of "),
+        (r"(?<!that )(?<!which )\b(?:was|were) (?:(?:also|only|both) )?(?:(?:present|seen|noted|visible|identified|evident"
+         rf"|found|reported|described|there) )?(?:previously|(?:on|in|at) (?:(?:the|an?|his|her) )?{_EARLIER})\b",
+         "would have"),
+        (r"\b((?:look|search|check|screen|evaluat|assess|scan)\w*) (?:\w+ly|hard|again) for\b", r"\1 for"),
+        (r",? rais(?:ing|es) the (?:possibility|question) of\b", ", with possible"),  # of what follows alone
         (r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", "across "),  # no preference
         (r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
          r" (?:would|should) be\b", r"\1 include"),  # what follows is the answer, and no mere possibility

@@ -17,7 +17,7 @@ _FINAL = re.compile(  # where a writer says what the answer is, after all that w
     r"(?:\(s\))?[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
     re.IGNORECASE,
 )
-_ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|response|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
 _CORRECTION = re.compile(
     r"\b(?:(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
     r"|(?:correction|addendum|erratum|amendment)(?=:))\b"

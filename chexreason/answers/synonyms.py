@@ -37,6 +37,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "widened cardiomediastinal silhouette", "mediastinum * widened", "mediastinum * enlarged",
         "mediastinum * wide", "mediastinal contour * widened",
         "mediastinal contours * widened", "mediastinal silhouette * widened",
+        "widened mediastinal silhouette", "enlarged mediastinal silhouette", "widened mediastinal contour",
+        "widened mediastinal contours",
         "cardiomediastinal silhouette * enlarged", "cardiomediastinal silhouette * widened",
         "enlargement of * cardiomediastinal silhouette", "widening of * mediastinum",
     ),

@@ -28,7 +28,9 @@ from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
 _STATUS = STATUS_KEYS.union("yes/no y/n label interpretation".split())
-_RANKS = frozenset("rank ranking order priority prior previous previously history".split())  # nothing of this film
+_RANKS = frozenset(  # nothing of this film
+    "rank ranking order priority prior previous previously history criterion criteria definition definitions look".split()
+)
 _GRADES = frozenset("grade severity stage degree".split())
 _PRESENT = frozenset("present positive yes".split())
 _WHERE = (PLACES | QUALIFIERS | FILLERS) - SURE - VERBS

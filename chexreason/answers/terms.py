@@ -137,7 +137,8 @@ OPEN_LATER = (
     "overlooked")), "may not yet be visible", "may go undetected", "easily overlooked",
     "would have", "would be", "would need", "would require", "would cause", "would produce", "would appear",
     "has been treated", "was treated", "remote possibility", "possibility", "first impression", "initial impression", "is weak",
-    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude")),
+    *(f"{hard} to {see}" for hard in ("hard", "difficult") for see in ("assess", "judge", "evaluate", "exclude",
+    "confirm", "verify", "establish", "diagnose", "determine")),
     *(f"{be} {often}" for be in ("is", "are") for often in ("often", "usually", "commonly", "typically")),
 )  # fmt: skip
 # What a textbook says of any film, and not of this one.
