@@ -189,8 +189,8 @@ TURNS = (
     ", keep", "and keep", "although", "but", "except", "however", "nevertheless", "still", "though", ", yet", "and yet",
     "and that", "aside from", "apart from", "other than", "there's", "while", "whereas", "and i", "so the", ", the",
     ", with", ", now", ", there is", ", there are", ", only", "and the presence of", "settled on", "and chose", "and kept",
-    "and went with", "and in favor of", "and in favour of", "and presence of", ", i am left", ", i see", "ultimately chose", "and selected",
-    "what remains", "yes for", "positive for", "yes to",
+    "and went with", "and in favor of", "and in favour of", "and presence of", ", i am left", ", i see", "ultimately chose",
+    "and selected", "what remains", "yes for", "positive for", "yes to",
 )  # fmt: skip
 PREDICATES = (  # what ends a clause that says that something is there
     "has increased", "have increased", "has worsened", "have worsened", "has developed", "have developed", "persists",
