@@ -45,7 +45,7 @@ _ABOVE = (
     r"|(?:the|these|those) (?:findings|labels|conditions|criteria))"
 )
 _BE = r"(?:is|are|was|were)"
-_SEEN = r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|met|apply|applies)"
+_SEEN = r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|met|fits?|apply|applies)"
 _NONE_ABOVE = re.compile(  # "None of these is seen", "Both are absent"
     rf"(?:none|neither)(?: {_ABOVE})(?: {_BE})?(?: {_SEEN})?|neither {_BE} {_SEEN}"
     rf"|(?:all|both|they|{_ABOVE}|all {_ABOVE})(?: (?:{_BE}|has|have))?(?: (?:all|now|both|since))*"

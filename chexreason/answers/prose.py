@@ -30,12 +30,10 @@ NO_CHOICE = frozenset({"with", "and", ","})
 
 _LISTED = QUALIFIERS | {",", "and", "or", "&", "/"}  # words between the items of a list
 
+_FILM = r"(?:exam(?:ination)?|study|studies|films?|radiographs?|x-?rays?|cxr|images?|imaging|ct|scan)"
+
 # One wording for what may be said in several, each pattern with what is read in its place.
 _ORGAN = "heart|cardiac silhouette|mediastinum"
-_EARLIER = (  # another film than this one
-    r"(?:prior|previous|earlier|last|old|outside)(?: (?:chest|outside|portable|comparison)){0,2}"
-    r" (?:exam(?:ination)?|study|films?|radiographs?|x-?rays?|cxr|images?|imaging|ct|scan)"
-)
 _WORDINGS = [
     (re.compile(pattern, re.IGNORECASE), wording)
     for pattern, wording in (
@@ -46,17 +44,23 @@ _WORDINGS = [
          r"there is no \1"),
         (r", (?:absent|not (?:seen|present|visible|there|evident)) "  # "the edema, absent before, is mild"
          r"(?:before|previously|earlier|on (?:the )?(?:prior|previous)[^,.]{0,20}),", ""),
-        # Of a film that is not this one, as of a history: what the clause names is neither claimed nor denied.
-        (rf"\b(?:(?:on|in|at) )?(?:(?:the|an?|his|her|their) )?{_EARLIER},? (?:there (?:was|were|had been)"
-         r"|(?:(?:which|that) )?(?:only )?(?:showed|demonstrated|revealed|had|noted|described|reported|mentioned)(?: only)?)\b",
-         "history of"),
-        (r"\bthere (?:was|were|had been) (?=[^.;]{3,120}? (?:previously|formerly|(?:on|in|at) (?:(?:the|an?|his|her) )?"
-         rf"{_EARLIER})\W*(?:$|[.;]))", "history of "),
-        (r"(?<!that )(?<!which )\b(?:was|were) (?:(?:also|only|both) )?(?:(?:present|seen|noted|visible|identified|evident"
-         rf"|found|reported|described|there) )?(?:previously|(?:on|in|at) (?:(?:the|an?|his|her) )?{_EARLIER})\b",
-         "would have"),
+        (rf"({_FILM}),? (?:which|that) (?=(?:only )?(?:showed|demonstrated|revealed|had)\b)", r"\1, formerly "),
         (r"\b((?:look|search|check|screen|evaluat|assess|scan)\w*) (?:\w+ly|hard|again) for\b", r"\1 for"),
         (r",? rais(?:ing|es) the (?:possibility|question) of\b", ", with possible"),  # of what follows alone
+        (r"\b\d{1,3}[ -](?:years?|yrs?|y)[ -]?(?:old|o)\b[^.;,]{0,30}? (?:with|who has)\b", "reportedly"),
+        (r"\b(?:according to (?:the |a |his |her )?[\w ]{3,40}?(?=,)|(?:is|was|are|were) (?:said|known|reported) to have"
+         r"|the (?:[\w-]+ ){0,2}(?:doctor|physician|clinician|resident|radiologist|colleague|referrer|ai|tool|software|cad)"
+         r" (?:called|saw|flagged|marked|reported|reports|suspected|thought|read|suggested))\b,?", "reportedly"),
+        (r"\b(?:is|are|can be) (?:\w+ly )?(?:seen|found|encountered) in (?=(?:pulmonary |pleural )?"
+         r"(?:o?edema|pneumonia|atelectasis|pneumothorax|consolidation|cardiomegaly|effusions?|fractures?)\b)", "reportedly "),
+        (r"\b(?:is|are|was) too (?:[\w-]+ ){1,3}(?:to be(?: called| considered| read as)?|for) ([\w -]{3,40}?)"
+         r"(?= and\b|[.,;]|$)", r", rather than \1, though"),
+        (r"\bof (?:\w+ )?(?:uncertain|unclear|indeterminate|undetermined|unknown) "
+         r"(?:a?etiology|cause|significance|nature|origin|chronicity)\b", ""),  # it is there
+        (r"\bneither (\w+er|better|worse|improved|increased|decreased) n?or (?:worse|better|\w+er|\w+ed)\b", "unchanged"),
+        (r"\b(?:is|are) not (?:free (?:of|from)|without)\b", "shows"),
+        (r"\b(?:can ?not|could not) (?:fail to (?:notice|see)|miss|overlook)\b", "sees"),
+        (r"\b(?:by no means|far from|not) absent\b", "present"),
         (r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", "across "),  # no preference
         (r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
          r" (?:would|should) be\b", r"\1 include"),  # what follows is the answer, and no mere possibility
@@ -76,8 +80,27 @@ _WORDINGS = [
          r"|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", ""),
         (r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
          " "),  # "edema, although this is uncertain": a turn that leads to a doubt about what stands before it
+        (r",? and (?=the (?:[\w-]+ ){1,4}?(?:is|are|has|have|shows?|remains?|appears?)\b)"  # a clause of its own
+         r"|, and (?=(?!there )(?:[\w-]+ ){1,3}?(?:is|has|remains|appears)\b)", ", while "),
     )
 ]  # fmt: skip
+_DAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|last (?:week|month|year|night))"
+_THEN = re.compile(  # another time than that of this film
+    rf"\b(?:(?:prior|previous|earlier|last|old|outside|admission)(?: (?:chest|outside|portable|comparison)){{0,2}} {_FILM}"
+    rf"|{_DAY}(?:['\u2019]s)?|\w+ (?:days?|weeks?|months?|years?) (?:ago|earlier|before)|previously|formerly|in the past"
+    r"|at that time|on admission|in (?:19|20)\d\d|in (?:january|february|march|april|may|june|july|august|september|october"
+    rf"|november|december)|{_FILM} of \d{{1,2}}\b)",
+    re.IGNORECASE,
+)
+_WAS = re.compile(r"\b(?:was|were|had|showed|shown|demonstrated|revealed|noted|described|reported|mentioned)\b", re.IGNORECASE)
+_COMPARED = re.compile(
+    r"\b(?:since|than|compar\w+|unchanged|stable|persist\w*|remain\w*|again|still|similar|progress\w*|wors\w+|increas\w+"
+    r"|decreas\w+|larger|smaller|improv\w+|new|newly|as (?:on|in)|resolv\w+|clear\w*|gone)\b",
+    re.IGNORECASE,
+)
+_NOW = re.compile(  # where another time ends
+    r"((?:[,;]|\band)?\s*\b(?:but|however|now|today|currently|while|whereas|this|the (?:current|present|heart|lungs))\b)", re.I
+)
 TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
 _NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
@@ -86,8 +109,8 @@ _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
-    r"\s(?!(?:is|was|has|does|persists|remains|appears|stays|fits|applies|exists|extends|measures|involves|projects|obscures"
-    r"|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
+    r"\s(?!(?:is|was|has|does|persists|remains|appears(?! as)|stays|fits|applies|exists|extends|measures|involves|projects"
+    r"|obscures|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
 _GRADED = re.compile(  # what is not so large is there
     rf"\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
@@ -181,7 +204,12 @@ def _written_out(sentence: str) -> str:
     """`sentence` in the wording that the readers know."""
     for pattern, wording in _WORDINGS:
         sentence = pattern.sub(wording, sentence)
-    return sentence
+    return "".join(f"formerly {part}" if _of_another_film(part) else part for part in _NOW.split(sentence))
+
+
+def _of_another_film(part: str) -> bool:
+    """Whether this part of a sentence tells what was there at another time, and compares nothing with it."""
+    return bool(_THEN.search(part) and _WAS.search(part)) and _COMPARED.search(part) is None
 
 
 def _choices(doc: Any) -> set[int]:

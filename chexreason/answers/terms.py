@@ -42,7 +42,7 @@ DENIED_AFTER = (
     "has been removed", "have been removed", "removed", "removal", "is 0", "is no", "is false", "is negative", "are negative",
     "does not apply", "do not apply", "not applicable", "is incorrect", "are incorrect",
     "is wrong", "rejected", "dismissed", "not supported", "unsupported", "drained", "is gone", "are gone", "has gone",
-    "explanted", "completely re-expanded", "fully re-expanded",
+    "taken out", "pulled", "discontinued", "explanted", "completely re-expanded", "fully re-expanded",
     "has re-expanded", "have re-expanded", "has reexpanded", "is nonexistent", "nonexistent", "is lacking",
     "are lacking", "cannot be identified", "has not", "have not",
     "should not", "did not", "labelled 0", "labeled 0", "should be removed", "should be excluded", "should be dropped",
@@ -73,6 +73,9 @@ PRESENT = frozenset(
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = (
     *(f"{verb} it for" for verb in ("check", "evaluate", "assess", "screen", "review", "examine", "analyze", "analyse")),
+    "formerly", "reportedly", "admitted with", "admitted for", "presented with", "referred for", "referred with",
+    "follow-up of", "options were", "options are", "options include", "first impression was", "initial impression was",
+    "tempted to", "tempting to", "nearly called", "almost called",
     "recommended for", "conditions like", "to assess", "to judge", "had there been", "learn to recognise", "learn to recognize",
     "will discuss", "common findings", "findings that can be seen", "conditions visible on", "typical findings on",
     "typical findings include",
@@ -114,12 +117,14 @@ OPEN_BEFORE = (
     "possible", "possibly", "probable", "probably", "perhaps", "maybe", "suspected", "questionable", "question",
     "equivocal", "uncertain", "unclear", "indeterminate", "likely", "prior", "previous", "status post", "potential",
     "apparent", "less so about", "less of", "less sure about", "less confident about", "less certain about",
+    *(f"recommend {placing}" for placing in ("placement of", "insertion of", "a", "an")),
     "suggesting possible", "more than", "more likely than", "better than", "over", "favor", "favored", "?",
 )  # fmt: skip
 OPEN_AFTER = (
     "possible", "probable", "suspected", "questionable", "equivocal", "uncertain", "unclear", "indeterminate",
     "likely", "unlikely", "possibly", "perhaps", "maybe", "is favored over", "favored over",
-    "means", "risk", "presumed", "assumed", "fits less", "fits less well", "less well", "less so", "doubtful",
+    "that i am not sure", "that i am unsure", "that i can not be", "about which i", "means", "risk", "presumed", "assumed",
+    "fits less", "fits less well", "less well", "less so", "doubtful",
 )  # fmt: skip
 # and what is said after a list.
 OPEN_LATER = (
@@ -154,7 +159,9 @@ NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable
 # What looks like one of them and is none.
 NO_DENIAL = (
     "no change in", "not changed", "not significantly changed", "no new change", "not increased", "no increase in",
-    "no decrease", "no larger", "not only", "not just", "not merely",
+    "no decrease", "no larger", *(f"no {change}" for change in ("worsening", "improvement", "progression")),
+    *(f"{be} no {more}" for be in ("is", "are") for more in ("larger", "bigger", "greater", "smaller", "better", "worse")),
+    *(f"{be} not new" for be in ("is", "are")), "not only", "not just", "not merely",
     "not severe", "not rule out", "not ruled out", "cannot exclude",
     "cannot rule out", "not exclude", "not excluded", "cannot be excluded", "cannot be ruled out",
     "can not be excluded", "not be excluded", "without change", "without significant change",
@@ -165,8 +172,8 @@ NO_DENIAL = (
     "absence of lung markings", "absence of vascular markings", "absent lung markings", "absent vascular markings",
     "absent markings",
     "no reason to doubt", "without question", "withdrawn by",
-    "not doubt", "no denying", "not deny", "cannot deny", "none on the right", "none on the left",
-    "none on the other",
+    "not doubt", "no denying", "not deny", "cannot deny", *(f"none {on} the {side}" for on in ("on", "in") for side in
+    ("right", "left", "other")),
     "no doubt", "without doubt", "without a doubt", "no question that", "has not been excluded", "have not been excluded",
     "not cleared", "has not cleared", "nearly gone", "almost gone", "nearly resolved", "almost resolved",
     "partially resolved", "incompletely resolved",
