@@ -6,6 +6,7 @@ whoever scores or inspects a test set registers it, and whoever is about to trai
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.records import StudyTable
 
-FOLDER, STUDIES = "test-sets", "studies.csv"
+FOLDER, STUDIES, FILMS = "test-sets", "studies.csv", "films.csv"
 LISTED = ("site", "patient", "path", "sha256")
 
 
@@ -69,6 +70,30 @@ def vouch_for_training(
     seen = pd.DataFrame(studies, columns=["patient", "path", "site", "sha256"])
     refuse_test_data(seen, folder.parent)
     tables.write_csv(folder / STUDIES, seen.assign(fingerprint=cache.fingerprints(files, read or read_image, folder.parent)))
+
+
+def note_films(folder: Path, root: Path, names: Sequence[str]) -> None:
+    """Leave in the run's `folder` which films it answers, and their content."""
+    import pandas as pd
+
+    paths.write_root(folder, root)
+    digests = cache.content_digests([paths.image_file(root, name) for name in names], folder.parent / DIGESTS)
+    tables.write_csv(folder / FILMS, pd.DataFrame({"path": names, "sha256": digests}))
+
+
+def changed_film(folder: Path) -> str | None:
+    """The first film that is another than the run in `folder` answered; those that are not at hand any more count as they were.
+
+    Costs one `stat` a film, and reads those that have changed since.
+    """
+    if not (folder / FILMS).is_file():  # a label table alone
+        return None
+    root = paths.read_root(folder)
+    with (folder / FILMS).open(encoding="utf-8", newline="") as stream:
+        noted = {paths.image_file(root, row["path"]): row["sha256"] for row in csv.DictReader(stream)}
+    there = [film for film in noted if Path(str(film).partition("#")[0]).is_file()]
+    found = cache.content_digests(there, folder.parent / DIGESTS)
+    return next((str(film) for film, sha256 in zip(there, found, strict=True) if sha256 != noted[film]), None)
 
 
 def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[Path], runs: Path) -> None:

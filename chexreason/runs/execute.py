@@ -179,7 +179,7 @@ def _make(planned: Plan) -> None:
         _reuse(planned)
         return
     for parent in planned.parents.values():
-        _refuse_changed(parent.folder)
+        _refuse_changed(parent)
     for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # what a process that was killed had half written
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     before = folders.read_manifest(planned.folder)
@@ -223,19 +223,15 @@ def _acquired(name: str, planned: Plan, wait: float | None) -> AbstractContextMa
 
 
 def _reuse(planned: Plan) -> None:
-    _refuse_changed(planned.folder)
+    _refuse_changed(planned)
     print(f"[{planned.stage}] reused {planned.folder}", file=sys.stderr, flush=True)
 
 
-def _refuse_changed(folder: Path) -> None:
-    """Raises ChexReasonError where a complete run's folder does not hold what the run left."""
-    name = folders.changed(folder)
-    if name:
-        command = (folders.read_manifest(folder) or {}).get("command")
-        raise ChexReasonError(
-            f"{folder / name} is not what its run left there, and is not used. Put it back, or make it again:\n"
-            f"  {command} force=true"
-        )
+def _refuse_changed(planned: Plan) -> None:
+    """Raises ChexReasonError where a complete run does not hold what it left, or read something else than is there now."""
+    if planned.harmed:
+        command = (folders.read_manifest(planned.folder) or {}).get("command")
+        raise ChexReasonError(f"{planned.harmed}, and is not used. Put it back, or make it again:\n  {command} force=true")
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:

@@ -65,8 +65,13 @@ class Plan:
 
     @property
     def harmed(self) -> str | None:
-        """The first thing in its folder, where it is complete, that is not what the run left there."""
-        return changed(self.folder) if self.is_complete else None
+        """What is, where it is complete, not as the run left it or as the run read it: the first such thing."""
+        if not self.is_complete:
+            return None
+        if name := changed(self.folder):
+            return f"{self.folder / name} is not what its run left there"
+        film = self.does.misread(self.folder)
+        return f"{film} is not what its run read there" if film else None
 
     def every(self) -> list[Plan]:
         """It and all that it stands on, each once, parents first."""
@@ -106,7 +111,7 @@ class Plan:
         if self.is_complete and self.forced:
             complete = "yes, and made again: force=true"
         elif harmed := self.harmed:
-            complete = f"no: {harmed} is not what the run left there"
+            complete = f"no: {harmed}"
         yield f"complete: {complete}"
         missing = self.missing()
         for one in missing[:-1]:

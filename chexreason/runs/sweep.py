@@ -69,8 +69,8 @@ class Job:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
             return self.refused
-        if name := self.planned.harmed:
-            return f"{self.planned.folder / name} is not what its run left there, and is not used: force=true makes it again"
+        if harmed := self.planned.harmed:
+            return f"{harmed}, and is not used: force=true makes it again"
         if not make_missing and (needed := self.planned.needs()):
             return needed
         errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]

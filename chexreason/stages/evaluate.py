@@ -88,6 +88,8 @@ def execute(run: Run) -> dict[str, Any]:
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
         for record, labels, unscored in zip(table.records.itertuples(), truth, ignored, strict=True)
     ][: run.settings.limit]
+    if table.images:
+        integrity.note_films(run.folder, table.root, [study["path"] for study in studies])
     run.note(f"{len(studies)} studies of {table.site}, {len(table.findings)} findings scored")
     if run.dataset.split in records.TRAINING:
         run.note(f"dataset={run.dataset.name} dataset.split={run.dataset.split}: images to train on, and no test set")
@@ -106,6 +108,13 @@ def execute(run: Run) -> dict[str, Any]:
         "excluded": table.excluded,
         "look_alikes": alike,
     }
+
+
+def misread(folder: Path) -> str | None:
+    """A film that is not the one that was answered."""
+    from chexreason.data import integrity
+
+    return integrity.changed_film(folder)
 
 
 def headline(metrics: dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ def test_a_dry_run_says_what_the_command_would_refuse_or_do_again(tmp_path: Path
     first = execute_planned(overrides(tmp_path, answers))
     assert "complete: yes\n" in said() + "\n" and "made again: force=true" in said("force=true")
     files.write_json(first / "metrics.json", {})
-    assert "complete: no: metrics.json is not what the run left there" in said()
+    assert f"complete: no: {first / 'metrics.json'} is not what its run left there" in said()
 
 
 def test_force_starts_anew(tmp_path: Path, answers: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason.data import integrity
 from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
@@ -164,6 +165,21 @@ def test_weights_of_another_family_are_said_beforehand(tmp_path: Path) -> None:
     for model, fits in (("medgemma", False), ("qwen", True)):
         lacks = planned(tmp_path, "stage=sft", f"model={model}", f"model.weights={tmp_path / 'q'}").every_lack()
         assert any("holds a qwen2_5_vl" in lack for lack in lacks) is not fits
+
+
+def test_an_evaluation_of_another_film_is_not_reused(tmp_path: Path, command: Command) -> None:
+    one = planned(tmp_path / "runs", *EVALUATE)
+    for run in one.every():
+        made_alone(run)
+    film = tmp_path / "films" / "a.png"
+    files.write_text(film, "film")
+    integrity.note_films(one.folder, film.parent, [film.name])
+    words = [*EVALUATE, f"runs={tmp_path / 'runs'}"]
+    assert "reused" in command(*words).stderr
+    files.write_text(film, "another")
+    assert f"no: {film} is not what its run read there" in command(*words, "dry_run=true").stdout
+    done = command(*words)
+    assert done.returncode == 1 and f"{film} is not what its run read there" in done.stderr and "force=true" in done.stderr
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4000000000\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from chexreason.answers import metrics, predictions
+from chexreason.data import paths
+from chexreason.data.integrity import FILMS
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.models.processors import load_processor, visual_tokens
@@ -21,7 +24,7 @@ from chexreason.report import study
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute as execute_command
 from chexreason.runs.groups import Model
-from chexreason.stages.evaluate import PREDICTIONS, longest_first
+from chexreason.stages.evaluate import PREDICTIONS, longest_first, misread
 from tests.stages.conftest import execute
 
 PROMPT = Prompt("test", "labels", "", "", "List the findings.")
@@ -43,6 +46,22 @@ def evaluation(order: Callable[..., Path], data: Path) -> Callable[..., Path]:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / PREDICTIONS).read_text().splitlines()]
+
+
+def test_a_film_that_was_replaced_since_is_named_and_the_evaluation_not_reused(evaluation: Callable[..., Path]) -> None:
+    folder = evaluation("films")
+    execute(folder)
+    assert misread(folder) is None
+    with (folder / FILMS).open() as stream:
+        film = paths.read_root(folder) / list(csv.DictReader(stream))[1]["path"]
+    before = film.read_bytes()
+    Image.new("L", (64, 64), 90).save(film)
+    assert misread(folder) == str(film)
+    film.write_bytes(before)
+    assert misread(folder) is None, "its content counts, and not when it was written"
+    film.unlink()
+    assert misread(folder) is None, "films that are not at hand any more are no others"
+    film.write_bytes(before)
 
 
 def test_metrics_are_means_over_repeats_in_the_run_and_in_the_report(evaluation: Callable[..., Path]) -> None:
