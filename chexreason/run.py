@@ -102,7 +102,7 @@ def _main(arguments: list[str]) -> None:
         if {"-c", "--cfg"} & set(flags) and not {"-cd", "--config-dir"} & set(flags):  # whose choices Hydra finds
             shown = schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
         _application()
-        if shown:
+        if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
             _warn(shown, words)
     if sweep.FAILED:
         raise sweep.FAILED[0]

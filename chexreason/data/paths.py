@@ -90,6 +90,8 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
         return {"root": dataset.root} | {name: value for name, value in beside.items() if value}
     root = place(dataset)
     files = dataset.files(root)
+    if dataset.table:  # one that is named alone counts whatever it is called
+        return {"tables": content_digests(files, store)}
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
     return {"tables": dict(zip(names, content_digests(files, store), strict=True))}
 

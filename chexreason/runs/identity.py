@@ -18,6 +18,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def content_digests(files: Iterable[Path], store: Path | None = None, read: Call
     """
     files = list(files)
     if store is None:
-        return [read(file) for file in files]
+        return [_read_once(file, file_state(file), read) if file.exists() else read(file) for file in files]
     try:
         return _remembered(files, store, read)
     except (sqlite3.OperationalError, PermissionError, FileExistsError, NotADirectoryError):
@@ -153,6 +154,11 @@ def content_digests(files: Iterable[Path], store: Path | None = None, read: Call
     for damaged in (store.with_name(f"{store.name}-journal"), store):
         damaged.unlink(missing_ok=True)
     return _remembered(files, store, read)
+
+
+@lru_cache(maxsize=100_000)  # the jobs of a sweep that is only planned ask for the same weights
+def _read_once(file: Path, state: tuple[int, str], read: Callable[[Path], str]) -> str:
+    return read(file)
 
 
 def _remembered(files: list[Path], store: Path, read: Callable[[Path], str]) -> list[str]:

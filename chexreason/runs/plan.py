@@ -130,6 +130,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
     Raises:
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
+    refuse.unread_files(tuple(one for kind in schema.own_folders() for one in kind))
     refuse.misnamed(cfg, typed)
     refuse.empty_variant(cfg.variant.name)
     planned = _plan(cfg, typed, {} if known is None else known)
@@ -248,6 +249,8 @@ def _worlds(
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.name))
+    if "reward" in used:  # whose size is that of the model's scale
+        worlds.add((f"model={config.model.name}", config.model.world))
     return worlds.union(*(parent.worlds for parent in parents.values()))
 
 

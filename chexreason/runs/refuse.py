@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
-from chexreason.runs.lines import root
+from chexreason.runs.lines import SIZED, root
 from chexreason.runs.stage import Stage
 
 if TYPE_CHECKING:
@@ -46,10 +49,43 @@ def empty_variant(variant: str) -> None:
             raise ChexReasonError(
                 f"variant={variant}: {name}/{variant}/{odd}.yaml is of no stage.{suggestion(odd, set(known))}"
             )
+    for stage in found["varied"]:
+        if not _varies(stage):
+            raise ChexReasonError(
+                f"variant={variant}: varied/{variant}/{stage}.yaml is of stage={stage}, which has no variants"
+            )
     if variant != "published" and not any(found.values()):
         raise ChexReasonError(
             f"variant={variant} changes nothing: varied/{variant}/grpo.yaml, say, is wanted beside its own file"
         )
+
+
+@lru_cache
+def _varies(stage: str) -> bool:
+    config = schema.check(schema.as_dict(schema.compose([f"stage={stage}"])))
+    does = Stage.of(config.stage)
+    return "variant" in (does.uses(config) if does.uses else does.USES)
+
+
+@lru_cache
+def unread_files(folders: tuple[str, ...]) -> None:
+    """A file in folders of one's own that nothing would ever read: of a group, scale, variant or stage that there is not."""
+    groups = {place.name for place in schema.CONF.iterdir() if place.is_dir()}
+    for folder in (Path(one) for one in folders if "://" not in one):
+        for file in sorted(folder.glob("*/**/*.yaml")):
+            group, *names = file.relative_to(folder).with_suffix("").parts
+            if group not in groups and difflib.get_close_matches(group, groups, n=1, cutoff=0.7):
+                raise ChexReasonError(f"{file}: there is no group {group}.{suggestion(group, groups)}")
+            if group not in ("sized", "varied") or names[0] == "sized":
+                continue
+            known = {*schema.choice_names("scale" if group == "sized" else "variant")}
+            if names[0] not in known:
+                raise ChexReasonError(f"{file}: {names[0]} is none of those that there are.{suggestion(names[0], known)}")
+            of, _, choice = names[-1].partition("_")
+            if group == "sized" and (of not in ("stage", *SIZED) or choice not in schema.choice_names(of)):
+                raise ChexReasonError(
+                    f"{file}: a scale changes {', '.join(('stage', *SIZED))}, by files called stage_sft.yaml, say"
+                )
 
 
 def unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:

@@ -69,7 +69,8 @@ class Settings:
     def __post_init__(self) -> None:
         above(0, epochs=self.epochs, temperature=self.temperature, top_p=self.top_p)
         share(top_p=self.top_p)
-        at_least(0, learning_rate=self.learning_rate, beta=self.beta, clip_low=self.clip_low, clip_high=self.clip_high)
+        at_least(0, learning_rate=self.learning_rate, beta=self.beta, clip_high=self.clip_high)
+        share(clip_low=self.clip_low)
         at_least(2, completions=self.completions)
         at_least(1, limit=self.limit, max_completion_tokens=self.max_completion_tokens, save_steps=self.save_steps)
         at_least(1, steps_per_rollout=self.steps_per_rollout, batch_size=self.batch_size, accumulation=self.accumulation)

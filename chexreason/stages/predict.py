@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs import folders
@@ -29,6 +29,8 @@ NAME = 50  # characters of an image's name that its picture's name takes over: f
 class Settings:
     """Which images, which checkpoint, and how often each image is answered."""
 
+    CODE: ClassVar = ("answers",)  # what is shown was read by the parser
+
     name: str
     input: str | None = field(metadata=CONTENT)
     output: str | None = field(metadata=CIRCUMSTANCE)
@@ -47,8 +49,8 @@ class Settings:
             raise ValueError(f"samples={self.samples}: greedy answers are all alike; set stage.temperature, say to 0.8")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What counts of the images; one that cannot be read is left out later, by name."""
-        return contents(self, "stage", store, read=sha256_if_readable)
+        """What counts of the images, their names included; one that cannot be read is left out later, by name."""
+        return contents(self, "stage", store, read=sha256_if_readable) | {"named": Path(str(self.input)).name}
 
     def require(self) -> None:
         """Raises ChexReasonError where no image is named."""

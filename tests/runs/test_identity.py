@@ -144,6 +144,42 @@ def test_an_adapter_from_outside_counts_by_its_files(tmp_path: Path) -> None:
         files.write_text(tmp_path / place / "adapter_model.safetensors", text)
         names[place] = name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / place}")
     assert names["a"] == names["b"] != names["c"]
+    files.write_text(tmp_path / "a" / "README.md", "PEFT writes one")
+    assert name(tmp_path / "runs", *line, f"checkpoint.adapter={tmp_path / 'a'}") == names["a"]
+
+
+def test_a_label_table_that_is_named_alone_counts_by_its_content(tmp_path: Path) -> None:
+    names = []
+    for table, text in (("a.csv", "Path,Edema\nx/y.jpg,1\n"), ("b.csv", "Path,Edema\nx/y.jpg,1\n"), ("b.csv", "Path,Edema\n")):
+        files.write_text(tmp_path / table, text)
+        names.append(name(tmp_path / "runs", "stage=curate", "dataset=chexpert", f"dataset.table={tmp_path / table}"))
+    assert names[0] == names[1] != names[2]
+
+
+def test_an_answered_image_counts_with_its_name_and_by_the_parser_that_read_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["stage=predict", "checkpoint=base"]
+    for film in ("a.png", "b.png", "elsewhere/a.png"):
+        files.write_text(tmp_path / film, "film")
+    same, other, elsewhere = (
+        name(tmp_path, *line, f"stage.input={tmp_path / one}") for one in ("a.png", "b.png", "elsewhere/a.png")
+    )
+    assert same == elsewhere != other, "the page names the image"
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path / "package")
+    for version in "12":
+        files.write_text(tmp_path / "package" / "answers" / "parser.py", version)
+        assert name(tmp_path, *line, f"stage.input={tmp_path / 'a.png'}") != same
+        same = name(tmp_path, *line, f"stage.input={tmp_path / 'a.png'}")
+
+
+def test_a_sweep_that_is_only_planned_reads_weights_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word, read = weights(tmp_path / "w", "one"), []
+    monkeypatch.setattr(identity, "sha256_of", lambda file: read.append(file) or "0" * 64)
+    monkeypatch.setattr(identity.path_digest, "__defaults__", (None, None, identity.sha256_of))
+    for prompt in ("free_reasoning", "reasoning_a"):
+        planned(tmp_path / "none", "stage=evaluate", "model=medgemma", f"prompt={prompt}", word, "dry_run=true")
+    assert len(read) == len(set(read)) > 2
 
 
 @pytest.mark.parametrize("module", ["alone", "lab.rewards"])

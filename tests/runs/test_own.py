@@ -48,6 +48,17 @@ PACKAGED = "# @package _global_\n"
             "stage=grpo variant=stabilised",
             "stabilised/gpro.yaml is of no stage. Did you mean grpo",
         ),
+        ("sized/smal/stage_sft", "epochs: 2\n", "stage=sft", "smal is none of those that there are. Did you mean small?"),
+        ("sized/small/stage_stf", "epochs: 2\n", "stage=sft", "a scale changes stage, model, dataset, teacher"),
+        ("sized/small/reward_hard", "min_tokens: 2\n", "stage=grpo", "a scale changes stage, model, dataset, teacher"),
+        (
+            "varied/two_site/grpo",
+            "beta: 1\n",
+            "stage=grpo",
+            "two_site is none of those that there are. Did you mean two_sites?",
+        ),
+        ("modle/own", "name: own\n", "stage=sft", "there is no group modle. Did you mean model?"),
+        ("varied/stabilised/sft", "epochs: 2\n", "stage=grpo variant=stabilised", "is of stage=sft, which has no variants"),
         (
             "variant/own",
             "name: own\ntitle: null\n",

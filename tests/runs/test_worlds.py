@@ -62,6 +62,7 @@ def test_a_typed_choice_beats_the_worlds(words: tuple[str, ...]) -> None:
         ["stage=evaluate", "dataset=chexpert"],
         ["stage=evaluate", "model=medgemma", "dataset=phantom_nih"],
         ["stage=teach", "teacher=gemini"],
+        ["stage=score", "reward=hard", "world=clinical"],  # a reward is sized by a model's scale
     ],
 )
 def test_a_mixture_is_refused_by_name_unless_it_is_meant(words: list[str], tmp_path: Path) -> None:
@@ -89,6 +90,10 @@ def test_a_mixture_is_shown_with_a_word_of_warning(words: str, refused: bool, co
     assert shown.returncode == 0 and shown.stdout.startswith("source:")
     assert ("this would not run: worlds are mixed" in shown.stderr) == refused
     assert "worlds" not in command(*words.split(), "--cfg", "job", "mixed_worlds=true").stderr
+
+
+def test_an_experiment_that_brings_its_models_is_shown_without_one(command: Command) -> None:
+    assert "worlds" not in command("experiment=table4", "world=clinical", "--cfg", "job").stderr
 
 
 @pytest.mark.parametrize("stage", ["curate", "sft", "evaluate"])
