@@ -50,7 +50,7 @@ def main() -> None:
         _main(sys.argv)
         sys.stdout.flush()
     except ChexReasonError as error:
-        sys.exit(f"chexreason: {error}")
+        sys.exit(f"chexreason: {_reason_last(str(error))}")
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
         sys.exit(141)  # 128 + SIGPIPE, as other commands
@@ -66,6 +66,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"chexreason: {sweep.INTERRUPTED}", file=sys.stderr)
         sys.exit(130)
+
+
+def _reason_last(message: str) -> str:
+    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last."""
+    lines = message.splitlines()
+    if not lines[-1:] or not lines[-1].startswith(" "):
+        return message
+    reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]
+    return f"{message}\nNot done: {'; '.join(reasons)}"
 
 
 def _open_streams() -> None:

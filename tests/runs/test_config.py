@@ -387,3 +387,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(words: list[str]) -> None:
         assert command.stdout and command.stderr
         command.stdout.close()
         assert command.stderr.read() == b"" and command.wait() == 141
+
+
+def test_the_last_line_says_what_was_wrong_where_ways_on_stand_above_it(tmp_path: Path, command: Command) -> None:
+    for words, wrong in (
+        (["stage=evaluate", "checkpoint=sft"], "stage=evaluate needs a complete run in"),
+        (["stage=curate", "dataset=mimic", "dataset.root=/no/where"], "there is no folder /no/where"),
+        (["stage=sft", "model=medgemma", "source=phantom_mimic"], "worlds are mixed"),
+    ):
+        said = command(*words, f"runs={tmp_path}").stderr.strip().splitlines()
+        assert said[-1].startswith("Not done: ") and wrong in said[-1] and said[-2].startswith("  "), said
