@@ -18,6 +18,7 @@ CLAIMING = frozenset(
     "certain definite after reviewing here here's let let's sum summing short bottom imp step looking consistent compatible "
     "suggestive indicates indicating etiquetas etiquettes étiquettes etiketten etichette rótulos new persistent persisting "
     "unchanged stable increased decreased worsened worsening improved improving important "
+    "flag flagged mark marked tick ticked indicator binary boolean applies assigned annotation labelled labeled tagged "
     "change changes interval score scores rating ratings probability prominent notable foremost verdict "
     "selection selections decision outcome pick picks tag tags "
     "présents présentes vorhandene positivos positivas positifs presentes achados identifican observan "
@@ -32,13 +33,14 @@ PLACES = frozenset(
     "right r l bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces "
     "space parenchymal other everything else breathing circulation disability respiration ventilation fields".split()
 )
+LOOKED_AT = frozenset("checked evaluated assessed screened reviewed considered".split())  # found or not
 # Under these, nothing is claimed of this film.
-OPEN = frozenset(
+OPEN = LOOKED_AT.union(
     "differentials ddx history indication comparison technique recommendation recommendations plan follow "
     "followup clinical reason possibilities considerations consideration alternatives alternative risk "
     "limitations limitation quality exam examination view views information previous prior example examples "
-    "definition definitions criteria options choices candidates legend note notes checked check evaluated assessed screened "
-    "reviewed monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
+    "definition definitions criteria options choices candidates legend note notes check "
+    "monitor watch think thinking thought thoughts reasoning rationale explanation analysis todo "
     "previously formerly earlier available candidate choose select truth gold "
     "reference allowed valid initial initially draft preliminary "
     "provisional working asked task please defined form format instruction instructions".split()
@@ -48,6 +50,7 @@ DENYING = frozenset(
     "absents absentes descartan descartados non against distractor distractors".split()
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
+GROUPS = {"p": "present", "a": "absent", "u": "uncertain"}  # letters that stand for them where there is more than one
 _UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
 # What a heading in a language without spaces says where something is shown.
 _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答|结果|包括|如下|所見|診断|結果|소견|진단")
@@ -56,8 +59,9 @@ _FRAME = frozenset(
 )
 _RULED_IN = re.compile(r"\bruled[ -]in\b", re.IGNORECASE)
 _VALUED = re.compile(  # "Labels with value 0:", "-1:"
-    r"(?:^\W{0,3}|\b(?:with (?:the )?(?:value|label|score)|valued?|marked|that are|equal to|set to|scored)(?: ?[:=])? ?)"
-    r"(-?[01])\W*$",
+    r"(?:^[^\w\u2212-]{0,3}|\s(?=[-\u2212])"
+    r"|\b(?:with (?:the )?(?:value|label|score)|valued?|marked|that are|equal to|set to|scored)(?: ?[:=])? ?)"
+    r"([-\u2212]?[01])(?:\.0)?\W*$",
     re.IGNORECASE,
 )
 _CHOOSING = re.compile(r"\bI(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for)\b(?! (?:from|between|among))")
@@ -106,7 +110,7 @@ def heading(text: str) -> bool | None:
 def is_plain_heading(text: str) -> bool:
     """Whether a line without a colon is a heading all the same: "Absent", "There is no evidence of"."""
     words = words_of(text)
-    known = NO | MAYBE | CLAIMING | FILLERS | OPEN | _FRAME
+    known = NO | MAYBE | CLAIMING | FILLERS | OPEN | _FRAME | {"out"}
     return (
         ":" not in text
         and 0 < len(words) <= 8

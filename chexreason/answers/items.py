@@ -71,7 +71,7 @@ _NO_FINDINGS = re.compile(
 # The longest first, by the letters that they begin with: else each of hundreds would be tried at each word.
 _LONGEST_FIRST = sorted(NAMES.keys() - {"normal"}, key=lambda name: (name[0], -len(name), name))
 _NAMES = "|".join(
-    letter + "(?:" + "|".join(re.escape(name[1:]).replace("\\ ", r"\s") for name in names) + ")"
+    letter + "(?:" + "|".join(re.escape(name[1:]).replace("\\ ", r"[\s_]") for name in names) + ")"
     for letter, names in itertools.groupby(_LONGEST_FIRST, lambda name: name[0])
 )
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
@@ -181,6 +181,12 @@ def names_a_finding(text: str) -> bool:
     return bool(NAME.search(text))
 
 
+def is_told(line: str) -> bool:
+    """Whether a line is a name with a plain yes or no behind it: "Edema 0", "Edema: absent"."""
+    pair = PAIR.match(line)
+    return pair is not None and status(line[pair.end() :].strip(" :=-()[]")) is not None
+
+
 def ticked(mark: re.Match[str]) -> bool | None:
     """What a MARK says of what it stands at; None: "[?]", "~"."""
     sign = mark[1] or mark[2] or mark[3]
@@ -225,10 +231,15 @@ def _with_remarks(text: str) -> Mention | None:
     own = [one for one in remarks if words_of(one).isdisjoint(("differential", "ddx")) or not names_a_finding(one)]
     own = [remark for remark in own if ":" not in remark or named(split(remark)[0]) in (None, inner.finding)]
     if named(head) is None:  # "Edema: present (0.3)": a status decides, and a number beside it is only a confidence
-        said = [None if words_of(one) & (MAYBE - {"low"}) else status(one) is not False and one != " " for one in own]
+        said = [None if words_of(one) & (MAYBE - {"low"}) else one != " " and not _denies(one, inner.finding) for one in own]
     else:
         said = [verdict(remark, inner.finding, aside=True) if remark.strip(" *_") else False for remark in own]
     return replace(inner, claimed=together(said))
+
+
+def _denies(remark: str, finding: str | None) -> bool:
+    """Whether a remark denies a finding in words, and not by a number that says how sure that is."""
+    return share(remark) is None and verdict(remark, finding, aside=True) is False or status(remark) is False
 
 
 def _valued(text: str) -> Mention | None:

@@ -15,6 +15,7 @@ from chexreason.answers.values import (
     MAYBE,
     NO,
     NUMBER_KEYS,
+    QUALIFIERS,
     SOUND,
     TICKMARKS,
     decides,
@@ -72,7 +73,9 @@ def _spelt_out(lines: list[str]) -> list[str]:
 def _legend(line: str) -> dict[str, str]:
     """What a line says that numbers and letters mean; empty where it says something else, too."""
     legend = {number: word.strip() for number, word in _LEGEND.findall(line)}
-    known = all(status(word) is not None or not MAYBE.isdisjoint(words_of(word)) for word in legend.values())
+    known = all(
+        status(word) is not None or not (MAYBE | QUALIFIERS | SOUND).isdisjoint(words_of(word)) for word in legend.values()
+    )
     return legend if known and not names_a_finding(line) else {}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import PLACES, heading, is_place, is_plain_heading
+from chexreason.answers.headings import LOOKED_AT, PLACES, heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
 from chexreason.answers.mentions import Mention, under
@@ -37,7 +38,7 @@ _REFUSED = re.compile(  # "I cannot tell which of these is present": what follow
     r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
     re.IGNORECASE,
 )
-_DASH = re.compile(r"\s[-\u2013\u2014]\s")
+_DASH = re.compile(r"\s[-\u2013\u2014=]\s")
 _TOLD = SIGNS | QUALIFIERS - PLACES - ANATOMY | YES | SEEN  # in a sentence on a finding that is there
 _COMMA = re.compile(r"[,;]|\bbut\b")
 _ABOVE = (
@@ -100,6 +101,11 @@ def read(text: str) -> list[Mention]:
             continue
         if _is_heading(bare, lines[at] if at < len(lines) else None, bool(items.BULLET.match(line))):
             scope = heading(bare)
+            below = itertools.takewhile(
+                lambda one: not one.endswith(":"), (bare_line(lines[row]) for row in range(at, len(lines)))
+            )
+            if scope is None and not words_of(bare).isdisjoint(LOOKED_AT) and all(map(items.is_told, below)):
+                scope = True  # each with what was found
             continue
         one = _FIRST.search(line)
         numbered = items.NUMBERED.match(line) or one and _SECOND.search(line, one.end())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import heading
+from chexreason.answers.headings import OPEN, heading
 from chexreason.answers.items import names_a_finding
 from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, key_of, status_of
-from chexreason.answers.values import NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named
+from chexreason.answers.values import MAYBE, NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named, words_of
 
 _SIGNS = str.maketrans(
     {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}  # full width
@@ -52,6 +52,8 @@ _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
 )
 _CHECKBOX = re.compile(r"<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>", re.IGNORECASE)
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
+_INNER, _ROOT = NAME_KEYS | {"item"}, "findings"
+_MINUS = re.compile(r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])")  # in brackets
 _BOX, _BRACE = re.compile(r"\\(?:boxed|fbox)\s?\{"), re.compile(r"[{}]")
 _ARROWS = re.compile(r"[-=]{1,3}>")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
@@ -86,10 +88,10 @@ def plain(text: str) -> str:
             text = _CHECKBOX.sub(lambda box: "\n[x] " if box[1] else "\n[ ] ", text)
             text = _ELEMENT.sub(_as_record, text)
         text = _TAG.sub("", _BREAK.sub("\n", _CELL.sub(" | ", text)))
-        closed = {tag.group(2) for tag in _OWN_TAG.finditer(text) if tag.group(1)}
-        text = _OWN_TAG.sub(lambda tag: _as_heading(tag) if tag.group(2) in closed else tag.group(), text)
+        text = _with_headings(text)
     if "\\" in text:
         text = _without_latex(text)
+    text = _MINUS.sub("-", text)
     if "/" in text:
         text = _WITH.sub("with ", text)
     if "[0]" in text:
@@ -153,10 +155,29 @@ def _as_record(element: re.Match[str]) -> str:
     return f"\n{name}: {value}\n"
 
 
-def _as_heading(tag: re.Match[str]) -> str:
-    """A tag of the model's own as a heading: "<absent>Edema</absent>"."""
-    name = tag.group(2).replace("_", " ")
-    return f"\n{name}:\n" if not tag.group(1) and (named(name) or heading(name) is not None) else "\n"
+def _with_headings(text: str) -> str:
+    """The tags of the model's own as headings: "<absent>Edema</absent>", under which tags of one finding stand, too."""
+    closed = {tag[2] for tag in _OWN_TAG.finditer(text) if tag[1]}
+    opened: list[tuple[str, str]] = []  # each with the heading that holds below it: under a denial, that
+
+    def said(tag: re.Match[str]) -> str:
+        name = tag[2].replace("_", " ")
+        if tag[2] not in closed:
+            return tag[0]
+        if named(name):
+            return "\n" if tag[1] else f"\n{name}:\n"
+        if name.casefold() in _INNER or heading(name) is None and words_of(name).isdisjoint(MAYBE | OPEN):
+            return "\n"
+        if not tag[1]:
+            around = opened[-1][1] if opened else _ROOT
+            opened.append((name, name if heading(around) else around))
+        elif not opened:
+            return "\n"
+        else:
+            opened.pop()
+        return f"\n{opened[-1][1] if opened else _ROOT}:\n"
+
+    return _OWN_TAG.sub(said, text)
 
 
 def _without_latex(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from chexreason.answers import lists, markup
-from chexreason.answers.headings import heading, is_place
+from chexreason.answers.headings import GROUPS, heading, is_place
 from chexreason.answers.items import names_a_finding
 from chexreason.answers.mentions import Mention, under
 from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, key_of, said_by, status_of
@@ -97,6 +97,8 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if all(str(key).isdigit() and isinstance(each, str) for key, each in value.items()):  # {"0": "Edema", "1": "Fracture"}
             yield from _walk(list(value.values()), said, depth + 1)
             return
+        if len(value) > 1 and GROUPS.keys() >= {str(key).casefold() for key in value}:  # {"P": ["Edema"], "A": ["Fracture"]}
+            value = {GROUPS[str(key).casefold()]: each for key, each in value.items()}
         keys = {key_of(key): each for key, each in value.items()}
         subject = next(
             (keys[key] for key in keys if key in NAME_KEYS and isinstance(keys[key], str) and named(keys[key])), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from chexreason.answers.headings import GROUPS
 from chexreason.answers.items import MARK, MARKED, NAME, names_a_finding, ticked, unmarked
 from chexreason.answers.values import MAYBE, NO, SAID, TICKMARKS, TICKS, unscaled, words_of
 
@@ -33,7 +34,11 @@ _BOXES = re.compile(  # "Edema [ ] yes [x] no"
     rf"({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{TICKMARKS}])\s*{_LEADS}\b)",
     re.IGNORECASE,
 )
-_LETTER = re.compile(rf"(?:(?<=[\s,;])|^)[\[(]?([yntf])[)\]]\s*(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "(y) Edema"
+_LETTER = re.compile(
+    rf"(?:(?<=[\s,;])|^)[\[(]?([yntfpauxo])(?:[)\]] ?[:=]?| ?[:=]| [-\u2013] )\s*(?={NAME.pattern})",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LETTERED = {"u": "[?] "} | dict.fromkeys("ytpx", "(+) ") | dict.fromkeys("nfao", "(-) ")  # "(y) Edema", "P: Edema"
 _FULL, _HOLLOW = "\u25cf\u2022\u25c9\u29bf", "\u25cb\u25ef"  # buttons that are pressed, and that are not
 _PRESSED = re.compile(rf"[\[(]\s?[{_FULL}]\s?[\])]")
 _BUTTON = re.compile(rf"[\[(]? ?([{_FULL}{_HOLLOW}]) ?[\])]? ?(?=[A-Za-z])")
@@ -43,10 +48,22 @@ _UNANSWERED = re.compile(  # a question with its options, and no answer
 )
 _CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
 _OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
-_OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3."
-    r"\b(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*(?::|\bis\b|\bare\b)[ *_]*"
-    r"(\(?(?:[A-N]|\d{1,2})\)?(?:(?:\s?,\s?|\s?,? and |\s?&\s?)\(?(?:[A-N]|\d{1,2})\)?){0,13})[ *_]*[.!]?\s*\Z",
+_CHOICES = r"(\(?(?:[A-N]|\d{1,2})\)?(?:(?:\s?,\s?|\s?,? and |\s?&\s?)\(?(?:[A-N]|\d{1,2})\)?){0,13})"
+_OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3.", "I choose B.", "Option B is correct.", "B"
+    r"(?:\b(?:(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*"
+    r"(?::|\bis\b|\bare\b|\b(?:would|should|must) be\b)"
+    r"|I(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for))[ *_]*(?:(?:options?|choices?|letters?) )?"
+    rf"{_CHOICES}(?:[.)]*[:\s]\s*(?:{NAME.pattern}))?"
+    r"|(?:^|[.\n])[ \t]*(?:(?:only|options?|answers?) )*"
+    rf"{_CHOICES} (?:(?:is|are) (?:the )?(?:only )?(?:correct|right|true|present|best)"
+    r"(?: (?:answers?|options?|choices?|ones?))?|appl(?:y|ies))"
+    r"|\n[ \t]*\(?([A-N])[.)]?)"
+    r"[ *_]*[.!]?\s*\Z",
     re.IGNORECASE,
+)
+_TICKED_OPTION = re.compile(
+    rf"{_OPTION.pattern}\s*(?:[\u2713\u2714\u2705]|[(\u2190:<-]+\s?(?:my )?(?:correct|answer|selected|chosen)\b)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (severe)"
     r"(\s?\bon an? )?"
@@ -80,6 +97,7 @@ _LED = re.compile(  # "(+): Edema", "[no] - Edema"
     rf"({_BOXED}|[{TICKMARKS}{_FULL}{_HOLLOW}]) ?[:\u2013-] (?={NAME.pattern})",
     re.IGNORECASE,
 )
+_BOXED_OPTION = re.compile(rf"({_BOXED})\s?[A-N][.)]\s(?={NAME.pattern})", re.IGNORECASE)  # "[x] B. Edema"
 _PLUSSED = re.compile(rf"(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 _SIGNED = re.compile(rf"(?:(?<=[\s,;.|/])|^)([-+\u2212])\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
 
@@ -114,9 +132,9 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
          r"(?:(?:there|the|this|these|you|we|one|it|image|film|x-?ray|cxr|chest|"
          r"radiograph|patient|show|see|have|demonstrate|reveal|contain|identify|any|an?|evidence of|signs? of) ){0,8})?"
          rf"({NAME.pattern})(?: (?:present|visible|seen|evident|noted|identified|there|shown|here|on|in|this|the|film|image|"
-         r"x-?ray|cxr|radiograph|patient)){0,8}\s?\?", r"\1?"),
+         r"x-?ray|cxr|radiograph|patient)){0,8} ?\?", r"\1?"),
         (r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", "? "),
-        (rf"^\s*[-\u2212]1 ?: ?(?={NAME.pattern})", "uncertain: "),
+        (rf"^\s*[\[(]?(?:[-\u2212]1(?:\.0)?|\u00b1|\+/[-\u2212]|\?)[\])]? ?[:=][ \t]*(?={NAME.pattern}|$)", "uncertain: "),
         (rf"\?[ \t]+(?=(?:{NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", "?\n"),
         (r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", r"\n\1:"),  # "Which are absent?"
         (r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"  # "P(Edema) = 0.9", "Probability of edema: 90%"
@@ -127,7 +145,7 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
          r"(?:heart|lungs|pleura|mediastinum|bones|ribs|diaphragm|hila|soft tissues)){1,6}"
          r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b", "chest is normal"),
         (r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])", ":\n"),  # "No evidence of: - edema", and below it more
-        (r",?\s(?:\+/-|\u00b1)\s?(?=[A-Za-z])", ", possible "),  # "cardiomegaly +/- edema"
+        (r"(?:^[ \t]*|,?\s)(?:\+/[-\u2212]|\u00b1)\s?(?=[A-Za-z])", ", possible "),  # "cardiomegaly +/- edema"
         (r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", r"\1: "),
     )
 ]  # fmt: skip
@@ -153,6 +171,7 @@ def _unbulleted(text: str) -> str:
 
 def _aligned(text: str) -> str:
     """Names and statuses that stand side by side, whatever joins and divides them, as `name: value` or as boxes."""
+    text = _BOXED_OPTION.sub(r"\1 ", text)
     text = _NEXT_PAIR.sub(r"\1\n", _LED.sub(r"\1 ", _LEADERS.sub(r"\1: ", text)))
     if _PLUSSED.search(text):
         text = _SIGNED.sub(r"(\1) ", text)
@@ -236,16 +255,19 @@ def _ticked(text: str) -> str:
         text = _CHECKED.sub("present:", text)
     text = _BOXES.sub(r"\1: ", text) if MARKED.search(text) else text
     letters = {letter.casefold() for letter in _LETTER.findall(text)}
-    if letters in ({"y", "n"}, {"t", "f"}):
-        text = _LETTER.sub(lambda letter: "(+) " if letter[1] in "yYtT" else "(-) ", text)
+    if letters in ({"y", "n"}, {"t", "f"}, {"x", "o"}) or len(letters) > 1 and letters <= GROUPS.keys():
+        text = _LETTER.sub(lambda letter: _LETTERED[letter[1].casefold()], text)
     return text
 
 
 def _opted(text: str) -> str:
-    """The names of the options that an answer in letters or numbers chooses, in the place of all of it."""
+    """The names of the options that an answer in letters or numbers, or a tick, chooses, in the place of all of it."""
     opted = _OPTED.search(text)
-    options = {sign.upper(): name for sign, name in _OPTION.findall(text)} if opted else {}
-    chosen = re.findall(r"[A-Za-z](?![A-Za-z])|\d+", opted[1].replace("and", ",")) if opted else []
+    letters = next(filter(None, opted.groups())) if opted else ""
+    chosen = re.findall(r"[A-Za-z](?![A-Za-z])|\d+", letters.replace("and", ",")) or [
+        sign for sign, _ in _TICKED_OPTION.findall(text) if sign.isalpha()
+    ]
+    options = {sign.upper(): name for sign, name in _OPTION.findall(text)} if chosen else {}
     known = len(options) > 1 and all(sign.upper() in options for sign in chosen)
     return ", ".join(options[sign.upper()] for sign in chosen) if known else text
 

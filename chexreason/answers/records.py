@@ -14,7 +14,7 @@ NAME_KEYS = frozenset(
     "title key type".split()
 )
 STATUS_KEYS = frozenset(
-    "present status state presence positive detected exists answer prediction value result identified visible "
+    "present status state presence positive detected exists answer prediction value result identified visible detected "
     "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
     "verdict judgement judgment opinion evaluation seen noted shown confirmed keep kept include included selected chosen "
     "accepted supported affirmed in_image is_visible is_positive is_detected".split()
@@ -31,6 +31,8 @@ _URGENT = frozenset("urgent critical followup follow actionable measurable".spli
 SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
+_SURE = "|".join(NUMBER_KEYS)
+_CERTAINTY = re.compile(rf"\A(?:(?:present|positive)_(?:{_SURE})|(?:{_SURE})_(?:present|positive))\Z")  # "p_present"
 _KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
 _START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
 _PAIR = re.compile(
@@ -64,6 +66,7 @@ def written(text: str) -> tuple[int, list[Mention]]:
 
 def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
     """What a record says of its finding; `otherwise` where it has neither a status nor a number."""
+    record = {_CERTAINTY.sub("probability", key): value for key, value in record.items()}
     for keys in (STATUS_KEYS, _INVERSE_KEYS, NUMBER_KEYS, frozenset({"label", "severity", "class"})):
         for key in record:
             if key in keys and not _names(record[key]):

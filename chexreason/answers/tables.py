@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose
-from chexreason.answers.headings import PLACES, heading, is_place
-from chexreason.answers.mentions import Mention, together
-from chexreason.answers.records import REMARK_KEYS, SIDES, STATUS_KEYS
+from chexreason.answers.headings import CHOSEN, DENYING, GROUPS, OPEN, PLACES, heading, is_place
+from chexreason.answers.mentions import Mention, together, under
+from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, SIDES, STATUS_KEYS
 from chexreason.answers.values import (
+    ANATOMY,
     FILLERS,
     MAYBE,
     NO,
     NUMBER_KEYS,
     QUALIFIERS,
+    SEEN,
     SURE,
     VERBS,
     is_sound,
@@ -27,31 +30,51 @@ from chexreason.answers.values import (
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
-_STATUS = STATUS_KEYS.union("yes/no y/n label interpretation".split())
+_STATUS = STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
+_TELLING = frozenset("present absent positive negative seen detected observed visible identified".split())
+_EITHER = re.compile(r"\b(?:0 ?/ ?1|1 ?/ ?0)\b|\u662f\u5426")
+_SURENESS = re.compile(rf"\b(?:{'|'.join(NUMBER_KEYS)})\b|_", re.IGNORECASE)
 _RANKS = frozenset(  # nothing of this film
-    "rank ranking order priority prior previous previously history criterion criteria definition definitions look".split()
+    "rank ranking order priority prior previous previously baseline history criterion criteria definition definitions "
+    "look".split()
 )
 _GRADES = frozenset("grade severity stage degree".split())
-_PRESENT = frozenset("present positive yes".split())
+_PRESENT, _ABSENT = frozenset("present positive yes".split()), frozenset("absent negative no".split())
+_CHOICES = NO | MAYBE | SEEN | DENYING | CHOSEN | _PRESENT | frozenset("ruled in out abnormal presence".split())
+_LAST_WORD = frozenset("consensus final adjudicated majority revised".split())  # of several readers or looks
+_SUBJECTS = NAME_KEYS | {f"{key}s" for key in NAME_KEYS}
+_AREAS = SIDES | ANATOMY | frozenset("upper middle mid lower ap pa frontal lateral view".split())
 _WHERE = (PLACES | QUALIFIERS | FILLERS) - SURE - VERBS
-_BLANK = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "na", "none", "nil", "null"})
+_EMPTY = frozenset({"", "n/a", "na", "null"})
+_BLANK = _EMPTY | {"-", "--", "\u2013", "\u2014", "none", "nil"}
 
 
 def read(lines: list[str]) -> list[Mention]:
     """What the rows of one table say; each of `lines` holds a bar."""
-    rows = [[_plain(cell) for cell in line.strip().strip("|").split("|")] for line in lines]
+    rows = [[_plain(cell) for cell in _framed(line).split("|")] for line in lines]
     rows = [row for row in rows if not all(set(cell) <= set("-:= ") and len(cell) != 1 for cell in row)]  # rules between rows
     if not rows:
         return []
     columns = [index for index, cell in enumerate(rows[0]) if named(cell)]
     if len(columns) > 1 and len(rows) > 1 and not any(map(named, rows[1])):  # findings as columns
-        cells = {index: rows[1][index] if index < len(rows[1]) else "" for index in columns}
+        choices = [row for row in rows[1:] if 0 not in columns and _is_choice(row[0], words_of(row[0]))]
         return [
-            Mention(rows[0][index], named(rows[0][index]), verdict(cells[index], named(rows[0][index])), "table")
-            for index in columns
+            Mention(name, named(name), under(not choices or _meaning(row[0]), verdict(cell, named(name))), "table")
+            for row in choices or rows[1:2]
+            for index, (name, cell) in enumerate(zip(rows[0], row, strict=False))
+            if index in columns
         ]
     head = rows.pop(0) if len(rows) > 1 and _is_head(rows[0]) else []
+    if sum(title.casefold() in GROUPS for title in head) > 1:  # "P | A"
+        head = [GROUPS.get(title.casefold(), title) for title in head]
     return [mention for row in rows for mention in _row(row, head)]
+
+
+def _framed(line: str) -> str:
+    """A row without the bars around it; an empty cell stays, but not the doubled bars of "||Finding||Status||"."""
+    line = line.strip()
+    line = line.replace("||", "|") if line.startswith("||") and line.endswith("||") else line
+    return line.removeprefix("|").removesuffix("|")
 
 
 def _plain(cell: str) -> str:
@@ -71,14 +94,32 @@ def is_delimited(lines: list[str], sign: str) -> bool:
 
 
 def _is_head(row: list[str]) -> bool:
-    """Whether a row names columns: no findings, and no values but those that are names of columns too ("Present")."""
+    """Whether a row names columns: no findings, and beside a name that is no column's no values but such ("Present")."""
     values = [cell for cell in row[1:] if status(cell) is not None and words_of(cell).isdisjoint(_PRESENT | NO)]
-    return not any(map(named, row)) and not values and not is_place(row[0])
+    named_column = not row[0] or not words_of(row[0]).isdisjoint(_SUBJECTS)
+    return not any(map(named_beside, row)) and (named_column or not values) and not is_place(row[0])
+
+
+def _meaning(title: str) -> bool | None:
+    """What a yes or a tick in a column says: True, False where the column is of what is absent, None for neither."""
+    words = words_of(title)
+    asks = words & _STATUS and words.isdisjoint(NO | MAYBE) or words & _PRESENT and words & _ABSENT or _EITHER.search(title)
+    return True if asks else heading(title)
+
+
+def _status_under(title: str, cell: str) -> bool | None:
+    """What a status says below a title, which may turn it round; "present" and "absent" need none that is understood."""
+    said, words = status(cell), words_of(title)
+    if words == {"absent"}:
+        return None if said is None else not said
+    told = not words_of(cell).isdisjoint(_TELLING) and words.isdisjoint(NO | MAYBE | DENYING | OPEN)
+    return said if told else under(_meaning(title), said)
 
 
 def _row(row: list[str], head: list[str]) -> list[Mention]:
     if len(row) == 2 and named(row[0]) is None and words_of(row[0]) & (NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
+    row = [*row, *[""] * (len(head) - len(row))]
     titles = [*head, *[""] * (len(row) - len(head))]  # a column without a title claims
     text, part = " | ".join(row), any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
@@ -91,55 +132,78 @@ def _row(row: list[str], head: list[str]) -> list[Mention]:
         for index, (title, cell) in enumerate(zip(titles, row, strict=False))
         if index not in at
     )
-    if len(at) > 1 and not decided and (head or len(at) == sum(map(bool, row))):  # names, each under what its column says
+    findings = {named(row[index]) for index in at}
+    if len(findings) > 1 and not decided and (head or len(at) == sum(map(bool, row))):  # names, each under what its column says
         return [Mention(row[index], named(row[index]), heading(titles[index]), "table") for index in at]
     finding = named(row[at[0]])
     rest = [
-        (words_of(title), cell)
+        (title, words_of(title), cell)
         for index, (title, cell) in enumerate(zip(titles, row, strict=False))
         if index != at[0] and not (index < at[0] and cell.strip(".").isdigit())  # a number of the row
     ]
     known = _STATUS | NUMBER_KEYS | _GRADES | NO | MAYBE
     last = head and at[0] == len(row) - 1 == len(head) - 1  # "Step | Seen | Label"
-    if not rest or last and not any(words & known for words, _ in rest):
+    if not rest or last and not any(words & known for _, words, _ in rest):
         return [Mention(text, finding, heading(titles[at[0]]), "table")]
-    claimed = _by_columns(rest, finding) if head else _by_cells([cell for _, cell in rest], finding)
+    claimed = _by_columns(rest, finding) if head else _by_cells([cell for *_, cell in rest], finding)
     return [Mention(text, finding, claimed, "table")]
 
 
-def _by_columns(cells: list[tuple[frozenset[str], str]], finding: str | None) -> bool | None:
-    """What a row says by the names of its columns."""
-    cells = [(words, cell) for words, cell in cells if not words & _RANKS and "against" not in words]
-    choices = [(words, cell) for words, cell in cells if words and ((NO | MAYBE).issuperset(words) or words <= _PRESENT)]
+def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | None) -> bool | None:
+    """What a row says by the names of its columns, each cell with its column's title and the words of that."""
+    cells = [cell for cell in cells if not cell[1] & _RANKS and "against" not in cell[1]]
+    choices = [(title, cell) for title, words, cell in cells if _is_choice(title, words)]
     if len(choices) > 1:  # "Present | Absent | Uncertain", one of them ticked
-        ticked = [words for words, cell in choices if cell.casefold() not in _BLANK and status(cell) is not False]
-        return heading(" ".join(ticked[0])) if len(ticked) == 1 else None
-    sides = [verdict(cell, finding) for words, cell in cells if words and words <= SIDES]
+        ticked = [
+            title for title, cell in choices if cell.casefold() not in _BLANK and False not in (status(cell), share(cell))
+        ]
+        return _meaning(_of_what(ticked[0])) if len(ticked) == 1 else None
+    sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
-    grades = [cell for words, cell in cells if words & _GRADES and cell.isdigit()]
+    grades = [cell for _, words, cell in cells if words & _GRADES and cell.isdigit()]
     if grades:
         return int(grades[0][:9]) > 0
-    for words, cell in cells:
-        if words & _STATUS and not words & (NUMBER_KEYS | REMARK_KEYS):
-            return verdict(cell, finding) if cell.casefold() not in ("", "n/a", "na", "null") else None
-    for words, cell in cells:
-        if words and words <= NO and status(cell) is not None:  # a column of what is absent
-            return not status(cell)
-    plain = {said for words, cell in cells if not words & NUMBER_KEYS and (said := status(cell)) is not None}
+    for deciding in (_LAST_WORD, _STATUS):
+        for title, words, cell in cells:
+            meant = deciding is _LAST_WORD or _meaning(title)
+            if meant is None or meant is False and cell.casefold() in _BLANK:
+                continue
+            if words & deciding and not words & (NUMBER_KEYS | REMARK_KEYS):
+                return under(meant, verdict(cell, finding) if cell.casefold() not in _EMPTY else None)
+    plain = {_status_under(title, cell) for title, words, cell in cells if not words & NUMBER_KEYS and status(cell) is not None}
     if plain:
         return plain.pop() if len(plain) == 1 else None  # two readers who disagree
-    numbers = [number for words, cell in cells if words & NUMBER_KEYS and (number := share(cell)) is not None]
+    numbers = [
+        None if number is False and not words.isdisjoint(NO) else number and words.isdisjoint(NO)  # "P(absent)"
+        for _, words, cell in cells
+        if words & NUMBER_KEYS and (number := share(cell)) is not None
+    ]
     if numbers:
         return numbers[0] or None
     remarks = [
-        status(cell) if words & NUMBER_KEYS else verdict(cell, finding)  # a moderate likelihood is a doubt
-        for words, cell in cells
-        if cell.casefold() not in _BLANK and (words & NUMBER_KEYS or not _located(cell))
+        None
+        if words & NO
+        else status(cell)
+        if words & NUMBER_KEYS
+        else verdict(cell, finding)  # a moderate likelihood is a doubt
+        for _, words, cell in cells
+        if cell.casefold() not in _BLANK and (words & (NUMBER_KEYS | NO) or not _located(cell))
     ]
     if not remarks:
-        return True if any(_located(cell) for _, cell in cells) else None
+        return True if any(_located(cell) for *_, cell in cells) else None
     return together(remarks)
+
+
+def _is_choice(title: str, words: frozenset[str]) -> bool:
+    """Whether a column is one of several of which a row ticks one: "Present", "Not seen", "P(absent)", "+"."""
+    of = words - NUMBER_KEYS
+    return bool(of) and _CHOICES.issuperset(of) or not words and status(title) is not None
+
+
+def _of_what(title: str) -> str:
+    """The title of a choice without what it says of the numbers below it: "P(absent)" is "absent"."""
+    return _SURENESS.sub("", title).strip(" ()_")
 
 
 def _by_cells(cells: list[str], finding: str | None) -> bool | None:

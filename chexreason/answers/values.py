@@ -32,6 +32,8 @@ FILLERS = (SURE | SEEN).union(
     "image radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently "
     "label class category place situ cxr those do one".split()
 )
+_PLACED = frozenset("place situ".split())
+_ABSENT = frozenset("0 absent negative".split())  # what is not that is there
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
 # What else describes a finding, said in parentheses; and what says there that it is about something else.
 _DESCRIBING = frozenset(
@@ -42,7 +44,8 @@ _DESCRIBING = frozenset(
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
 DEGREES = frozenset(  # said only of what is there
-    "tension resolving same as before than more least at up still again remains remaining persists persisting".split()
+    "tension resolving same as before than more least at up still again remains remaining persists persisting "
+    "positioned well appropriately".split()
 )
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
@@ -188,8 +191,8 @@ def status(text: str) -> bool | None:
     words = _words(text)
     content = [word for word in words if word not in FILLERS]
     if not content:
-        return None if (SEEN | SURE).isdisjoint(words) else True
-    if YES.issuperset(content):
+        return None if (SEEN | SURE | _PLACED).isdisjoint(words) else True
+    if YES.issuperset(content) or content[0] == "not" and len(content) > 1 and _ABSENT.issuperset(content[1:]):
         return True
     return False if NO.union(YES).issuperset(content) and content[0] in NO else None
 
