@@ -135,6 +135,8 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
          r"x-?ray|cxr|radiograph|patient)){0,8} ?\?", r"\1?"),
         (r"\?\s*(?:a|ans|answer)\s?[:.]\s*|\?[ \t]*\n\s*(?=(?:yes|no|present|absent)\s*(?:[,.;:!\n]|\Z))", "? "),
         (rf"^\s*[\[(]?(?:[-\u2212]1(?:\.0)?|\u00b1|\+/[-\u2212]|\?)[\])]? ?[:=][ \t]*(?={NAME.pattern}|$)", "uncertain: "),
+        (rf"^\W*(absent|excluded|ruled out|not (?:seen|present))\s?,\s+(?={NAME.pattern}\s*(?:,|[.;]?\s*$))", r"\1: "),
+        (rf"({NAME.pattern})\s*<\s?(yes|no|present|absent)\s?>", r"\1: \2\n"),
         (rf"\?[ \t]+(?=(?:{NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", "?\n"),
         (r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", r"\n\1:"),  # "Which are absent?"
         (r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"  # "P(Edema) = 0.9", "Probability of edema: 90%"
