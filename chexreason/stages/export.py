@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason import pages
+from chexreason import marks, pages
 from chexreason.answers import predictions
 from chexreason.runs.files import require_output_folder, write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
@@ -72,8 +72,7 @@ def execute(run: Run) -> dict[str, Any]:
     load_processor(run.model, padding_side="left").save_pretrained(folder)
     if settings.merged:  # the base's own generation settings, which load_model leaves out: who uses the export expects them
         GenerationConfig.from_pretrained(run.model.weights).save_pretrained(folder)
-    facts = provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)
-    facts["stand_in"] |= run.model.made_by is not None
+    facts = {"marks": marks.of_run(run), **provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)}
     write_text(folder / "instruction.txt", run.prompt.instruction)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
@@ -106,8 +105,6 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
     stages = {name: manifest["stage"] for name, manifest in lineage.items()}
     return {
         "runs": stages,
-        "stand_in": "standin" in stages.values(),
-        "drawn_films": "phantom" in stages.values(),
         "data_cards": {
             name: manifest["outputs"].get("card.json")
             for name, manifest in lineage.items()
@@ -132,10 +129,7 @@ def _metrics(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def base_licence(weights: str) -> dict[str, str]:
     """What the base's own card says of its licence, by the hub's names; `license: unknown` where it says nothing."""
-    from huggingface_hub import ModelCard, try_to_load_from_cache
-
-    card = Path(weights) / "README.md" if Path(weights).is_dir() else try_to_load_from_cache(weights, "README.md")
-    said = ModelCard.load(card).data.to_dict() if isinstance(card, Path | str) and Path(card).is_file() else {}
+    said = marks.front_matter(weights)
     found = {name: str(said[name]) for name in ("license", "license_name", "license_link") if said.get(name)}
     return found or {"license": "unknown"}
 
@@ -157,5 +151,6 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
         prompt=run.prompt,
         stages=[stage for stage in ("sft", "grpo") if stage in facts["runs"].values()],
         metrics=pages.markdown_table(head, rows) if rows else "",
-        **{name: facts[name] for name in ("stand_in", "drawn_films", "data_cards")},
+        data_cards=facts["data_cards"],
+        marks=facts["marks"],
     )
