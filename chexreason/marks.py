@@ -74,4 +74,5 @@ def of_run(run: Run, images: Path | None = None) -> list[str]:
         found |= of_model(run.model.weights, run.model.made_by)
     if run.checkpoint is not None and run.checkpoint.adapter is not None:
         found |= on_card(run.checkpoint.adapter)
-    return sorted(found | (on_card(images) if images else set()))
+    found |= on_card(images) if images else set()
+    return [mark for mark in (STAND_IN, DRAWN_FILMS) if mark in found]

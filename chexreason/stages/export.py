@@ -5,6 +5,7 @@ Leaves `export/`: a merged model (merged in float32, then rounded once to the mo
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def execute(run: Run) -> dict[str, Any]:
     folder = run.folder / EXPORT
     shutil.rmtree(folder, ignore_errors=True)
     adapter = require_adapter(Path(run.checkpoint.adapter))
-    # A LoRA update is small beside the weight that it is added to: rounded to bfloat16, half of it may be lost.
+    # In float32: the sum is then rounded once, whatever the adapter's precision and however PEFT adds. (PEFT's own sum in
+    # bfloat16 with a float32 adapter is the same to the bit; what lies below half a step of bfloat16 is lost either way.)
     model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)
     if settings.merged:
         model.merge_and_unload().to(getattr(torch, run.model.dtype)).save_pretrained(folder)
@@ -136,6 +138,7 @@ def base_licence(weights: str) -> dict[str, str]:
 
 def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
+    local = Path(run.model.weights).is_dir()
     head = ("dataset", "records", "macro-F1 [95 % interval]", "micro-F1", "failures")
     rows = []
     for name, found in facts["metrics"].items():
@@ -144,6 +147,8 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     return pages.markdown(
         CARD,
         base=base,
+        hub=None if local else base,
+        weights=json.dumps(str(Path(run.model.weights).absolute()) if local else base),
         merged=run.settings.merged,
         family=run.model.family,
         licence=base_licence(run.model.weights),
