@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,18 @@ FILMS = 24
 PROMPT = next(prompt for prompt in every("prompt") if prompt.name == "reasoning_a")
 KINDS = 4  # of film, told apart by how bright they are: what a few dozen steps can teach
 LABELS = [[FINDINGS[1 + 3 * (number % KINDS) + step] for step in range(1 + number % 3)] for number in range(FILMS)]
+
+
+CPU = Path("/proc/cpuinfo")
+
+
+def require_vllm() -> Any:
+    """vLLM. A file that calls this is skipped, and it is said why, where vLLM is not there or cannot run."""
+    if find_spec("vllm") is None:
+        pytest.skip("no vLLM here: tests_real/environment.sh makes an environment that has it", allow_module_level=True)
+    if not torch.cuda.is_available() and "avx512" not in (CPU.read_text() if CPU.is_file() else ""):
+        pytest.skip("vLLM on a CPU needs AVX-512, which this one lacks", allow_module_level=True)
+    return import_module("vllm")
 
 
 @dataclass(frozen=True)

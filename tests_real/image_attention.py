@@ -20,8 +20,10 @@ from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_b
 def in_place_of_the_cpu_backend() -> Iterator[None]:
     """By the door that vLLM keeps for other backends; what it loads meanwhile has this one."""
     register_backend(AttentionBackendEnum.CPU_ATTN, f"{__name__}.{ImageAttentionBackend.__name__}")
-    yield
-    AttentionBackendEnum.CPU_ATTN.clear_override()
+    try:
+        yield
+    finally:
+        AttentionBackendEnum.CPU_ATTN.clear_override()
 
 
 class ImageAttentionBackend(CPUAttentionBackend):

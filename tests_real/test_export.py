@@ -9,16 +9,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
-vllm = pytest.importorskip("vllm", reason="no vLLM here: tests_real/environment.sh makes an environment that has it")
+from chexreason.models.generation import Generator
+from chexreason.models.loading import load_adapter, load_model
+from chexreason.models.processors import load_processor, resized
+from chexreason.prompts import messages
+from chexreason.runs.folders import Run
+from chexreason.runs.groups import Checkpoint
+from chexreason.stages.export import Settings, execute
+from tests_real.conftest import PROMPT, Trained, require_vllm
 
-from chexreason.models.generation import Generator  # noqa: E402
-from chexreason.models.loading import load_adapter, load_model  # noqa: E402
-from chexreason.models.processors import load_processor, resized  # noqa: E402
-from chexreason.prompts import messages  # noqa: E402
-from chexreason.runs.folders import Run  # noqa: E402
-from chexreason.runs.groups import Checkpoint  # noqa: E402
-from chexreason.stages.export import Settings, execute  # noqa: E402
-from tests_real.conftest import PROMPT, Trained  # noqa: E402
+vllm = require_vllm()
 
 PROCESSORS = {"gemma3": "Gemma3Processor", "qwen2_5_vl": "Qwen2_5_VLProcessor", "qwen3_vl": "Qwen3VLProcessor"}
 

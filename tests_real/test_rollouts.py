@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytest.importorskip("vllm", reason="no vLLM here: tests_real/environment.sh makes an environment that has it")
+from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model
+from chexreason.runs.folders import read_manifest
+from tests.stages.conftest import curate, execute, log, write_order
+from tests_real.conftest import LABELS, PROMPT, Trained, require_vllm
 
-from chexreason.models.loading import adapter_digest, frozen_digest, load_adapter, load_model  # noqa: E402
-from chexreason.runs.folders import read_manifest  # noqa: E402
-from tests.stages.conftest import curate, execute, log, write_order  # noqa: E402
-from tests_real.conftest import LABELS, PROMPT, Trained  # noqa: E402
+require_vllm()
 
 STEPS, COMPLETIONS = 5, 16  # of each step, four for each of four studies
 WORDS = [

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
-from chexreason.models.encoding import chat
+from chexreason.models.encoding import chat, encode
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.models.loading import stop_ids
-from chexreason.models.processors import load_processor, resized
+from chexreason.models.processors import load_processor, resized, visual_tokens
 from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
@@ -36,16 +36,24 @@ class VllmModel:
 
     llm: Any
     processor: Any
+    text: str  # as the chat template writes it
     prompt_ids: list[int]  # the image's placeholder in it once: vLLM writes as many as the image takes
     stops: list[int]
     image_token: int
     max_tokens: int
     seeds_requests: bool  # vLLM's CPU backend cannot: there the engine's seed decides
+    prompts: dict[int, list[int]] = field(default_factory=dict, repr=False)  # our processor's, by their image's tokens
 
-    def __call__(self, images: Sequence[Image.Image], sampling: Sampling, draw: int, adapter: Any = None) -> list[Any]:
+    def __call__(
+        self, images: Sequence[Image.Image], sampling: Sampling, draw: int, adapter: Any = None, expected: Any = None
+    ) -> list[Any]:
         """vLLM's output for each image: a request with its `prompt_token_ids` and one completion.
 
-        Where completions are sampled, the first image's is number `draw` and each next one's the next.
+        Where completions are sampled, the first image's is number `draw` and each next one's the next. `expected`: the prompts
+        that are to be read; None: those that our processor writes.
+
+        Raises:
+            ChexReasonError: vLLM read another prompt.
         """
         from vllm import SamplingParams
 
@@ -62,11 +70,22 @@ class VllmModel:
             )
             for place in range(len(images))
         ]
-        asked = [
-            {"prompt_token_ids": self.prompt_ids, "multi_modal_data": {"image": resized(self.processor, image)}}
-            for image in images
-        ]
-        return self.llm.generate(asked, how, lora_request=adapter, use_tqdm=False)
+        films = [resized(self.processor, image) for image in images]
+        asked = [{"prompt_token_ids": self.prompt_ids, "multi_modal_data": {"image": film}} for film in films]
+        written = self.llm.generate(asked, how, lora_request=adapter, use_tqdm=False)
+        for one, ids in zip(written, map(self._prompt, images) if expected is None else expected, strict=True):
+            if list(one.prompt_token_ids) != list(ids):
+                raise ChexReasonError(
+                    f"vLLM read a prompt of {len(one.prompt_token_ids)} tokens where our processor writes one of {len(ids)}: "
+                    "the checkpoint's processor files differ from its tokenizer's"
+                )
+        return written
+
+    def _prompt(self, image: Image.Image) -> list[int]:
+        length = visual_tokens(self.processor, *image.size)  # a prompt varies with nothing else
+        if length not in self.prompts:
+            self.prompts[length] = encode(self.processor, [self.text], [image.convert("RGB")])["input_ids"][0].tolist()
+        return self.prompts[length]
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def load_engine(
         ) from error
     stops = stop_ids(GenerationConfig.from_pretrained(model.weights))
     image_token = int(AutoConfig.from_pretrained(model.weights).image_token_id)
-    return VllmModel(llm, processor, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
+    return VllmModel(llm, processor, text, prompt_ids, stops, image_token, max_tokens, seeds_requests=not cpu)
 
 
 @dataclass
@@ -177,13 +196,7 @@ class Rollouts:
         """
         if update != self.update:
             self.request, self.update = self._sent(policy, update), update
-        written = self.engine(images, self.sampling, update * len(images), self.request)
-        for one, expected in zip(written, prompt_ids, strict=True):
-            if list(one.prompt_token_ids) != list(expected):
-                raise ChexReasonError(
-                    f"vLLM read a prompt of {len(one.prompt_token_ids)} tokens where training has one of {len(expected)}: "
-                    "the checkpoint's processor files differ from its tokenizer's"
-                )
+        written = self.engine(images, self.sampling, update * len(images), self.request, prompt_ids)
         drawn = [one.outputs[0] for one in written]
         ids = [list(one.token_ids) for one in drawn]
         return ids, [[row[token].logprob for row, token in zip(one.logprobs, one.token_ids, strict=True)] for one in drawn]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,41 @@ class Contents:
     claims: list[claims.Checked]
     figures: list[Figure]
     resources: Table
+    said: str  # of stand-ins and drawn films
 
     def every_table(self) -> list[Table]:
         """The tables, the claims' among them, in the page's order."""
-        return [self.headline, *self.tables, *self.transfer, claims.table(self.claims), self.resources]
+        return [self.headline, *self.tables, *self.transfer, self.claims_table, self.resources]
+
+    @property
+    def claims_table(self) -> Table:
+        """The claims as a table."""
+        return marked(claims.table(self.claims), self.said)
 
 
 def contents(study: Study) -> Contents:
     """Tables, claims and figures of a study."""
-    moved = transfer.table(study)
+    moved, said = transfer.table(study), study.marks
+    ours = [*([moved] if moved.rows else []), tables.prevalence(study)]
     return Contents(
-        headline=tables.headline(study),
-        tables=tables.paper_tables(study),
-        transfer=[*([moved] if moved.rows else []), tables.prevalence(study), transfer.published_table()],
+        headline=marked(tables.headline(study), said),
+        tables=[marked(one, said) for one in tables.paper_tables(study)],
+        transfer=[*(marked(one, said) for one in ours), transfer.published_table()],
         claims=claims.check(study),
-        figures=figures.figures(study),
-        resources=tables.resources(study),
+        figures=[replace(one, title=with_marks(one.title, said), said=said) for one in figures.figures(study)],
+        resources=marked(tables.resources(study), said),
+        said=said,
     )
+
+
+def marked(table: Table, said: str) -> Table:
+    """The table with a title that says of stand-ins and drawn films what there is to say."""
+    return replace(table, title=with_marks(table.title, said))
+
+
+def with_marks(title: str, said: str) -> str:
+    """A title that no copy can lose what is `said` from."""
+    return f"{title}, {said}" if said else title
 
 
 def write(study: Study, folder: Path, count: int, seed: int, embed_credentialed: bool) -> Contents:
@@ -74,10 +92,10 @@ def summary(study: Study, made: Contents) -> list[str]:
     sentences = [
         f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} variants, {len(study.datasets)} test sets."
     ]
-    if any(result.is_drawn for result in study.results):
+    if made.said:
         sentences.append(
-            "Phantom world: synthetic radiographs and stand-in models of a few million parameters. The paper's numbers "
-            "stand beside them to show the shape of each table, not as a standard to reach."
+            f"{made.said[0].upper()}{made.said[1:]}: the paper's numbers stand beside these to show the shape of each table, "
+            "not as a standard to reach."
         )
     verdicts = Counter(one.here.verdict for one in made.claims if one.here)
     silent = sum(one.here is None for one in made.claims)
@@ -105,7 +123,7 @@ SAID = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNDECIDED: "ar
 
 def markdown(study: Study, made: Contents) -> str:
     """The report without its gallery."""
-    parts = [f"# {TITLE}", *summary(study, made)]
+    parts = [f"# {with_marks(TITLE, made.said)}", *summary(study, made)]
     if made.headline.rows:
         parts.append(render.markdown(made.headline))
     for heading, found in (("Tables", made.tables), ("Transfer", made.transfer)):
@@ -114,7 +132,7 @@ def markdown(study: Study, made: Contents) -> str:
     if made.figures:
         parts.append("## Figures")
         parts += [f"![{one.title}](figures/{one.name}.svg)\n\n**{one.title}.** {one.caption}" for one in made.figures]
-    parts += ["## Claims", render.markdown(claims.table(made.claims)), "## Runs"]
+    parts += ["## Claims", render.markdown(made.claims_table), "## Runs"]
     parts += [render.markdown(made.resources)] if made.resources.rows else []
     parts += [f"- {problem}" for problem in study.problems]
     parts += [f"- `{manifest['name']}`: `{manifest['command']}`" for manifest in study.manifests]
@@ -133,13 +151,13 @@ def html(study: Study, made: Contents, cases: list[dict[str, Any]]) -> str:
     return pages.html(
         PAGE / "page.html.j2",
         **WORDS,
-        title=TITLE,
+        title=with_marks(TITLE, made.said),
         summary=summary(study, made),
         headline=made.headline,
         tables=made.tables,
         transfer=made.transfer,
         figures=drawn,
-        claims=claims.table(made.claims),
+        claims=made.claims_table,
         cases=cases,
         gallery_note="A sample of each test set. \u2713 found, + not in the truth, \u2212 missed; grey: not labelled there."
         + (" Images of credentialed data are linked where they lie, not embedded." if linked else ""),

@@ -41,25 +41,32 @@ THEMES = {"light": ("#ffffff", "#222222", "#dddddd"), "dark": ("#16191d", "#e6e6
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its caption, and how to draw it in a theme (light or dark)."""
+    """A drawn figure: its caption, how to draw it in a theme (light or dark), and what is `said` above it, for every copy."""
 
     name: str
     title: str
     caption: str
     draw: Callable[[], Canvas]
+    said: str = ""
 
     def svg(self, theme: str = "light") -> str:
         """The figure as SVG text, the same text for the same data."""
         stream = io.StringIO()
         with _theme(theme, self.name):
-            self.draw().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+            self._canvas().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
         return stream.getvalue()
 
     def save(self, folder: Path) -> None:
         """Write <name>.svg and <name>.png."""
         write_text(folder / f"{self.name}.svg", self.svg())
         with _theme("light", self.name):
-            self.draw().savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+            self._canvas().savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+
+    def _canvas(self) -> Canvas:
+        canvas = self.draw()
+        if self.said:
+            canvas.suptitle(self.said, fontsize=9)
+        return canvas
 
 
 def figures(study: Study) -> list[Figure]:

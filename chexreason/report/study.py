@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from chexreason import marks
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS, Prediction
 from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
-from chexreason.runs.folders import LOG, ancestors, changed, is_of_another_version, read_manifest
+from chexreason.runs.folders import LOG, changed, is_of_another_version, read_manifest
 
 REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
@@ -59,10 +60,9 @@ class Evaluation:
         return self.manifest["config"]["dataset"]
 
     @property
-    def is_phantom(self) -> bool:
-        """Whether the images come, through whatever runs, from a phantom run: they are nobody's then."""
-        dataset = self.manifest["parents"].get("dataset")
-        return bool(dataset) and any(one.get("stage") == "phantom" for one in ancestors(self.folder.parent / dataset).values())
+    def marks(self) -> set[str]:
+        """Whether a stand-in answered or drawn films were looked at or learnt from, by this run or what it stands on."""
+        return _marks(self.folder, self.manifest)
 
     @property
     def seed(self) -> int:
@@ -102,8 +102,7 @@ class Result:
     @cached_property
     def is_drawn(self) -> bool:
         """Whether films are drawn or the model is a stand-in: the paper's numbers are then no standard to reach."""
-        first = self.evaluations[0]
-        return first.is_phantom or first.manifest["config"]["model"].get("made_by") is not None
+        return bool(self.evaluations[0].marks)
 
     def is_paired_with(self, other: Result) -> bool:
         """Whether the same resamples were drawn for both: the same records and patients in the same order."""
@@ -125,6 +124,11 @@ class Training:
     @property
     def stage(self) -> str:
         return self.manifest["stage"]
+
+    @property
+    def marks(self) -> set[str]:
+        """As an evaluation's."""
+        return _marks(self.folder, self.manifest)
 
     @property
     def arm(self) -> Arm:
@@ -150,6 +154,13 @@ class Study:
     problems: tuple[str, ...] = ()
     resamples: int = 10_000
     titles: dict[Arm, str] = field(default_factory=dict)
+
+    @cached_property
+    def marks(self) -> str:
+        """What its titles say of stand-ins and drawn films, "" where no run has either."""
+        of_each = [*(one.evaluations[0].marks for one in self.results), *(one.marks for one in self.trainings)]
+        said = marks.in_words(set().union(*of_each))
+        return f"{'in part ' * (not all(of_each))}{said}" if said else ""
 
     @property
     def datasets(self) -> list[str]:
@@ -207,6 +218,11 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
             problems.append(f"{folder.name}: left out, {error if isinstance(error, ChexReasonError) else repr(error)}")
     results = _group(evaluations)
     return Study(results, tuple(trainings), tuple(manifests), tuple(problems), resamples, _titles({one.arm for one in results}))
+
+
+def _marks(folder: Path, manifest: dict[str, Any]) -> set[str]:
+    parents = (folder.parent / name for name in manifest["parents"].values())
+    return marks.of_manifest(manifest) | marks.of_lineage(*parents)
 
 
 def _evaluation(folder: Path, manifest: dict[str, Any]) -> Evaluation:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from chexreason import marks
 from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files
 from chexreason.runs import folders as runs
@@ -135,6 +136,7 @@ def execute(run: Run) -> dict[str, Any]:
         "rarest_label_share": {name: min(page["sets"][name]["prevalence"].values()) for name in ("sft", "rl")},
         "shortfalls": len(missed),
         "selection_seconds": round(seconds, 3),
+        "marks": marks.of_run(run, table.root),
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chexreason import marks
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import above, at_least, share
@@ -107,6 +108,7 @@ def execute(run: Run) -> dict[str, Any]:
         "unfinished": sum(not one["finished"] for one in written),
         "excluded": table.excluded,
         "look_alikes": alike,
+        "marks": marks.of_run(run, table.root),
     }
 
 

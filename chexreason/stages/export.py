@@ -5,12 +5,13 @@ Leaves `export/`: a merged model (merged in float32, then rounded once to the mo
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chexreason import pages
+from chexreason import marks, pages
 from chexreason.answers import predictions
 from chexreason.runs.files import require_output_folder, write_text
 from chexreason.runs.folders import Run, ancestors, complete_runs
@@ -63,7 +64,8 @@ def execute(run: Run) -> dict[str, Any]:
     folder = run.folder / EXPORT
     shutil.rmtree(folder, ignore_errors=True)
     adapter = require_adapter(Path(run.checkpoint.adapter))
-    # A LoRA update is small beside the weight that it is added to: rounded to bfloat16, half of it may be lost.
+    # In float32: the sum is then rounded once, whatever the adapter's precision and however PEFT adds. (PEFT's own sum in
+    # bfloat16 with a float32 adapter is the same to the bit; what lies below half a step of bfloat16 is lost either way.)
     model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)
     if settings.merged:
         model.merge_and_unload().to(getattr(torch, run.model.dtype)).save_pretrained(folder)
@@ -72,8 +74,7 @@ def execute(run: Run) -> dict[str, Any]:
     load_processor(run.model, padding_side="left").save_pretrained(folder)
     if settings.merged:  # the base's own generation settings, which load_model leaves out: who uses the export expects them
         GenerationConfig.from_pretrained(run.model.weights).save_pretrained(folder)
-    facts = provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)
-    facts["stand_in"] |= run.model.made_by is not None
+    facts = {"marks": marks.of_run(run), **provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)}
     write_text(folder / "instruction.txt", run.prompt.instruction)
     write_text(folder / "README.md", card(run, public_name(run.model), facts))
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
@@ -106,8 +107,6 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
     stages = {name: manifest["stage"] for name, manifest in lineage.items()}
     return {
         "runs": stages,
-        "stand_in": "standin" in stages.values(),
-        "drawn_films": "phantom" in stages.values(),
         "data_cards": {
             name: manifest["outputs"].get("card.json")
             for name, manifest in lineage.items()
@@ -132,16 +131,14 @@ def _metrics(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def base_licence(weights: str) -> dict[str, str]:
     """What the base's own card says of its licence, by the hub's names; `license: unknown` where it says nothing."""
-    from huggingface_hub import ModelCard, try_to_load_from_cache
-
-    card = Path(weights) / "README.md" if Path(weights).is_dir() else try_to_load_from_cache(weights, "README.md")
-    said = ModelCard.load(card).data.to_dict() if isinstance(card, Path | str) and Path(card).is_file() else {}
+    said = marks.front_matter(weights)
     found = {name: str(said[name]) for name in ("license", "license_name", "license_link") if said.get(name)}
     return found or {"license": "unknown"}
 
 
 def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     """The model card, in Markdown with the hub's front matter."""
+    local = Path(run.model.weights).is_dir()
     head = ("dataset", "records", "macro-F1 [95 % interval]", "micro-F1", "failures")
     rows = []
     for name, found in facts["metrics"].items():
@@ -150,6 +147,8 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
     return pages.markdown(
         CARD,
         base=base,
+        hub=None if local else base,
+        weights=json.dumps(str(Path(run.model.weights).absolute()) if local else base),
         merged=run.settings.merged,
         family=run.model.family,
         licence=base_licence(run.model.weights),
@@ -157,5 +156,6 @@ def card(run: Run, base: str, facts: dict[str, Any]) -> str:
         prompt=run.prompt,
         stages=[stage for stage in ("sft", "grpo") if stage in facts["runs"].values()],
         metrics=pages.markdown_table(head, rows) if rows else "",
-        **{name: facts[name] for name in ("stand_in", "drawn_films", "data_cards")},
+        data_cards=facts["data_cards"],
+        marks=facts["marks"],
     )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from chexreason.errors import at_least, one_of, share
+from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, UNORDERED
 
@@ -53,6 +54,13 @@ class Settings:
 
 
 USES = ()
+README = """---
+tags: [chexreason, drawn-films]
+---
+
+Drawn films: computer drawings in the layout of a published dataset, made by ChexReason to try the code on. They show no
+patient, and what is measured on them can be compared with nothing that was measured on radiographs.
+"""
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -81,6 +89,8 @@ def execute(run: Run) -> dict[str, Any]:
     specs = [spec for site in SITES if site in settings.sites for spec in write[site](streams[site])]
     run.note(f"drawing {len(specs)} radiographs of {', '.join(settings.sites)}; label sets from {population()[2]}")
     draw_all(specs, root, settings.image_size, settings.workers)
+    for site in {spec.site for spec in specs}:
+        write_text(root / site / "README.md", README)
     sheet = contact_sheet(run.folder / "contact_sheet.png", run.seed)
     run.note(f"what stands for what: {sheet}")
     return {

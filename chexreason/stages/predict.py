@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chexreason import marks
 from chexreason.errors import ChexReasonError, above, at_least, share
 from chexreason.runs import folders
 from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
@@ -99,8 +100,9 @@ def execute(run: Run) -> dict[str, Any]:
             f"{printable(next(iter(refused.values())))}"
         )
     results = [describe(file, answered) for file, answered in zip(readable, answer(run, readable, read), strict=True)]
+    found = marks.of_run(run)
     page = {
-        "notice": notice(run),
+        "notice": notice(run.model.name, found),
         "model": run.model.name,
         "checkpoint": run.checkpoint.name,
         "prompt": run.prompt.name,
@@ -110,17 +112,28 @@ def execute(run: Run) -> dict[str, Any]:
     }
     write_json(run.folder / "answers.json", page)
     write_text(run.folder / "answers.txt", as_text(page))
-    toy = run.model.made_by is not None
     for number, (file, result) in enumerate(zip(readable, results, strict=True), start=1):
         title = f"{printable(file.name)}: {run.model.name}, {run.checkpoint.name}"
-        draw(run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png", fit(read_image(file), PICTURE), result, title, toy)
+        draw(
+            run.folder / f"{number:04d}-{printable(file.stem)[:NAME]}.png",
+            fit(read_image(file), PICTURE),
+            result,
+            title,
+            stamp(found),
+        )
     return {"images": len(results), "left_out": len(refused), "failures": sum(bool(one["failure"]) for one in results)}
 
 
-def notice(run: Run) -> str:
-    """What stands over every answer."""
-    toy = f" {run.model.name} is a stand-in of the phantom world: its answers to real films mean nothing."
-    return WARNING + (toy if run.model.made_by else "")
+def notice(model: str, found: Collection[str]) -> str:
+    """What stands over every answer of a model with these marks."""
+    known = {marks.STAND_IN: "is a stand-in", marks.DRAWN_FILMS: "was trained on drawn films"}
+    what = " and ".join(words for mark, words in known.items() if mark in found)
+    return f"{WARNING} {model} {what}: its answers to real films mean nothing." if what else WARNING
+
+
+def stamp(found: Collection[str]) -> str:
+    """What stands across every picture of such a model."""
+    return "STAND-IN" if marks.STAND_IN in found else "DRAWN FILMS" if marks.DRAWN_FILMS in found else ""
 
 
 def show(folder: Path) -> None:
@@ -262,8 +275,8 @@ def minority(one: dict[str, Any]) -> str:
     return f"named by fewer: {', '.join(fewer)}" if fewer else ""
 
 
-def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stand_in: bool) -> None:
-    """The image with its answer beside it; a stand-in's is stamped, so that no copy of it passes for a reading."""
+def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stamp: str) -> None:
+    """The image with its answer beside it, the `stamp` across both: no copy of a stand-in's may pass for a reading."""
     import textwrap
 
     from matplotlib.figure import Figure
@@ -272,10 +285,10 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stand_
     left, right = figure.subplots(1, 2)
     left.imshow(image.convert("L"), cmap="gray")
     left.set_axis_off()
-    if stand_in:
+    if stamp:
         for panel in (left, right):
-            stamp = {"fontsize": 44, "color": "#c0392b", "alpha": 0.45, "rotation": 30, "weight": "bold"}
-            panel.text(0.5, 0.5, "STAND-IN", ha="center", va="center", transform=panel.transAxes, **stamp)
+            bold = {"fontsize": 44, "color": "#c0392b", "alpha": 0.45, "rotation": 30, "weight": "bold"}
+            panel.text(0.5, 0.5, stamp, ha="center", va="center", transform=panel.transAxes, **bold)
     right.set_axis_off()
     parts = map(printable, one["reasoning"].strip().splitlines())
     body = [line for part in parts for line in textwrap.wrap(part, 62) or [""]]

@@ -31,7 +31,8 @@ from chexreason.teacher.request import Request, compose
 AGAIN = frozenset({408, 409, 425, 429, 499, *range(500, 600)} - {501, 505})
 LATE = frozenset({499, 504, 524, 598, 599})  # the proxy waited no longer: the model may have written on, and be paid
 STUDYS = frozenset({400, 413, 422})  # may be for what is in the request: its film, its text
-ACCOUNTS = re.compile(r"api[ _-]?key|billing|credit|quota|location is not supported", re.IGNORECASE)  # ... or not
+KEYS = re.compile(r"api[ _-]?key", re.IGNORECASE)
+ACCOUNTS = re.compile(rf"{KEYS.pattern}|billing|credit|quota|location is not supported", re.IGNORECASE)  # ... or not
 BENEATH: dict[type[BaseException], str] = {  # what a connection fails for
     ssl.SSLError: "what answers does not speak TLS as it should; http:// or https:// in teacher.base_url?",
     socket.gaierror: "there is no such host, or no DNS that knows it; see teacher.base_url",
@@ -39,8 +40,6 @@ BENEATH: dict[type[BaseException], str] = {  # what a connection fails for
 }
 MEANT = {
     400: "it does not accept the request",
-    401: "the key is not valid",
-    403: "the key may not use this model",
     404: "there is no such model or address",
     413: "the request is too large; a smaller teacher.image_side makes its image smaller",
 }
@@ -167,7 +166,14 @@ class Service(ABC):
         if status in AGAIN:
             return Unanswered(f"HTTP {status}", wait=retry_after(headers), billed=status in LATE)
         said = " ".join(self.without_key(said).split())[:300]
-        message = f"teacher={self.name} answered HTTP {status}: {MEANT.get(status, 'refused')}.\n  it says: {said}"
+        its_key = status in (401, 403) or bool(KEYS.search(said))
+        means = "the key is not valid, has expired or may not use this model" if its_key else MEANT.get(status, "refused")
+        message = f"teacher={self.name} answered HTTP {status}: {means}.\n  it says: {said}"
+        if its_key and self.key_from:
+            message += (
+                f"\n  set another:      export {self.key_from}=...\n"
+                "  then:             the same command goes on; every reply so far is kept, and nothing is paid twice"
+            )
         if status in STUDYS and not ACCOUNTS.search(said):
             return Declined(message, f"HTTP {status}", said)
         return ChexReasonError(message)

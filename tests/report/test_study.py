@@ -10,8 +10,9 @@ import pytest
 
 from chexreason.answers import metrics, predictions
 from chexreason.labels import NIH_SHARED
-from chexreason.report import claims, figures, render, study, tables, transfer
+from chexreason.report import build, claims, figures, render, study, tables, transfer
 from chexreason.report.tables import Table, Value
+from chexreason.runs.files import read_json, write_json
 
 
 def read(runs, **settings):
@@ -354,6 +355,34 @@ def test_what_drawn_films_gave_is_never_held_against_the_paper(runs):
     assert all(cell.paper is not None and cell.difference is None for cell in cells[1])
     said = [row[2] for row in claims.table(claims.check(drawn)).rows if row[2] != "no runs"]
     assert said and all(verdict.endswith(" on drawn films") for verdict in said)
+
+
+def test_every_title_says_what_was_drawn(runs, tmp_path):
+    phantom, adapter = runs.phantom(), runs.sft("free_reasoning")
+    for site in ("chexpert", "nih"):
+        runs.evaluate(site, "sft", adapter=adapter, phantom=phantom)
+    for said, taken in (("in part on drawn films", ()), ("on drawn films", (adapter,))):
+        folders = [folder for folder in runs.folder.iterdir() if folder.name not in taken]
+        made = build.write(study.read(folders, resamples=10), tmp_path / said, 0, 0, False)
+        tables_ = [one for one in made.every_table() if one.rows and one.name != "transfer_published"]  # the paper's alone
+        assert {"headline", "table5", "table6", "transfer", "claims"} <= {one.name for one in tables_}
+        assert all(f", {said}" in one.title for one in (*tables_, *made.figures))
+        for table in tables_:
+            assert f", {said}" in render.text(table).splitlines()[0]
+            for suffix in ("md", "html", "tex"):
+                assert f", {said}" in (tmp_path / said / "tables" / f"{table.name}.{suffix}").read_text()
+        assert made.figures and all(figure.said == said for figure in made.figures)
+        for page in ("report.md", "report.html"):
+            assert f"{build.TITLE}, {said}" in (tmp_path / said / page).read_text()
+    assert ", on drawn" not in build.with_marks("T", study.read([runs.folder / adapter]).marks)
+
+
+def test_a_mark_that_a_run_kept_counts_without_the_runs_that_it_stands_on(runs):
+    name = runs.evaluate("chexpert")
+    assert not read(runs).results[0].is_drawn
+    manifest = read_json(runs.folder / name / "manifest.json")
+    write_json(runs.folder / name / "manifest.json", manifest | {"metrics": {"marks": ["drawn-films", "stand-in"]}})
+    assert read(runs).results[0].is_drawn and read(runs).marks == "stand-ins on drawn films"
 
 
 def test_transfer_goes_from_site_to_site_and_there_from_the_base_to_grpo(runs):

@@ -51,6 +51,10 @@ def test_labels_and_lists_of_the_split_that_a_folder_lacks_are_said_beforehand(
     line = ["stage=inspect", f"dataset={site}", "dataset.split=test", f"dataset.root={tmp_path / 'root'}"]
     (said,) = planned(tmp_path / "runs", *line).every_lack()
     assert lack in said and str(tmp_path / "root") in said
+    if site == "chexpert":  # whose download holds no test set
+        assert "CheXlocalize has them: https://" in said and "aimi.stanford.edu/datasets/chexpert" not in said
+        (absent,) = planned(tmp_path / "runs", *line[:-1], f"dataset.root={tmp_path / 'nowhere'}").every_lack()
+        assert "CheXlocalize has them: https://" in absent
 
 
 def test_a_label_table_that_is_not_there_is_said_beforehand(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -22,7 +23,7 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.groups import Model
-from chexreason.stages.export import base_licence, deliver
+from chexreason.stages.export import base_licence, card, deliver
 from tests.manifests import complete
 from tests.stages.conftest import execute, loaded
 
@@ -97,16 +98,19 @@ def test_its_weights_have_their_published_names_and_its_processor_its_video_half
         assert type(AutoProcessor.from_pretrained(folder / "export")).__name__ == parts["processor_class"]
 
 
+@pytest.mark.parametrize("merged", [True, False])
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
 def test_the_program_on_its_card_answers_as_its_checkpoint_does(
     order: Callable[..., Path],
     strong: Path,
     tiny: Model,
+    merged: bool,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=strong)
+    folder = order("exported", "stage=export", "checkpoint=sft", f"stage.merged={merged}", checkpoint=strong)
     execute(folder)
+    assert "base_model:" not in (folder / "export" / "README.md").read_text(), "its base has no name on the hub"
     monkeypatch.chdir(folder / "export")
     IMAGES[1].save("film.png")
     program = Path("README.md").read_text().split("```python\n")[1].split("```")[0].replace("1024", "24")
@@ -115,6 +119,29 @@ def test_the_program_on_its_card_answers_as_its_checkpoint_does(
     model = load_adapter(load_model(tiny), strong / "adapter")
     (expected,) = Generator(model, load_processor(tiny, "left"), loaded(folder).prompt, max_tokens=24)(IMAGES[1:2])
     assert capsys.readouterr().out.strip() == expected.text.strip()
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_bfloat16_export_is_the_exact_sum_rounded_once(
+    order: Callable[..., Path], policy: Path, tiny: Model, tmp_path: Path
+) -> None:
+    published = replace(tiny, dtype="bfloat16", weights=str(shutil.copytree(tiny.weights, tmp_path / "published")))
+    load_model(replace(tiny, dtype="bfloat16")).save_pretrained(published.weights)  # as repositories hold them
+    folder = order("exported", "stage=export", "checkpoint=sft", checkpoint=policy)
+    manifest = files.read_json(folder / runs.MANIFEST)
+    manifest["config"]["model"] |= {"dtype": "bfloat16", "weights": published.weights}
+    files.write_json(folder / runs.MANIFEST, manifest)
+    execute(folder)
+
+    base = load_model(replace(published, dtype="float32"))
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
+    exact = load_adapter(base, policy / "adapter").merge_and_unload().state_dict()
+    exported = load_model(replace(published, weights=str(folder / "export"))).state_dict()
+    assert all(torch.equal(exported[name], exact[name].to(torch.bfloat16)) for name in exported)
+    moved = [name for name in exported if not torch.equal(exact[name], before[name])]
+    updates = torch.cat([(exact[name] - before[name]).flatten() for name in moved])
+    found = torch.cat([(exported[name].float() - before[name]).flatten() for name in moved])
+    assert 0.99 < float(found @ updates / (updates @ updates)) < 1.01, "rounding takes nothing of the update on the whole"
 
 
 @pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
@@ -138,6 +165,15 @@ def test_a_stand_in_and_drawn_films_are_called_so_and_nothing_else_is(
         (True, True),
     ]
     assert "chexreason, stand-in, drawn-films]" in cards[3]
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_a_base_on_the_hub_is_named_by_its_id(order: Callable[..., Path], policy: Path, tiny: Model, merged: bool) -> None:
+    folder = order("exported", "stage=export", "checkpoint=sft", f"stage.merged={merged}", checkpoint=policy)
+    run = replace(loaded(folder), model=replace(tiny, weights="google/medgemma-4b-it"))
+    written = card(run, "google/medgemma-4b-it", {"metrics": {}, "runs": {}, "data_cards": {}, "marks": []})
+    assert "\nbase_model: google/medgemma-4b-it\n" in written
+    assert merged or 'base = "google/medgemma-4b-it"\n' in written
 
 
 def test_the_licence_is_the_one_that_the_bases_card_gives(tmp_path: Path) -> None:
@@ -173,7 +209,7 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     files.write_json(policy / runs.MANIFEST, manifest | {"parents": {"traces": "teach-1"}})
     execute(folder)
     card = (folder / "export" / "README.md").read_text()
-    assert card.startswith("---\nbase_model: gemma3\n") and "Research only" in card
+    assert card.startswith("---\nlibrary_name: transformers\n") and "Research only" in card
     assert "`teach-1`: sha256 `abc`" in card and "`curate-1`: sha256 `def`" in card
     assert "| site_of_sft | 8 | 0.933 [" in " ".join(card.split()) and "| 0.933 | 0.125 |" in " ".join(card.split())
     assert "site_of_grpo" not in card

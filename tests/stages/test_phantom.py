@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason import marks
 from chexreason.data.images import read_image
 from chexreason.data.records import label_sets
 from chexreason.data.sites.chexpert import Chexpert
@@ -52,6 +53,7 @@ def test_every_site_is_read_by_its_own_loader_with_nothing_missing(folder: Path)
     assert [len(table.records) for table in tables] == [24, 21, 12]
     for table in tables:
         assert not table.problems
+        assert marks.on_card(table.root) == {marks.DRAWN_FILMS}, "it says so wherever it is copied"
         for path in table.records["path"]:
             assert min(read_image(table.root / path).size) >= 224
 

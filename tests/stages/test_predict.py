@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chexreason import marks
 from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion
+from chexreason.phantom.standins import README
 from chexreason.runs.config import as_dict, compose, group
 from chexreason.runs.explain import quoted
-from chexreason.runs.files import read_json
-from chexreason.runs.folders import Run
+from chexreason.runs.files import read_json, write_json
+from chexreason.runs.folders import MANIFEST, Run
 from chexreason.runs.groups import Model
 from chexreason.stages import predict
 from tests.data.encodings import FILM, dicom
 from tests.data.test_dicom import film, needs_films
+from tests.manifests import complete
 
 
 def pair(text: str) -> tuple[Completion, object]:
@@ -206,8 +210,28 @@ def test_nothing_readable_is_an_error(tiny: Model, tmp_path: Path) -> None:
 def test_a_stand_ins_picture_is_stamped(tmp_path: Path) -> None:
     one = predict.describe(Path("film.png"), [said("Edema")])
     drawn = []
-    for stand_in in (False, True):
-        predict.draw(tmp_path / "a.png", Image.new("L", (64, 64)), one, "t", stand_in)
+    for stamp in ("", "STAND-IN"):
+        predict.draw(tmp_path / "a.png", Image.new("L", (64, 64)), one, "t", stamp)
         drawn.append(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int))
     red = [(picture[..., 0] > picture[..., 1] + 40).mean() for picture in drawn]
     assert red[0] == 0 and red[1] > 0.01
+
+
+@pytest.mark.parametrize("tiny", ["gemma3"], indirect=True)
+def test_a_stand_in_in_a_folder_and_an_adapter_of_drawn_films_are_called_so(tiny: Model, tmp_path: Path) -> None:
+    Image.linear_gradient("L").save(tmp_path / "film.png")
+    weights = shutil.copytree(tiny.weights, tmp_path / "medgemma")
+    (weights / "README.md").write_text(README.format(architecture="Gemma3ForConditionalGeneration"))
+    one = run(tmp_path / "runs" / "predict-1", replace(tiny, weights=str(weights)), tmp_path / "film.png")
+    predict.execute(one)
+    assert "is a stand-in: its answers" in read_json(one.folder / "answers.json")["notice"]
+    picture = np.asarray(Image.open(one.folder / "0001-film.png").convert("RGB")).astype(int)
+    assert (picture[..., 0] > picture[..., 1] + 40).mean() > 0.01
+    for name, stage in (("phantom-1", "phantom"), ("sft-1", "sft")):
+        write_json(
+            one.folder.parent / name / MANIFEST, complete(stage, parents={"traces": "phantom-1"} if stage == "sft" else {})
+        )
+    taught = replace(one, model=tiny, parents={"checkpoint": one.folder.parent / "sft-1"})
+    assert predict.stamp(marks.of_run(taught)) == "DRAWN FILMS"
+    assert "tiny was trained on drawn films: its" in predict.notice("tiny", marks.of_run(taught))
+    assert predict.stamp(marks.of_run(replace(one, model=tiny))) == ""

@@ -248,6 +248,30 @@ def test_a_refusal_ends_it_and_the_key_is_not_repeated(backend: str, status: int
     assert key not in told
 
 
+EXPIRED = {  # as Google and OpenAI say it
+    "gemini": {
+        "code": 400,
+        "message": "API key expired. Please renew the API key.",
+        "status": "INVALID_ARGUMENT",
+        "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}],
+    },
+    "openai": {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "invalid_api_key"},
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [None, 401, 403])
+def test_an_expired_key_is_told_with_its_variable_and_what_to_do_next(
+    backend: str, status: int | None, curated: Path, key: str
+) -> None:
+    turn = Turn(status) if status else Turn({"gemini": 400, "openai": 401}[backend], body={"error": EXPIRED[backend]})
+    with Server(turn) as server, pytest.raises(ChexReasonError, match="the key is not valid, has expired") as told:
+        ask(backend, server, curated)
+    assert not isinstance(told.value, Declined) and len(server.asked) == 1
+    assert "export TEACHERS_KEY=" in str(told.value) and "the same command goes on" in str(told.value)
+    assert "nothing is paid twice" in str(told.value)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_reply_that_repeats_the_key_loses_it(backend: str, curated: Path, key: str) -> None:
     with Server(write=lambda asked: f"Your key is {key}.") as server:

@@ -216,3 +216,19 @@ def test_nobody_is_asked_for_labels_alone(curated: Path) -> None:
     assert card["traces"] == STUDIES and card["cost"] == 0.0 and card["teacher"] == "labels" and "here" in card["written"]
     for trace in traces(curated, "labels"):
         assert trace["completion"] == ", ".join(trace["labels"]) and trace["teacher"] == "labels"
+
+
+def test_after_a_key_has_expired_a_new_one_goes_on_and_nothing_is_asked_twice(
+    curated: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired = Turn(400, body={"error": {"code": 400, "message": "API key expired. Please renew the API key."}})
+    with Server(*[Turn()] * 4, *[expired] * 50) as server:
+        with pytest.raises(ChexReasonError, match="export TEACHERS_KEY="):
+            run(curated, server.url, backend="gemini")
+        assert len(server.asked) <= 4 + 2, "no more than were under way"
+        answered = {image_of(asked) for asked in server.asked[:4]}
+    monkeypatch.setenv("TEACHERS_KEY", "another")
+    with Server() as server:
+        card = run(curated, server.url, backend="gemini")
+        assert not answered & {image_of(asked) for asked in server.asked}
+    assert card["traces"] == STUDIES and card["cost"] == pytest.approx(PRICE * STUDIES)

@@ -29,13 +29,14 @@ TABLES = {
 SIDES = ("Frontal", "Lateral")
 BATCHES = "CheXpert-v1.0*batch *"  # the folders that the download comes in
 ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
+TEST_SET = "CheXlocalize has them: https://stanfordaimi.azurewebsites.net/datasets/23c56a0d-15de-405b-87c8-99c30138950c"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chexpert(Published):
     """A CheXpert folder, or a label table of its format alone."""
 
-    access = ACCESS
+    access = f"{ACCESS}; the test set and its labels are not in it, {TEST_SET}"
     variable = "CHEXPERT"
     drawn = "phantom_chexpert"
     layout = tuple(
@@ -57,7 +58,9 @@ class Chexpert(Published):
 
     def sources(self, root: Path) -> list[tuple[Path, str]]:
         """The label table of each split that is asked for, and the split; of all, those that are there."""
-        return split_tables(self.split, TABLES, (root, *sorted(root.glob(BATCHES))), ACCESS)
+        return split_tables(
+            self.split, TABLES, (root, *sorted(root.glob(BATCHES))), TEST_SET if self.split == "test" else ACCESS
+        )
 
     def read(self) -> StudyTable:
         """The records of `split` with the problems of its tables; image files are not looked at yet."""
