@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
 MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
 COMMENT = 0xFE
 APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which say what colours there are
+LOSSLESS = 0xC3  # the marker of a lossless frame
 INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 MORE, LAST = b"\xa5\x5a\x13\x77" * 16, 4  # bits that show where any are missing; bytes at the end, without which some are
@@ -56,6 +58,11 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
             f"{name}: the picture inside has {coded.bits} bits, Bits Allocated (0028,0100) says {data.BitsAllocated}; correct "
             f"it to {room} and Bits Stored (0028,0101) to {coded.bits}"
         )
+    if shift := _point_transform(stream):  # of which the decoder begins each scan with the wrong grey
+        raise ImageError(
+            f"{name}: the picture inside is lossless JPEG with a point transform of {shift} bits, which is not read here; have "
+            "the film exported as Explicit VR Little Endian"
+        )
     if syntax in JPEGTransferSyntaxes and room < data.BitsAllocated:
         if data.BitsStored > room and (has_window(data) or any(data.get(table) for table in TABLES)):
             raise ImageError(
@@ -64,6 +71,31 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
             )
         data.BitsAllocated, data.BitsStored = room, min(room, data.BitsStored)
         data.HighBit = data.BitsStored - 1
+
+
+def _point_transform(stream: bytes) -> int:
+    """By how many bits the numbers of a lossless JPEG stream were shifted (ISO 10918-1, H.1.2.1); 0 for any other stream."""
+    segments = list(_segments(stream)) if stream.startswith(JPEG) else []
+    lossless = LOSSLESS in (marker for marker, _ in segments)
+    ends = (at + int.from_bytes(stream[at : at + 2], "big") for marker, at in segments if marker == 0xDA)
+    return max((stream[end - 1] & 15 for end in ends if lossless and end <= len(stream)), default=0)
+
+
+def overrun(stream: bytes, held: int) -> bool:
+    """Whether a segment of an RLE stream (PS3.5, G.3) decodes to more than the `held` bytes of its plane, one of padding aside.
+
+    Decoders leave out what is too much: all that follows the damage is shifted then.
+    """
+    count, *offsets = struct.unpack("<16L", stream[:64])
+    for begin, end in pairwise([*offsets[:count], len(stream)]):
+        segment, at, found = stream[begin:end].rstrip(b"\0"), 0, 0
+        while at < len(segment):
+            run = segment[at]  # so many bytes and one, or one so often; 128 is none
+            at += run + 2 if run < 128 else 2 if run > 128 else 1
+            found += run + 1 if run < 128 else 257 - run if run > 128 else 0
+        if found > held + 1:
+            return True
+    return False
 
 
 def without_metadata(stream: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, prolonged
+from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, overrun, prolonged
 from chexreason.data.lookup import coloured, looked_up
 from chexreason.data.misread import (
     COLOURED,
@@ -267,6 +267,8 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
             with Image.open(io.BytesIO(frame), formats=("JPEG",)) as shown:
                 if damaged(frame, shown.tobytes()):
                     raise ImageError(f"{name}: {CUT}")
+        elif syntax == RLE and overrun(frame, int(data.Rows) * int(data.Columns)):
+            raise ImageError(f"{name}: {CUT}")
         elif frame.startswith(JPEG) and not strict:
             data.PixelData = encapsulate([prolonged(frame)[0]])
             if (pixels != decoder.as_array(data, index=0, **options)[0]).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import struct
@@ -31,6 +32,8 @@ from .encodings import (
     dicom,
     foreign,
     frame,
+    in_lossless,
+    lossless,
     retagged,
 )
 
@@ -70,6 +73,28 @@ def test_a_jpeg_that_holds_more_than_its_picture_is_refused_within_dicom_as_well
     longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(40)) + b"\xff\xd9"
     with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
         decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
+@pytest.mark.parametrize("shift", [1, 4])
+def test_lossless_jpeg_whose_numbers_are_shifted_is_refused_by_name(shift: int) -> None:
+    for bits, tags in ((12, {}), (8, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}), (16, {"BitsStored": 16})):
+        film = FILM if bits > 8 else EIGHT
+        with pytest.raises(ImageError, match=f"^x: .* point transform of {shift} .* exported as Explicit VR Little Endian"):
+            decode(in_lossless(lossless(film, bits, shift), **tags), "x")
+    plain = np.asarray(Image.open(io.BytesIO(lossless(EIGHT, 8, shift))))
+    assert np.array_equal(plain, EIGHT >> shift << shift), "Pillow's decoder knows it"
+
+
+def test_rle_of_which_a_part_decodes_to_more_than_its_plane_is_refused() -> None:
+    stream = frame(whole := compressed(FILM, uid.RLELossless))
+    second = int.from_bytes(stream[8:12], "little")  # where the second segment begins
+    run = next(at for at in range(64, second) if stream[at] > 128)  # a byte that stands for many: for more, now
+    for damage in (stream[:run] + b"\x90" + stream[run + 1 :], stream[:-2] + b"\x05abcdef"):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(retagged(whole, PixelData=encapsulate([damage])), "x")
+    right = decode(whole, "x").tobytes()
+    for padding in (b"\0\0", b"\x80\0", bytes(64)):
+        assert decode(retagged(whole, PixelData=encapsulate([stream + padding])), "x").tobytes() == right
 
 
 @pytest.mark.parametrize("name", ["JPEG-LL", "JPGExtended"])
