@@ -156,6 +156,33 @@ def prolonged(stream: bytes) -> tuple[bytes, int]:
     return b"".join([*parts, stream[done:]]), sum(map(len, parts)) - len(MORE) - min(LAST, len(parts[-2]))
 
 
+def other_ends(stream: bytes) -> tuple[bytes, list[int], int]:
+    """A JPEG stream that says something else in the last few bytes before each restart and at the end of each scan.
+
+    A decoder makes the same pixels of it only where those bytes were left over. It never takes what they become for no code at
+    all: whatever is less than a code is a code as well (ISO 10918-1, C.2), and so is, as a rule, a one followed by
+    zeros.
+
+    Returns:
+        It, which of the parts between restarts have such bytes, and how many units a part has; 0 where there is one alone.
+    """
+    segments, parts, done, changed, interval = list(_segments(stream)), [b""], 0, [], 0
+    for marker, at in segments:
+        interval = int.from_bytes(stream[at + 2 : at + 4], "big") if marker == INTERVAL else interval
+    for begin, end in _scans(stream, segments):
+        parts.append(stream[done:begin])
+        runs = re.split(b"(%s)" % RESTART.pattern, stream[begin:end]) if interval else [stream[begin:end]]
+        for number, run in enumerate(runs[::2]):
+            cut = max(len(run) - LAST, 0)
+            cut -= run[cut - 1 : cut] == b"\xff"  # after which a byte would make a marker
+            if len(run) > LAST:
+                changed.append(number)
+                run = run[:cut] + (bytes(LAST) if run[cut:-1].strip(b"\0") else b"\x10") + bytes(128)
+            parts += [run, *runs[2 * number + 1 : 2 * number + 2]]
+        done = end
+    return b"".join([*parts, stream[done:]]), changed, interval
+
+
 def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:
     """Whether a scan has not the restart markers that it announces, in their order (ISO 10918-1, E.1.4)."""
     wide, high, interval, tall = 0, 0, 0, {}

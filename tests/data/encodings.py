@@ -113,7 +113,7 @@ def lossless(film: np.ndarray = FILM, bits: int = 12, shift: int = 0, rows: int 
     """Lossless JPEG (ISO 10918-1, H): each pixel less the one on its left, or the one above; a restart each so many rows."""
     high, wide = film.shape
     head = struct.pack(">BHHBBBB", bits, high, wide, 1, 1, 0x11, 0)
-    table = bytes([0, *(17 if length == 5 else 0 for length in range(1, 17)), *range(17)])  # 17 codes of 5 bits
+    table = bytes([0, *((bits + 1) * (length == 5) for length in range(1, 17)), *range(bits + 1)])  # codes of 5 bits
     parts = [(0xC3, head), (0xC4, table), (0xDD, struct.pack(">H", rows * wide)), (0xDA, bytes([1, 1, 0, 1, 0, shift]))]
     runs = []
     for top in range(0, high, rows or high):
@@ -121,7 +121,7 @@ def lossless(film: np.ndarray = FILM, bits: int = 12, shift: int = 0, rows: int 
         before = np.column_stack([np.concatenate([[2 ** (bits - shift - 1)], part[:-1, 0]]), part[:, :-1]])
         coded = "".join(
             f"{size:05b}{less + (2**size - 1) * (less < 0):0{size}b}" if (size := abs(less).bit_length()) else "00000"
-            for less in (part - before).ravel().tolist()
+            for less in (part - before).astype(np.int16).ravel().tolist()  # modulo 65,536
         )
         coded += "1" * (-len(coded) % 8)
         runs.append(int(coded, 2).to_bytes(len(coded) // 8, "big").replace(b"\xff", b"\xff\0"))

@@ -24,6 +24,7 @@ from .encodings import (
     ENCODINGS,
     FILM,
     LARGE,
+    ROWS,
     SIZE,
     UPSIDE_DOWN,
     XMP,
@@ -71,6 +72,34 @@ def test_half_a_compressed_picture_is_refused_though_decoders_fill_it_up(encodin
 def test_a_jpeg_that_holds_more_than_its_picture_is_refused_within_dicom_as_well(encoding: str) -> None:
     stream = frame(whole := ENCODINGS[encoding]())
     longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(40)) + b"\xff\xd9"
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+        decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.7, 0.9])
+def test_lossless_jpeg_of_which_a_part_was_lost_to_zeros_holds_too_much_and_is_refused(rows: int, part: float) -> None:
+    stream = lossless(rows=rows)
+    at = int(part * len(stream))
+    with pytest.raises(ImageError, match="^x: "):
+        decode(in_lossless(stream[:at] + bytes(100) + stream[at + 100 :]), "x")
+    for end in [b"\xff\xd9", b"\xff\xd1"][: 2 if rows else 1]:
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(in_lossless(stream.replace(end, bytes(range(1, 30)) + end, 1)), "x")
+
+
+@given(bits=st.sampled_from([12, 16]), rows=st.integers(0, 9), black=st.integers(0, ROWS - 9), white=st.booleans())
+def test_a_whole_lossless_jpeg_is_never_taken_for_a_damaged_one(bits: int, rows: int, black: int, white: bool) -> None:
+    film = FILM << (bits - 12)
+    film[ROWS - black :] = 2**bits - 1 if white else 8
+    tags = {"BitsStored": bits, "HighBit": bits - 1}
+    same = decode(dicom(film, **tags), "x").tobytes()
+    assert decode(in_lossless(lossless(film, bits, rows=rows), **tags), "x").tobytes() == same
+
+
+def test_a_jpeg_of_12_bits_that_holds_too_much_is_refused() -> None:
+    stream = frame(whole := foreign("JPGExtended"))
+    longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(1, 40)) + b"\xff\xd9"
     with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
         decode(retagged(whole, PixelData=encapsulate([longer])), "x")
 
