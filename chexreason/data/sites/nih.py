@@ -42,6 +42,7 @@ class Nih(Named):
     layout = (TABLE, *EXPORT)
     splits = (*LISTS, "train", "valid")
     labelled = LABELLED
+    known_views = records.FRONTAL
 
     name: str = "nih"
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
@@ -107,7 +108,7 @@ class Nih(Named):
                     f"{self.lists or root} ({', '.join(LISTS.values())}): none of their lines is an image of {path.name}; "
                     f"one name a line is wanted, such as {frame['path'].iloc[0].rpartition('/')[2]}, in UTF-8"
                 )
-        return inside(records.choose(table, self.split, self.views), self.outside)
+        return inside(records.choose(table, self.split, self.views, self.known_views), self.outside)
 
     def _lists(self, root: Path) -> Path | None:
         """The folder of the official lists; None where they are neither there nor needed."""
