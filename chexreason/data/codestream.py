@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
 MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
 COMMENT = 0xFE
 APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which say what colours there are
+LOSSLESS = 0xC3  # the marker of a lossless frame
 INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 MORE, LAST = b"\xa5\x5a\x13\x77" * 16, 4  # bits that show where any are missing; bytes at the end, without which some are
@@ -56,6 +58,11 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
             f"{name}: the picture inside has {coded.bits} bits, Bits Allocated (0028,0100) says {data.BitsAllocated}; correct "
             f"it to {room} and Bits Stored (0028,0101) to {coded.bits}"
         )
+    if shift := _point_transform(stream):  # of which the decoder begins each scan with the wrong grey
+        raise ImageError(
+            f"{name}: the picture inside is lossless JPEG with a point transform of {shift} bits, which is not read here; have "
+            "the film exported as Explicit VR Little Endian"
+        )
     if syntax in JPEGTransferSyntaxes and room < data.BitsAllocated:
         if data.BitsStored > room and (has_window(data) or any(data.get(table) for table in TABLES)):
             raise ImageError(
@@ -64,6 +71,31 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
             )
         data.BitsAllocated, data.BitsStored = room, min(room, data.BitsStored)
         data.HighBit = data.BitsStored - 1
+
+
+def _point_transform(stream: bytes) -> int:
+    """By how many bits the numbers of a lossless JPEG stream were shifted (ISO 10918-1, H.1.2.1); 0 for any other stream."""
+    segments = list(_segments(stream)) if stream.startswith(JPEG) else []
+    lossless = LOSSLESS in (marker for marker, _ in segments)
+    ends = (at + int.from_bytes(stream[at : at + 2], "big") for marker, at in segments if marker == 0xDA)
+    return max((stream[end - 1] & 15 for end in ends if lossless and end <= len(stream)), default=0)
+
+
+def overrun(stream: bytes, held: int) -> bool:
+    """Whether a segment of an RLE stream (PS3.5, G.3) decodes to more than the `held` bytes of its plane, one of padding aside.
+
+    Decoders leave out what is too much: all that follows the damage is shifted then.
+    """
+    count, *offsets = struct.unpack("<16L", stream[:64])
+    for begin, end in pairwise([*offsets[:count], len(stream)]):
+        segment, at, found = stream[begin:end].rstrip(b"\0"), 0, 0
+        while at < len(segment):
+            run = segment[at]  # so many bytes and one, or one so often; 128 is none
+            at += run + 2 if run < 128 else 2 if run > 128 else 1
+            found += run + 1 if run < 128 else 257 - run if run > 128 else 0
+        if found > held + 1:
+            return True
+    return False
 
 
 def without_metadata(stream: bytes) -> tuple[bytes, bytes]:
@@ -122,6 +154,33 @@ def prolonged(stream: bytes) -> tuple[bytes, int]:
         parts += [stream[done:begin], RESTART.sub(lambda restart: MORE + restart[0], bits) if restarts else bits, MORE]
         done = end
     return b"".join([*parts, stream[done:]]), sum(map(len, parts)) - len(MORE) - min(LAST, len(parts[-2]))
+
+
+def other_ends(stream: bytes) -> tuple[bytes, list[int], int]:
+    """A JPEG stream that says something else in the last few bytes before each restart and at the end of each scan.
+
+    A decoder makes the same pixels of it only where those bytes were left over. It never takes what they become for no code at
+    all: whatever is less than a code is a code as well (ISO 10918-1, C.2), and so is, as a rule, a one followed by
+    zeros.
+
+    Returns:
+        It, which of the parts between restarts have such bytes, and how many units a part has; 0 where there is one alone.
+    """
+    segments, parts, done, changed, interval = list(_segments(stream)), [b""], 0, [], 0
+    for marker, at in segments:
+        interval = int.from_bytes(stream[at + 2 : at + 4], "big") if marker == INTERVAL else interval
+    for begin, end in _scans(stream, segments):
+        parts.append(stream[done:begin])
+        runs = re.split(b"(%s)" % RESTART.pattern, stream[begin:end]) if interval else [stream[begin:end]]
+        for number, run in enumerate(runs[::2]):
+            cut = max(len(run) - LAST, 0)
+            cut -= run[cut - 1 : cut] == b"\xff"  # after which a byte would make a marker
+            if len(run) > LAST:
+                changed.append(number)
+                run = run[:cut] + (bytes(LAST) if run[cut:-1].strip(b"\0") else b"\x10") + bytes(128)
+            parts += [run, *runs[2 * number + 1 : 2 * number + 2]]
+        done = end
+    return b"".join([*parts, stream[done:]]), changed, interval
 
 
 def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:

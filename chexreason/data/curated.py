@@ -102,6 +102,9 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
     return studies, table.root
 
 
+KNOWN = (*records.VIEWS, *PROJECTIONS)
+
+
 @dataclass(frozen=True)
 class Curated:
     """One set of a curate run as a dataset; `root` is that run's folder."""
@@ -121,7 +124,7 @@ class Curated:
     def __post_init__(self) -> None:
         one_of(("sft", "rl", "validation", "all"), split=self.split)
         records.check_choices(self.missing, self.uncertain, self.benchmark)
-        records.check_views(self.views, (*records.VIEWS, *PROJECTIONS))
+        records.check_views(self.views, KNOWN)
         check_findings(self.findings)
 
     @property
@@ -165,4 +168,4 @@ class Curated:
             problems=problems + more,
             images=source.root is not None,
         )
-        return records.choose(table, "all" if self.table else self.split, self.views)
+        return records.choose(table, "all" if self.table else self.split, self.views, (*KNOWN, ""))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, prolonged
+from chexreason.data.codestream import CUT, J2K, JP2, JPEG, check_stream, damaged, header, other_ends, overrun, prolonged
 from chexreason.data.lookup import coloured, looked_up
 from chexreason.data.misread import (
     COLOURED,
@@ -235,6 +236,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     from PIL import Image
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEGTransferSyntaxes
 
     syntax = data.file_meta.TransferSyntaxUID
     decoder = get_decoder(syntax)
@@ -267,14 +269,42 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
             with Image.open(io.BytesIO(frame), formats=("JPEG",)) as shown:
                 if damaged(frame, shown.tobytes()):
                     raise ImageError(f"{name}: {CUT}")
+        elif syntax == RLE and overrun(frame, int(data.Rows) * int(data.Columns)):
+            raise ImageError(f"{name}: {CUT}")
         elif frame.startswith(JPEG) and not strict:
-            data.PixelData = encapsulate([prolonged(frame)[0]])
-            if (pixels != decoder.as_array(data, index=0, **options)[0]).any():
+
+            def again(stream: bytes) -> np.ndarray:
+                data.PixelData = encapsulate([stream])
+                return decoder.as_array(data, index=0, **options)[0]
+
+            if (pixels != again(prolonged(frame)[0])).any() or (
+                syntax in JPEGTransferSyntaxes and _left_over(frame, pixels, again)
+            ):
                 raise ImageError(f"{name}: {CUT}")
     except RuntimeError as error:  # every codec that is installed failed
         lacking = syntax != RLE and not {"pylibjpeg", "pyjpegls"} & set(decoder.available_plugins)
         raise ImageError(f"{name}: {one_line(error)}{codec if lacking else ''}") from None
     return pixels, str(properties["photometric_interpretation"])
+
+
+def _left_over(stream: bytes, pixels: np.ndarray, decode: Callable[[bytes], np.ndarray]) -> bool:
+    """Whether a JPEG stream, from which `decode` makes `pixels`, holds more than they take, at its end or before a restart."""
+    import numpy as np
+
+    other, changed, interval = other_ends(stream)
+    try:
+        differ = pixels != decode(other)
+    except RuntimeError:  # so that its ends do matter
+        return False
+    coded = header(stream)
+    unit = 8 if coded and coded.signed is False else 1  # pixels that a unit is wide and high
+    if differ.ndim == 3:
+        differ, interval = differ.any(axis=2), interval if unit == 1 else 0  # whose units may be larger
+    if not interval:
+        return bool(changed) and not differ.any()
+    rows, columns = (np.arange(side) // unit for side in differ.shape)
+    part = np.add.outer(rows * (columns[-1] + 1), columns) // interval
+    return not set(changed) <= set(np.unique(part[differ]).tolist())
 
 
 def _stream(data: Dataset, name: str) -> bytes:

@@ -34,7 +34,8 @@ def refuse_excess(data: Dataset, name: str) -> None:
 def refuse_unwritten(data: Dataset, name: str) -> None:
     """Refuse native pixels that break off amid a row, with zeros from there on: their room was taken, but not filled.
 
-    What is collimated or padded ends with a row; of tilted edges, which do not, less than UNWRITTEN of the film is missing.
+    What is collimated or padded ends with a row, or with a tilted edge: there each row ends elsewhere than the one before it,
+    while written rows reach one edge. Of an edge that is hardly tilted less than UNWRITTEN of the film is missing.
     """
     from pydicom.pixels.utils import get_expected_length
 
@@ -42,8 +43,9 @@ def refuse_unwritten(data: Dataset, name: str) -> None:
     row = announced // data.Rows
     written = data.PixelData[:announced].rstrip(b"\0")
     whole, part = divmod(len(written), row)
-    before = len(written[(whole - 1) * row : whole * row].rstrip(b"\0")) if whole else 0
-    if len(written) < (1 - UNWRITTEN) * announced and 0 < part < before - row // 50:
+    first, before = (len(written[at * row : (at + 1) * row].rstrip(b"\0")) if at >= 0 else 0 for at in (whole - 2, whole - 1))
+    sudden = 0 < part < before - row // 50 and abs(first - before) <= row // 50
+    if len(written) < (1 - UNWRITTEN) * announced and sudden:
         raise ImageError(
             f"{name}: its pixel data breaks off amid row {whole + 1} of {data.Rows}, with zeros alone from there on; copy it "
             "again"

@@ -7,8 +7,9 @@ and `readable` into those that a run will use, so that nothing is left to fail i
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -173,22 +174,43 @@ def check_views(views: Sequence[str], valid: Sequence[str] = VIEWS) -> None:
         one_of(tuple(valid), views=view)
 
 
-def choose(table: StudyTable, split: str, views: Sequence[str]) -> StudyTable:
-    """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded."""
+def choose(
+    table: StudyTable, split: str, views: Sequence[str], known: Sequence[str], words: Mapping[str, str] | None = None
+) -> StudyTable:
+    """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded.
+
+    Args:
+        known: the views that the site tells, "" where it leaves some blank. They are read in any case, with blanks, hyphens or
+            underscores; any other is a problem.
+        words: what the site calls some of them.
+    """
     table = of_split(table, split)
-    wanted = set(views) | ({UNKNOWN_FRONTAL} if set(views) & set(FRONTAL) else set())
-    letters = table.records["view"].astype("str").str.replace(r"[\W_]+", "", regex=True).str.upper()
-    meant = letters.isin(wanted) & ~table.records["view"].isin(wanted)
+    said = table.records["view"].fillna("")
+    spelt = {_letters(view): view for view in reversed(known)} | {_letters(word): view for word, view in (words or {}).items()}
+    read = {one: one if one in known else spelt.get(_letters(str(one))) for one in said.unique()}
     odd = tuple(
         _at(
-            table.records, position, "illegal view", f"{table.records['view'][position]!r}; one of {', '.join(views)} is meant?"
+            table.records,
+            position,
+            "illegal view",
+            f"{_shown(said[position])}; one of {', '.join(filter(None, known))} is wanted",
         )
-        for position in meant.to_numpy().nonzero()[0]
+        for position in said.isin([one for one, view in read.items() if view is None]).to_numpy().nonzero()[0]
     )
-    table = replace(table, problems=table.problems + odd)
-    for view in sorted(set(table.records["view"].fillna("unknown")) - wanted):
-        table = table.without(table.records["view"].fillna("unknown") == view, f"view {view}")
+    view = said.map({one: (one if view is None else view) or "unknown" for one, view in read.items()})
+    table = replace(table, records=table.records.assign(view=view), problems=table.problems + odd)
+    wanted = set(views) | ({UNKNOWN_FRONTAL} if set(views) & set(FRONTAL) else set())
+    for other in sorted(set(table.records["view"]) - wanted):
+        table = table.without(table.records["view"] == other, f"view {other}")
     return table
+
+
+def _letters(view: str) -> str:
+    return re.sub(r"[\s_-]+", "", view).upper()
+
+
+def _shown(view: str) -> str:
+    return repr(view[:60]) if view else "blank"
 
 
 def of_split(table: StudyTable, split: str) -> StudyTable:

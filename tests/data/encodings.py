@@ -109,6 +109,31 @@ def jpeg(image: Image.Image, photometric: str, **options: Any) -> bytes:
     return dicom(encapsulate([stream.getvalue()]), uid.JPEGBaseline8Bit, **tags)
 
 
+def lossless(film: np.ndarray = FILM, bits: int = 12, shift: int = 0, rows: int = 0) -> bytes:
+    """Lossless JPEG (ISO 10918-1, H): each pixel less the one on its left, or the one above; a restart each so many rows."""
+    high, wide = film.shape
+    head = struct.pack(">BHHBBBB", bits, high, wide, 1, 1, 0x11, 0)
+    table = bytes([0, *((bits + 1) * (length == 5) for length in range(1, 17)), *range(bits + 1)])  # codes of 5 bits
+    parts = [(0xC3, head), (0xC4, table), (0xDD, struct.pack(">H", rows * wide)), (0xDA, bytes([1, 1, 0, 1, 0, shift]))]
+    runs = []
+    for top in range(0, high, rows or high):
+        part = film[top : top + (rows or high)].astype(int) >> shift
+        before = np.column_stack([np.concatenate([[2 ** (bits - shift - 1)], part[:-1, 0]]), part[:, :-1]])
+        coded = "".join(
+            f"{size:05b}{less + (2**size - 1) * (less < 0):0{size}b}" if (size := abs(less).bit_length()) else "00000"
+            for less in (part - before).astype(np.int16).ravel().tolist()  # modulo 65,536
+        )
+        coded += "1" * (-len(coded) % 8)
+        runs.append(int(coded, 2).to_bytes(len(coded) // 8, "big").replace(b"\xff", b"\xff\0"))
+    body = b"".join(bytes([255, 0xD0 + (number - 1) % 8]) * (number > 0) + run for number, run in enumerate(runs))
+    segments = b"".join(struct.pack(">BBH", 255, marker, len(one) + 2) + one for marker, one in parts)
+    return b"\xff\xd8" + segments + body + b"\xff\xd9"
+
+
+def in_lossless(stream: bytes, **tags: Any) -> bytes:
+    return dicom(encapsulate([stream]), uid.JPEGLosslessSV1, **tags)
+
+
 def table(entries: np.ndarray, bits: int, first: int = 0, words: bool = True) -> Dataset:
     """An item of a modality or VOI LUT sequence, an entry to a word or, for 8 bits, two."""
     item = Dataset()
@@ -285,6 +310,9 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "JPEG-LS, zeros after its end": lambda: dicom(
         encapsulate([frame(compressed(FILM, uid.JPEGLSLossless)) + bytes(64)]), uid.JPEGLSLossless
     ),
+    "lossless JPEG": lambda: in_lossless(lossless()),
+    "lossless JPEG of 16 bits": lambda: in_lossless(lossless(FILM << 4, 16), BitsStored=16, HighBit=15),
+    "lossless JPEG with restarts": lambda: in_lossless(lossless(rows=7)),
     "JPEG": lambda: jpeg(Image.fromarray(EIGHT), "MONOCHROME2"),
     "JPEG, zeros after its end": lambda: retagged(
         ENCODINGS["JPEG"](), PixelData=encapsulate([frame(ENCODINGS["JPEG"]()) + bytes(64)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import struct
@@ -23,6 +24,7 @@ from .encodings import (
     ENCODINGS,
     FILM,
     LARGE,
+    ROWS,
     SIZE,
     UPSIDE_DOWN,
     XMP,
@@ -31,6 +33,8 @@ from .encodings import (
     dicom,
     foreign,
     frame,
+    in_lossless,
+    lossless,
     retagged,
 )
 
@@ -70,6 +74,56 @@ def test_a_jpeg_that_holds_more_than_its_picture_is_refused_within_dicom_as_well
     longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(40)) + b"\xff\xd9"
     with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
         decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.7, 0.9])
+def test_lossless_jpeg_of_which_a_part_was_lost_to_zeros_holds_too_much_and_is_refused(rows: int, part: float) -> None:
+    stream = lossless(rows=rows)
+    at = int(part * len(stream))
+    with pytest.raises(ImageError, match="^x: "):
+        decode(in_lossless(stream[:at] + bytes(100) + stream[at + 100 :]), "x")
+    for end in [b"\xff\xd9", b"\xff\xd1"][: 2 if rows else 1]:
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(in_lossless(stream.replace(end, bytes(range(1, 30)) + end, 1)), "x")
+
+
+@given(bits=st.sampled_from([12, 16]), rows=st.integers(0, 9), black=st.integers(0, ROWS - 9), white=st.booleans())
+def test_a_whole_lossless_jpeg_is_never_taken_for_a_damaged_one(bits: int, rows: int, black: int, white: bool) -> None:
+    film = FILM << (bits - 12)
+    film[ROWS - black :] = 2**bits - 1 if white else 8
+    tags = {"BitsStored": bits, "HighBit": bits - 1}
+    same = decode(dicom(film, **tags), "x").tobytes()
+    assert decode(in_lossless(lossless(film, bits, rows=rows), **tags), "x").tobytes() == same
+
+
+def test_a_jpeg_of_12_bits_that_holds_too_much_is_refused() -> None:
+    stream = frame(whole := foreign("JPGExtended"))
+    longer = stream[: stream.rindex(b"\xff\xd9")] + bytes(range(1, 40)) + b"\xff\xd9"
+    with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+        decode(retagged(whole, PixelData=encapsulate([longer])), "x")
+
+
+@pytest.mark.parametrize("shift", [1, 4])
+def test_lossless_jpeg_whose_numbers_are_shifted_is_refused_by_name(shift: int) -> None:
+    for bits, tags in ((12, {}), (8, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}), (16, {"BitsStored": 16})):
+        film = FILM if bits > 8 else EIGHT
+        with pytest.raises(ImageError, match=f"^x: .* point transform of {shift} .* exported as Explicit VR Little Endian"):
+            decode(in_lossless(lossless(film, bits, shift), **tags), "x")
+    plain = np.asarray(Image.open(io.BytesIO(lossless(EIGHT, 8, shift))))
+    assert np.array_equal(plain, EIGHT >> shift << shift), "Pillow's decoder knows it"
+
+
+def test_rle_of_which_a_part_decodes_to_more_than_its_plane_is_refused() -> None:
+    stream = frame(whole := compressed(FILM, uid.RLELossless))
+    second = int.from_bytes(stream[8:12], "little")  # where the second segment begins
+    run = next(at for at in range(64, second) if stream[at] > 128)  # a byte that stands for many: for more, now
+    for damage in (stream[:run] + b"\x90" + stream[run + 1 :], stream[:-2] + b"\x05abcdef"):
+        with pytest.raises(ImageError, match="^x: its pixel data is cut short or damaged"):
+            decode(retagged(whole, PixelData=encapsulate([damage])), "x")
+    right = decode(whole, "x").tobytes()
+    for padding in (b"\0\0", b"\x80\0", bytes(64)):
+        assert decode(retagged(whole, PixelData=encapsulate([stream + padding])), "x").tobytes() == right
 
 
 @pytest.mark.parametrize("name", ["JPEG-LL", "JPGExtended"])

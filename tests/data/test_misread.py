@@ -100,3 +100,13 @@ def test_a_film_that_is_black_below_is_whole() -> None:
         sides = film * (np.abs(INDEX[:COLUMNS] - 40) < 30)
         for pixels in (film, tilted, sides.astype(np.uint16)):
             assert decode(dicom(pixels), "x").size == (COLUMNS, ROWS)
+
+
+@pytest.mark.parametrize("fall", [-0.02, 0.01, 0.02, 0.05, 0.2])  # of the edge, from one column to the next
+def test_a_film_whose_collimation_is_tilted_is_whole(fall: float) -> None:
+    film = np.kron(FILM, np.ones((4, 4), np.uint16))
+    y, x = np.indices(film.shape)
+    pixels = np.where((y + fall * x < 0.6 * len(film)) & (np.abs(x - 160) < 130), film, 0).astype(np.uint16)
+    tags = {"Rows": 4 * ROWS, "Columns": 4 * COLUMNS}
+    pictures = {decode(dicom(pixels, syntax, **tags), "x").tobytes() for syntax in NATIVE}
+    assert pictures == {decode(compressed(pixels, uid.RLELossless, **tags), "x").tobytes()}

@@ -246,6 +246,22 @@ def test_a_line_or_cell_that_names_no_nih_image_is_a_problem_with_its_row(line: 
     assert said == [f"{place} 4: illegal image name: {line}; {wanted}", f"{place} 5: illegal image name: blank; {wanted}"]
 
 
+@pytest.mark.parametrize("name", ["00000001-000.png", "0000001_00.png", "=cmd|x.png", "photo.png", "000000011_000.png"])
+def test_an_nih_name_in_another_form_is_a_problem_with_its_row(name: str, tmp_path: Path) -> None:
+    root = nih(tmp_path, [*NIH, ("00000003_000.png", "Mass", 3, "PA", "test")])
+    rewritten(table_of(root), lambda lines: [*lines[:3], lines[3].replace("00000003_000.png", name)])
+    said = f"Data_Entry_2017_v2020.csv, row 4: illegal image name: {name}; one such as 00000001_000.png is wanted"
+    for split in ("test", "all"):
+        assert said in problems(Nih(root=str(root), split=split).read())
+
+
+def test_an_nih_patient_who_is_not_that_of_the_name_is_a_problem_with_its_row(tmp_path: Path) -> None:
+    for patient, count in ((2, 0), ("00000002", 0), (3, 1)):
+        root = nih(tmp_path / str(patient), [NIH[0], ("00000002_000.png", "Mass", patient, "PA", "test")])  # type: ignore[list-item]
+        said = "Data_Entry_2017_v2020.csv, row 3: illegal id: Patient ID is 3, and 00000002_000.png is of another patient"
+        assert problems(Nih(root=str(root)).read()) == count * [said]
+
+
 def test_one_nih_name_of_two_films_is_a_problem_and_a_copy_is_none(tmp_path: Path) -> None:
     root = nih(tmp_path, NIH)
     film = root / "images_001/images/00000001_000.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,14 +239,27 @@ def test_one_film_under_two_spellings_of_its_path_is_listed_twice(tmp_path: Path
         )
 
 
-def test_a_view_that_is_almost_one_wanted_is_a_problem(tmp_path: Path) -> None:
+def test_a_view_in_another_spelling_is_read_and_one_that_the_site_does_not_know_is_a_problem(tmp_path: Path) -> None:
     root = mimic(tmp_path, [("d1", "10", "50", "pa", "train"), ("d2", "11", "51", "", "train")], {"50": {}, "51": {}})
     table = Mimic(root=str(root)).read()
-    assert problems(table) == ["mimic-cxr-2.0.0-metadata.csv.gz, row 2: illegal view: 'pa'; one of AP, PA is meant?"]
-    assert table.records.empty and table.excluded == {"view pa": 1, "view unknown": 1}
+    assert problems(table) == [] and table.records["view"].tolist() == ["PA"] and table.excluded == {"view unknown": 1}
+    root = nih(tmp_path / "nih", NIH)
+    for view, kinds in (("P", 1), ("0", 1), ("Posteroanterior", 1), ("", 1), ("Frontal", 1), ("p-a", 0)):
+        rewritten(table_of(root), lambda lines, view=view: [lines[0], re.sub("M,[^,]*", f"M,{view}", lines[1]), *lines[2:]])  # type: ignore[misc]
+        said = f"Data_Entry_2017_v2020.csv, row 2: illegal view: {repr(view) if view else 'blank'}; one of AP, PA is wanted"
+        assert problems(Nih(root=str(root)).read()) == kinds * [said]
+    root = chexpert(tmp_path / "chexpert", "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    (root / "train.csv").write_text((root / "train.csv").read_text().replace(",Frontal,AP,", ",Frontal,,"))
+    assert "row 2: illegal view: blank; one of AP, PA" in problems(Chexpert(root=str(root)).read())[0]
+    for view, count in (("AP_Horizontal", 0), ("AP horizontal", 0), ("Frontal", 1), ("postero-anterior", 1), ("COSTAL", 0)):
+        root = padchest(
+            tmp_path / view, [("1.png", view, "Physician", "['normal']"), ("2.png", "PA", "Physician", "['normal']")]
+        )
+        table = Padchest(root=str(root)).read()
+        assert len(problems(table)) == count and len(table.records) == 1 + view.upper().startswith("AP")
 
 
-@pytest.mark.parametrize("view", ["pa", " PA", "P\0A", "PA\u200b", "P.A."])
+@pytest.mark.parametrize("view", [" PA", "P\0A", "PA\u200b", "P.A."])
 def test_a_view_with_signs_that_nobody_sees_is_a_problem_whatever_the_site(view: str, tmp_path: Path) -> None:
     root = padchest(tmp_path, [("1.png", "X", "Physician", "['normal']")])
     rewritten(table_of(root), lambda lines: [line.replace(",X,", f',"{view}",') for line in lines])

@@ -56,7 +56,7 @@ def test_nothing_left_to_read_fails_and_says_why(tmp_path: Path) -> None:
     [
         (["Path"], "no record is left. Left out: none; the tables have no rows"),
         (None, "has none of train.csv"),
-        (["Path,AP/PA", f"CheXpert-v1.0/train/patient3/{FRONTAL},"], "no record is left. Left out: view unknown: 1"),
+        (["Path,AP/PA", f"CheXpert-v1.0/train/patient3/{FRONTAL},LL"], "no record is left. Left out: view LL: 1"),
     ],
 )
 def test_a_split_that_is_asked_for_and_has_nothing_fails_though_others_are_sound(

@@ -80,7 +80,7 @@ class Chexpert(Published):
         table = self.tabled(frame, root)
         table = replace(table, problems=sum((*(found for _, found in parts), *again), table.problems))
         split = "all" if self.table else self.split
-        return records.under_policy(self._all_zero(records.choose(table, split, self.views)))
+        return records.under_policy(self._all_zero(records.choose(table, split, self.views, self.known_views)))
 
     def _all_zero(self, table: StudyTable) -> StudyTable:
         """Records that deny every pathology and No Finding too, with a device or without: no answer fits them."""
@@ -154,7 +154,7 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
                     path.name, "illegal view", rows, lambda side, why=why: f"Frontal/Lateral is {tables.shown(side)}{why}"
                 )
             lateral = said.eq("Lateral") | (said.isna() & lateral)
-        view = frame["AP/PA"].astype(object).mask(lateral, "lateral").fillna("unknown")
+        view = frame["AP/PA"].astype(object).mask(lateral, "lateral")
     else:
         view = frontal.map({True: UNKNOWN_FRONTAL, False: "lateral"})
     named = name.str.extract(r"(?:(?P<split>train|valid|test)/)?(?P<patient>patient[^/]+)/(?:(?P<study>study[^/]+)/)?")

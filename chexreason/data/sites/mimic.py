@@ -61,7 +61,7 @@ class Mimic(Published):
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
         table = self._alone(Path(self.table)) if self.table else self._joined(self.folder())
-        return records.under_policy(records.choose(table, self.split, self.views))
+        return records.under_policy(records.choose(table, self.split, self.views, (*self.known_views, "")))
 
     def sources(self, root: Path) -> tuple[Path, Path, Path]:
         """Metadata, splits and labels."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ACCESS = "https://nihcc.app.box.com/v/ChestXray-NIHCC (or the hub export that the paper cites)"
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
-NAME, NAMELESS = r"[^\s<>,;]+\.png", "illegal image name"
+NAME, NAMELESS = r"\d{8}_\d{3}\.png", "illegal image name"  # of the patient and the follow-up
 WANTED = "one such as 00000001_000.png is wanted"
 YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # in a unit of age (DICOM's AS)
 LABELLED = labelled(NIH_NAMES)
@@ -42,6 +42,7 @@ class Nih(Named):
     layout = (TABLE, *EXPORT)
     splits = (*LISTS, "train", "valid")
     labelled = LABELLED
+    known_views = records.FRONTAL
 
     name: str = "nih"
     root: str = field(metadata=CONTENT, default="data/nih-chest-xray14")
@@ -88,9 +89,11 @@ class Nih(Named):
             frame, problems = _published(path, None if self.table else root, splits)
             problems += twice
             if splits is not None:
-                named = frame[frame["Image Index"].astype("str").str.fullmatch(NAME)]
+                named = frame[frame["Image Index"].astype("str").str.endswith(".png")]
                 spelt = tables.unlisted(named, "Image Index", splits.keys(), " or ".join(LISTS.values()))
-                problems += tuple(Problem(path.name, row, NAMELESS, said) for row, said, near in spelt if near)
+                near = {row: said for row, said, near in spelt if near}
+                problems = tuple(one for one in problems if (one.kind, one.row in near) != (NAMELESS, True))
+                problems += tuple(Problem(path.name, row, NAMELESS, said) for row, said in near.items())
             if splits is not None and self.split in LISTS and self.split not in splits.values() and not problems:
                 have = ", ".join(sorted(set(splits.values()))) or "no split"
                 raise ChexReasonError(
@@ -107,7 +110,7 @@ class Nih(Named):
                     f"{self.lists or root} ({', '.join(LISTS.values())}): none of their lines is an image of {path.name}; "
                     f"one name a line is wanted, such as {frame['path'].iloc[0].rpartition('/')[2]}, in UTF-8"
                 )
-        return inside(records.choose(table, self.split, self.views), self.outside)
+        return inside(records.choose(table, self.split, self.views, self.known_views), self.outside)
 
     def _lists(self, root: Path) -> Path | None:
         """The folder of the official lists; None where they are neither there nor needed."""
@@ -169,6 +172,15 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
     where = _image_folders(images) if images else {}
     nameless = frame.loc[~name.str.fullmatch(NAME), ["row", "Image Index"]].fillna("blank")
     problems += tables.odd(path.name, NAMELESS, nameless, lambda cell: f"{tables.shown(cell)}; {WANTED}")
+    patient = frame["Patient ID"].fillna("")
+    number = patient.where(patient.str.fullmatch(r"\d{1,18}"))
+    others = name.str.fullmatch(NAME) & number.notna() & (name.str[:8].str.lstrip("0") != number.str.lstrip("0"))
+    problems += tables.odd(
+        path.name,
+        "illegal id",
+        frame.loc[others, ["row", "Patient ID", "Image Index"]],
+        lambda patient, image: f"Patient ID is {tables.shown(patient)}, and {image} is of another patient",
+    )
     problems += tuple(
         Problem(path.name, int(row), DUPLICATE, f"{' and '.join(where[image])} differ; leave the right one there alone")
         for row, image in zip(frame["row"], name, strict=True)

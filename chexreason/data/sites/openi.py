@@ -91,7 +91,9 @@ class Openi(Named):
         table = self.tabled(frame, root, problems)
         tagged = frame["tags"].map(lambda tags: isinstance(tags, list) and bool(tags) and UNINDEXED not in tags)
         table = table.without(~tagged.to_numpy(bool), "film of a report without tags")
-        return records.under_policy(noted(inside(records.choose(table, self.split, self.views), self.outside)))
+        return records.under_policy(
+            noted(inside(records.choose(table, self.split, self.views, (*self.known_views, "")), self.outside))
+        )
 
 
 def _known(tag: str, names: dict[str, SiteName]) -> str:

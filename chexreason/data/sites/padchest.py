@@ -38,6 +38,7 @@ class Padchest(Named):
     layout = (TABLE,)
     splits = ("test", "train")
     labelled = LABELLED
+    known_views = ("PA", "AP", "lateral", "COSTAL", "EXCLUDE", "UNK")
 
     name: str = "padchest"
     root: str = field(metadata=CONTENT, default="data/padchest")
@@ -72,7 +73,9 @@ class Padchest(Named):
         unfit = np.array([not given or "exclude" in given for given in names], dtype=bool)
         table = table.without(~kept, f"not labelled by {self.labeller}")
         table = table.without(unfit[kept], "without labels, or labelled exclude")
-        return records.under_policy(noted(inside(records.choose(table, self.split, self.views), self.outside)))
+        return records.under_policy(
+            noted(inside(records.choose(table, self.split, self.views, self.known_views, VIEWS), self.outside))
+        )
 
 
 def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Problem, ...]]:
@@ -109,7 +112,7 @@ def _common(frame: pd.DataFrame, table: str, split: str | None) -> pd.DataFrame:
         path=frame["ImageDir"] + "/" + frame["ImageID"],
         patient=frame["PatientID"],
         study=frame["StudyID"],
-        view=frame["Projection"].replace(VIEWS),
+        view=frame["Projection"],
         sex=frame.get("PatientSex_DICOM"),
         age=age,
         split=split,

@@ -76,7 +76,7 @@ class Vindr(Named):
         parts = [self._part(path, split, root) for path, split in sources]
         frame = pd.concat([part for part, _ in parts], ignore_index=True)
         table = self.tabled(frame, root, sum((given for _, given in parts), ()))
-        chosen = records.choose(table, "all" if self.table else self.split, self.views)
+        chosen = records.choose(table, "all" if self.table else self.split, self.views, self.known_views)
         return records.under_policy(noted(inside(chosen, self.outside)))
 
     def _part(self, path: Path, split: str | None, root: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
