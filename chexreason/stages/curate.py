@@ -237,10 +237,13 @@ def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
     address = getattr(run.dataset, "download", None)
     files.write_text(listed, "".join(f"{address}/{path}\n" if address else f"{path}\n" for path in wanted.records["path"]))
     folders = urlsplit(address or "").path.strip("/").count("/") + 1
-    # Google's copy is fetched otherwise: docs/clinical.md.
-    places = shlex.join(["-P", str(pool.root), "-i", str(listed)])
-    fetch = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password {places}"
-    how = fetch if str(address).startswith("http") else ""
+    how = ""
+    if str(address).startswith("http"):
+        places = shlex.join(["-P", str(pool.root), "-i", str(listed)])
+        how = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password {places}"
+    elif str(address).startswith("gs:"):  # `gsutil cp -I` would put all images into one folder
+        bare, place = shlex.join(["sed", f"s|{address}/||", str(listed)]), shlex.quote(f"{pool.root}/{{}}")
+        how = f"{bare} | xargs -P8 -I{{}} gsutil -u PROJECT cp {address}/{{}} {place}"
     command = files.read_json(run.folder / runs.MANIFEST)["command"]
     look = on_the_same(command, "stage=inspect", f"stage.only={quoted(str(listed))}")
     raise ChexReasonError(

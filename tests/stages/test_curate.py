@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
+from chexreason.runs.explain import quoted
 from tests.data.layouts import mimic, write_image
 from tests.policy import consistent
 
@@ -237,3 +240,32 @@ def test_whose_data_it_is_may_be_put_right_afterwards(tmp_path: Path) -> None:
     assert wrong["config"]["dataset"]["agreement"] == "unrestricted"
     assert right["config"]["dataset"]["agreement"] == "Stanford University Dataset Research Use Agreement"
     assert right["config"]["dataset"]["benchmark"] == "chexpert"
+
+
+GSUTIL = """#!/bin/sh
+# gsutil -u PROJECT cp gs://BUCKET/FILE PLACE
+[ "$1 $3" = "-u cp" ] && mkdir -p "$(dirname "$5")" && cp "$BUCKET/${4#gs://films/}" "$5"
+"""
+
+
+def test_googles_copy_is_fetched_by_the_line_that_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [(f"d{number}", str(10000000 + number), str(50000000 + number), "AP", "train") for number in range(40)]
+    whole = mimic(tmp_path / "whole", images, {study: {FINDINGS[1 + int(study) % 13]: 1.0} for _, _, study, _, _ in images})
+    root = tmp_path / "my tables"
+    root.mkdir()
+    for table in whole.glob("*.csv.gz"):
+        shutil.copy(table, root)
+    words = ["stage=curate", "dataset=mimic", f"dataset.root={quoted(str(root))}", f"runs={quoted(str(tmp_path / 'runs'))}"]
+    words += ["stage.sizes={sft: 12, rl: 6, validation: 5}", "dataset.download=gs://films"]
+    with pytest.raises(ChexReasonError, match="23 of their 23 images are not in") as told:
+        execute(compose(words), words)
+    (line,) = [line.partition(":")[2] for line in str(told.value).splitlines() if "fetch them:" in line]
+    tool = tmp_path / "bin" / "gsutil"
+    tool.parent.mkdir()
+    tool.write_text(GSUTIL)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    monkeypatch.setenv("BUCKET", str(whole))
+    subprocess.run(line, shell=True, check=True)
+    made = execute(compose(words), words)
+    assert len(read(made, "sft")) == 12 and not (made / "images.txt").exists()
