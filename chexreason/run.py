@@ -69,12 +69,16 @@ def main() -> None:
 
 
 def _reason_last(message: str) -> str:
-    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last."""
+    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
+
+    Of a single reason, the last way on as well.
+    """
     lines = message.splitlines()
     if not lines[-1:] or not lines[-1].startswith(" "):
         return message
     reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]
-    return f"{message}\nNot done: {'; '.join(reasons)}"
+    last = [" ".join(lines[-1].split())] if len(reasons) == 1 else []
+    return f"{message}\nNot done: {'; '.join([*reasons, *last])}"
 
 
 def _open_streams() -> None:

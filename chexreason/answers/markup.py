@@ -76,7 +76,7 @@ _FLAG = re.compile(r"(?<=[A-Za-z]) ?\[([01])\]")
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
 _SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
-_LENTICULAR = re.compile(r"(^\s*)?【([^【】\n]{1,40})】\s*([:：]?)", re.MULTILINE)
+_LENTICULAR = re.compile(r"(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)", re.MULTILINE)
 
 
 def plain(text: str) -> str:

@@ -118,7 +118,7 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
             ["stage=curate", "dataset=chexpert", "dataset.views=[frontl]"],
             "dataset.views=frontl: one of AP, PA, frontal, lateral, LL",
         ),
-        (["stage=curate", "dataset=nih", "dataset.views=[pa]"], "dataset.views=pa: one of AP, PA, frontal"),
+        (["stage=curate", "dataset=nih", "dataset.views=[pa]"], "dataset.views=pa: one of AP, PA is wanted"),
         (["stage=evaluate", "dataset=validation", "dataset.views=[XX]"], "dataset.views=XX: one of AP, PA, frontal"),
         (["stage=evaluate", "dataset=validation", "dataset.views=[]"], r"dataset.views=\[\]: the views"),
         (["stage=evaluate", "stage.sampling.top_p=0"], "stage.sampling.top_p=0.0: more than 0"),
