@@ -229,9 +229,9 @@ def _reuse(planned: Plan) -> None:
 
 def _refuse_changed(planned: Plan) -> None:
     """Raises ChexReasonError where a complete run does not hold what it left, or read something else than is there now."""
-    if planned.harmed:
+    if harmed := planned.harmed:
         command = (folders.read_manifest(planned.folder) or {}).get("command")
-        raise ChexReasonError(f"{planned.harmed}, and is not used. Put it back, or make it again:\n  {command} force=true")
+        raise ChexReasonError(f"{harmed}, and is not used. Put it back, or make it again:\n  {command} force=true")
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:

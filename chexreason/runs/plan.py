@@ -150,8 +150,7 @@ def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
 
 def _uses(config: schema.Config) -> Sequence[str]:
     """The groups that a stage uses itself."""
-    does = Stage.of(config.stage)
-    uses = does.uses(config) if does.uses else does.USES
+    uses = Stage.of(config.stage).groups(config)
     if odd := next((name for name in uses if name not in schema.GROUPS), None):
         raise ChexReasonError(
             f"stage={config.stage.name}: USES names {odd!r}, which is no group.{suggestion(odd, {*schema.GROUPS})}"

@@ -63,8 +63,7 @@ def empty_variant(variant: str) -> None:
 @lru_cache
 def _varies(stage: str) -> bool:
     config = schema.check(schema.as_dict(schema.compose([f"stage={stage}"])))
-    does = Stage.of(config.stage)
-    return "variant" in (does.uses(config) if does.uses else does.USES)
+    return "variant" in Stage.of(config.stage).groups(config)
 
 
 @lru_cache

@@ -43,6 +43,10 @@ class Stage:
     show: Callable[[Path], None] = lambda folder: None  # prints what a person waits for
     deliver: Callable[[Path, Path], None] | None = None  # leaves what a run's folder holds at `stage.output`
 
+    def groups(self, config: Config) -> Sequence[str]:
+        """The groups that a run of `config` is given."""
+        return self.uses(config) if self.uses else self.USES
+
     @classmethod
     def of(cls, settings: Any) -> Stage:
         """The stage whose settings these are."""
