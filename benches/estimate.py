@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from chexreason.phantom.architectures import ARCHITECTURES, Architecture
+from chexreason.families import Architecture
+from chexreason.phantom.standins import architecture
 from chexreason.runs.config import compose
 
 PEAK, BANDWIDTH = 989e12, 3.35e12  # H100 SXM: dense bfloat16 operations a second, bytes a second (NVIDIA's data sheet)
@@ -117,7 +118,7 @@ def main() -> None:
     print("| | operations, TRL alone | here | hours, TRL alone | here | of which decoding |")
     print("| --- | --- | --- | --- | --- | --- |")
     for family, model in MODELS.items():
-        counted = Counted(family, ARCHITECTURES[family]["published"], SIDE[family])
+        counted = Counted(family, architecture(family, "published"), SIDE[family])
         sft, grpo = (compose([f"stage={stage}", f"model={model}"]).stage for stage in ("sft", "grpo"))
         sizes = compose(["stage=curate", f"model={model}"]).stage.sizes
         rollout = grpo.batch_size * grpo.accumulation

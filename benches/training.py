@@ -28,9 +28,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from chexreason.families import Architecture
 from chexreason.models.features import FeatureStore, without_gradients
 from chexreason.models.loading import LORA_TARGETS
-from chexreason.phantom.architectures import ARCHITECTURES, Architecture
 from chexreason.phantom.standins import build
 from chexreason.training.collator import TraceCollator
 from chexreason.training.rollouts import RolloutTrainer
@@ -102,8 +102,9 @@ def model_of(family: str, size: str = "proportioned") -> tuple[Any, Any]:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
-    ARCHITECTURES[family]["proportioned"] = PROPORTIONED[family]
-    model, processor = build(family, [WORDS, "user assistant model"] * 10, 480, size)
+    model, processor = build(
+        family, [WORDS, "user assistant model"] * 10, 480, PROPORTIONED[family] if size == "proportioned" else size
+    )
     processor.tokenizer.padding_side = "left"
     for weight in model.parameters():
         weight.requires_grad = False

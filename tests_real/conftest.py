@@ -23,6 +23,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 import torch
 from PIL import Image
 
+from chexreason.families import FAMILIES, family
 from chexreason.labels import FINDINGS
 from chexreason.models.loading import add_lora, load_model, save_adapter
 from chexreason.models.processors import load_processor
@@ -68,7 +69,7 @@ def films() -> list[Image.Image]:
     return [film.resize((250 + 3 * number, 300)) for number, film in enumerate(drawn)]
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="session", params=FAMILIES)
 def trained(
     request: pytest.FixtureRequest, films: list[Image.Image], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Trained]:
@@ -88,9 +89,9 @@ def trained(
         yield Trained(model, folder / "adapter")
 
 
-def attention_for(family: str) -> AbstractContextManager[None]:
-    """What vLLM lacks on a CPU for `family`, if anything."""
-    if family != "gemma3" or torch.cuda.is_available() or find_spec("vllm") is None:
+def attention_for(name: str) -> AbstractContextManager[None]:
+    """What vLLM lacks on a CPU for a family, if anything."""
+    if not family(name).images_at_once or torch.cuda.is_available() or find_spec("vllm") is None:
         return nullcontext()
     from tests_real.image_attention import in_place_of_the_cpu_backend
 

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
+from chexreason.families import family
 from chexreason.models.generation import Generator
 from chexreason.models.loading import load_adapter, load_model
 from chexreason.models.processors import load_processor, resized
@@ -19,8 +20,6 @@ from chexreason.stages.export import Settings, execute
 from tests_real.conftest import PROMPT, Trained, require_vllm
 
 vllm = require_vllm()
-
-PROCESSORS = {"gemma3": "Gemma3Processor", "qwen2_5_vl": "Qwen2_5_VLProcessor", "qwen3_vl": "Qwen3VLProcessor"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def test_its_program_answers_as_the_checkpoint_does(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert type(AutoProcessor.from_pretrained(export)).__name__ == PROCESSORS[trained.model.family]
+    assert type(AutoProcessor.from_pretrained(export)).__name__ == family(trained.model.family).processor.PUBLISHED
     monkeypatch.chdir(export)
     # At its size already: torchvision, which AutoProcessor chooses where it is installed, resizes otherwise than PIL.
     film = resized(load_processor(trained.model), films[1])

@@ -12,14 +12,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import TikTokenConverter
-from transformers.models.gemma3 import Gemma3Processor
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from chexreason.models.processors import QwenImageProcessor, visual_tokens
+from chexreason.families import gemma3, qwen2_5_vl
 from chexreason.models.rendering import render
-from chexreason.phantom.vocabulary import GEMMA_TEMPLATE, QWEN_SPECIAL, QWEN_TEMPLATE
 from chexreason.prompts import Prompt, messages
 from chexreason.runs.config import every
 from tests.chats import answered
@@ -37,7 +35,7 @@ PROMPTS = every("prompt")
 def gemma() -> Any:
     tokenizer = AutoTokenizer.from_pretrained(FOLDER / "gemma3")
     images = Gemma3ImageProcessorPil(size={"height": 896, "width": 896}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    return Gemma3Processor(images, tokenizer, chat_template=tokenizer.chat_template, image_seq_length=256)
+    return gemma3.GemmaProcessor(images, tokenizer, chat_template=tokenizer.chat_template, image_seq_length=256)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +43,10 @@ def qwen() -> Any:
     vocab, merges = TikTokenConverter(str(FOLDER / "qwen.tiktoken")).extract_vocab_merges_from_model(
         str(FOLDER / "qwen.tiktoken")
     )
-    vocab |= {token: len(vocab) + place for place, token in enumerate(QWEN_SPECIAL)}
-    tokenizer = Qwen2Tokenizer(vocab, merges, eos_token="<|im_end|>", extra_special_tokens=QWEN_SPECIAL)
+    vocab |= {token: len(vocab) + place for place, token in enumerate(qwen2_5_vl.SPECIAL)}
+    tokenizer = Qwen2Tokenizer(vocab, merges, eos_token="<|im_end|>", extra_special_tokens=qwen2_5_vl.SPECIAL)
     images = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, min_pixels=256 * PIXELS, max_pixels=512 * PIXELS)
-    return QwenImageProcessor(images, tokenizer, chat_template=QWEN_TEMPLATE)
+    return qwen2_5_vl.QwenProcessor(images, tokenizer, chat_template=qwen2_5_vl.TEMPLATE)
 
 
 def read(processor: Any, prompt: Prompt) -> dict[str, list[int]]:
@@ -88,7 +86,7 @@ def test_qwen_reads_its_system_prompt_and_as_many_image_tokens_as_the_film_takes
     ids = found["input_ids"]
     assert qwen.tokenizer.decode(ids[:11]).startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")
     assert [token == 151655 for token in ids] == [kind == 1 for kind in found["mm_token_type_ids"]]
-    assert ids.count(151655) == visual_tokens(qwen, *FILM) and 256 <= ids.count(151655) <= 512
+    assert ids.count(151655) == qwen.visual_tokens(*FILM) and 256 <= ids.count(151655) <= 512
     print(f"\nqwen {prompt.name}: {len(ids) - ids.count(151655)} tokens of text")
     assert len(ids) < 512 + 450
 
@@ -106,7 +104,7 @@ def test_the_stand_ins_template_writes_what_gemmas_own_writes(gemma: Any) -> Non
         for ahead in (False, True):
             written = [
                 gemma.apply_chat_template(chat, tokenize=False, add_generation_prompt=ahead, chat_template=template)
-                for template in (gemma.chat_template, GEMMA_TEMPLATE)
+                for template in (gemma.chat_template, gemma3.TEMPLATE)
             ]
             assert written[0] == written[1]
 

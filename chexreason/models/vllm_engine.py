@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from chexreason.errors import ChexReasonError
+from chexreason.families import family
 from chexreason.models.encoding import chat, encode
 from chexreason.models.generation import Completion, Sampling, seed_of
 from chexreason.models.loading import stop_ids
-from chexreason.models.processors import load_processor, resized, visual_tokens
+from chexreason.models.processors import load_processor, resized
 from chexreason.runs.files import read_json
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class VllmModel:
         return written
 
     def _prompt(self, image: Image.Image) -> list[int]:
-        length = visual_tokens(self.processor, *image.size)  # a prompt varies with nothing else
+        length = self.processor.visual_tokens(*image.size)  # a prompt varies with nothing else
         if length not in self.prompts:
             self.prompts[length] = encode(self.processor, [self.text], [image.convert("RGB")])["input_ids"][0].tolist()
         return self.prompts[length]
@@ -139,12 +140,7 @@ def load_engine(
     text = chat(processor, prompt.instruction)
     prompt_ids = list(processor.tokenizer(text, add_special_tokens=False)["input_ids"])  # the template has written them
     # Images arrive at their size and are not to be resized again. Where a model's bounds are close, rounding may exceed them.
-    images = processor.image_processor
     room = 2 * model.max_visual_tokens
-    bounds = None
-    if hasattr(images, "merge_size"):  # the Qwens
-        token = (images.patch_size * images.merge_size) ** 2  # pixels
-        bounds = {"size": {"shortest_edge": token, "longest_edge": room * token}}
     lora = {"enable_lora": True, "max_lora_rank": max(8, rank), "max_loras": 1} if rank else {}
     try:
         llm = LLM(
@@ -156,9 +152,7 @@ def load_engine(
             enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
             generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
             logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
-            limit_mm_per_prompt={"image": 1, **({"video": 0} if bounds else {})},
-            mm_processor_kwargs=bounds,
-            **lora,
+            **{"limit_mm_per_prompt": {"image": 1}, **processor.as_it_is(room), **lora},
         )
     except (RuntimeError, ValueError) as error:
         raise ChexReasonError(
@@ -220,7 +214,7 @@ def _rank(adapter: Path) -> int:
 
 
 def _require_images_at_once(model: Model) -> None:
-    """Gemma 3's tokens of one image attend to each other both ways, which vLLM 0.32 computes on GPUs alone.
+    """Where the tokens of one image attend to each other both ways, vLLM 0.32 computes it on GPUs alone.
 
     Raises:
         ChexReasonError: on a CPU, where what it answered would not be the model's answer.
@@ -228,12 +222,12 @@ def _require_images_at_once(model: Model) -> None:
     from vllm.platforms import current_platform
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
-    if model.family != "gemma3" or not current_platform.is_cpu():
+    if not family(model.family).images_at_once or not current_platform.is_cpu():
         return
     if not AttentionBackendEnum.CPU_ATTN.get_class().supports_mm_prefix():
         raise ChexReasonError(
-            f"model={model.name}: on a CPU, vLLM reads the tokens of an image one after the other, where Gemma 3 reads them at "
-            "once, and answers otherwise than the model: engine=transformers, or a machine with a GPU"
+            f"model={model.name}: on a CPU, vLLM reads the tokens of an image one after the other, where this model reads them "
+            "at once, and answers otherwise than the model: engine=transformers, or a machine with a GPU"
         )
 
 

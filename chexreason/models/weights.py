@@ -62,7 +62,6 @@ def require_weights(model: Model) -> None:
         return
     revision, reason = _on_hub(model.weights)  # which also completes what is cached in part
     if revision is None:
-        stand_in = "phantom_gemma" if model.family == "gemma3" else "phantom_qwen"
         raise ChexReasonError(
             f"model={model.name}: its weights ({model.weights}) are neither a local folder nor all in the hub's cache, "
             f"and the hub cannot give them ({reason}).\n"
@@ -72,7 +71,7 @@ def require_weights(model: Model) -> None:
             "  images:   the study trains on MIMIC-CXR-JPG, which needs credentialed access:\n"
             "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
             "  meanwhile on the phantom world, with nothing to download, for example:\n"
-            f"            python -m chexreason.run make_missing=true model={stand_in} stage=sft"
+            f"            python -m chexreason.run make_missing=true model=phantom_gemma stage=sft"
         )
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError, above, at_least, one_of, share
+from chexreason.families import FAMILIES
 from chexreason.parts import refuse_unknown
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_digest
-
-FAMILIES = ("gemma3", "qwen2_5_vl", "qwen3_vl")  # transformers' model_type of those that chexreason.models knows
 
 
 @dataclass

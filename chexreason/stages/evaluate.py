@@ -139,10 +139,10 @@ def longest_first(
     """
     if model.min_visual_tokens == model.max_visual_tokens:
         return studies
-    from chexreason.models.processors import load_processor, visual_tokens
+    from chexreason.models.processors import load_processor
 
     processor = load_processor(model)
-    return sorted(studies, key=lambda study: -visual_tokens(processor, *size(study)))
+    return sorted(studies, key=lambda study: -processor.visual_tokens(*size(study)))
 
 
 def _answered(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> list[dict[str, Any]]:

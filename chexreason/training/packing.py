@@ -54,7 +54,7 @@ def masks(row: Row, image: torch.Tensor, config: Any) -> dict[str, torch.Tensor]
     causal = (order[None] <= order[:, None]) & own
     both = image[:, None] & image[None]
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    seen = {"full_attention": causal | both}  # as gemma3's create_masks_for_vision_model
+    seen = {"full_attention": causal | both}  # as transformers' create_masks_for_vision_model
     if "sliding_attention" in kinds:
         near = row.positions[:, None] - row.positions[None] < config.sliding_window
         seen["sliding_attention"] = near & (causal | both)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chexreason.families import FAMILIES
 from chexreason.phantom.standins import build, save
 from chexreason.runs.groups import Model
 from tests.conftest import Once
@@ -17,7 +18,7 @@ TEXTS = [
 ] * 20
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="session", params=FAMILIES)
 def checkpoint(request: pytest.FixtureRequest, once: Once) -> Model:
     def fill(folder: Path) -> None:
         model, processor = build(request.param, TEXTS, vocabulary=600)

@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from chexreason.errors import ChexReasonError
+from chexreason.families import FAMILIES
 from chexreason.models.loading import (
     adapter_digest,
     add_lora,
@@ -21,7 +22,7 @@ from chexreason.models.loading import (
     save_adapter,
 )
 from chexreason.runs.files import read_json
-from chexreason.runs.groups import FAMILIES, Model
+from chexreason.runs.groups import Model
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}

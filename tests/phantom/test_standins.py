@@ -12,10 +12,10 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
+from chexreason.families.gemma3 import tokenizer_of
 from chexreason.models.loading import load_model
 from chexreason.models.processors import load_processor
 from chexreason.phantom.standins import build, save
-from chexreason.phantom.vocabulary import gemma_tokenizer
 from chexreason.prompts import messages
 from chexreason.runs.config import choices
 from chexreason.runs.files import read_json
@@ -110,7 +110,7 @@ def test_a_chat_is_written_as_the_published_template_writes_it(family: str) -> N
 
 
 def test_gemmas_tokenizer_writes_a_bos_of_its_own_accord_and_has_newlines_as_tokens(tmp_path: Path) -> None:
-    gemma_tokenizer(TEXTS, 400).save_pretrained(tmp_path)
+    tokenizer_of(TEXTS, 400).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     bos = tokenizer.bos_token_id
     assert tokenizer("List.")["input_ids"][0] == bos and tokenizer("<bos>List.")["input_ids"][:2] == [bos, bos]
@@ -122,7 +122,7 @@ def test_gemmas_tokenizer_writes_a_bos_of_its_own_accord_and_has_newlines_as_tok
 
 
 def test_words_of_the_texts_become_tokens_and_digits_stay_single() -> None:
-    tokenizer = gemma_tokenizer(["Grade 123 edema"] * 20, 600)
+    tokenizer = tokenizer_of(["Grade 123 edema"] * 20, 600)
     assert tokenizer.tokenize("a edema 123") == ["a", "▁edema", "▁", "1", "2", "3"]
 
 

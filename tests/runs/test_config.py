@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs import config, groups
+from chexreason.runs import config
 from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
 from chexreason.runs.files import write_text
 from chexreason.runs.plan import plan
@@ -336,13 +336,6 @@ def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: P
     assert said.returncode == 0 and "[own] 4 jobs" in said.stderr and "4 evaluate" in said.stderr, said.stderr
     others = command("experiment=_swep", *words).stderr
     assert "Valid: collapse" in others and "_sweep" not in others, "a part that experiments share is none"
-
-
-def test_families_are_those_that_processors_and_architectures_know() -> None:
-    from chexreason.models.processors import PROCESSORS
-    from chexreason.phantom.architectures import ARCHITECTURES
-
-    assert set(groups.FAMILIES) == PROCESSORS.keys() == ARCHITECTURES.keys()
 
 
 def test_top_level_types_are_checked() -> None:

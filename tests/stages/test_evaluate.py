@@ -18,7 +18,7 @@ from chexreason.data import paths
 from chexreason.data.integrity import FILMS
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
-from chexreason.models.processors import load_processor, visual_tokens
+from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
 from chexreason.report import study
 from chexreason.runs.config import compose
@@ -116,7 +116,7 @@ def test_longest_prompts_come_first_and_answers_stay_in_the_tables_order(tiny: M
     for name, size in sizes.items():
         ids = processor(images=[[Image.new("RGB", size)]], text=["<|image_pad|>"])["input_ids"][0]
         counted[name] = sum(token == processor.image_token_id for token in ids)
-        assert visual_tokens(processor, *size) == counted[name], "what the processor itself makes of it"
+        assert processor.visual_tokens(*size) == counted[name], "what the processor itself makes of it"
     assert len(set(counted.values())) == 4
     ordered = [one["id"] for one in longest_first(tiny, [{"id": name} for name in sizes], lambda one: sizes[one["id"]])]
     assert ordered == sorted(sizes, key=lambda name: -counted[name]) != list(sizes)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from datasets import Dataset
 from PIL import Image, ImageDraw
-from transformers import GenerationConfig
 from trl import GRPOConfig
 
+from chexreason.families import FAMILIES
 from chexreason.models.features import FeatureStore
 from chexreason.models.loading import add_lora, load_model
 from chexreason.models.processors import load_processor
@@ -30,15 +30,9 @@ TEXTS = [
     "system You are helpful.",
 ]
 SYSTEM = "You are a helpful assistant."
-# What the published MedGemma and Qwen2.5-VL say of generation.
-PUBLISHED = {
-    "gemma3": {"do_sample": True, "top_k": 64, "top_p": 0.95, "cache_implementation": "hybrid"},
-    "qwen2_5_vl": {"do_sample": True, "repetition_penalty": 1.05, "temperature": 1e-6},
-    "qwen3_vl": {"do_sample": True, "top_k": 20, "top_p": 0.8, "temperature": 0.7},
-}
 
 
-@pytest.fixture(scope="session", params=["gemma3", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="session", params=FAMILIES)
 def awkward(request: pytest.FixtureRequest, once: Once) -> Any:
     """Where an awkward stand-in lies, as `load_model` and `load_processor` take it."""
     folder = once(f"awkward-{request.param}", lambda folder: save_awkward(request.param, folder))
@@ -48,20 +42,12 @@ def awkward(request: pytest.FixtureRequest, once: Once) -> Any:
 def save_awkward(family: str, folder: Path) -> None:
     torch.manual_seed(0)
     model, processor = build(family, TEXTS * 20, vocabulary=500)
-    tokenizer = processor.tokenizer
     if family == "gemma3":
         model.config.text_config.sliding_window = 16  # shorter than a prompt, as it can be than prompt and completion
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "mm_input_projection" in name:  # zero where it has not learnt: every film would look the same
                 weight.normal_(0, 0.1)
-    stops = model.generation_config.eos_token_id
-    model.generation_config = GenerationConfig(
-        eos_token_id=stops,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        **PUBLISHED[family],
-    )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
