@@ -50,16 +50,15 @@ def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool
     model, processor = model_of(family)
     model.eval()
     seen = films(len(wanted))
+    entries = feature_entries(Path(tempfile.mkdtemp()))
     if known:
-        features = FeatureStore(model, processor, feature_entries(Path(tempfile.mkdtemp())))
-        features.films(seen)
-        features = FeatureStore(model, processor, features.entries)
+        FeatureStore(model, processor, entries).films(seen)
     stops = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [stops]
     text = chat(processor, INSTRUCTION)
     generate, written = model.generate, []
     prompt = Prompt("bench", "labels", "", "", INSTRUCTION)
-    answer = Generator(model, processor, prompt, LIMIT, features=features if known else None)
+    answer = Generator(model, processor, prompt, LIMIT, features=FeatureStore(model, processor, entries))
     began = time.process_time()
     for start in range(0, len(wanted), batch):
         some = slice(start, start + batch)

@@ -15,6 +15,7 @@ from chexreason.data.cache import Entries
 from chexreason.models.decoding import decode
 from chexreason.models.encoding import chat, encode
 from chexreason.models.features import FeatureStore, image_inputs
+from chexreason.models.kv_cache import growing_cache
 from chexreason.models.loading import load_adapter, load_model, require_adapter, stop_ids
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
@@ -56,7 +57,8 @@ class Generator:
     def __call__(self, images: Sequence[Image.Image], draw: int = 0) -> list[Completion]:
         """A completion for each image; where they are sampled, the same `draw` gives the same ones."""
         inputs = self._inputs([chat(self.processor, self.prompt.instruction)] * len(images), images)
-        how: dict[str, Any] = {"do_sample": False, "custom_generate": decode}
+        cache = growing_cache(self.model.config)
+        how: dict[str, Any] = {"do_sample": False, "custom_generate": decode, "past_key_values": cache}
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
             how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from chexreason.models.features import ImageFeatures, image_inputs
+from chexreason.models.kv_cache import growing_cache
 
 
 def generate(
@@ -27,7 +27,7 @@ def generate(
     first = sorted(set(same))
     rows = torch.tensor(first, device=inputs["input_ids"].device)
     asked = {name: values[rows, :-1] for name, values in inputs.items()}  # the last token is the first step's
-    cache = DynamicCache(config=base.config.get_text_config())
+    cache = growing_cache(base.config)
     if films[0].grid is None:  # the Qwens, whose images have grids, count their positions by themselves
         asked["position_ids"] = (asked["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     base(**asked, **image_inputs([films[row] for row in first]), past_key_values=cache, use_cache=True, logits_to_keep=1)
