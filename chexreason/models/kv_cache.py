@@ -35,34 +35,33 @@ class Grown:
         return states.numel() > 0 and states[..., -1:, :].data_ptr() == self.buffer[..., self.end - 1 :, :].data_ptr()
 
 
-class GrowingLayer(DynamicLayer):
+class Growing(DynamicLayer):
+    """What both kinds of layer do: grow."""
+
     keys: torch.Tensor
     values: torch.Tensor
 
+    def appended(self, new_keys: torch.Tensor, new_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(new_keys, new_values)
+            self.grown = Grown(), Grown()
+        return self.grown[0].append(self.keys, new_keys), self.grown[1].append(self.values, new_values)
+
+
+class GrowingLayer(Growing):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.grown = Grown(), Grown()
-        self.keys = self.grown[0].append(self.keys, key_states)
-        self.values = self.grown[1].append(self.values, value_states)
+        self.keys, self.values = self.appended(key_states, value_states)
         return self.keys, self.values
 
 
-class GrowingSlidingLayer(DynamicSlidingWindowLayer):
-    keys: torch.Tensor
-    values: torch.Tensor
-
+class GrowingSlidingLayer(Growing, DynamicSlidingWindowLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.grown = Grown(), Grown()
+        keys, values = self.appended(key_states, value_states)
         self.cumulative_length += key_states.shape[-2]
-        keys = self.grown[0].append(self.keys, key_states)
-        values = self.grown[1].append(self.values, value_states)
         self.keys, self.values = (states[..., 1 - self.sliding_window :, :] for states in (keys, values))
         return keys, values
 
