@@ -307,7 +307,7 @@ def test_the_clinical_path_imports_nothing_of_the_phantom_package() -> None:
 
 
 def test_what_plans_and_executes_runs_imports_nothing_that_stands_above_it() -> None:
-    """Of what only runs of one kind are about, it asks whether weights are at hand."""
+    """Of what only runs of one kind are about, it asks which families there are, and whether weights are at hand."""
     files = (Path(chexreason.__file__).parent / "runs").glob("*.py")
     packages = {name.split(".")[1] for file in files for name in imported(file)}
-    assert packages <= {"runs", "errors", "labels", "prompts", "parts", "models", "__version__"}
+    assert packages <= {"runs", "errors", "labels", "prompts", "parts", "families", "models", "__version__"}
