@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import sweep
 from chexreason.runs.execute import execute
@@ -50,7 +50,7 @@ def main() -> None:
         _main(sys.argv)
         sys.stdout.flush()
     except ChexReasonError as error:
-        sys.exit(f"chexreason: {_reason_last(str(error))}")
+        sys.exit(f"chexreason: {reason_last(str(error))}")
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
         sys.exit(141)  # 128 + SIGPIPE, as other commands
@@ -66,19 +66,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"chexreason: {sweep.INTERRUPTED}", file=sys.stderr)
         sys.exit(130)
-
-
-def _reason_last(message: str) -> str:
-    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
-
-    Of a single reason, the last way on as well.
-    """
-    lines = message.splitlines()
-    if not lines[-1:] or not lines[-1].startswith(" "):
-        return message
-    reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]
-    last = [" ".join(lines[-1].split())] if len(reasons) == 1 else []
-    return f"{message}\nNot done: {'; '.join([*reasons, *last])}"
 
 
 def _open_streams() -> None:

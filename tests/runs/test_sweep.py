@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.runs import files, folders
+from chexreason.runs.config import CONF
 from tests.manifests import complete
 from tests.runs.conftest import Command, alone
 
@@ -116,7 +117,9 @@ def test_any_launcher_takes_the_place_of_the_experiments_own(tmp_path: Path, com
         assert done.returncode == 0 and "[figure2] 1 jobs" in done.stderr, done.stderr
 
 
-def test_several_experiments_are_one_sweep_of_all_their_jobs(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+def test_several_experiments_are_one_sweep_of_all_their_jobs(
+    tmp_path: Path, inputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The jobs of each, each with what its experiment sets; one that fails stops no other, of its own experiment or not."""
     own = tmp_path / "own" / "experiment"
     own.mkdir(parents=True)
@@ -128,13 +131,16 @@ def test_several_experiments_are_one_sweep_of_all_their_jobs(tmp_path: Path, inp
             f"# @package _global_\ndefaults:\n  - _sweep\n  - override /stage: metrics\nsweep:\n  name: {name}\n"
             f"hydra:\n  sweeper:\n    params:\n      {params}\n"
         )
-    runs = tmp_path / "runs"
+    runs = tmp_path / "elsewhere"
+    monkeypatch.setenv("PYTHONPATH", str(CONF.parent))
+    monkeypatch.chdir(tmp_path)
     words = ["--config-dir", str(own.parent), "experiment=one,two", f"runs={runs}", "tracker=none"]
     planned = alone(*words, "dry_run=true")
     assert planned.returncode == 0 and "4 jobs, 0 complete" in planned.stderr and not runs.exists()
     done = alone(*words)
     assert done.returncode == 1 and "of 4 done" in done.stderr and done.stderr.count("failed: ") == 1
     assert "bad.jsonl, line 1: no JSON object" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "runs").exists(), "Hydra's own folder of the jobs is that of the runs"
     found = [manifest for folder in runs.glob("metrics-*") if (manifest := folders.read_manifest(folder))]
     assert {one["experiment"] for one in found} == {"one", "two"}
     failed = [one for one in found if one["status"] != "complete"]
