@@ -21,12 +21,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from chexreason.errors import ChexReasonError, reason_last
@@ -238,7 +238,9 @@ def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
     hydra = GlobalHydra.instance()
     loader = hydra.config_loader() if hydra.is_initialized() else None
     parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    # Hydra documents no such question to its sweeper; this is how 1.3.8 answers it.
+    (jobs,) = get_class(sweeper._target_).split_arguments(parsed, None)  # type: ignore[attr-defined]
+    return jobs
 
 
 def _hand_over(config: DictConfig, sweep: Sweep) -> None:
@@ -256,8 +258,8 @@ def _hand_over(config: DictConfig, sweep: Sweep) -> None:
     lines = ",".join(quoted(shlex.join(job.words)) for job in sweep.jobs)
     with open_dict(config):
         config.hydra.launcher = config.hydra.launcher if typed else launchers[0]
-        said = {"sweep.name": config.sweep.name, "runs": config.runs}  # for what Hydra itself does
-        config.hydra.overrides.task = [f"+{LINE}={lines}", *(f"{key}={quoted(value)}" for key, value in said.items())]
+        own = [f"sweep.name={quoted(config.sweep.name)}", f"runs={quoted(config.runs)}"]  # for what Hydra itself does
+        config.hydra.overrides.task = [f"+{LINE}={lines}", *own]
 
 
 def count_done(name: str) -> None:
