@@ -22,6 +22,19 @@ class ChexReasonError(Exception):
     """What was wrong, where (file, row, key), and what to do next. Printed without a traceback."""
 
 
+def reason_last(message: str) -> str:
+    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
+
+    Of a single reason, the last way on as well.
+    """
+    lines = message.splitlines()
+    if not lines[-1:] or not lines[-1].startswith(" "):
+        return message
+    reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]
+    last = [" ".join(lines[-1].split())] if len(reasons) == 1 else []
+    return f"{message}\nNot done: {'; '.join([*reasons, *last])}"
+
+
 def is_no_room(error: Exception) -> bool:
     """Whether `error` says that the disk takes no more: it is full, a quota is used up, or it may only be read."""
     if isinstance(error, OSError):

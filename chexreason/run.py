@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import sweep
 from chexreason.runs.execute import execute
@@ -33,6 +33,12 @@ DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experime
 # Where a bare word is looked for, in this order: what it names most often first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
 WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name".split()  # of flags
+FLAGS = [
+    *WITH_VALUE,
+    *"-h --help --hydra-help --version --run -m --multirun -sc --shell-completion --resolve -i --info".split(),
+]
+PAIR = re.compile(r"([\w.]+) *= *([^\s=]+)")  # of one override, and of several in one word
+PAIRS = re.compile(rf" *{PAIR.pattern}( +{PAIR.pattern})* *")
 INFO = "all config defaults defaults-tree plugins searchpath".split()  # what --info may be followed by
 
 
@@ -50,7 +56,7 @@ def main() -> None:
         _main(sys.argv)
         sys.stdout.flush()
     except ChexReasonError as error:
-        sys.exit(f"chexreason: {_reason_last(str(error))}")
+        sys.exit(f"chexreason: {reason_last(str(error))}")
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
         sys.exit(141)  # 128 + SIGPIPE, as other commands
@@ -68,19 +74,6 @@ def main() -> None:
         sys.exit(130)
 
 
-def _reason_last(message: str) -> str:
-    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
-
-    Of a single reason, the last way on as well.
-    """
-    lines = message.splitlines()
-    if not lines[-1:] or not lines[-1].startswith(" "):
-        return message
-    reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]
-    last = [" ".join(lines[-1].split())] if len(reasons) == 1 else []
-    return f"{message}\nNot done: {'; '.join([*reasons, *last])}"
-
-
 def _open_streams() -> None:
     """Give what was started without standard input, output or error (`>&-`) those that say and show nothing."""
     for stream in STREAMS:
@@ -94,7 +87,7 @@ def _open_streams() -> None:
 
 def _main(arguments: list[str]) -> None:
     flags, words = _flags_and_words(arguments[1:])
-    if {"-h", "--help"} & set(flags):  # of everything, whatever else was typed
+    if {"-h", "--help", "--hydra-help"} & set(flags):  # of everything, whatever else was typed
         words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)
     if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
@@ -187,26 +180,42 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
-    """`sft` and `--stage sft` are answered with `stage=sft`."""
+    """`sft`, `--stage sft`, `--sft`, `Stage: sft` and the like are answered with `stage=sft`."""
     keys = {*schema.KEYS, *schema.BUNDLES}
     for flag in flags:
         name, _, value = flag.lstrip("-").replace("-", "_").partition("=")
-        if flag.startswith("-") and name in keys:
+        is_hydras = any(known.startswith(flag.partition("=")[0]) for known in FLAGS)
+        if flag.startswith("-") and (root(name) in keys or not is_hydras):
             value = value or next((word for word in words if "=" not in word), "true")
-            raise ChexReasonError(f"{flag}: keys have no dashes here. Did you mean {name}={value}?")
+            meant = _choice(name) if value == "true" else ""
+            raise ChexReasonError(f"{flag}: keys have no dashes here. Did you mean {meant or f'{name}={value}'}?")
     for place, word in enumerate(words):
         following = next((one for one in words[place + 1 :] if one != "="), "")
-        if (word.endswith("=") or word in keys) and following and "=" not in following.lstrip("="):
-            meant = f"{word.rstrip('=')}={following.lstrip('=')}"
+        key = word.rstrip("=:").lower()
+        if (word.endswith("=") or key in keys) and following and "=" not in following.lstrip("="):
+            meant = f"{key if key in keys else word.rstrip('=')}={following.lstrip('=')}"
             raise ChexReasonError(f"{word} {following}: no blank stands at the =. Did you mean {meant}?")
         if re.match(r"[\w.]+==", word):
             raise ChexReasonError(f"{word}: one = stands between key and value. Did you mean {word.replace('==', '=', 1)}?")
+        several = PAIR.findall(word) if " " in word.strip() and PAIRS.fullmatch(word) else []
+        if several and all(root(one) in keys for one, _ in several):
+            meant = " ".join(map("=".join, several))
+            raise ChexReasonError(f"{word}: no blank stands in an override. Did you mean {meant}, each a word of its own?")
         if "=" not in word and not word.startswith("~"):
-            name = re.split(r"\W", word)[-1].lower()  # also of stage:sft
             if schema.KEYS.get(word) is bool:
                 raise ChexReasonError(f"{word}: an override is key=value. Did you mean {word}=true?")
-            meant = next((f" Did you mean {group}={name}?" for group in CHOICES if name in schema.choice_names(group)), "")
-            raise ChexReasonError(f"{word}: an override is key=value.{meant}")
+            said = re.fullmatch(r"([\w.]+)(?: *: *| +)(\S+)", word)
+            meant = f"{said[1].lower()}={said[2]}" if said and root(said[1].lower()) in keys else ""
+            further = [one for one in words[place + 1 :] if re.fullmatch(r"\w+", one)]
+            meant = meant or next(filter(None, map(_choice, (word, *further))), "")
+            hint = f"Did you mean {meant}?" if meant else "What there is: --help"
+            raise ChexReasonError(f"{word}: an override is key=value. {hint}")
+
+
+def _choice(text: str) -> str:
+    """The override by the first name in a text that is a choice's."""
+    names = re.split(r"\W+", text.lower())
+    return next((f"{group}={name}" for name in names for group in CHOICES if name in schema.choice_names(group)), "")
 
 
 def _stages() -> str:

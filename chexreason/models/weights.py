@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,16 @@ HUB_SECONDS = 5.0
 def weights_identity(model: Model, store: Path | None) -> str:
     """What tells these weights from others: a folder's content, wherever it lies, or a hub model's revision.
 
+    The folder of a revision in the hub's cache is that hub model by another name.
+
     Raises:
         ChexReasonError: they are not at hand.
     """
     folder = Path(model.weights)
     if folder.is_dir():
-        return path_digest(folder, store, notes=".md")
+        held = folder.resolve()
+        is_revision = held.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", held.name)
+        return held.name if is_revision else path_digest(folder, store, notes=".md")
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(model.weights, "config.json")

@@ -52,7 +52,13 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
         raise ChexReasonError(needed)
     for one in planned.every():
         _describe(one)
-    _make_all(planned, helpful=cfg.make_missing and not cfg.force)
+    new = [place for place in planned.folder.parents if not place.exists()]
+    try:
+        _make_all(planned, helpful=cfg.make_missing and not cfg.force)
+    except ChexReasonError:
+        if JOBS not in os.environ:  # which says at its end what failed, as the folders have it
+            folders.forget([one.folder for one in planned.every()], new)
+        raise
     _deliver(planned)
     # What a person waits for at the end, whether it was made now or before.
     planned.does.show(planned.folder)

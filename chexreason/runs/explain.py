@@ -99,6 +99,8 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
         node: Any = compose(others)
     except ChexReasonError:
         return f"{key}: there is no such key."
+    if inside := next((one for one in node if isinstance(node[one], DictConfig) and key in node[one]), None):
+        return f"{key}: a key of {inside}. Did you mean {inside}.{key}?"
     for name in key.split("."):  # down to the first name that is wrong
         if not isinstance(node, DictConfig) or name not in node:
             valid = {str(one) for one in node or () if one != "_target_"} | ({"arm", "experiment"} if name == group else set())

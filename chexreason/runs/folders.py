@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,7 @@ SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
 SCAFFOLD = {MANIFEST, LOG, ERROR, ROOT, CHECKPOINTS, JOURNAL, LOCK, WRITER, "wandb"}
+WORD = {MANIFEST, ERROR, LOCK, WRITER}  # all that is left of a run that failed before it worked
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,20 @@ def kind(manifest: dict[str, Any]) -> str:
     """What runs are counted and timed by: the stage, and the model that takes its time."""
     model = manifest["config"].get("model")
     return f"{manifest['stage']} of {model['name']}" if model else str(manifest["stage"])
+
+
+def forget(folders: Iterable[Path], new: Iterable[Path]) -> None:
+    """Remove those of some runs' folders that hold no more than word of why the run failed, and what of `new` is then empty.
+
+    What that word points to stays. `new`: innermost first.
+    """
+    for folder in folders:
+        found, left = _anyones_manifest(folder), {path.name for path in folder.glob("*")}
+        if left <= WORD and found.get("status", "failed") == "failed" and str(folder) not in found.get("error", ""):
+            shutil.rmtree(folder, ignore_errors=True)
+    for place in new:
+        with suppress(OSError):
+            place.rmdir()
 
 
 def outputs_digest(folder: Path) -> str | None:

@@ -114,8 +114,9 @@ def _digests(value: Any, key: str, store: Path | None, read: Callable[[Path], st
     if value is None or isinstance(value, list | tuple):
         return [_digests(one, key, store, read) for one in value or ()]
     path = Path(value)
-    if not path.exists():
-        raise ChexReasonError(f"{key}={value}: there is no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        what = "this is neither a file nor a folder" if path.exists() else "there is no such file or folder"
+        raise ChexReasonError(f"{key}={value}: {what}")
     return path_digest(path, store, read=read)
 
 

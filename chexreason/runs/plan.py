@@ -255,13 +255,14 @@ def _worlds(
 
 def _defined(config: schema.Config, used: dict[str, Any], drawn: bool) -> tuple[dict[str, Any], list[str]]:
     """What defines a run, by group, and which of it is not at hand."""
-    store = Path(config.runs) / DIGESTS
+    remembered = Path(config.runs) / DIGESTS
+    store = remembered if remembered.exists() else None  # the first run that is complete makes it; a plan makes nothing
     lacking, defined = [], {}
     for name, one in {"stage": config.stage, **used}.items():
         try:
             if hasattr(one, "require"):
                 one.require()
-            defined[name] = defining(one, name, store if not config.dry_run or store.exists() else None, drawn)
+            defined[name] = defining(one, name, store, drawn)
         except ChexReasonError as error:
             lacking.append(str(error))
             defined[name] = by_name(one, drawn)

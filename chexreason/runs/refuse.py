@@ -41,20 +41,14 @@ def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
 
 
 def empty_variant(variant: str) -> None:
-    """A variant whose files are called otherwise would be the published training under another title."""
-    found = {name: schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")}
-    sizes = [f"{scale}_{stage}" for scale in schema.choice_names("scale") for stage in schema.choice_names("stage")]
-    for name, known in (("varied", schema.choice_names("stage")), ("varied/sized", sizes)):
-        for odd in set(found[name]) - set(known):
-            raise ChexReasonError(
-                f"variant={variant}: {name}/{variant}/{odd}.yaml is of no stage.{suggestion(odd, set(known))}"
-            )
-    for stage in found["varied"]:
+    """A variant of no files, or of a stage that has none, would be the published training under another title."""
+    found = [schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")]
+    for stage in found[0]:
         if not _varies(stage):
             raise ChexReasonError(
                 f"variant={variant}: varied/{variant}/{stage}.yaml is of stage={stage}, which has no variants"
             )
-    if variant != "published" and not any(found.values()):
+    if variant != "published" and not any(found):
         raise ChexReasonError(
             f"variant={variant} changes nothing: varied/{variant}/grpo.yaml, say, is wanted beside its own file"
         )
@@ -68,19 +62,25 @@ def _varies(stage: str) -> bool:
 
 @lru_cache
 def unread_files(folders: tuple[str, ...]) -> None:
-    """A file in folders of one's own that nothing would ever read: of a group, scale, variant or stage that there is not."""
+    """A file that nothing would ever read: of a group, scale, variant or stage that there is not."""
     groups = {place.name for place in schema.CONF.iterdir() if place.is_dir()}
-    for folder in (Path(one) for one in folders if "://" not in one):
+    scales, variants, stages = ({*schema.choice_names(group)} for group in ("scale", "variant", "stage"))
+    sizes = {f"{scale}_{stage}" for scale in scales for stage in stages}
+    for folder in (schema.CONF, *(Path(one) for one in folders if "://" not in one)):
         for file in sorted(folder.glob("*/**/*.yaml")):
             group, *names = file.relative_to(folder).with_suffix("").parts
             if group not in groups and difflib.get_close_matches(group, groups, n=1, cutoff=0.7):
                 raise ChexReasonError(f"{file}: there is no group {group}.{suggestion(group, groups)}")
-            if group not in ("sized", "varied") or names[0] == "sized":
+            if group not in ("sized", "varied"):
                 continue
-            known = {*schema.choice_names("scale" if group == "sized" else "variant")}
-            if names[0] not in known:
-                raise ChexReasonError(f"{file}: {names[0]} is none of those that there are.{suggestion(names[0], known)}")
-            of, _, choice = names[-1].partition("_")
+            at, last = (group, *names)[-2:]
+            known = scales if group == "sized" else variants
+            if at not in known:
+                raise ChexReasonError(f"{file}: {at} is none of those that there are.{suggestion(at, known)}")
+            varied = sizes if names[0] == "sized" else stages
+            if group == "varied" and last not in varied:
+                raise ChexReasonError(f"{file}: it is of no stage.{suggestion(last, varied)}")
+            of, _, choice = last.partition("_")
             if group == "sized" and (of not in ("stage", *SIZED) or choice not in schema.choice_names(of)):
                 raise ChexReasonError(
                     f"{file}: a scale changes {', '.join(('stage', *SIZED))}, by files called stage_sft.yaml, say"

@@ -21,20 +21,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.execute import JOBS, execute
 from chexreason.runs.explain import quoted
-from chexreason.runs.folders import is_complete, read_manifest
+from chexreason.runs.folders import forget, is_complete, read_manifest
 from chexreason.runs.lines import root
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
@@ -57,6 +57,10 @@ class Job:
     @property
     def is_complete(self) -> bool:
         return self.planned is not None and self.planned.is_complete
+
+    def may_begin(self, make_missing: bool) -> bool:
+        """Whether it could do anything, as things are before the first job of its sweep."""
+        return self.planned is not None and not self.planned.every_lack() and (make_missing or not self.planned.needs())
 
     @property
     def is_done(self) -> bool:
@@ -123,6 +127,11 @@ class Sweep:
         """The folders of the jobs that are complete."""
         return list(dict.fromkeys(job.planned.folder for job in self.jobs if job.planned and job.is_complete))
 
+    @property
+    def makes_missing(self) -> bool:
+        """Whether its jobs make what they stand on."""
+        return self.config.make_missing or bool(self.experiments)
+
     def finish(self) -> None:
         """Print the report on what is complete.
 
@@ -141,11 +150,11 @@ class Sweep:
         if failed:
             reasons: dict[str, list[str]] = defaultdict(list)
             for job in failed:
-                reasons[job.why_not(self.config.make_missing or bool(self.experiments))].append(" ".join(job.words))
+                reasons[job.why_not(self.makes_missing)].append(" ".join(job.words))
             listed = "\n".join(f"  {job}" for jobs in reasons.values() for job in jobs)
             troubles.append(
-                f"{len(failed)} of {len(self.jobs)} jobs did not finish:\n{listed}\n"
-                "The same command tries them again and keeps what is complete. What was wrong:\n" + "\n".join(reasons)
+                f"{len(failed)} of {len(self.jobs)} jobs did not finish; the same command tries them again and keeps what is "
+                f"complete:\n{listed}\n" + "\n".join(reasons)
             )
         if troubles:
             raise ChexReasonError("\n".join(troubles))
@@ -167,13 +176,17 @@ class Progress(Callback):
             self.foreseen = foresee(config)
             if self.foreseen.experiments:
                 _hand_over(config, self.foreseen)
+            print(self.foreseen, file=sys.stderr, flush=True)
+            if config.dry_run:
+                sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
+            if not any(job.may_begin(self.foreseen.makes_missing) for job in self.foreseen.jobs):
+                self.foreseen.finish()
         except (ChexReasonError, HydraException) as error:  # Hydra would go on
-            sys.exit(f"chexreason: {error}")
+            sys.exit(f"chexreason: {reason_last(str(error))}")
         except Exception:  # a fault of ours
             sys.exit(traceback.format_exc())
-        print(self.foreseen, file=sys.stderr, flush=True)
-        if config.dry_run:
-            sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
+        runs = Path(config.runs).absolute()
+        self.new = [place for place in (runs, *runs.parents) if not place.exists()]
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:
@@ -186,10 +199,15 @@ class Progress(Callback):
         os.environ[JOBS] = told if len(told) < LONGEST else "[]"
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        os.environ.pop(JOBS, None)
         try:
             self.foreseen.finish()
         except (ChexReasonError, BrokenPipeError) as error:
             FAILED.append(error)
+        every = {one.folder for job in self.foreseen.jobs if job.planned for one in job.planned.every()}
+        if not any(map(is_complete, every)):
+            (Path(config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)  # Hydra's
+            forget(every, self.new)
 
 
 def foresee(config: DictConfig) -> Sweep:
@@ -220,7 +238,9 @@ def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
     hydra = GlobalHydra.instance()
     loader = hydra.config_loader() if hydra.is_initialized() else None
     parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    # Hydra documents no such question to its sweeper; this is how 1.3.8 answers it.
+    (jobs,) = get_class(sweeper._target_).split_arguments(parsed, None)  # type: ignore[attr-defined]
+    return jobs
 
 
 def _hand_over(config: DictConfig, sweep: Sweep) -> None:
@@ -238,7 +258,8 @@ def _hand_over(config: DictConfig, sweep: Sweep) -> None:
     lines = ",".join(quoted(shlex.join(job.words)) for job in sweep.jobs)
     with open_dict(config):
         config.hydra.launcher = config.hydra.launcher if typed else launchers[0]
-        config.hydra.overrides.task = [f"+{LINE}={lines}", f"sweep.name={quoted(config.sweep.name)}"]
+        own = [f"sweep.name={quoted(config.sweep.name)}", f"runs={quoted(config.runs)}"]  # for what Hydra itself does
+        config.hydra.overrides.task = [f"+{LINE}={lines}", *own]
 
 
 def count_done(name: str) -> None:

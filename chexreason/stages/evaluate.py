@@ -84,6 +84,7 @@ def execute(run: Run) -> dict[str, Any]:
         alike = integrity.look_alikes(table, trained, read)
         if alike:
             run.note(f"{len(alike)} images may be copies of training data (look_alikes in the manifest), the first: {alike[0]}")
+    # Kept beside the completions, so that their metrics need no dataset: its findings and policy therefore define the run.
     truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}

@@ -45,11 +45,11 @@ class Settings:
         at_least(0, mimic_laterals=self.mimic_laterals, chexpert_train=self.chexpert_train)
         at_least(0, chexpert_valid=self.chexpert_valid, chexpert_test=self.chexpert_test)
         at_least(32, image_size=self.image_size)
-        if self.mimic_laterals > self.mimic_studies:
+        if "mimic" in self.sites and self.mimic_laterals > self.mimic_studies:
             raise ValueError(
                 f"mimic_laterals={self.mimic_laterals}: each is of another study, and mimic_studies={self.mimic_studies}"
             )
-        if not self.chexpert_train + self.chexpert_valid + self.chexpert_test:
+        if "chexpert" in self.sites and not self.chexpert_train + self.chexpert_valid + self.chexpert_test:
             raise ValueError("chexpert_train, chexpert_valid, chexpert_test: one at least is wanted above 0")
 
 

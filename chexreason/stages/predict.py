@@ -54,9 +54,10 @@ class Settings:
         return contents(self, "stage", store, read=sha256_if_readable) | {"named": Path(str(self.input)).name}
 
     def require(self) -> None:
-        """Raises ChexReasonError where no image is named."""
+        """Raises ChexReasonError where no image is named, or there is none."""
         if not self.input:
             raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
+        image_files(self.input)
         require_output_folder(self.output)
 
 

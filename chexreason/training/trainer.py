@@ -55,7 +55,9 @@ def in_full(config: type[Trl], said: dict[str, Any], trainer: dict[str, Any]) ->
     try:
         return config(**said, **trainer)
     except (TypeError, ValueError) as error:
-        raise ChexReasonError(f"stage: TRL's {config.__name__} refuses a value: {error}") from None
+        block = f"stage.trainer={trainer}" if trainer else "stage"
+        why = " ".join(str(error).split())
+        raise ChexReasonError(f"{block}: TRL's {config.__name__} refuses a value: {why}") from None
 
 
 def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image]) -> Dataset:

@@ -118,6 +118,17 @@ def test_weights_count_by_their_content_wherever_they_lie(tmp_path: Path) -> Non
     assert name(tmp_path, *line, weights(tmp_path / "a", "two")) != first
 
 
+def test_a_hub_model_and_its_folder_in_the_hubs_cache_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = ["stage=evaluate", "model=medgemma", "dataset=phantom_chexpert", "mixed_worlds=true"]
+    cache = tmp_path / "models--google--medgemma-4b-it" / "snapshots"
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(cache / ("a" * 40) / "config.json"))
+    same, other = (weights(cache / (letter * 40), "one") for letter in "ab")
+    (tmp_path / "link").symlink_to(cache / ("a" * 40))
+    by_name = name(tmp_path, *line, "model.weights=google/medgemma-4b-it")
+    assert name(tmp_path, *line, same) == name(tmp_path, *line, f"model.weights={tmp_path / 'link'}") == by_name
+    assert name(tmp_path, *line, other) != by_name
+
+
 def test_circumstances_do_not_make_another_run(tmp_path: Path) -> None:
     line = ["stage=sft", "make_missing=true"]
     same = name(tmp_path, *line)

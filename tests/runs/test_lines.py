@@ -9,8 +9,9 @@ import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs.config import compose
+from chexreason.runs.files import write_text
 from chexreason.runs.plan import plan
-from tests.runs.conftest import EVALUATE, name, planned
+from tests.runs.conftest import EVALUATE, Command, name, planned
 
 
 def test_a_parent_inherits_what_its_child_says_and_a_refined_dataset_reaches_the_run_that_curates(tmp_path: Path) -> None:
@@ -62,6 +63,16 @@ def test_keys_of_a_dataset_that_no_run_reads_are_refused(words: list[str], tmp_p
     curate = planned(tmp_path, *line).parents["traces"].parents["curated"]
     assert curate.manifest["config"]["dataset"]["split"] == "train" and not planned(tmp_path, *line).every_lack()
     assert any("test split" in lack for lack in planned(tmp_path, "stage=sft", "source=phantom_chexpert").every_lack())
+
+
+def test_who_would_train_and_test_on_one_site_is_told_of_a_file_of_ones_own(tmp_path: Path, command: Command) -> None:
+    on_it = ["stage=evaluate", "checkpoint=sft", "dataset=phantom_chexpert", f"runs={tmp_path / 'runs'}", "dry_run=true"]
+    said = command(*on_it, "source=phantom_chexpert", "dataset.split=train").stdout  # which is the evaluation's
+    assert "source=MINE, a file beside phantom_chexpert.yaml with another `name` and `split`" in said
+    own = "defaults: [phantom_chexpert, _self_]\nname: mine\nsplit: train\n"
+    write_text(tmp_path / "own" / "dataset" / "mine.yaml", own)
+    done = command("--config-dir", str(tmp_path / "own"), *on_it, "source=mine")
+    assert done.returncode == 0 and "curate-mine-" in done.stdout and "not at hand" not in done.stdout
 
 
 def test_a_curated_set_may_be_curated_from(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.plan import Plan
+from chexreason.stages import metrics as metrics_stage
 from tests.manifests import complete
 from tests.runs.conftest import EVALUATE, Command, made_alone, name, planned, weights
 
@@ -293,10 +294,42 @@ def test_a_run_whose_parent_holds_something_else_now_is_made_again(tmp_path: Pat
     assert not planned(tmp_path, *line).is_complete
 
 
-def test_what_fails_before_it_works_leaves_no_folder_and_says_why_in_its_last_line(tmp_path: Path, command: Command) -> None:
-    done = command(*metrics(tmp_path / "runs", tmp_path / "nowhere.jsonl"))
-    assert done.returncode == 1 and "nowhere.jsonl: there is no such file" in done.stderr.strip().splitlines()[-1]
-    assert not list((tmp_path / "runs").glob("metrics-*"))
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("stage=metrics stage.input=nowhere", "nowhere: there is no such file"),
+        ("stage=metrics stage.input=/dev/null", "/dev/null: this is neither a file nor a folder"),
+        ("stage=metrics stage.input=none.jsonl", "none.jsonl, line 1: no JSON object"),
+        ("stage=metrics stage.input=none.jsonl stage.against=nowhere", "nowhere: there is no such file"),
+        ("stage=score stage.input=none.jsonl", "none.jsonl, line 1: no JSON object"),
+        ("stage=predict stage.input=folder make_missing=true", "no JPEG, PNG or DICOM file in this folder"),
+        ("stage=curate dataset=chexpert dataset.table=none.jsonl", "there is no column"),
+        ("stage=inspect stage.only=none.jsonl", "needs a complete run"),
+        ("stage=report", "there is nothing to report"),
+        ("stage=rerun stage.run=folder", "name the folder of a run"),
+        ("--multirun stage=metrics stage.input=none.jsonl stage.resamples=8,9", "none.jsonl, line 1: no JSON object"),
+        ("--multirun stage=sft seed=-1,-2", "seed=-2: a number from 0"),
+        ("experiment=table5,table6 seed=-1", "seed=-1: a number from 0"),
+    ],
+)
+def test_what_fails_before_it_works_leaves_nothing_and_says_why_in_its_last_line(
+    words: str, why: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "none.jsonl").write_text("no predictions\n")
+    monkeypatch.chdir(tmp_path)
+    done = command(*words.split(), "runs=new/runs", "tracker=none")
+    assert done.returncode == 1 and why in done.stderr.strip().splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "none.jsonl"]
+
+
+def test_a_fault_of_ours_is_kept_where_its_message_points_to(
+    tmp_path: Path, answers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_stage.predictions, "summary", None)
+    with pytest.raises(ChexReasonError, match="error.txt"):
+        execute(compose(line := metrics(tmp_path / "runs", answers)), line)
+    assert "Traceback" in next((tmp_path / "runs").glob("*/error.txt")).read_text()
 
 
 def test_runs_of_another_version_are_recognised_and_named(

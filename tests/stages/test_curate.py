@@ -116,7 +116,7 @@ def test_a_test_split_is_no_source_of_training_data(alone: bool, tmp_path: Path)
         table.rename(tmp_path / "test.csv")
         for number in range(5):
             write_image(tmp_path / f"test/patient{number:05d}/study1/view1_frontal.jpg", number)
-    with pytest.raises(ChexReasonError, match="test split.*dataset.split=train"):
+    with pytest.raises(ChexReasonError, match="(?s)test split.*dataset.split=train"):
         curate(tmp_path, table, 2, 1, 1, *words)
 
 
@@ -140,10 +140,8 @@ def test_the_seed_decides_the_sets(tmp_path: Path) -> None:
 
 
 def test_nothing_to_choose_from_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="no study has a positive label"):
+    with pytest.raises(ChexReasonError, match="no study has a positive label.*no positive label: 2"):
         curate(tmp_path, table_of(tmp_path, [[], []]), 1, 1, 1)
-    error = next((tmp_path / "runs").glob("*/error.txt")).read_text()
-    assert "no study has a positive label" in error
 
 
 def test_no_target_contradicts_the_prompts_whatever_the_table_says(tmp_path: Path) -> None:
