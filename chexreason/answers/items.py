@@ -10,26 +10,10 @@ import itertools
 import re
 from dataclasses import replace
 
+from chexreason.answers.lexicon import FILLERS, MAYBE, NO, NOT_CLAIMED, SEEN, SURE, TICKMARKS, TICKS, UNSPACED, YES
 from chexreason.answers.mentions import Mention, together
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import (
-    FILLERS,
-    MAYBE,
-    NO,
-    NOT_CLAIMED,
-    OPTION,
-    SEEN,
-    SURE,
-    TICKMARKS,
-    TICKS,
-    UNSPACED,
-    YES,
-    named,
-    share,
-    status,
-    verdict,
-    words_of,
-)
+from chexreason.answers.values import OPTION, named, share, status, verdict, words_of
 from chexreason.labels import NO_FINDING
 
 _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"

@@ -7,24 +7,9 @@ import re
 from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
+from chexreason.answers.lexicon import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SOUND, STATUS_KEYS, TICKMARKS
 from chexreason.answers.phrasing import phrased
-from chexreason.answers.records import STATUS_KEYS
-from chexreason.answers.values import (
-    DENSE,
-    DENSITIES,
-    MAYBE,
-    NO,
-    NUMBER_KEYS,
-    QUALIFIERS,
-    SOUND,
-    TICKMARKS,
-    decides,
-    named,
-    named_beside,
-    share,
-    status,
-    words_of,
-)
+from chexreason.answers.values import decides, named, named_beside, share, status, words_of
 from chexreason.labels import NO_FINDING
 
 _REST = re.compile(  # than what stands above

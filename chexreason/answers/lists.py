@@ -7,27 +7,14 @@ import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import LOOKED_AT, PLACES, heading, is_place, is_plain_heading
+from chexreason.answers.headings import heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
+from chexreason.answers.lexicon import ANATOMY, LOOKED_AT, MAYBE, NO, PLACES, QUALIFIERS, SEEN, SIGNS, SOUND, VERBS, YES
 from chexreason.answers.mentions import Mention, under
 from chexreason.answers.spelling import mended
 from chexreason.answers.terms import NOT_IN_PROSE
-from chexreason.answers.values import (
-    ANATOMY,
-    MAYBE,
-    NO,
-    QUALIFIERS,
-    SEEN,
-    SIGNS,
-    SOUND,
-    VERBS,
-    YES,
-    concluded,
-    named,
-    status,
-    words_of,
-)
+from chexreason.answers.values import concluded, named, status, words_of
 from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import OPEN, heading
+from chexreason.answers.headings import heading
 from chexreason.answers.items import names_a_finding
-from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, key_of, status_of
-from chexreason.answers.values import MAYBE, NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named, words_of
+from chexreason.answers.lexicon import MAYBE, NAME_KEYS, NUMBER_KEYS, OPEN, SAID, STATUS_KEYS, TICKMARKS, UNSPACED
+from chexreason.answers.records import key_of, status_of
+from chexreason.answers.values import named, words_of
 
 _SIGNS = str.maketrans(
     {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}  # full width

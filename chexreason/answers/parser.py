@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
-from chexreason.answers.headings import CLAIMING, OPEN
+from chexreason.answers.lexicon import CLAIMING, FILLERS, MAYBE, NO, OPEN
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO
 from chexreason.labels import FINDINGS, NO_FINDING, in_order
 
 # Why no answer could be read.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import GROUPS
 from chexreason.answers.items import MARK, MARKED, NAME, names_a_finding, ticked, unmarked
-from chexreason.answers.values import MAYBE, NO, SAID, TICKMARKS, TICKS, unscaled, words_of
+from chexreason.answers.lexicon import GROUPS, MAYBE, NO, SAID, TICKMARKS, TICKS
+from chexreason.answers.values import unscaled, words_of
 
 _TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{NAME.pattern}))\)", re.IGNORECASE)
 _LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"

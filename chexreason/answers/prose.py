@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
+from chexreason.answers.lexicon import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
 from chexreason.answers.terms import KINDS, NEGEX, NO_DENIAL, NOT_IN_PROSE, PRESENT
-from chexreason.answers.values import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # After "no finding": of what there is none, or what there is all the same.

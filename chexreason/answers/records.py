@@ -6,29 +6,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from chexreason.answers.lexicon import NAME_KEYS, NUMBER_KEYS, QUALIFIERS, SIDES, STATUS_KEYS
 from chexreason.answers.mentions import Mention, together
-from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, verdict, words_of
+from chexreason.answers.values import named, named_beside, share, status, verdict, words_of
 
-NAME_KEYS = frozenset(
-    "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
-    "title key type".split()
-)
-STATUS_KEYS = frozenset(
-    "present status state presence positive detected exists answer prediction value result identified visible detected "
-    "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
-    "verdict judgement judgment opinion evaluation seen noted shown confirmed keep kept include included selected chosen "
-    "accepted supported affirmed in_image is_visible is_positive is_detected".split()
-)
 _INVERSE_KEYS = frozenset(
     "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
     "false_positive artifact artefact refuted".split()
 )
-REMARK_KEYS = frozenset(
-    "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
-    "location side".split()
-)
 _URGENT = frozenset("urgent critical followup follow actionable measurable".split())  # what is to be done about it
-SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _SURE = "|".join(NUMBER_KEYS)

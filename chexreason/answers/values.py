@@ -1,6 +1,6 @@
 """What a cell, a sign or a remark says of the finding beside it: that it is there, that it is not, or neither.
 
-The word lists are data. What is on none of them makes no claim.
+What is on none of the word lists makes no claim.
 """
 
 from __future__ import annotations
@@ -8,30 +8,29 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from chexreason.answers.lexicon import (
+    DEGREES,
+    DENSE,
+    DENSITIES,
+    FILLERS,
+    GRADES,
+    LIKELINESS,
+    MAYBE,
+    MEASURES,
+    NO,
+    QUALIFIERS,
+    SEEN,
+    SIGNS,
+    SOUND,
+    SURE,
+    TICKMARKS,
+    TICKS,
+    VERBS,
+    YES,
+)
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
-ANATOMY = frozenset(
-    "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
-    "humerus scapula sternum vertebra vertebral spine both".split()
-)
-# Where, how much, and since when a finding is: said of something that is there.
-QUALIFIERS = ANATOMY.union(
-    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense "
-    "hazy faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered "
-    "displaced left right bilateral bilaterally unilateral lateral medial left-sided right-sided sided upper middle "
-    "mid lower basal basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex "
-    "perihilar retrocardiac peripheral increasing worsening persistent residual pronounced significant confluent "
-    "multifocal mildly moderately severely markedly posterior anterior better worse b/l borderline healed overt frank "
-    "healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
-)
-SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
-SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
-FILLERS = (SURE | SEEN).union(
-    "a an the is are was were be been there here of in on at to this that these evidence sign signs shown shows show "
-    "image radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently "
-    "label class category place situ cxr those do one".split()
-)
 _PLACED = frozenset("place situ".split())
 _ABSENT = frozenset("0 absent negative".split())  # what is not that is there
 _PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
@@ -43,69 +42,8 @@ _DESCRIBING = frozenset(
     "port-a-cath confident despite bilat thorax".split()
 )
 _ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
-DEGREES = frozenset(  # said only of what is there
-    "tension resolving same as before than more least at up still again remains remaining persists persisting "
-    "positioned well appropriately".split()
-)
-GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
-# Signs of disease: a description with one of them is of something that is there.
-SIGNS = frozenset(
-    "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
-    "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
-    "effaced widened widening lucency density densities plaque plaques loss collapse collapsed "
-    "cephalization congestion congested engorged septal kerley "
-    "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
-    "disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
-    "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
-)
-YES = frozenset(
-    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
-    "apply evident apparent keep kept retained accept accepted supported include included abnormal yep yeah "
-    "\u2713 \u2714 \u2611 \u2705 \u2612 "
-    # and in other languages, which models fall into
-    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
-    "阳性 陽性 있음 есть affirmed हाँ हां evet var ada có نعم".split()
-)
-NO = frozenset(
-    "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
-    "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
-    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't gone didn't hasn't "
-    "haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong dropped discarded eliminated "
-    # and in other languages
-    "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
-    "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует 否 "
-    "无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在 नहीं hayır yok tidak không لا".split()
-)
-MAYBE = frozenset(
-    "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
-    "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
-    "improbable possibility unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- "
-    "insufficient query presumed presumptive favored favoured unproven proven -1 -1.0 "
-    # and in other languages
-    "sospecha dudoso douteux fragliche evtl "
-    "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
-)
-# Languages without blanks: their signs, and what denies or doubts in them.
-UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
-NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
-SAID = {True: "present", False: "absent", None: "uncertain"}
-TICKMARKS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
-TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")  # those of them, and letters, that say yes
-SOUND = frozenset(
-    "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
-    "limits well-defined aerated expanded healthy".split()
-)
-# Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
-DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
-# What says how sure a claim is, and what else a number beside a name is.
-NUMBER_KEYS = frozenset(
-    "confidence confidences probability probabilities score scores certainty likelihood prob probs p conf".split()
-)
-MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~".split())
 
-LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 
-VERBS = frozenset("is are was were look looks appear appears seem seems show shows has have nothing".split())
 _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
