@@ -13,21 +13,19 @@ _SHOWN = re.compile("标签|显示|提示|发现|结论|诊断|答|结果|包括
 _FRAME = frozenset(
     "q what which you my your our with from by as so thus therefore based provided given would can we all only".split()
 )
-_RULED_IN = re.compile(r"\bruled[ -]in\b", re.IGNORECASE)
+_RULED_IN = re.compile(r"(?i)\bruled[ -]in\b")
 _VALUED = re.compile(  # "Labels with value 0:", "-1:"
-    r"(?:^[^\w\u2212-]{0,3}|\s(?=[-\u2212])"
+    r"(?i)(?:^[^\w\u2212-]{0,3}|\s(?=[-\u2212])"
     r"|\b(?:with (?:the )?(?:value|label|score)|valued?|marked|that are|equal to|set to|scored)(?: ?[:=])? ?)"
-    r"([-\u2212]?[01])(?:\.0)?\W*$",
-    re.IGNORECASE,
+    r"([-\u2212]?[01])(?:\.0)?\W*$"
 )
 _CHOOSING = re.compile(r"\bI(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for)\b(?! (?:from|between|among))")
 _NOTED = re.compile(
-    r"\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b"
+    r"(?i)\bnote (?:that|the following)\b|\bhere(?:'s| is) (?:my|the|an) analysis\b"
     r"|\b(?:evaluat|assess|review|check|consider|look|go)\w*(?: at| through| over)? (?:each|every)\b"
-    r"[\w ]{0,20}\b(?:labels?|findings?)\b",
-    re.IGNORECASE,
+    r"[\w ]{0,20}\b(?:labels?|findings?)\b"
 )
-_EXCEPT = re.compile(r"\b(?:except(?: for)?|apart from|aside from|other than|save for)\W*\Z", re.IGNORECASE)  # "Nil except:"
+_EXCEPT = re.compile(r"(?i)\b(?:except(?: for)?|apart from|aside from|other than|save for)\W*\Z")  # "Nil except:"
 _MIDDLING = frozenset("moderate medium intermediate".split())  # probability
 _CHANGES = frozenset("change changes changed".split())
 

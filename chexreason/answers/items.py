@@ -36,21 +36,20 @@ _CERTAIN = YES.union(
 _SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
-_JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
-_CHOICE = re.compile(r"\s*(?:or|versus|vs\.?)\s", re.IGNORECASE)
-_INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
-_ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IGNORECASE)
-_LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_JOIN = re.compile(r"(?i)\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*")
+_CHOICE = re.compile(r"(?i)\s*(?:or|versus|vs\.?)\s")
+_INSTEAD = re.compile(r"(?i)\b(?:instead of|rather than|and not|as opposed to)\b")
+_ALL = re.compile(r"(?i)\((?:both|all|each|neither|none of (?:them|these))\b")
+_LEADING = re.compile(r"(?i)\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+")
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{TICKMARKS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
-    r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
+    r"(?i)(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
     r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)"
-    r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*",
-    re.IGNORECASE,
+    r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
 )
 # The longest first, by the letters that they begin with: else each of hundreds would be tried at each word.
 _LONGEST_FIRST = sorted(NAMES.keys() - {"normal"}, key=lambda name: (name[0], -len(name), name))
@@ -60,10 +59,9 @@ _NAMES = "|".join(
 )
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
+    rf"(?i)\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
     rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{TICKMARKS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{TICKMARKS}]"
-    r"|(?:positive|negative|present|absent)\b))",
-    re.IGNORECASE,
+    r"|(?:positive|negative|present|absent)\b))"
 )
 _GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time

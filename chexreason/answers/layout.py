@@ -13,7 +13,7 @@ from chexreason.answers.values import decides, named, named_beside, share, statu
 from chexreason.labels import NO_FINDING
 
 _REST = re.compile(  # than what stands above
-    r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE
+    r"(?i)\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b"
 )
 _LUNGS = "lung lungs parenchyma parenchymal airspaces"
 _ORGANS = {  # whose being normal denies what is named above it
@@ -30,7 +30,7 @@ _ORGANS = {  # whose being normal denies what is named above it
     }.items()
 }
 _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
-_SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
+_SENTENCED = re.compile(rf"(?i)({items.NAME.pattern})\.\s+(?=[A-Z])")
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _CLAUSE = re.compile(r"[,;]|\.(?=\s|\Z)")
 _LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{TICKMARKS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")

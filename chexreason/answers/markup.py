@@ -30,28 +30,25 @@ _SIGNS = str.maketrans(
     | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
 )  # fmt: skip
 _ORNAMENT = re.compile(f"(?![{TICKMARKS}])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_BOUNDS = re.compile(r"\A\s*<s>|(?<!<s>)</s>\s*\Z", re.IGNORECASE)  # what begins and ends a text for some models
-_STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
+_BOUNDS = re.compile(r"(?i)\A\s*<s>|(?<!<s>)</s>\s*\Z")  # what begins and ends a text for some models
+_STRUCK = re.compile(r"(?i)~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>")
 _SCRATCHED = re.compile(  # "Edema, no, I meant Fracture"
-    r"(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
-    r"(?:(?:scratch|strike) that\b\)?|(?:sorry|oops)(?=,)|I meant\b)",
-    re.IGNORECASE,
+    r"(?i)(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
+    r"(?:(?:scratch|strike) that\b\)?|(?:sorry|oops)(?=,)|I meant\b)"
 )
 _NOTED = r"([*†‡§¹²³⁴⁵⁶⁷⁸⁹]|\[[1-9]\]|\([1-9]\))"  # the mark of a footnote
 _NOTE, _MARKED = re.compile(rf"[ \t]*{_NOTED}[ \t]*([^\n*]+)"), re.compile(rf"(?<=[A-Za-z)]) ?{_NOTED}(?!\*)")
-_BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
-_CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
+_BREAK = re.compile(r"(?i)<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>")
+_CELL = re.compile(r"(?i)<t[dh]\s?>")
 _TAG = re.compile(
-    r"</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>",
-    re.IGNORECASE,
+    r"(?i)</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>"
 )
 _ATTRIBUTE = re.compile(r"(\w{1,30})\s?=\s?([\"']?)([^\"'<>=]{1,60}?)\2(?=\s|/|$)")
 _ELEMENT = re.compile(r"<(\w{1,30})\s([^<>]{3,200}?)(?:/>|>([^<>]{1,60})</\1>)")
 _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
-    rf"<({'|'.join(NAME_KEYS)})>([^<>]{{3,40}})</\1>\s*<({'|'.join(STATUS_KEYS | NUMBER_KEYS)})>([^<>]{{1,20}})</\3>",
-    re.IGNORECASE,
+    rf"(?i)<({'|'.join(NAME_KEYS)})>([^<>]{{3,40}})</\1>\s*<({'|'.join(STATUS_KEYS | NUMBER_KEYS)})>([^<>]{{1,20}})</\3>"
 )
-_CHECKBOX = re.compile(r"<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>", re.IGNORECASE)
+_CHECKBOX = re.compile(r"(?i)<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>")
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _INNER, _ROOT = NAME_KEYS | {"item"}, "findings"
 _MINUS = re.compile(r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])")  # in brackets
@@ -65,19 +62,18 @@ _ASIDE = re.compile(rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)")  # "Edema
 _BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
 _FENCE = re.compile(r"```(?:[a-zA-Z]{1,12}(?=\s*\n))?")
 _EMPHASIS = re.compile(
-    r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
-    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$",
-    re.MULTILINE,
+    r"(?m)\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
+    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$"
 )
-_REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
+_REPEATED = re.compile(r"(?i)\b(no finding)(?:[\s.,;]{1,4}no finding\b)+")
 _BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
 _HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
-_WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
+_WITH = re.compile(r"(?i)\bw/ ?(?=[a-z]{3})")
 _FLAG = re.compile(r"(?<=[A-Za-z]) ?\[([01])\]")
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
-_SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
-_LENTICULAR = re.compile(r"(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)", re.MULTILINE)
+_SHORTENED = re.compile(r"(?i)\b(approx|incl|esp|resp)\.(?=\s)")  # ends no sentence
+_LENTICULAR = re.compile(r"(?m)(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)")
 
 
 def plain(text: str) -> str:

@@ -117,7 +117,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
             groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & NUMBER_KEYS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
             yield from found
-            if found:
+            if any(mention.finding for mention in found):
                 return
     elif (
         isinstance(value, list | tuple)

@@ -20,10 +20,9 @@ from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # After "no finding": of what there is none, or what there is all the same.
 _BUT = re.compile(
-    r"\s(?:of|to (?:suggest|indicate|support|explain)|suggest|suggesting|suggestive|consistent"
+    r"(?i)\s(?:of|to (?:suggest|indicate|support|explain)|suggest|suggesting|suggestive|consistent"
     r"|compatible|concerning|indicating|indicative|suspicious|that)\b"
-    r"|,?\s(?:except|apart from|aside from|other than|save for)\b",
-    re.IGNORECASE,
+    r"|,?\s(?:except|apart from|aside from|other than|save for)\b"
 )
 CHOICES = frozenset({"or", "versus", "vs", "vs.", "<", ">"})  # between two findings
 NO_CHOICE = frozenset({"with", "and", ","})
@@ -86,24 +85,22 @@ _WORDINGS = [
 ]  # fmt: skip
 _DAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|last (?:week|month|year|night))"
 _THEN = re.compile(  # another time than that of this film
-    rf"\b(?:(?:prior|previous|earlier|last|old|outside|admission)(?: (?:chest|outside|portable|comparison)){{0,2}} {_FILM}"
+    rf"(?i)\b(?:(?:prior|previous|earlier|last|old|outside|admission)(?: (?:chest|outside|portable|comparison)){{0,2}} {_FILM}"
     rf"|{_DAY}(?:['\u2019]s)?|\w+ (?:days?|weeks?|months?|years?) (?:ago|earlier|before)|previously|formerly|in the past"
     r"|at that time|on admission|in (?:19|20)\d\d|in (?:january|february|march|april|may|june|july|august|september|october"
-    rf"|november|december)|{_FILM} of \d{{1,2}}\b)",
-    re.IGNORECASE,
+    rf"|november|december)|{_FILM} of \d{{1,2}}\b)"
 )
-_WAS = re.compile(r"\b(?:was|were|had|showed|shown|demonstrated|revealed|noted|described|reported|mentioned)\b", re.IGNORECASE)
+_WAS = re.compile(r"(?i)\b(?:was|were|had|showed|shown|demonstrated|revealed|noted|described|reported|mentioned)\b")
 _COMPARED = re.compile(
-    r"\b(?:since|than|compar\w+|unchanged|stable|persist\w*|remain\w*|again|still|similar|progress\w*|wors\w+|increas\w+"
-    r"|decreas\w+|larger|smaller|improv\w+|new|newly|as (?:on|in)|resolv\w+|clear\w*|gone)\b",
-    re.IGNORECASE,
+    r"(?i)\b(?:since|than|compar\w+|unchanged|stable|persist\w*|remain\w*|again|still|similar|progress\w*|wors\w+|increas\w+"
+    r"|decreas\w+|larger|smaller|improv\w+|new|newly|as (?:on|in)|resolv\w+|clear\w*|gone)\b"
 )
 _NOW = re.compile(  # where another time ends
-    r"((?:[,;]|\band)?\s*\b(?:but|however|now|today|currently|while|whereas|this|the (?:current|present|heart|lungs))\b)", re.I
+    r"(?i)((?:[,;]|\band)?\s*\b(?:but|however|now|today|currently|while|whereas|this|the (?:current|present|heart|lungs))\b)"
 )
-TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
-_NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
-_NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
+TURN = re.compile(r"(?i)\b(?:but|however)\b")
+_NON = re.compile(r"(?i)\b(?:non|pre)[\s-]*\Z")  # "non-pneumonia", and not "non-displaced fracture"
+_NO = re.compile(r"(?i)\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?")  # "as for edema, no"
 _MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
 _FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
@@ -113,19 +110,17 @@ _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb 
     r"|obscures|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
 _GRADED = re.compile(  # what is not so large is there
-    rf"\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
-    rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b",
-    re.IGNORECASE,
+    rf"(?i)\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
+    rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b"
 )
 _LINKS = "and|but|which|with|because|since|as|that|when|although|though|while|so|or|if|there|i|we|the|rather|whether"
-_IS_NOT = re.compile(rf"(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*", re.IGNORECASE)
+_IS_NOT = re.compile(rf"(?i)(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*")
 _SAID = re.compile(  # what a verb says of what stands before it, up to the next clause
-    r"\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
-    r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)",
-    re.IGNORECASE,
+    r"(?i)\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
+    r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)"
 )
 _NOTHING = re.compile(
-    r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE
+    r"(?i)\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))"
 )  # "edema no evidence"
 _NOT_THERE = NO - {"resolved"} | frozenset(
     "normal unremarkable clear intact expanded limits nothing chance poorly previously".split()
@@ -135,10 +130,9 @@ _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarge
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
 _LEADING = re.compile(
-    r"\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
+    r"(?im)\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
     r"|^\W*(?:with the exception of|except(?: for)?|apart from|aside from|other than|besides) ([^.;\n]{1,80}),\s"
-    r"(?=all|every|no|the)",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?=all|every|no|the)"
 )
 _LONGEST = 600
 

@@ -14,17 +14,16 @@ _INVERSE_KEYS = frozenset(
     "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
     "false_positive artifact artefact refuted".split()
 )
+_NOT_EXCLUDED = frozenset("ruled_out excluded".split())  # what was not is left open
 _URGENT = frozenset("urgent critical followup follow actionable measurable".split())  # what is to be done about it
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _SURE = "|".join(NUMBER_KEYS)
 _CERTAINTY = re.compile(rf"\A(?:(?:present|positive)_(?:{_SURE})|(?:{_SURE})_(?:present|positive))\Z")  # "p_present"
-_KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
-_START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
-_PAIR = re.compile(
-    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
-    re.IGNORECASE,
-)
+_KEYED = re.compile(r"(?i)(?<!\bno )\b((?:label|finding|diagnosis|condition): )")
+_START = re.compile(r"(?i)(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})")
+_STATED = "|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS).replace("_", "[_ -]")
+_PAIR = re.compile(r"(?i)(?:^|[\n,;|(\"'\s-])" + _FIELD.format(_STATED) + r"([^\n,;|\"'>/)]{1,60})")
 
 
 def separated(text: str) -> str:
@@ -58,7 +57,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
             if key in keys and not _names(record[key]):
                 said = said_by(record[key], None)
                 if keys is _INVERSE_KEYS:
-                    return None if said is None else not said
+                    return None if said is None or not said and key in _NOT_EXCLUDED else not said
                 return said
     sides = [said_by(record[key], None) for key in record if key in SIDES]
     if sides:

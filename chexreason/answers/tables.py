@@ -16,7 +16,7 @@ from chexreason.labels import NO_FINDING
 _STATUS = lexicon.STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
 _TELLING = frozenset("present absent positive negative seen detected observed visible identified".split())
 _EITHER = re.compile(r"\b(?:0 ?/ ?1|1 ?/ ?0)\b|\u662f\u5426")
-_SURENESS = re.compile(rf"\b(?:{'|'.join(NUMBER_KEYS)})\b|_", re.IGNORECASE)
+_SURENESS = re.compile(rf"(?i)\b(?:{'|'.join(NUMBER_KEYS)})\b|_")
 _RANKS = frozenset(  # nothing of this film
     "rank ranking order priority prior previous previously baseline history criterion criteria definition definitions "
     "look".split()

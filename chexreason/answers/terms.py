@@ -56,7 +56,8 @@ OPEN_LISTS = spelt("""
     features, pros, radiographic signs, suspicion, risk, question, probability, likelihood, chance, chances, odds, history,
     possibility} of | options {were, are, include} | {first, initial} impression was | {tempted, tempting, used} to | {nearly,
     almost} called | conditions {like, visible on} | to {assess, judge, evaluate, diagnose, confirm, verify} | had there been |
-    learn to {recognise, recognize} | will discuss | common {findings, abnormalities} | typical {findings on, findings include,
+    learn to {recognise, recognize} | will discuss | common {findings, abnormalities} |
+    findings that can be seen | typical {findings on, findings include,
     abnormalities} | comment on | means the | of the {two, options} | format is | you {gave, provided, listed} | label set |
     between | from {the list, this list, the following} | among | differential | consider | considered | consideration |
     considerations | may | might | could | would | should | if | whether | rule out | r/o | c/f | correlate | correlation |

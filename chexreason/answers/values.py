@@ -47,26 +47,32 @@ _ASIDE = frozenset("would should label labels category class needed option optio
 _DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
 _OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
+_SHARE = re.compile(r"(?<![\w.])(?:0?\.\d+|1\.0+|\d{1,3} ?%)(?![\w.%]|\s?[cm]m\b)")
+_THRESHOLDS = re.compile(r"(?i)\b(?:threshold|cut-?off)")
+_AT = r"(?:[<>\u2264\u2265]?=? ?|\b(?:using|with|at|above|below|over|for) )?(?:\b(?:an?|the) )?"
+_NUMERAL = r"(0?\.\d+|\d{1,2} ?%)"
+_LEAST = rf"{_AT}(?:\b(?:decision|probability|confidence|score) )?[\"']?\b(?:threshold|cut-?off)[\"']?"
+_LEAST = rf"{_LEAST}(?: (?:of|is|at|was|set|to|used))* ?[:=]? ?[\"']?{_NUMERAL}"
+_THRESHOLD = re.compile(rf"(?i) ?\({_LEAST}\)|{_LEAST}|{_AT}{_NUMERAL} (?:threshold|cut-?off)")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
 OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
-SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
+SINCE = re.compile(r"(?i)\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?")
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
-_MEASURED = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}", re.IGNORECASE)  # "6th", "2cm", "T12"
+_MEASURED = re.compile(r"(?i)\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}")  # "6th", "2cm", "T12"
 _RATIO = re.compile(  # of the heart's width to the chest's: "CTR 0.6", "heart > 50 %"
-    r"\b(?:ctr|cardio-?thoracic ratio|heart(?: width| size)?)\b[^\d.<]{0,20}(?:(0?\.\d{1,3})|(\d\d)(?: ?%| percent))",
-    re.IGNORECASE,
+    r"(?i)\b(?:ctr|cardio-?thoracic ratio|heart(?: width| size)?)\b[^\d.<]{0,20}(?:(0?\.\d{1,3})|(\d\d)(?: ?%| percent))"
 )
-_GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
+_GRADE = re.compile(r"(?i)\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b")
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
-_TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
+_TO_COME = re.compile(r"(?i)\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)")
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
-    re.IGNORECASE,
+    r"(?i)(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}"
+    r"(\w+)\W*\Z"
 )
-_DROPPED = re.compile(r":\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z", re.IGNORECASE)
+_DROPPED = re.compile(r"(?i):\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z")
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
@@ -153,6 +159,22 @@ def share(text: str) -> bool | None:
     return value > 0.5 if "<" in text else value >= 0.5
 
 
+def _part(number: str) -> float:
+    """A share as a part of one: "0.3", "30 %"."""
+    return float(number.rstrip(" %")) / (100 if "%" in number else 1)
+
+
+def over_threshold(text: str) -> str:
+    """Shares as 1 or 0 where the text says above what they count: "cutoff 0.7", "threshold: 30%"."""
+    given = {_part("".join(one)) for one in _THRESHOLD.findall(text)} if _THRESHOLDS.search(text) else set()
+    if len(given) > 1 and "\n" in text:  # each line may have its own
+        return "\n".join(map(over_threshold, text.split("\n")))
+    if len(given) != 1 or _RATIO.search(text):
+        return text
+    text = _THRESHOLD.sub(lambda one: one[0] if one[0].strip()[0] in "\"'" else "", text)
+    return _SHARE.sub(lambda one: str(float(_part(one[0]) >= min(given))), text)
+
+
 def unscaled(number: int, most: int) -> float | None:
     """A whole number of no known scale as a share of a hundred; None where the greatest beside it, `most`, is not above ten.
 
@@ -196,7 +218,7 @@ def named_beside(phrase: str) -> str | None:
 @cache
 def _naming(finding: str) -> re.Pattern[str]:
     names = (re.escape(name) for name, meant in NAMES.items() if meant == finding)
-    return re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
+    return re.compile(rf"(?i)\b(?:{'|'.join(names)})\b")
 
 
 def _other_than(finding: str | None, part: str) -> bool:
