@@ -93,6 +93,19 @@ NUMBER_KEYS = frozenset(
 )
 MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~".split())
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
+PLACED = frozenset("place situ".split())
+ABSENT = frozenset("0 absent negative".split())  # what is not that is there
+PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
+# What describes a finding, said in parentheses; and what says there that it is about something else.
+DESCRIPTIONS = (QUALIFIERS | DEGREES | SIGNS).union(
+    "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic post-biopsy "
+    "postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression inspiration volumes "
+    "granuloma calcified spiculated rounded subpleural nodule wall carina svc pacer port-a-cath confident despite bilat "
+    "thorax".split()
+)
+OTHER_MATTERS = (NO | MAYBE | SOUND | LIKELINESS | PAST).union(
+    "would should label labels category class needed option options choice choices".split()
+)
 VERBS = frozenset("is are was were look looks appear appears seem seems show shows has have nothing".split())
 # Words of headings: under these, what follows is claimed.
 CLAIMING = frozenset(

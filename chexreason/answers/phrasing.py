@@ -22,7 +22,6 @@ _VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 
 _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
     rf"(?i)\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+"
 )
-_IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
 _TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, cardiomegaly confirmed"
     rf"({NAME.pattern})(?: (?:is|are|was|were))? ((?:not )?(?:seen|present|identified|confirmed|visible|detected|noted|found"
     r"|evident)|absent|ruled out|excluded|negative|positive)(?:,? (?:and|but) |[,;] ?|[.\s]*$)",
@@ -288,8 +287,6 @@ def _with_statuses(whole: str) -> str:
     whole = _VERDICT.sub(r"\1: \2, ", whole)
     if _BRACKETED.fullmatch(whole):
         whole = re.sub(r"[\[\]()]", "\n", whole)
-    if "[0]" in whole and not whole.lstrip().startswith("["):
-        whole = _IN_BRACKETS.sub(r" (\1)", whole)
     return whole
 
 

@@ -73,8 +73,7 @@ _WORDINGS = [
         (r"\b(all|everything|anything|nothing|none) but\b", r"\1 except"),
         (r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", "whether "),
         (r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", r"\1"),
-        (r"\bcan['\u2019]t\b", "cannot"),
-        (r"\b(\w+)n['\u2019]t\b", r"\1 not"),
+        (r"\b(can(?=['\u2019]t)|\w+(?=n['\u2019]t))n?['\u2019]t\b", r"\1 not"),
         (r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),"
          r"|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", ""),
         (r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
@@ -114,7 +113,7 @@ _GRADED = re.compile(  # what is not so large is there
     rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b"
 )
 _LINKS = "and|but|which|with|because|since|as|that|when|although|though|while|so|or|if|there|i|we|the|rather|whether"
-_IS_NOT = re.compile(rf"(?i)(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*")
+_IS_NOT = re.compile(rf"(?i)(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}}( not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*)")
 _SAID = re.compile(  # what a verb says of what stands before it, up to the next clause
     r"(?i)\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
     r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)"
@@ -163,7 +162,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
     whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
     doc = _reader()(_written_out(whole))
     found: list[Mention] = []
-    choices, undone, unclear = _choices(doc), _undone(doc), _unclear(doc)
+    choices, unclear = _choices(doc), _unclear(doc)
     before = None
     for entity in doc.ents:
         if entity.label_ not in FINDINGS:
@@ -171,7 +170,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         if before is not None and before._.doubted:  # "possible edema, pneumonia"
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
-        denied = entity._.denied or entity.start in undone or any(token.lower_ in _INNER for token in entity)
+        denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
         own = before_it if before_it.isascii() else _DENIED_EARLIER.sub("", before_it)
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(own)
@@ -198,12 +197,11 @@ def _written_out(sentence: str) -> str:
     """`sentence` in the wording that the readers know."""
     for pattern, wording in _WORDINGS:
         sentence = pattern.sub(wording, sentence)
-    return "".join(f"formerly {part}" if _of_another_film(part) else part for part in _NOW.split(sentence))
-
-
-def _of_another_film(part: str) -> bool:
-    """Whether this part of a sentence tells what was there at another time, and compares nothing with it."""
-    return bool(_THEN.search(part) and _WAS.search(part)) and _COMPARED.search(part) is None
+    parts = _NOW.split(sentence)  # those that tell what was there at another time, and compare nothing with it
+    return "".join(
+        f"formerly {part}" if _THEN.search(part) and _WAS.search(part) and not _COMPARED.search(part) else part
+        for part in parts
+    )
 
 
 def _choices(doc: Any) -> set[int]:
@@ -226,27 +224,13 @@ def _without_grades(text: str) -> str:
     return _GRADED.sub(lambda graded: "changed".ljust(len(graded[0]), "x")[: len(graded[0])], text)
 
 
-def _undone(doc: Any) -> set[int]:
-    """Where the findings begin that a "not" behind them is said of, whatever its verb: "edema and mass were not chosen"."""
-    found: set[int] = set()
-    text = _without_grades(doc.text)
-    entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != SUPPORT_DEVICES]
-    for one, other in itertools.zip_longest(entities, entities[1:]):
-        if (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
-            found.add(one.start)
-    for one, other in reversed(list(zip(entities, entities[1:], strict=False))):  # and of the list that it ends
-        if other.start in found and _LISTED.issuperset(token.lower_ for token in doc[one.end : other.start]):
-            found.add(one.start)
-    return found
-
-
 def _unclear(doc: Any) -> set[int]:
     """Where the findings begin of which a verb says what is not said of something that is there: "edema is off the table"."""
     found: set[int] = set()
     text = _without_grades(doc.text)
     entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != NO_FINDING]
     for one, after in reversed(list(itertools.zip_longest(entities, entities[1:]))):
-        if said := _SAID.match(text, one.end_char):
+        if said := one.label_ != SUPPORT_DEVICES and _IS_NOT.match(text, one.end_char) or _SAID.match(text, one.end_char):
             words = {word.strip(".!") for word in said[1].casefold().split()}
             open_end = not words or after is not None and after.start_char < said.end()  # "the opacity is atelectasis"
             if one.label_ == SUPPORT_DEVICES:  # it may be said to be anywhere

@@ -34,7 +34,7 @@ _BLANK = _EMPTY | {"-", "--", "\u2013", "\u2014", "none", "nil"}
 
 def read(lines: list[str]) -> list[Mention]:
     """What the rows of one table say; each of `lines` holds a bar."""
-    rows = [[_plain(cell) for cell in _framed(line).split("|")] for line in lines]
+    rows = [[cell.replace("[?]", "").strip() or cell.strip() for cell in _framed(line).split("|")] for line in lines]
     rows = [row for row in rows if not all(set(cell) <= set("-:= ") and len(cell) != 1 for cell in row)]  # rules between rows
     if not rows:
         return []
@@ -58,11 +58,6 @@ def _framed(line: str) -> str:
     line = line.strip()
     line = line.replace("||", "|") if line.startswith("||") and line.endswith("||") else line
     return line.removeprefix("|").removesuffix("|")
-
-
-def _plain(cell: str) -> str:
-    """A cell without a coloured sign beside its words."""
-    return cell.replace("[?]", "").strip() or cell.strip()
 
 
 def is_delimited(lines: list[str], sign: str) -> bool:
@@ -140,7 +135,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
         ticked = [
             title for title, cell in choices if cell.casefold() not in _BLANK and False not in (status(cell), share(cell))
         ]
-        return _meaning(_of_what(ticked[0])) if len(ticked) == 1 else None
+        return _meaning(_SURENESS.sub("", ticked[0]).strip(" ()_")) if len(ticked) == 1 else None
     sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
@@ -182,11 +177,6 @@ def _is_choice(title: str, words: frozenset[str]) -> bool:
     """Whether a column is one of several of which a row ticks one: "Present", "Not seen", "P(absent)", "+"."""
     of = words - NUMBER_KEYS
     return bool(of) and _CHOICES.issuperset(of) or not words and status(title) is not None
-
-
-def _of_what(title: str) -> str:
-    """The title of a choice without what it says of the numbers below it: "P(absent)" is "absent"."""
-    return _SURENESS.sub("", title).strip(" ()_")
 
 
 def _by_cells(cells: list[str], finding: str | None) -> bool | None:

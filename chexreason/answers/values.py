@@ -8,44 +8,24 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from chexreason.answers import lexicon
 from chexreason.answers.lexicon import (
-    DEGREES,
     DENSE,
     DENSITIES,
     FILLERS,
-    GRADES,
-    LIKELINESS,
     MAYBE,
-    MEASURES,
     NO,
     QUALIFIERS,
     SEEN,
     SIGNS,
     SOUND,
-    SURE,
     TICKMARKS,
     TICKS,
-    VERBS,
     YES,
 )
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
-_PLACED = frozenset("place situ".split())
-_ABSENT = frozenset("0 absent negative".split())  # what is not that is there
-_PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-# What else describes a finding, said in parentheses; and what says there that it is about something else.
-_DESCRIBING = frozenset(
-    "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
-    "post-biopsy postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression "
-    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall carina svc pacer "
-    "port-a-cath confident despite bilat thorax".split()
-)
-_ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
-
-
-_DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
-_OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 _SHARE = re.compile(r"(?<![\w.])(?:0?\.\d+|1\.0+|\d{1,3} ?%)(?![\w.%]|\s?[cm]m\b)")
 _THRESHOLDS = re.compile(r"(?i)\b(?:threshold|cut-?off)")
@@ -123,11 +103,11 @@ def concluded(remark: str) -> bool | None:
 def _describes(remark: str) -> bool:
     """Whether a remark in parentheses is a description, half of its words at least: "(left 6th rib)", "(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
-    if not VERBS.isdisjoint(words):
+    if not lexicon.VERBS.isdisjoint(words):
         return False
     told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
-    known = sum(word in _DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
-    return 0 < len(told) <= 2 * known and _OTHER_MATTERS.isdisjoint(words)
+    known = sum(word in lexicon.DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
+    return 0 < len(told) <= 2 * known and lexicon.OTHER_MATTERS.isdisjoint(words)
 
 
 def status(text: str) -> bool | None:
@@ -135,8 +115,8 @@ def status(text: str) -> bool | None:
     words = _words(text)
     content = [word for word in words if word not in FILLERS]
     if not content:
-        return None if (SEEN | SURE | _PLACED).isdisjoint(words) else True
-    if YES.issuperset(content) or content[0] == "not" and len(content) > 1 and _ABSENT.issuperset(content[1:]):
+        return None if (SEEN | lexicon.SURE | lexicon.PLACED).isdisjoint(words) else True
+    if YES.issuperset(content) or content[0] == "not" and len(content) > 1 and lexicon.ABSENT.issuperset(content[1:]):
         return True
     return False if NO.union(YES).issuperset(content) and content[0] in NO else None
 
@@ -147,7 +127,7 @@ def share(text: str) -> bool | None:
     words = [
         word
         for word in re.sub(r"[=:]", " ", text.casefold().replace("out of", "/")).split()
-        if word.strip(_EDGES) not in MEASURES
+        if word.strip(_EDGES) not in lexicon.MEASURES
     ]
     number = _NUMBER.fullmatch(" ".join(words).strip("*_ "))
     if not number:
@@ -250,7 +230,7 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     words = _words(SINCE.sub("", part))
     if beside and finding in DENSITIES and words[0] in ("likely", "probably", "probable") and _other_than(finding, part):
         return True
-    if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
+    if not MAYBE.isdisjoint(words) or not lexicon.LIKELINESS.isdisjoint(words) and "high" not in words:
         return None
     content = [word for word in words if word not in FILLERS and word not in NO]
     if not NO.isdisjoint(words):
@@ -261,7 +241,12 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
             sign = other in DENSITIES and finding in DENSE and not beside
             return not sign and other not in (finding, NO_FINDING)
         # "not severe" and "no change" grade what is there; "not seen on the left" does not.
-        graded = (QUALIFIERS | GRADES).issuperset(content) and words[0] in NO and words[1:2] != [] and words[1] not in FILLERS
+        graded = (
+            (QUALIFIERS | lexicon.GRADES).issuperset(content)
+            and words[0] in NO
+            and words[1:2] != []
+            and words[1] not in FILLERS
+        )
         return True if graded else False if (QUALIFIERS | YES).issuperset(content) else None
     if not SOUND.isdisjoint(words):
         return True if finding in (SUPPORT_DEVICES, NO_FINDING) else None
@@ -270,9 +255,9 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
         return float(ratio.group(1) or f"0.{ratio.group(2)}") >= 0.5
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
-    degree = [word for word in content if word not in MEASURES and not _MEASURED.fullmatch(word)]
+    degree = [word for word in content if word not in lexicon.MEASURES and not _MEASURED.fullmatch(word)]
     if number := _GRADE.search(part):
         return number.group(1) != "0"
-    if finding and _PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
+    if finding and lexicon.PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
         return True
-    return True if degree and (QUALIFIERS | YES | DEGREES).issuperset(degree) else None
+    return True if degree and (QUALIFIERS | YES | lexicon.DEGREES).issuperset(degree) else None
