@@ -51,34 +51,49 @@ _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
 _CHECKBOX = re.compile(r"(?i)<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>")
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _INNER, _ROOT = NAME_KEYS | {"item"}, "findings"
-_MINUS = re.compile(r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])")  # in brackets
 _BOX, _BRACE = re.compile(r"\\(?:boxed|fbox)\s?\{"), re.compile(r"[{}]")
-_ARROWS = re.compile(r"[-=]{1,3}>")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
-_ASIDE = re.compile(rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)")  # "Edema (\u662f) Fracture (\u5426)"
-# Where a language without blanks meets a name.
-_BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
 _FENCE = re.compile(r"```(?:[a-zA-Z]{1,12}(?=\s*\n))?")
-_EMPHASIS = re.compile(
-    r"(?m)\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
-    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$"
-)
-_REPEATED = re.compile(r"(?i)\b(no finding)(?:[\s.,;]{1,4}no finding\b)+")
-_BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
-_HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
-_WITH = re.compile(r"(?i)\bw/ ?(?=[a-z]{3})")
-_FLAG = re.compile(r"(?<=[A-Za-z]) ?\[([01])\]")
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
-_SHORTENED = re.compile(r"(?i)\b(approx|incl|esp|resp)\.(?=\s)")  # ends no sentence
 _LENTICULAR = re.compile(r"(?m)(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)")
+
+
+def _flagged(flag: re.Match[str]) -> str:
+    """What a flag in brackets says: no footnote is numbered 0, so in "edema[0], fracture[1]" both are flags."""
+    if "[0]" not in flag.string:
+        return flag[0]
+    line = flag.string[max(0, flag.start() - 60) : flag.start()].rpartition("\n")[2]
+    if not names_a_finding(line):  # "result[0]: Edema"
+        return flag[0]
+    beside = names_a_finding(re.split(r"[^\w\s-]|\band\b", line)[-1])
+    absent, present = ("(-)", "(+)") if beside else ("(absent)", "(present)")  # behind a remark
+    return f" {absent if flag[1] == '0' else present}"
+
+
+_SIMPLY = [  # each sign or decoration with what is read in its place, one after the other
+    (re.compile(pattern), wording)
+    for pattern, wording in (
+        (rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)", r" (\1),"),  # "Edema (\u662f) Fracture (\u5426)"
+        (rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})", " "),  # where a language without blanks meets a name
+        (r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])", "-"),  # in brackets
+        (r"(?i)\bw/ ?(?=[a-z]{3})", "with "),
+        (r"(?<=[A-Za-z]) ?\[([01])\]", _flagged),
+        (r"[-=]{1,3}>", ":"),
+        (r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)", r"[\1]"),  # "Edema _x_ yes ___ no"
+        (r"(?i)\b(approx|incl|esp|resp)\.(?=\s)", r"\1"),  # ends no sentence
+        (r"(?m)\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
+         r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$", ""),
+        (r"(?<![\w&])#(?=[A-Za-z])", ", "),  # "#SupportDevices #Edema"
+        (r"(?i)\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", r"\1"),
+    )
+]  # fmt: skip
 
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
-    text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", text))
     if "<" in text:
         text = _NAMED.sub(r"\n\2: \4\n", text)
         if "=" in text:
@@ -88,25 +103,11 @@ def plain(text: str) -> str:
         text = _with_headings(text)
     if "\\" in text:
         text = _without_latex(text)
-    text = _MINUS.sub("-", text)
-    if "/" in text:
-        text = _WITH.sub("with ", text)
-    if "[0]" in text:
-        text = _FLAG.sub(_flagged, text)
-    text = _EMPHASIS.sub("", _SHORTENED.sub(r"\1", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text))))
+    for pattern, wording in _SIMPLY:
+        text = pattern.sub(wording, text)
     rows = [line for line in text.split("\n") if len(_GAP.findall(line)) > 1 and set(line).isdisjoint("[]|\u2610\u2611\u2612")]
     text = _GAP.sub("\t", text) if len(rows) > 1 else text
-    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))
-
-
-def _flagged(flag: re.Match[str]) -> str:
-    """What a flag in brackets says: no footnote is numbered 0, so in "edema[0], fracture[1]" both are flags."""
-    line = flag.string[max(0, flag.start() - 60) : flag.start()].rpartition("\n")[2]
-    if not names_a_finding(line):  # "result[0]: Edema"
-        return flag[0]
-    beside = names_a_finding(re.split(r"[^\w\s-]|\band\b", line)[-1])
-    absent, present = ("(-)", "(+)") if beside else ("(absent)", "(present)")  # behind a remark
-    return f" {absent if flag[1] == '0' else present}"
+    return _BLANKS.sub(" ", text)
 
 
 def unfenced(text: str) -> str:

@@ -99,9 +99,10 @@ _NOW = re.compile(  # where another time ends
 )
 TURN = re.compile(r"(?i)\b(?:but|however)\b")
 _NON = re.compile(r"(?i)\b(?:non|pre)[\s-]*\Z")  # "non-pneumonia", and not "non-displaced fracture"
-_NO = re.compile(r"(?i)\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?")  # "as for edema, no"
-_MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
-_FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
+_NO_BEHIND = re.compile(  # "as for edema, no", "pneumothorax (-)"
+    r"(?i)\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?\Z|\s?\(\s?[-\u2212\u2013]\s?\)"
+    rf"|\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})"
+)
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
@@ -174,8 +175,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
         own = before_it if before_it.isascii() else _DENIED_EARLIER.sub("", before_it)
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(own)
-        denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
-        denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
+        denied = denied or bool(foreign or _NON.search(before_it) or _NO_BEHIND.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
         if claimed and (
@@ -198,10 +198,8 @@ def _written_out(sentence: str) -> str:
     for pattern, wording in _WORDINGS:
         sentence = pattern.sub(wording, sentence)
     parts = _NOW.split(sentence)  # those that tell what was there at another time, and compare nothing with it
-    return "".join(
-        f"formerly {part}" if _THEN.search(part) and _WAS.search(part) and not _COMPARED.search(part) else part
-        for part in parts
-    )
+    then = [part for part in parts if _THEN.search(part) and _WAS.search(part) and not _COMPARED.search(part)]
+    return "".join(f"formerly {part}" if part in then else part for part in parts)
 
 
 def _choices(doc: Any) -> set[int]:

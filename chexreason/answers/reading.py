@@ -55,7 +55,8 @@ def read(body: str) -> list[Mention]:
     if takes_back or not any(mention.finding for mention in found):
         found = _read(text)
     if any(mention.claimed and mention.finding not in (None, NO_FINDING, SUPPORT_DEVICES) for mention in found):
-        found = [mention for mention in found if not _is_remark(mention)]
+        own = NO_FINDING.casefold()
+        found = [one for one in found if one.finding != NO_FINDING or one.how != "prose" and own in one.text.casefold()]
     denied = {mention.finding for mention in found if mention.claimed is False and mention.how != "prose"}
     # A bare name that is denied elsewhere claims nothing.
     return [one for one in found if one.claimed is False or one.how != "list" or one.text not in denied]
@@ -88,11 +89,6 @@ def _read(text: str) -> list[Mention]:
         normal = any(mention.claimed and mention.finding == NO_FINDING for mention in said)
         found = [mention for mention in found if not normal and mention.finding not in denied] + said
     return found
-
-
-def _is_remark(mention: Mention) -> bool:
-    own_name = NO_FINDING.casefold() in mention.text.casefold()
-    return mention.finding == NO_FINDING and not (own_name and mention.how != "prose")
 
 
 def weakest(mentions: Sequence[Mention]) -> str:

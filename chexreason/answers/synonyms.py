@@ -14,14 +14,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         normal | wnl | nad | normal {study, chest, examination, exam, chest radiograph, chest x-ray, * study, * chest,
         * radiograph, * film, * x-ray, * examination, cxr} | no {findings, acute findings, abnormality, abnormalities,
         abnormal findings, acute abnormality, acute cardiopulmonary abnormality, acute cardiopulmonary process, * abnormality,
-        * abnormalities, * findings, * finding, * cardiopulmonary disease, * cardiopulmonary process,
-        * cardiopulmonary abnormality, * cardiopulmonary abnormalities, * cardiopulmonary findings, * cardiopulmonary finding,
-        * pulmonary disease, * chest disease, * intrathoracic process, * intrathoracic abnormality, * pathology,
+        * abnormalities, * findings, * finding, * pathology,
         * abnormal findings, * disease, * process} | unremarkable {* chest, * radiograph, * study, cxr, * examination, * x-ray,
         * film} | negative {* chest, chest x-ray, for * cardiopulmonary disease, for * cardiopulmonary abnormality, study, exam,
         examination} | {cxr, everything, chest, radiograph, x-ray, study, film, examination, exam} * normal | {cxr, chest,
         radiograph, x-ray, study, examination, exam} * unremarkable | {chest, radiograph, x-ray} * within normal limits |
-        without * abnormality | without * cardiopulmonary {abnormality, disease} | nothing abnormal | within normal limits |
+        without * abnormality | without * cardiopulmonary disease | nothing abnormal | within normal limits |
         unremarkable | {study, examination} * negative
     """),
     "Enlarged Cardiomediastinum": spelt("""
@@ -33,7 +31,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     """),
     "Cardiomegaly": spelt("""
         cardiac {enlargement, silhouette * large, enlarged, silhouette * increased} | {enlarged, enlargement of *, large,
-        big} heart | heart {enlargement, * enlarged, * large, shadow * enlarged, * increased in size, * big, size * increased} |
+        big} heart | heart {enlargement, * enlarged, * large, * increased in size, * big, size * increased} |
         {enlarged, enlargement, enlargement of *} cardiac silhouette | {enlarged, increased} heart size | megacardia |
         cardiac {silhouette, contour, contours, shadow, size} * enlarged | enlarged cardiac contour | {cardiothoracic ratio,
         ctr} * increased | increased cardiothoracic ratio | kardiomegalie | herzvergrößerung

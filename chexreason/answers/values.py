@@ -9,20 +9,7 @@ import re
 from functools import cache
 
 from chexreason.answers import lexicon
-from chexreason.answers.lexicon import (
-    DENSE,
-    DENSITIES,
-    FILLERS,
-    MAYBE,
-    NO,
-    QUALIFIERS,
-    SEEN,
-    SIGNS,
-    SOUND,
-    TICKMARKS,
-    TICKS,
-    YES,
-)
+from chexreason.answers.lexicon import DENSE, DENSITIES, FILLERS, MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, TICKS, YES
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
@@ -35,7 +22,7 @@ _LEAST = rf"{_AT}(?:\b(?:decision|probability|confidence|score) )?[\"']?\b(?:thr
 _LEAST = rf"{_LEAST}(?: (?:of|is|at|was|set|to|used))* ?[:=]? ?[\"']?{_NUMERAL}"
 _THRESHOLD = re.compile(rf"(?i) ?\({_LEAST}\)|{_LEAST}|{_AT}{_NUMERAL} (?:threshold|cut-?off)")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
-OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
+OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{lexicon.TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
 SINCE = re.compile(r"(?i)\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?")
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
