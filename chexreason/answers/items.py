@@ -241,8 +241,6 @@ def _valued(text: str) -> Mention | None:
     number = _TRAILING_NUMBER.fullmatch(text)
     if number and (said := share(number.group(2))) is not None and (finding := named(number.group(1))):
         return Mention(text, finding, said, "list")
-    if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
-        return Mention(text, finding, None, "list")
     return None
 
 
@@ -275,15 +273,6 @@ def _worded(text: str) -> Mention | None:
         normal_denied = finding == NO_FINDING and (denied or doubted)
         sentence = (denied or doubted) and not _SENTENCE.isdisjoint(core)  # "no evidence of edema"
         claimed = False if denied else None if doubted else True
-        if (
-            finding is None
-            and words[0] in NO
-            and words[0].isalpha()
-            and len(rest) > 1
-            and len(words) == len(rest) + 1
-            and (last := named(" ".join(rest[1:])))
-        ):
-            return Mention(text, last, False, "list")  # "no overt edema"
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
     if words[-1] in ("of", "for"):  # cut off before what it denies
         return None

@@ -22,12 +22,6 @@ _VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 
 _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
     rf"(?i)\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+"
 )
-_TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, cardiomegaly confirmed"
-    rf"({NAME.pattern})(?: (?:is|are|was|were))? ((?:not )?(?:seen|present|identified|confirmed|visible|detected|noted|found"
-    r"|evident)|absent|ruled out|excluded|negative|positive)(?:,? (?:and|but) |[,;] ?|[.\s]*$)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ALL_TOLD = re.compile(rf"(?im)^(?:{_TOLD.pattern}){{2,14}}$")
 _BOXES = re.compile(  # "Edema [ ] yes [x] no"
     rf"(?i)({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{TICKMARKS}])\s*{_LEADS}\b)"
 )
@@ -76,11 +70,12 @@ _PLUS = re.compile(rf"(?im)^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pa
 _MINUS = re.compile(r"(?m)^\s*[-\u2212]+\s*(?=\w)")  # no bullets, where both are
 _BOXED = rf"[\[(] ?(?:[-+xX*\u2212{TICKMARKS}]|yes|no|y|n|[01]|present|absent)? ?[\])]"
 _STATUS = (
-    r"(?:(?:not )?(?:seen|detected|present)|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
+    r"(?:(?:not )?(?:seen|detected|present|identified|confirmed|visible|noted|found|evident)|ruled out|excluded"
+    r"|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
     rf"|\d{{1,3}} ?%|[-+\u2212{TICKMARKS}{_FULL}{_HOLLOW}]|{_BOXED})"
 )
-_EDGE = r"(?![\w.])[\s,;/|.]*+"
-_BEHIND = re.compile(rf"({NAME.pattern})\s*+({_STATUS}){_EDGE}", re.I)  # "Edema [x] Fracture [ ]"
+_EDGE = r"(?!\w|\.\w)[\s,;/|.]*+(?:(?:and|but)\s)?"
+_BEHIND = re.compile(rf"({NAME.pattern})\s*+(?:(?:is|are|was|were)\s)?({_STATUS}){_EDGE}", re.I)  # "Edema [x] Fracture [ ]"
 _BEFORE = re.compile(rf"(?<![\w.])({_STATUS})\s*+[:\u2013-]?\s*+({NAME.pattern}){_EDGE}", re.I)  # "0 Edema 1 Fracture"
 _RUNS = [re.compile(rf"(?i)\s*(?:{one.pattern}){{2,14}}") for one in (_BEHIND, _BEFORE)]
 _LONGEST = 1_000  # characters of such a run
@@ -153,7 +148,7 @@ def phrased(text: str) -> str:
     text = _aligned(text)
     if _UNANSWERED.fullmatch(text):
         return ""
-    text = _opted(_scaled(_ticked(_ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), text))))
+    text = _opted(_scaled(_ticked(text)))
     for pattern, wording in _WORDINGS:
         text = pattern.sub(wording, text)
     return _with_statuses(_without_asides(_signed(_unbulleted(text))))

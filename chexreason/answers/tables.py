@@ -16,7 +16,6 @@ from chexreason.labels import NO_FINDING
 _STATUS = lexicon.STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
 _TELLING = frozenset("present absent positive negative seen detected observed visible identified".split())
 _EITHER = re.compile(r"\b(?:0 ?/ ?1|1 ?/ ?0)\b|\u662f\u5426")
-_SURENESS = re.compile(rf"(?i)\b(?:{'|'.join(NUMBER_KEYS)})\b|_")
 _RANKS = frozenset(  # nothing of this film
     "rank ranking order priority prior previous previously baseline history criterion criteria definition definitions "
     "look".split()
@@ -135,7 +134,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
         ticked = [
             title for title, cell in choices if cell.casefold() not in _BLANK and False not in (status(cell), share(cell))
         ]
-        return _meaning(_SURENESS.sub("", ticked[0]).strip(" ()_")) if len(ticked) == 1 else None
+        return _meaning(ticked[0]) if len(ticked) == 1 else None
     sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
