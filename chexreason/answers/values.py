@@ -13,6 +13,7 @@ from chexreason.answers.lexicon import DENSE, DENSITIES, FILLERS, MAYBE, NO, QUA
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
+_ASIDES = (QUALIFIERS, QUALIFIERS - lexicon.ANATOMY, FILLERS)  # "larger lung lesion": words of place may belong to a name
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 _SHARE = re.compile(r"(?<![\w.])(?:0?\.\d+|1\.0+|\d{1,3} ?%)(?![\w.%]|\s?[cm]m\b)")
 _THRESHOLDS = re.compile(r"(?i)\b(?:threshold|cut-?off)")
@@ -164,12 +165,10 @@ def named(phrase: str) -> str | None:
         found = _CLOSED.get(plain.replace("-", ""))
         if found:
             return found
-    words = [word for word in plain.split() if word not in QUALIFIERS]
-    found = NAMES.get(" ".join(words))
-    if not found:  # "enlarged heart, left": words of place that belong to a name
-        words = [word for word in plain.split() if word not in FILLERS]
-        found = NAMES.get(" ".join(words))
-    return None if found == NO_FINDING else found
+    for aside in _ASIDES:
+        if found := NAMES.get(" ".join(word for word in plain.split() if word not in aside)):
+            return None if found == NO_FINDING else found
+    return None
 
 
 def is_sound(phrase: str) -> bool:
