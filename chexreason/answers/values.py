@@ -16,12 +16,14 @@ from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 _ASIDES = (QUALIFIERS, QUALIFIERS - lexicon.ANATOMY, FILLERS)  # "larger lung lesion": words of place may belong to a name
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
 _SHARE = re.compile(r"(?<![\w.])(?:0?\.\d+|1\.0+|\d{1,3} ?%)(?![\w.%]|\s?[cm]m\b)")
-_THRESHOLDS = re.compile(r"(?i)\b(?:threshold|cut-?off)")
+_THRESHOLD = r"\b(?:threshold|cut-?off)\b"
 _AT = r"(?:[<>\u2264\u2265]?=? ?|\b(?:using|with|at|above|below|over|for) )?(?:\b(?:an?|the) )?"
-_NUMERAL = r"(0?\.\d+|\d{1,2} ?%)"
-_LEAST = rf"{_AT}(?:\b(?:decision|probability|confidence|score) )?[\"']?\b(?:threshold|cut-?off)[\"']?"
-_LEAST = rf"{_LEAST}(?: (?:of|is|at|was|set|to|used))* ?[:=]? ?[\"']?{_NUMERAL}"
-_THRESHOLD = re.compile(rf"(?i) ?\({_LEAST}\)|{_LEAST}|{_AT}{_NUMERAL} (?:threshold|cut-?off)")
+_LEAST = r"(0?\.\d+|\d{1,2} ?%)"
+_NAMED_LEAST = (
+    rf"{_AT}(?:\b(?:decision|probability|confidence|score) )?[\"']?{_THRESHOLD}[\"']?"
+    rf"(?: (?:of|is|at|was|set|to|used))* ?[:=]? ?[\"']?{_LEAST}"
+)
+_GIVEN = re.compile(rf"(?i) ?\({_NAMED_LEAST}\)|{_NAMED_LEAST}|{_AT}{_LEAST} {_THRESHOLD}")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
 OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{lexicon.TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
 SINCE = re.compile(r"(?i)\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?")
@@ -127,20 +129,22 @@ def share(text: str) -> bool | None:
     return value > 0.5 if "<" in text else value >= 0.5
 
 
-def _part(number: str) -> float:
-    """A share as a part of one: "0.3", "30 %"."""
-    return float(number.rstrip(" %")) / (100 if "%" in number else 1)
-
-
 def over_threshold(text: str) -> str:
     """Shares as 1 or 0 where the text says above what they count: "cutoff 0.7", "threshold: 30%"."""
-    given = {_part("".join(one)) for one in _THRESHOLD.findall(text)} if _THRESHOLDS.search(text) else set()
+    if not re.search(_THRESHOLD, text, re.IGNORECASE) or _RATIO.search(text):
+        return text
+    given = {_of_one("".join(least)) for least in _GIVEN.findall(text)}
     if len(given) > 1 and "\n" in text:  # each line may have its own
         return "\n".join(map(over_threshold, text.split("\n")))
-    if len(given) != 1 or _RATIO.search(text):
+    if len(given) != 1:
         return text
-    text = _THRESHOLD.sub(lambda one: one[0] if one[0].strip()[0] in "\"'" else "", text)
-    return _SHARE.sub(lambda one: str(float(_part(one[0]) >= min(given))), text)
+    text = _GIVEN.sub(lambda one: one[0] if one[0].strip()[0] in "\"'" else "", text)  # a key of an object stays
+    return _SHARE.sub(lambda one: str(float(_of_one(one[0]) >= min(given))), text)
+
+
+def _of_one(share: str) -> float:
+    """A share as a part of one: "0.3", "30 %"."""
+    return float(share.rstrip(" %")) / (100 if "%" in share else 1)
 
 
 def unscaled(number: int, most: int) -> float | None:

@@ -282,7 +282,7 @@ PIECES = [
     "[Edema] ", "</s>", "d(a=b, ", "(y) ", "\u25cf ", "edema seen, ", "only Edema\n", "Edema\nBoth are absent.\n", "<a b=c>",
     "* Edema\n", "Edema* ", "score 0-3 ", "Edema 2 ", "edema, sorry, ", "_x_ ", "<input checked", "edema -=> ", "drop edema. ",
     "<name>Edema</name>",
-    "[['Edema'], [0]], ", "== \n",
+    "[['Edema'], [0]], ", "== \n", "cutoff 0.3, 0.7 threshold\n", "A. Edema neither A ", "edema is not seen ",
 ]  # fmt: skip
 
 
