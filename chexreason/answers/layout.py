@@ -32,6 +32,7 @@ _ORGANS = {  # whose being normal denies what is named above it
 _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
 _SENTENCED = re.compile(rf"(?i)({items.NAME.pattern})\.\s+(?=[A-Z])")
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
+_CLAUSE = re.compile(r"[,;]|\.(?=\s|\Z)")
 _LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{TICKMARKS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")
 _NUMBER = re.compile(r"([:=|]\s?)(-?\d|[A-Z])(?![\w.%/])")
 _BETWEEN, _CELL = re.compile(r"[\s,;#|\[\]()\"']+"), re.compile(r"[^\s,;|\[\]()\"']+")
@@ -128,7 +129,9 @@ def _sections(lines: list[str]) -> list[str]:
 
 def _is_of_its_own(line: str, finding: str | None, last: bool) -> bool:
     """Whether a line is a heading, at the end speaks of the rest of the film, or begins with the name of another finding."""
-    return line.rstrip().endswith(":") or bool(last and _REST.search(line)) or _other(_LEAD.split(line, maxsplit=1)[0], finding)
+    return (
+        line.rstrip().endswith(":") or bool(last and _REST.search(line)) or _other(_CLAUSE.split(line, maxsplit=1)[0], finding)
+    )
 
 
 def _of_another(line: str, finding: str | None) -> bool:
