@@ -18,14 +18,13 @@ _G = r"[\s\"'*|]*+"
 _THINKING = "(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|rationale|cot|inner_monologue)"
 _ANSWERING = "(?:solution|answer|final_answer|final_solution|response|(?<=[</])(?:labels|final|output|predictions|result))"
 ANY_TAG = re.compile(
-    r"[<\[\u25c1](?:"
+    r"(?i)[<\[\u25c1](?:"
     rf"(?P<think>{_G}(?:(?:begin|start)_(?:of_)?)?(?:\w{{1,8}}:)?(?:{_THINKING}|unused94){_G}[>\]\u25b7]"
     rf"|\|channel\|?>\s*+(?:analysis|commentary|thought)\b)"
     rf"|(?P<end_think>{_G}(?:/{_G}|end_(?:of_)?)(?:\w{{1,8}}:)?{_THINKING}{_G}[>\]\u25b7]"
     rf"|{_G}(?:/{_G})?unused95{_G}>|\|channel\|>\s*+final\b|channel\|>)"
     rf"|(?P<answer>{_G}(?:begin_(?:of_)?)?{_ANSWERING}{_G}[>\]])"
-    rf"|(?P<end_answer>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))",
-    re.IGNORECASE,
+    rf"|(?P<end_answer>{_G}(?:/{_G}|end_(?:of_)?){_ANSWERING}{_G}[>\]]))"
 )
 # What a marker of braces begins with is looked for first, in either case, and elsewhere nothing is tried: half the time.
 _ANY_BRACE = re.compile(

@@ -10,26 +10,10 @@ import itertools
 import re
 from dataclasses import replace
 
+from chexreason.answers.lexicon import FILLERS, MAYBE, NO, NOT_CLAIMED, SEEN, SURE, TICKMARKS, TICKS, UNSPACED, YES
 from chexreason.answers.mentions import Mention, together
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import (
-    FILLERS,
-    MAYBE,
-    NO,
-    NOT_CLAIMED,
-    OPTION,
-    SEEN,
-    SURE,
-    TICKMARKS,
-    TICKS,
-    UNSPACED,
-    YES,
-    named,
-    share,
-    status,
-    verdict,
-    words_of,
-)
+from chexreason.answers.values import OPTION, named, share, status, verdict, words_of
 from chexreason.labels import NO_FINDING
 
 _DOTS = "\u2022\u25e6\u2023\u25aa\u25cf\u25a0\u2219\u00b7"
@@ -52,21 +36,20 @@ _CERTAIN = YES.union(
 _SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
-_JOIN = re.compile(r"\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*", re.IGNORECASE)
-_CHOICE = re.compile(r"\s*(?:or|versus|vs\.?)\s", re.IGNORECASE)
-_INSTEAD = re.compile(r"\b(?:instead of|rather than|and not|as opposed to)\b", re.IGNORECASE)
-_ALL = re.compile(r"\((?:both|all|each|neither|none of (?:them|these))\b", re.IGNORECASE)
-_LEADING = re.compile(r"\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+", re.IGNORECASE)
+_JOIN = re.compile(r"(?i)\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*")
+_CHOICE = re.compile(r"(?i)\s*(?:or|versus|vs\.?)\s")
+_INSTEAD = re.compile(r"(?i)\b(?:instead of|rather than|and not|as opposed to)\b")
+_ALL = re.compile(r"(?i)\((?:both|all|each|neither|none of (?:them|these))\b")
+_LEADING = re.compile(r"(?i)\s*(and|or|but|plus|with|also|&|versus|vs\.?|nor)\s+")
 _VALUE = re.compile(r"\s*(?::|=(?!\d*>)|\||\u2014|\u2026|\.{3,})\s*|\s+[-\u2013~\u2248]+>?\s+|\?\s*(?=[^\s,;])")
 _DASHED = re.compile(r"\A[-\u2013\u2014]\s+(?=[A-Za-z])")  # "Edema? - Yes"
 _TRAILING_SIGN = re.compile(rf"[\s:=|]?\s?([-\u2212\u2013+{TICKMARKS}]+)\s*\Z")
 _LEADING_NUMBER = re.compile(r"(\d[\d.]*\s*%|[01]?\.\d+)\s+(\D+)")
 _TRAILING_NUMBER = re.compile(r"(.*[A-Za-z])\s+([<>~\u2248\u2264\u2265]?\s?(?:\d[\d.]*\s*%|\d?\.\d+|\d+\s*/\s*\d+))")
 _NO_FINDINGS = re.compile(
-    r"(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
+    r"(?i)(?:there (?:is|are|was|were)|i see) no (?:abnormal )?findings?(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
     r"|no (?:abnormal )?findings? (?:is|are|was|were|have been) (?:seen|identified|noted|detected|present|visible|found)"
-    r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*",
-    re.IGNORECASE,
+    r"(?: (?:in|on) (?:this|the) [\w-]+)?\W*"
 )
 # The longest first, by the letters that they begin with: else each of hundreds would be tried at each word.
 _LONGEST_FIRST = sorted(NAMES.keys() - {"normal"}, key=lambda name: (name[0], -len(name), name))
@@ -76,10 +59,9 @@ _NAMES = "|".join(
 )
 NAME = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
 PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
-    rf"\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
+    rf"(?i)\b(?:{_NAMES})\b(?=\s*(?:[:=]|\?(?!\s*(?:[,;]|\Z))"
     rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{TICKMARKS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{TICKMARKS}]"
-    r"|(?:positive|negative|present|absent)\b))",
-    re.IGNORECASE,
+    r"|(?:positive|negative|present|absent)\b))"
 )
 _GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
@@ -259,8 +241,6 @@ def _valued(text: str) -> Mention | None:
     number = _TRAILING_NUMBER.fullmatch(text)
     if number and (said := share(number.group(2))) is not None and (finding := named(number.group(1))):
         return Mention(text, finding, said, "list")
-    if text.endswith(("?", ":", "=", " -")) and (finding := named(text.rstrip("?:=- "))):
-        return Mention(text, finding, None, "list")
     return None
 
 
@@ -293,15 +273,6 @@ def _worded(text: str) -> Mention | None:
         normal_denied = finding == NO_FINDING and (denied or doubted)
         sentence = (denied or doubted) and not _SENTENCE.isdisjoint(core)  # "no evidence of edema"
         claimed = False if denied else None if doubted else True
-        if (
-            finding is None
-            and words[0] in NO
-            and words[0].isalpha()
-            and len(rest) > 1
-            and len(words) == len(rest) + 1
-            and (last := named(" ".join(rest[1:])))
-        ):
-            return Mention(text, last, False, "list")  # "no overt edema"
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
     if words[-1] in ("of", "for"):  # cut off before what it denies
         return None

@@ -7,28 +7,13 @@ import re
 from chexreason.answers import items, prose, tables
 from chexreason.answers.headings import is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
+from chexreason.answers.lexicon import DENSE, DENSITIES, MAYBE, NO, NUMBER_KEYS, QUALIFIERS, SOUND, STATUS_KEYS, TICKMARKS
 from chexreason.answers.phrasing import phrased
-from chexreason.answers.records import STATUS_KEYS
-from chexreason.answers.values import (
-    DENSE,
-    DENSITIES,
-    MAYBE,
-    NO,
-    NUMBER_KEYS,
-    QUALIFIERS,
-    SOUND,
-    TICKMARKS,
-    decides,
-    named,
-    named_beside,
-    share,
-    status,
-    words_of,
-)
+from chexreason.answers.values import decides, named, named_beside, share, status, words_of
 from chexreason.labels import NO_FINDING
 
 _REST = re.compile(  # than what stands above
-    r"\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b", re.IGNORECASE
+    r"(?i)\b(?:other|otherwise|further|additional|remaining|remainder|else|rest|everything)\b"
 )
 _LUNGS = "lung lungs parenchyma parenchymal airspaces"
 _ORGANS = {  # whose being normal denies what is named above it
@@ -45,7 +30,7 @@ _ORGANS = {  # whose being normal denies what is named above it
     }.items()
 }
 _EVERY_ORGAN = frozenset().union(*_ORGANS.values())
-_SENTENCED = re.compile(rf"({items.NAME.pattern})\.\s+(?=[A-Z])", re.IGNORECASE)
+_SENTENCED = re.compile(rf"(?i)({items.NAME.pattern})\.\s+(?=[A-Z])")
 _LEAD = re.compile(r"[:,;]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _CLAUSE = re.compile(r"[,;]|\.(?=\s|\Z)")
 _LEGEND = re.compile(rf"(?<![\w.-])(-?\d|[A-Z]|[?{TICKMARKS}])\s?(?:=|means|:)\s?([A-Za-z][A-Za-z ]{{1,20}})")
@@ -130,17 +115,16 @@ def _sections(lines: list[str]) -> list[str]:
         if len(verdicts) == 1:
             found.append(f"{name}: {verdicts[0]}")
         elif block and (
-            over and not _is_of_its_own(block[0], names[at], end == len(lines)) or _is_said_of(block[0], names[at], each)
+            over
+            and not _is_of_its_own(block[0], names[at], end == len(lines))
+            or _denies(block[0], names[at])
+            or each
+            and (_leads(bare_line(block[0])) or _is_sound(block[0], names[at]))
         ):
             found += [f"{name}: {bare_line(block[0])}", *block[1:]]
         else:
             found += lines[at:end]
     return found
-
-
-def _is_said_of(line: str, finding: str | None, each: bool) -> bool:
-    """Whether a line below one name gives its status, or is a sentence that takes it back."""
-    return _denies(line, finding) or each and (_leads(bare_line(line)) or _is_sound(line, finding))
 
 
 def _is_of_its_own(line: str, finding: str | None, last: bool) -> bool:
@@ -200,7 +184,8 @@ def _paired(lines: list[str]) -> list[str]:
     while at < len(lines):
         below = bare[at + 1] if at + 1 < len(lines) else ""
         told = decides(below) and (status(below) is not None or not _of_another(below, names[at]))
-        hangs = bare[at].endswith(":") or at + 1 < len(lines) and _hangs(lines[at], lines[at + 1])
+        bulleted = at + 1 < len(lines) and items.BULLET.match(lines[at + 1]) and not items.BULLET.match(lines[at])
+        hangs = bare[at].endswith(":") or bulleted and status(below) is not None
         if names[at] and not below.endswith(":") and (alternate or told and hangs and not names[at + 1]):
             paired.append(f"{bare[at].rstrip(':')}: {bare_line(lines[at + 1])}")
             at += 2
@@ -208,11 +193,6 @@ def _paired(lines: list[str]) -> list[str]:
             paired.append(lines[at])
             at += 1
     return paired
-
-
-def _hangs(line: str, below: str) -> bool:
-    """Whether a plain status stands as a bullet below a name without one."""
-    return bool(items.BULLET.match(below)) and not items.BULLET.match(line) and status(bare_line(below)) is not None
 
 
 def _other(line: str, finding: str | None) -> bool:

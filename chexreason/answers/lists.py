@@ -7,36 +7,22 @@ import re
 from dataclasses import replace
 
 from chexreason.answers import items, prose, records, tables
-from chexreason.answers.headings import LOOKED_AT, PLACES, heading, is_place, is_plain_heading
+from chexreason.answers.headings import heading, is_place, is_plain_heading
 from chexreason.answers.items import EDGES, names_a_finding
 from chexreason.answers.layout import arranged, bare_line
+from chexreason.answers.lexicon import ANATOMY, LOOKED_AT, MAYBE, NO, PLACES, QUALIFIERS, SEEN, SIGNS, SOUND, VERBS, YES
 from chexreason.answers.mentions import Mention, under
 from chexreason.answers.spelling import mended
 from chexreason.answers.terms import NOT_IN_PROSE
-from chexreason.answers.values import (
-    ANATOMY,
-    MAYBE,
-    NO,
-    QUALIFIERS,
-    SEEN,
-    SIGNS,
-    SOUND,
-    VERBS,
-    YES,
-    concluded,
-    named,
-    status,
-    words_of,
-)
+from chexreason.answers.values import concluded, named, status, words_of
 from chexreason.labels import FINDINGS, NO_FINDING
 
 _NEXT_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s*[A-Za-z])")  # "1. Edema 2. Fracture"
 _FIRST, _SECOND = re.compile(r"(?<!\w)\(?1[.)]\s"), re.compile(r"\s\(?2[.)]\s")  # in a line that numbers its parts
-_LOOKED = re.compile(r"\b(?:look|check|search|screen|evaluat|assess)\w* for\b", re.IGNORECASE)
+_LOOKED = re.compile(r"(?i)\b(?:look|check|search|screen|evaluat|assess)\w* for\b")
 _REFUSED = re.compile(  # "I cannot tell which of these is present": what follows is none of its answers
-    r"\b(?:unable|cannot|can't|can not|not able|not possible|impossible)\b.{0,40}"
-    r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b",
-    re.IGNORECASE,
+    r"(?i)\b(?:unable|cannot|can't|can not|not able|not possible|impossible)\b.{0,40}"
+    r"\b(?:determine|tell|say|know|decide|assess|identify)\b.{0,30}\b(?:which|what|whether|if)\b"
 )
 _DASH = re.compile(r"\s[-\u2013\u2014=]\s")
 _TOLD = SIGNS | QUALIFIERS - PLACES - ANATOMY | YES | SEEN  # in a sentence on a finding that is there
@@ -48,22 +34,20 @@ _ABOVE = (
 _BE = r"(?:is|are|was|were)"
 _SEEN = r"(?:present|seen|visible|identified|detected|found|evident|confirmed|shown|met|fits?|apply|applies)"
 _NONE_ABOVE = re.compile(  # "None of these is seen", "Both are absent"
-    rf"(?:none|neither)(?: {_ABOVE})(?: {_BE})?(?: {_SEEN})?|neither {_BE} {_SEEN}"
+    rf"(?i)(?:none|neither)(?: {_ABOVE})(?: {_BE})?(?: {_SEEN})?|neither {_BE} {_SEEN}"
     rf"|(?:all|both|they|{_ABOVE}|all {_ABOVE})(?: (?:{_BE}|has|have))?(?: (?:all|now|both|since))*"
     rf" (?:absent|negative|ruled out|excluded|resolved|cleared|gone|not {_SEEN})"
-    rf"|(?:i|we) (?:do not|don't|cannot|can't) (?:see|confirm|identify|find|detect) any {_ABOVE}",
-    re.IGNORECASE,
+    rf"|(?:i|we) (?:do not|don't|cannot|can't) (?:see|confirm|identify|find|detect) any {_ABOVE}"
 )
-_NOT_SEEN = re.compile(rf"not {_SEEN}", re.IGNORECASE)
+_NOT_SEEN = re.compile(rf"(?i)not {_SEEN}")
 _OPEN_ABOVE = re.compile(
-    rf"(?:all|both|they|all {_ABOVE})(?: {_BE})?(?: only)? (?:uncertain|possible|doubtful|unclear|cannot be excluded)",
-    re.IGNORECASE,
+    rf"(?i)(?:all|both|they|all {_ABOVE})(?: {_BE})?(?: only)? (?:uncertain|possible|doubtful|unclear|cannot be excluded)"
 )
 _MOST = 100  # mentions that a line may speak of
-_ONLY = re.compile(r"\bonly\b|\ball (?:are|were) (?:absent|negative)\b.{0,9}\bexcept\b", re.IGNORECASE)
-_IN_IMAGE = re.compile(r" (?:in|on) (?:the|this) (?:image|film|radiograph|x-?ray)\W*\Z", re.IGNORECASE)
+_ONLY = re.compile(r"(?i)\bonly\b|\ball (?:are|were) (?:absent|negative)\b.{0,9}\bexcept\b")
+_IN_IMAGE = re.compile(r"(?i) (?:in|on) (?:the|this) (?:image|film|radiograph|x-?ray)\W*\Z")
 _CLAUSE = re.compile(  # not "no. 5"
-    r";|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})", re.I
+    r"(?i);|(?<!vs)(?<!\sdr)(?<!\be\.g)(?<!\bi\.e)(?!(?<=\bno)\.\s+\d)\.\s+|\.\Z|(?<=\])\s+(?=\[[a-z]{4})"
 )
 
 

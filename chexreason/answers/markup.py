@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import OPEN, heading
+from chexreason.answers.headings import heading
 from chexreason.answers.items import names_a_finding
-from chexreason.answers.records import NAME_KEYS, STATUS_KEYS, key_of, status_of
-from chexreason.answers.values import MAYBE, NUMBER_KEYS, SAID, TICKMARKS, UNSPACED, named, words_of
+from chexreason.answers.lexicon import MAYBE, NAME_KEYS, NUMBER_KEYS, OPEN, SAID, STATUS_KEYS, TICKMARKS, UNSPACED
+from chexreason.answers.records import key_of, status_of
+from chexreason.answers.values import named, words_of
 
 _SIGNS = str.maketrans(
     {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}  # full width
@@ -29,59 +30,70 @@ _SIGNS = str.maketrans(
     | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
 )  # fmt: skip
 _ORNAMENT = re.compile(f"(?![{TICKMARKS}])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_BOUNDS = re.compile(r"\A\s*<s>|(?<!<s>)</s>\s*\Z", re.IGNORECASE)  # what begins and ends a text for some models
-_STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>", re.IGNORECASE)
+_BOUNDS = re.compile(r"(?i)\A\s*<s>|(?<!<s>)</s>\s*\Z")  # what begins and ends a text for some models
+_STRUCK = re.compile(r"(?i)~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>")
 _SCRATCHED = re.compile(  # "Edema, no, I meant Fracture"
-    r"(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
-    r"(?:(?:scratch|strike) that\b\)?|(?:sorry|oops)(?=,)|I meant\b)",
-    re.IGNORECASE,
+    r"(?i)(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
+    r"(?:(?:scratch|strike) that\b\)?|(?:sorry|oops)(?=,)|I meant\b)"
 )
 _NOTED = r"([*†‡§¹²³⁴⁵⁶⁷⁸⁹]|\[[1-9]\]|\([1-9]\))"  # the mark of a footnote
 _NOTE, _MARKED = re.compile(rf"[ \t]*{_NOTED}[ \t]*([^\n*]+)"), re.compile(rf"(?<=[A-Za-z)]) ?{_NOTED}(?!\*)")
-_BREAK = re.compile(r"<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>", re.IGNORECASE)
-_CELL = re.compile(r"<t[dh]\s?>", re.IGNORECASE)
+_BREAK = re.compile(r"(?i)<\s?/?\s?(?:br|p|li|ul|ol|div|tr|h[1-6]|table|tbody|thead)\s?/?\s?>")
+_CELL = re.compile(r"(?i)<t[dh]\s?>")
 _TAG = re.compile(
-    r"</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>",
-    re.IGNORECASE,
+    r"(?i)</?(?:t[dh]|b|i|u|s|em|strong|span|code|pre|sup|sub|font|center|a|eos|bos|pad|(?:start|end)_of_turn|unused\d{1,4})\s?/?>|<\|[a-z_]{1,20}\|>"
 )
 _ATTRIBUTE = re.compile(r"(\w{1,30})\s?=\s?([\"']?)([^\"'<>=]{1,60}?)\2(?=\s|/|$)")
 _ELEMENT = re.compile(r"<(\w{1,30})\s([^<>]{3,200}?)(?:/>|>([^<>]{1,60})</\1>)")
 _NAMED = re.compile(  # "<name>Edema</name><present>false</present>"
-    rf"<({'|'.join(NAME_KEYS)})>([^<>]{{3,40}})</\1>\s*<({'|'.join(STATUS_KEYS | NUMBER_KEYS)})>([^<>]{{1,20}})</\3>",
-    re.IGNORECASE,
+    rf"(?i)<({'|'.join(NAME_KEYS)})>([^<>]{{3,40}})</\1>\s*<({'|'.join(STATUS_KEYS | NUMBER_KEYS)})>([^<>]{{1,20}})</\3>"
 )
-_CHECKBOX = re.compile(r"<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>", re.IGNORECASE)
+_CHECKBOX = re.compile(r"(?i)<input\s[^<>]{0,100}?(?:(checked)[^<>]{0,60})?>")
 _OWN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z_]{1,30})\s?>")
 _INNER, _ROOT = NAME_KEYS | {"item"}, "findings"
-_MINUS = re.compile(r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])")  # in brackets
 _BOX, _BRACE = re.compile(r"\\(?:boxed|fbox)\s?\{"), re.compile(r"[{}]")
-_ARROWS = re.compile(r"[-=]{1,3}>")
 _ARROW = re.compile(r"\\(?:long)?(?:right|Right)arrow\b|\\to\b")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{\w{1,20}\*?\}")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|textrm|mathsf)\s?\{")
-_ASIDE = re.compile(rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)")  # "Edema (\u662f) Fracture (\u5426)"
-# Where a language without blanks meets a name.
-_BESIDE = re.compile(rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})")
 _FENCE = re.compile(r"```(?:[a-zA-Z]{1,12}(?=\s*\n))?")
-_EMPHASIS = re.compile(
-    r"\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
-    r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$",
-    re.MULTILINE,
-)
-_REPEATED = re.compile(r"\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", re.IGNORECASE)
-_BLANK = re.compile(r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)")  # "Edema _x_ yes ___ no"
-_HASHTAG = re.compile(r"(?<![\w&])#(?=[A-Za-z])")  # "#SupportDevices #Edema"
-_WITH = re.compile(r"\bw/ ?(?=[a-z]{3})", re.IGNORECASE)
-_FLAG = re.compile(r"(?<=[A-Za-z]) ?\[([01])\]")
 _GAP = re.compile(r"(?<=[^\s.?!:;,]) {2,}(?=\S)")  # between the cells of a table set with blanks
 _BLANKS = re.compile(r"[^\S\n\t]{2,}|[^\S\n]{3,}")
-_SHORTENED = re.compile(r"\b(approx|incl|esp|resp)\.(?=\s)", re.IGNORECASE)  # ends no sentence
-_LENTICULAR = re.compile(r"(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)", re.MULTILINE)
+_LENTICULAR = re.compile(r"(?m)(^\s*)?【([^【】\n,，、;；]{1,40})】\s*([:：]?)")
+
+
+def _flagged(flag: re.Match[str]) -> str:
+    """What a flag in brackets says: no footnote is numbered 0, so in "edema[0], fracture[1]" both are flags."""
+    if "[0]" not in flag.string:
+        return flag[0]
+    line = flag.string[max(0, flag.start() - 60) : flag.start()].rpartition("\n")[2]
+    if not names_a_finding(line):  # "result[0]: Edema"
+        return flag[0]
+    beside = names_a_finding(re.split(r"[^\w\s-]|\band\b", line)[-1])
+    absent, present = ("(-)", "(+)") if beside else ("(absent)", "(present)")  # behind a remark
+    return f" {absent if flag[1] == '0' else present}"
+
+
+_SIMPLY = [  # each sign or decoration with what is read in its place, one after the other
+    (re.compile(pattern), wording)
+    for pattern, wording in (
+        (rf"(?<=\w) ?\( ?({UNSPACED}{{1,3}}) ?\)(?=\s?\w)", r" (\1),"),  # "Edema (\u662f) Fracture (\u5426)"
+        (rf"(?<={UNSPACED})(?=[A-Za-z(])|(?<=[A-Za-z])(?={UNSPACED})", " "),  # where a language without blanks meets a name
+        (r"(?<=[(\[])\s?[\u2013\u2014\u2212]\s?(?=[)\]])", "-"),  # in brackets
+        (r"(?i)\bw/ ?(?=[a-z]{3})", "with "),
+        (r"(?<=[A-Za-z]) ?\[([01])\]", _flagged),
+        (r"[-=]{1,3}>", ":"),
+        (r"(?<!\w)_{1,4} ?([xX\u2713\u2714])? ?_{1,4}(?!\w)", r"[\1]"),  # "Edema _x_ yes ___ no"
+        (r"(?i)\b(approx|incl|esp|resp)\.(?=\s)", r"\1"),  # ends no sentence
+        (r"(?m)\*\*+|__+|(?<!\w)_(?=[A-Za-z]+_(?!\w))|(?<=[A-Za-z])_(?!\w)|~~|`|(?<![\w*])\*(?=[A-Za-z])|(?<=[\w.:])\*(?![\w*])"
+         r"|^\s{0,8}#{1,6}\s|^\s{0,8}>+\s|^\s{0,8}={2,}\s|\s={2,}[ \t]{0,8}$", ""),
+        (r"(?<![\w&])#(?=[A-Za-z])", ", "),  # "#SupportDevices #Edema"
+        (r"(?i)\b(no finding)(?:[\s.,;]{1,4}no finding\b)+", r"\1"),
+    )
+]  # fmt: skip
 
 
 def plain(text: str) -> str:
     """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
-    text = _BESIDE.sub(" ", _ASIDE.sub(r" (\1),", text))
     if "<" in text:
         text = _NAMED.sub(r"\n\2: \4\n", text)
         if "=" in text:
@@ -91,25 +103,11 @@ def plain(text: str) -> str:
         text = _with_headings(text)
     if "\\" in text:
         text = _without_latex(text)
-    text = _MINUS.sub("-", text)
-    if "/" in text:
-        text = _WITH.sub("with ", text)
-    if "[0]" in text:
-        text = _FLAG.sub(_flagged, text)
-    text = _EMPHASIS.sub("", _SHORTENED.sub(r"\1", _BLANK.sub(r"[\1]", _ARROWS.sub(":", text))))
+    for pattern, wording in _SIMPLY:
+        text = pattern.sub(wording, text)
     rows = [line for line in text.split("\n") if len(_GAP.findall(line)) > 1 and set(line).isdisjoint("[]|\u2610\u2611\u2612")]
     text = _GAP.sub("\t", text) if len(rows) > 1 else text
-    return _REPEATED.sub(r"\1", _BLANKS.sub(" ", _HASHTAG.sub(", ", text)))
-
-
-def _flagged(flag: re.Match[str]) -> str:
-    """What a flag in brackets says: no footnote is numbered 0, so in "edema[0], fracture[1]" both are flags."""
-    line = flag.string[max(0, flag.start() - 60) : flag.start()].rpartition("\n")[2]
-    if not names_a_finding(line):  # "result[0]: Edema"
-        return flag[0]
-    beside = names_a_finding(re.split(r"[^\w\s-]|\band\b", line)[-1])
-    absent, present = ("(-)", "(+)") if beside else ("(absent)", "(present)")  # behind a remark
-    return f" {absent if flag[1] == '0' else present}"
+    return _BLANKS.sub(" ", text)
 
 
 def unfenced(text: str) -> str:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from chexreason.answers import lists, markup
-from chexreason.answers.headings import GROUPS, heading, is_place
+from chexreason.answers.headings import heading, is_place
 from chexreason.answers.items import names_a_finding
+from chexreason.answers.lexicon import GROUPS, MAYBE, NAME_KEYS, NUMBER_KEYS, REMARK_KEYS
 from chexreason.answers.mentions import Mention, under
-from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, key_of, said_by, status_of
-from chexreason.answers.values import MAYBE, NUMBER_KEYS, named, status, unscaled, words_of
+from chexreason.answers.records import key_of, said_by, status_of
+from chexreason.answers.values import named, status, unscaled, words_of
 from chexreason.labels import NO_FINDING
 
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
@@ -116,7 +117,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
             groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & NUMBER_KEYS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
             yield from found
-            if found:
+            if any(mention.finding for mention in found):
                 return
     elif (
         isinstance(value, list | tuple)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
-from chexreason.answers.headings import CLAIMING, OPEN
+from chexreason.answers.lexicon import CLAIMING, FILLERS, MAYBE, NO, OPEN
 from chexreason.answers.synonyms import NAMES
-from chexreason.answers.values import FILLERS, MAYBE, NO
 from chexreason.labels import FINDINGS, NO_FINDING, in_order
 
 # Why no answer could be read.
@@ -31,12 +30,11 @@ NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
 _FINDINGS = frozenset(FINDINGS)
 _FRAMING = NO | MAYBE | CLAIMING | OPEN | FILLERS  # words that no label's name has
 _BULLETS = frozenset({"- ", "* ", "\u2022 "})
-_EXAMPLE = re.compile(r"\b(?:for example|for instance|example|the format is|would look like)\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"(?i)\b(?:for example|for instance|example|the format is|would look like)\b")
 _NO_IMAGE = re.compile(
-    r"\bno image\b|\b(?:cannot|can't|unable to|not able to) (?:see|view|access|open) (?:the|an|any|your) (?:image|x-?ray|film)",
-    re.IGNORECASE,
+    r"(?i)\bno image\b|\b(?:cannot|can't|(?:un|not )able to) (?:see|view|access|open) (?:the|an|any|your) (?:image|x-?ray|film)"
 )
-_ITEM_END = re.compile(r"[,\n]|(?<=[a-z][.!?])(?<!\bvs\.)(?<!\betc\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bdr\.)(?<!approx\.) ", re.I)
+_ITEM_END = re.compile(r"(?i)[,\n]|(?<=[a-z][.!?])(?<!\bvs\.)(?<!\betc\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bdr\.)(?<!approx\.) ")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _EDGES = " .*_\"'`()[]"
 
@@ -74,9 +72,8 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
         whole = text if finished else _whole_items(text)
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
-    if _EXAMPLE.search(found.extraneous) and _NO_IMAGE.search(
-        found.extraneous
-    ):  # how an answer would look, of an image there were
+    around = found.extraneous
+    if _EXAMPLE.search(around) and _NO_IMAGE.search(around):  # how an answer would look, of an image there were
         return replace(found, failure=NO_VALID_LABEL)
     return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
 

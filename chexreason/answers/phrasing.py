@@ -4,102 +4,92 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.headings import GROUPS
 from chexreason.answers.items import MARK, MARKED, NAME, names_a_finding, ticked, unmarked
-from chexreason.answers.values import MAYBE, NO, SAID, TICKMARKS, TICKS, unscaled, words_of
+from chexreason.answers.lexicon import GROUPS, MAYBE, NO, SAID, TICKMARKS, TICKS
+from chexreason.answers.values import unscaled, words_of
 
-_TOGETHER = re.compile(rf"\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{NAME.pattern}))\)", re.IGNORECASE)
+_TOGETHER = re.compile(rf"(?i)\s\((?:with|and|plus)\s([^(),;]{{0,30}}\b(?:{NAME.pattern}))\)")
 _LEADS = r"(?:yes|no|present|absent|positive|negative|true|false)"
-_NEXT_LEAD = re.compile(rf"[,.]\s(?={_LEADS}:\s{NAME.pattern})", re.IGNORECASE)  # "Absent: edema, Present: fracture"
-_NUMBER_LEAD = re.compile(rf"(?:^|,)\s*([01])\s?=\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)  # "1 = edema, 0 = ..."
-_LEADING = re.compile(rf"^\W*{_LEADS}:", re.IGNORECASE | re.MULTILINE)
-_DOUBTED_ASIDE = re.compile(rf"(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{NAME.pattern})[^():;]{{0,60}})\)", re.IGNORECASE)
+_NEXT_LEAD = re.compile(rf"(?i)[,.]\s(?={_LEADS}:\s{NAME.pattern})")  # "Absent: edema, Present: fracture"
+_NUMBER_LEAD = re.compile(rf"(?im)(?:^|,)\s*([01])\s?=\s?(?={NAME.pattern})")  # "1 = edema, 0 = ..."
+_LEADING = re.compile(rf"(?im)^\W*{_LEADS}:")
+_DOUBTED_ASIDE = re.compile(rf"(?i)(?<=\w)\s\(([^():;]{{0,60}}?\b(?:{NAME.pattern})[^():;]{{0,60}})\)")
 _VERDICT = re.compile(  # "Edema is marked 1", "I give edema a 1 and fracture a 0", "edema is a yes"
-    rf"(?:\bI (?:give|assign|mark|rate|score) )?\b({NAME.pattern}) "
+    rf"(?i)(?:\bI (?:give|assign|mark|rate|score) )?\b({NAME.pattern}) "
     r"(?:(?:(?:is|gets|receives|scores|equals|was) (?:(?:marked|scored|rated|labell?ed|given|coded|set|as|to|a|an) ){0,3}|an? )"
-    r"(1|0|yes|no|true|false))(?: and\b|(?=\s*[,.;\n])|\s*\Z),?",
-    re.IGNORECASE,
+    r"(1|0|yes|no|true|false))(?: and\b|(?=\s*[,.;\n])|\s*\Z),?"
 )
 _BRACKETED = re.compile(  # "[Edema: yes] [Fracture: no]"
-    rf"\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+", re.IGNORECASE
+    rf"(?i)\s*(?:[\[(]\s?(?:{NAME.pattern})\s?[:=][^\[\]()\n]{{1,300}}[\])][\s,;]*)+"
 )
-_IN_BRACKETS = re.compile(r"(?<=\w)\s?\[([01])\]")
-_TOLD = re.compile(  # "Edema seen, fracture not seen", "edema was ruled out, cardiomegaly confirmed"
-    rf"({NAME.pattern})(?: (?:is|are|was|were))? ((?:not )?(?:seen|present|identified|confirmed|visible|detected|noted|found"
-    r"|evident)|absent|ruled out|excluded|negative|positive)(?:,? (?:and|but) |[,;] ?|[.\s]*$)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ALL_TOLD = re.compile(rf"^(?:{_TOLD.pattern}){{2,14}}$", re.IGNORECASE | re.MULTILINE)
 _BOXES = re.compile(  # "Edema [ ] yes [x] no"
-    rf"({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{TICKMARKS}])\s*{_LEADS}\b)",
-    re.IGNORECASE,
+    rf"(?i)({NAME.pattern})[ \t]+(?=(?:[\[(][^\[\]()]?[\])]|[{TICKMARKS}])\s*{_LEADS}\b)"
 )
-_LETTER = re.compile(
-    rf"(?:(?<=[\s,;])|^)[\[(]?([yntfpauxo])(?:[)\]] ?[:=]?| ?[:=]| [-\u2013] )\s*(?={NAME.pattern})",
-    re.IGNORECASE | re.MULTILINE,
-)
+_LETTER = re.compile(rf"(?im)(?:(?<=[\s,;])|^)[\[(]?([yntfpauxo])(?:[)\]] ?[:=]?| ?[:=]| [-\u2013] )\s*(?={NAME.pattern})")
 _LETTERED = {"u": "[?] "} | dict.fromkeys("ytpx", "(+) ") | dict.fromkeys("nfao", "(-) ")  # "(y) Edema", "P: Edema"
 _FULL, _HOLLOW = "\u25cf\u2022\u25c9\u29bf", "\u25cb\u25ef"  # buttons that are pressed, and that are not
 _PRESSED = re.compile(rf"[\[(]\s?[{_FULL}]\s?[\])]")
 _BUTTON = re.compile(rf"[\[(]? ?([{_FULL}{_HOLLOW}]) ?[\])]? ?(?=[A-Za-z])")
 _UNANSWERED = re.compile(  # a question with its options, and no answer
-    rf"\s*(?:which|what)\b[^\n?]{{3,120}}\?(?:\s*\(?[A-N][.)]\s*(?:{NAME.pattern})\b){{2,14}}\s*(?:answer ?:?)?\s*",
-    re.IGNORECASE,
+    rf"(?i)\s*(?:which|what)\b[^\n?]{{3,120}}\?(?:\s*\(?[A-N][.)]\s*(?:{NAME.pattern})\b){{2,14}}\s*(?:answer ?:?)?\s*"
 )
-_CHECKED, _UNCHECKED = (re.compile(rf"\b{word} ?:", re.IGNORECASE) for word in ("checked", "unchecked"))
-_OPTION = re.compile(rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern})", re.IGNORECASE | re.MULTILINE)
+_CHECKED, _UNCHECKED = (re.compile(rf"(?i)\b{word} ?:") for word in ("checked", "unchecked"))
+_OPTION = re.compile(
+    rf"(?:^|[\s(])([A-N]|\d{{1,2}})[.):]\s+({NAME.pattern}|none\b(?: of (?:the above|these|them)\b)?)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _CHOICES = r"(\(?(?:[A-N]|\d{1,2})\)?(?:(?:\s?,\s?|\s?,? and |\s?&\s?)\(?(?:[A-N]|\d{1,2})\)?){0,13})"
 _OPTED = re.compile(  # "Answer: (B)", "The correct options are 1 and 3.", "I choose B.", "Option B is correct.", "B"
-    r"(?:\b(?:(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*"
+    r"(?i)(?:\b(?:(?:answers?|options?|choices?|selections?|selected|correct)\b[ *_]*"
     r"(?::|\bis\b|\bare\b|\b(?:would|should|must) be\b)"
     r"|I(?:'d|'ll| would| will)? (?:choose|select|pick|go with|opt for))[ *_]*(?:(?:options?|choices?|letters?) )?"
     rf"{_CHOICES}(?:[.)]*[:\s]\s*(?:{NAME.pattern}))?"
-    r"|(?:^|[.\n])[ \t]*(?:(?:only|options?|answers?) )*"
+    r"|(?:^|[.;\n])[ \t]*(?:(?:only|options?|answers?) )*"
     rf"{_CHOICES} (?:(?:is|are) (?:the )?(?:only )?(?:correct|right|true|present|best)"
     r"(?: (?:answers?|options?|choices?|ones?))?|appl(?:y|ies))"
     r"|\n[ \t]*\(?([A-N])[.)]?)"
-    r"[ *_]*[.!]?\s*\Z",
-    re.IGNORECASE,
+    r"[ *_]*[.!]?\s*\Z"
+)
+_UNOPTED = re.compile(  # "None of A, B is correct", "Neither A nor B"
+    r"\b(?i:none|neither) (?i:of )?(?:(?i:(?:the )?(?:options?|answers?|choices?))\b|\(?(?:[A-N]|\d{1,2})\b)"
 )
 _TICKED_OPTION = re.compile(
-    rf"{_OPTION.pattern}\s*(?:[\u2713\u2714\u2705]|[(\u2190:<-]+\s?(?:my )?(?:correct|answer|selected|chosen)\b)",
-    re.IGNORECASE | re.MULTILINE,
+    rf"(?im){_OPTION.pattern}\s*(?:[\u2713\u2714\u2705]|[(\u2190:<-]+\s?(?:my )?(?:correct|answer|selected|chosen)\b)"
 )
 _SCALE = re.compile(  # "Confidence (1-5)", "on a scale from 0 (absent) to 3 (severe)"
-    r"(\s?\bon an? )?"
+    r"(?i)(\s?\bon an? )?"
     r"\b(?:scale|scores?|scored|rat(?:e|ed|ings?)|likert|confidence|certainty|likelihood|probability|severity|grades?)\b"
     r"[^\n\d]{0,30}(?:([01])(?:\s?\([^()\n]{0,30}\))?\s?(?:-|\u2013|~|to|through)|\bout of)"
     r"\s?(\d{1,2}|100)\b(?:\s?\([^()\n]{0,30}\))?"
-    r"(\)?\s[-\u2013\u2014]\s)?",
-    re.IGNORECASE,
+    r"(\)?\s[-\u2013\u2014]\s)?"
 )
-_SEVERITY = re.compile(r"sever|mild|grade", re.IGNORECASE)
-_POINT = re.compile(rf"({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/]|\s?[cm]m\b)", re.IGNORECASE)
-_MEANT = re.compile(r"\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean", re.IGNORECASE)  # says what a number is
-_PLUS = re.compile(rf"^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})", re.IGNORECASE | re.MULTILINE)
-_MINUS = re.compile(r"^\s*[-\u2212]+\s*(?=\w)", re.MULTILINE)  # no bullets, where both are
+_SEVERITY = re.compile(r"(?i)sever|mild|grade")
+_POINT = re.compile(rf"(?i)({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/]|\s?[cm]m\b)")
+_MEANT = re.compile(r"(?i)\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean")  # says what a number is
+_PLUS = re.compile(rf"(?im)^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})")
+_MINUS = re.compile(r"(?m)^\s*[-\u2212]+\s*(?=\w)")  # no bullets, where both are
 _BOXED = rf"[\[(] ?(?:[-+xX*\u2212{TICKMARKS}]|yes|no|y|n|[01]|present|absent)? ?[\])]"
 _STATUS = (
-    r"(?:(?:not )?(?:seen|detected|present)|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
+    r"(?:(?:not )?(?:seen|detected|present|identified|confirmed|visible|noted|found|evident)|ruled out|excluded"
+    r"|yes|no|y|n|true|false|t|f|absent|positive|negative|pos|neg|[01](?:\.\d+)?|\.\d+"
     rf"|\d{{1,3}} ?%|[-+\u2212{TICKMARKS}{_FULL}{_HOLLOW}]|{_BOXED})"
 )
-_EDGE = r"(?![\w.])[\s,;/|.]*+"
-_BEHIND = re.compile(rf"({NAME.pattern})\s*+({_STATUS}){_EDGE}", re.IGNORECASE)  # "Edema [x] Fracture [ ]"
-_BEFORE = re.compile(rf"(?<![\w.])({_STATUS})\s*+[:\u2013-]?\s*+({NAME.pattern}){_EDGE}", re.IGNORECASE)  # "0 Edema 1 Fracture"
-_RUNS = [re.compile(rf"\s*(?:{one.pattern}){{2,14}}", re.IGNORECASE) for one in (_BEHIND, _BEFORE)]
+_EDGE = r"(?!\w|\.\w)[\s,;/|.]*+(?:(?:and|but)\s)?"
+_BEHIND = re.compile(rf"({NAME.pattern})\s*+(?:(?:is|are|was|were)\s)?({_STATUS}){_EDGE}", re.I)  # "Edema [x] Fracture [ ]"
+_BEFORE = re.compile(rf"(?<![\w.])({_STATUS})\s*+[:\u2013-]?\s*+({NAME.pattern}){_EDGE}", re.I)  # "0 Edema 1 Fracture"
+_RUNS = [re.compile(rf"(?i)\s*(?:{one.pattern}){{2,14}}") for one in (_BEHIND, _BEFORE)]
 _LONGEST = 1_000  # characters of such a run
-_BUTTON_BEHIND = re.compile(rf"({NAME.pattern}) ?[:=]? ?([{_FULL}{_HOLLOW}])(?! ?[A-Za-z])", re.IGNORECASE)
+_BUTTON_BEHIND = re.compile(rf"(?i)({NAME.pattern}) ?[:=]? ?([{_FULL}{_HOLLOW}])(?! ?[A-Za-z])")
 _NEXT_PAIR = re.compile(  # "Edema: yes / Fracture: no"
-    rf"([:=?] ?[^/:=?\n]{{1,30}}) / (?={NAME.pattern}\s?(?:[:=?]|-\s))", re.IGNORECASE
+    rf"(?i)([:=?] ?[^/:=?\n]{{1,30}}) / (?={NAME.pattern}\s?(?:[:=?]|-\s))"
 )
-_LEADERS = re.compile(rf"({NAME.pattern})\s?\.{{3,}}\s?", re.IGNORECASE)  # "Edema ..... 1"
+_LEADERS = re.compile(rf"(?i)({NAME.pattern})\s?\.{{3,}}\s?")  # "Edema ..... 1"
 _LED = re.compile(  # "(+): Edema", "[no] - Edema"
-    rf"({_BOXED}|[{TICKMARKS}{_FULL}{_HOLLOW}]) ?[:\u2013-] (?={NAME.pattern})",
-    re.IGNORECASE,
+    rf"(?i)({_BOXED}|[{TICKMARKS}{_FULL}{_HOLLOW}]) ?[:\u2013-] (?={NAME.pattern})"
 )
-_BOXED_OPTION = re.compile(rf"({_BOXED})\s?[A-N][.)]\s(?={NAME.pattern})", re.IGNORECASE)  # "[x] B. Edema"
-_PLUSSED = re.compile(rf"(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
-_SIGNED = re.compile(rf"(?:(?<=[\s,;.|/])|^)([-+\u2212])\s?(?={NAME.pattern})", re.IGNORECASE | re.MULTILINE)
+_BOXED_OPTION = re.compile(rf"(?i)({_BOXED})\s?[A-N][.)]\s(?={NAME.pattern})")  # "[x] B. Edema"
+_PLUSSED = re.compile(rf"(?im)(?:^|[,;.|/]\s*|^\s*(?:[-*\u2022]|\d+[.)])\s)\+\s?(?={NAME.pattern})")
+_SIGNED = re.compile(rf"(?im)(?:(?<=[\s,;.|/])|^)([-+\u2212])\s?(?={NAME.pattern})")
 
 
 def _as_heading(group: re.Match[str]) -> str:
@@ -158,7 +148,7 @@ def phrased(text: str) -> str:
     text = _aligned(text)
     if _UNANSWERED.fullmatch(text):
         return ""
-    text = _opted(_scaled(_ticked(_ALL_TOLD.sub(lambda line: _TOLD.sub(r"\1: \2\n", line[0]), text))))
+    text = _opted(_scaled(_ticked(text)))
     for pattern, wording in _WORDINGS:
         text = pattern.sub(wording, text)
     return _with_statuses(_without_asides(_signed(_unbulleted(text))))
@@ -269,9 +259,12 @@ def _opted(text: str) -> str:
     chosen = re.findall(r"[A-Za-z](?![A-Za-z])|\d+", letters.replace("and", ",")) or [
         sign for sign, _ in _TICKED_OPTION.findall(text) if sign.isalpha()
     ]
-    options = {sign.upper(): name for sign, name in _OPTION.findall(text)} if chosen else {}
-    known = len(options) > 1 and all(sign.upper() in options for sign in chosen)
-    return ", ".join(options[sign.upper()] for sign in chosen) if known else text
+    if not chosen and not _UNOPTED.search(text):
+        return text
+    options = {sign.upper(): name for sign, name in _OPTION.findall(text)}
+    if len(options) < 2 or not all(sign.upper() in options for sign in chosen):
+        return text
+    return ", ".join(options[sign.upper()] for sign in chosen) if chosen else _OPTION.sub("", text)
 
 
 def _without_asides(whole: str) -> str:
@@ -289,8 +282,6 @@ def _with_statuses(whole: str) -> str:
     whole = _VERDICT.sub(r"\1: \2, ", whole)
     if _BRACKETED.fullmatch(whole):
         whole = re.sub(r"[\[\]()]", "\n", whole)
-    if "[0]" in whole and not whole.lstrip().startswith("["):
-        whole = _IN_BRACKETS.sub(r" (\1)", whole)
     return whole
 
 

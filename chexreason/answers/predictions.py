@@ -196,7 +196,7 @@ def names(value: Any, where: str, key: str) -> tuple[str, ...]:
         ChexReasonError: it is none; names `where` it stands, its `key` and the nearest finding.
     """
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ChexReasonError(f"{where}: {key}: a list of labels is wanted, not {value!r}")
+        raise ChexReasonError(f'{where}: {key}: a list of labels is wanted, such as ["Edema"] or [], not {value!r}')
     unknown = [name for name in value if name not in FINDINGS]
     if unknown:
         meant = nearest(unknown[0], FINDINGS)

@@ -12,18 +12,17 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
+from chexreason.answers.lexicon import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
 from chexreason.answers.terms import KINDS, NEGEX, NO_DENIAL, NOT_IN_PROSE, PRESENT
-from chexreason.answers.values import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEEN, SIGNS, SURE, UNSPACED, YES
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # After "no finding": of what there is none, or what there is all the same.
 _BUT = re.compile(
-    r"\s(?:of|to (?:suggest|indicate|support|explain)|suggest|suggesting|suggestive|consistent"
+    r"(?i)\s(?:of|to (?:suggest|indicate|support|explain)|suggest|suggesting|suggestive|consistent"
     r"|compatible|concerning|indicating|indicative|suspicious|that)\b"
-    r"|,?\s(?:except|apart from|aside from|other than|save for)\b",
-    re.IGNORECASE,
+    r"|,?\s(?:except|apart from|aside from|other than|save for)\b"
 )
 CHOICES = frozenset({"or", "versus", "vs", "vs.", "<", ">"})  # between two findings
 NO_CHOICE = frozenset({"with", "and", ","})
@@ -74,8 +73,7 @@ _WORDINGS = [
         (r"\b(all|everything|anything|nothing|none) but\b", r"\1 except"),
         (r"^\W*(?:all|everything)(?: of (?:them|these|the \w+)| \w+)? except ", "whether "),
         (r"\b(think|believe|if|whether|that|say|feel) there(?: is| are|'s)\b", r"\1"),
-        (r"\bcan['\u2019]t\b", "cannot"),
-        (r"\b(\w+)n['\u2019]t\b", r"\1 not"),
+        (r"\b(can(?=['\u2019]t)|\w+(?=n['\u2019]t))n?['\u2019]t\b", r"\1 not"),
         (r", (?:on the other hand|by contrast|in contrast|meanwhile|overall),"
          r"|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", ""),
         (r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
@@ -86,26 +84,25 @@ _WORDINGS = [
 ]  # fmt: skip
 _DAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|last (?:week|month|year|night))"
 _THEN = re.compile(  # another time than that of this film
-    rf"\b(?:(?:prior|previous|earlier|last|old|outside|admission)(?: (?:chest|outside|portable|comparison)){{0,2}} {_FILM}"
+    rf"(?i)\b(?:(?:prior|previous|earlier|last|old|outside|admission)(?: (?:chest|outside|portable|comparison)){{0,2}} {_FILM}"
     rf"|{_DAY}(?:['\u2019]s)?|\w+ (?:days?|weeks?|months?|years?) (?:ago|earlier|before)|previously|formerly|in the past"
     r"|at that time|on admission|in (?:19|20)\d\d|in (?:january|february|march|april|may|june|july|august|september|october"
-    rf"|november|december)|{_FILM} of \d{{1,2}}\b)",
-    re.IGNORECASE,
+    rf"|november|december)|{_FILM} of \d{{1,2}}\b)"
 )
-_WAS = re.compile(r"\b(?:was|were|had|showed|shown|demonstrated|revealed|noted|described|reported|mentioned)\b", re.IGNORECASE)
+_WAS = re.compile(r"(?i)\b(?:was|were|had|showed|shown|demonstrated|revealed|noted|described|reported|mentioned)\b")
 _COMPARED = re.compile(
-    r"\b(?:since|than|compar\w+|unchanged|stable|persist\w*|remain\w*|again|still|similar|progress\w*|wors\w+|increas\w+"
-    r"|decreas\w+|larger|smaller|improv\w+|new|newly|as (?:on|in)|resolv\w+|clear\w*|gone)\b",
-    re.IGNORECASE,
+    r"(?i)\b(?:since|than|compar\w+|unchanged|stable|persist\w*|remain\w*|again|still|similar|progress\w*|wors\w+|increas\w+"
+    r"|decreas\w+|larger|smaller|improv\w+|new|newly|as (?:on|in)|resolv\w+|clear\w*|gone)\b"
 )
 _NOW = re.compile(  # where another time ends
-    r"((?:[,;]|\band)?\s*\b(?:but|however|now|today|currently|while|whereas|this|the (?:current|present|heart|lungs))\b)", re.I
+    r"(?i)((?:[,;]|\band)?\s*\b(?:but|however|now|today|currently|while|whereas|this|the (?:current|present|heart|lungs))\b)"
 )
-TURN = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
-_NON = re.compile(r"\b(?:non|pre)[\s-]*\Z", re.IGNORECASE)  # "non-pneumonia", and not "non-displaced fracture"
-_NO = re.compile(r"\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?", re.IGNORECASE)  # "as for edema, no"
-_MINUS = re.compile(r"\s?\(\s?[-\u2212\u2013]\s?\)")  # "pneumothorax (-)"
-_FOREIGN_NO = re.compile(rf"\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})")
+TURN = re.compile(r"(?i)\b(?:but|however)\b")
+_NON = re.compile(r"(?i)\b(?:non|pre)[\s-]*\Z")  # "non-pneumonia", and not "non-displaced fracture"
+_NO_BEHIND = re.compile(  # "as for edema, no", "pneumothorax (-)"
+    r"(?i)\s?[,:-]\s?(?:no|not|nope|none|nowhere|never)\s?[.!]?\Z|\s?\(\s?[-\u2212\u2013]\s?\)"
+    rf"|\s*\)?\s*{UNSPACED}*(?:{NOT_CLAIMED.pattern})"
+)
 _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s*\(\s*\Z")
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
@@ -113,19 +110,17 @@ _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb 
     r"|obscures|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
 _GRADED = re.compile(  # what is not so large is there
-    rf"\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
-    rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b",
-    re.IGNORECASE,
+    rf"(?i)\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"
+    rf"|\bnot (?:as|so|very|yet|{'|'.join(map(re.escape, sorted(QUALIFIERS)))})\b"
 )
 _LINKS = "and|but|which|with|because|since|as|that|when|although|though|while|so|or|if|there|i|we|the|rather|whether"
-_IS_NOT = re.compile(rf"(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}} not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*", re.IGNORECASE)
+_IS_NOT = re.compile(rf"(?i)(?: (?!(?:{_LINKS}|not)\b)[\w'-]+){{0,4}}( not\b(?: (?!(?:{_LINKS})\b)[\w'-]+)*)")
 _SAID = re.compile(  # what a verb says of what stands before it, up to the next clause
-    r"\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
-    r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)",
-    re.IGNORECASE,
+    r"(?i)\s(?:is|are|was|were|has|have|had|appears?|seems?|looks?|as)\b(?:\sbeen\b)?((?:\s(?!(?:and|but|which|with|without|because"
+    r"|since|that|when|although|though|while|so|or|if|i|we|rather|whether)\b)[^\s,;:()]+)*)"
 )
 _NOTHING = re.compile(
-    r"\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))", re.IGNORECASE
+    r"(?i)\s(?:no|none|nothing|never|hardly|barely|missing)\b(?! (?:change|larger|worse))"
 )  # "edema no evidence"
 _NOT_THERE = NO - {"resolved"} | frozenset(
     "normal unremarkable clear intact expanded limits nothing chance poorly previously".split()
@@ -135,10 +130,9 @@ _INNER = frozenset({"not"})  # a denial within a name: "the heart is not enlarge
 _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
 _LEADING = re.compile(
-    r"\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
+    r"(?im)\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
     r"|^\W*(?:with the exception of|except(?: for)?|apart from|aside from|other than|besides) ([^.;\n]{1,80}),\s"
-    r"(?=all|every|no|the)",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?=all|every|no|the)"
 )
 _LONGEST = 600
 
@@ -169,7 +163,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
     whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
     doc = _reader()(_written_out(whole))
     found: list[Mention] = []
-    choices, undone, unclear = _choices(doc), _undone(doc), _unclear(doc)
+    choices, unclear = _choices(doc), _unclear(doc)
     before = None
     for entity in doc.ents:
         if entity.label_ not in FINDINGS:
@@ -177,12 +171,11 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
         if before is not None and before._.doubted:  # "possible edema, pneumonia"
             entity._.doubted = entity._.doubted or _LISTED.issuperset(token.lower_ for token in doc[before.end : entity.start])
         before = entity
-        denied = entity._.denied or entity.start in undone or any(token.lower_ in _INNER for token in entity)
+        denied = entity._.denied or any(token.lower_ in _INNER for token in entity)
         before_it, after_it = doc.text[: entity.start_char], doc.text[entity.end_char :]
         own = before_it if before_it.isascii() else _DENIED_EARLIER.sub("", before_it)
         foreign = _FOREIGN_YES.search(before_it) is None and NOT_CLAIMED.search(own)
-        denied = denied or bool(foreign or _FOREIGN_NO.match(after_it))
-        denied = denied or bool(_NON.search(before_it) or _NO.fullmatch(after_it) or _MINUS.match(after_it))
+        denied = denied or bool(foreign or _NON.search(before_it) or _NO_BEHIND.match(after_it))
         claimed = False if denied else None if entity._.considered or entity._.doubted or entity.start in choices else True
         generally = before_it in ("In ", "In a ", "In an ") and after_it.startswith(",")  # "In edema, one sees ..."
         if claimed and (
@@ -204,12 +197,9 @@ def _written_out(sentence: str) -> str:
     """`sentence` in the wording that the readers know."""
     for pattern, wording in _WORDINGS:
         sentence = pattern.sub(wording, sentence)
-    return "".join(f"formerly {part}" if _of_another_film(part) else part for part in _NOW.split(sentence))
-
-
-def _of_another_film(part: str) -> bool:
-    """Whether this part of a sentence tells what was there at another time, and compares nothing with it."""
-    return bool(_THEN.search(part) and _WAS.search(part)) and _COMPARED.search(part) is None
+    parts = _NOW.split(sentence)  # those that tell what was there at another time, and compare nothing with it
+    then = [part for part in parts if _THEN.search(part) and _WAS.search(part) and not _COMPARED.search(part)]
+    return "".join(f"formerly {part}" if part in then else part for part in parts)
 
 
 def _choices(doc: Any) -> set[int]:
@@ -232,27 +222,13 @@ def _without_grades(text: str) -> str:
     return _GRADED.sub(lambda graded: "changed".ljust(len(graded[0]), "x")[: len(graded[0])], text)
 
 
-def _undone(doc: Any) -> set[int]:
-    """Where the findings begin that a "not" behind them is said of, whatever its verb: "edema and mass were not chosen"."""
-    found: set[int] = set()
-    text = _without_grades(doc.text)
-    entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != SUPPORT_DEVICES]
-    for one, other in itertools.zip_longest(entities, entities[1:]):
-        if (said := _IS_NOT.match(text, one.end_char)) and (other is None or other.start_char >= said.end()):
-            found.add(one.start)
-    for one, other in reversed(list(zip(entities, entities[1:], strict=False))):  # and of the list that it ends
-        if other.start in found and _LISTED.issuperset(token.lower_ for token in doc[one.end : other.start]):
-            found.add(one.start)
-    return found
-
-
 def _unclear(doc: Any) -> set[int]:
     """Where the findings begin of which a verb says what is not said of something that is there: "edema is off the table"."""
     found: set[int] = set()
     text = _without_grades(doc.text)
     entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != NO_FINDING]
     for one, after in reversed(list(itertools.zip_longest(entities, entities[1:]))):
-        if said := _SAID.match(text, one.end_char):
+        if said := one.label_ != SUPPORT_DEVICES and _IS_NOT.match(text, one.end_char) or _SAID.match(text, one.end_char):
             words = {word.strip(".!") for word in said[1].casefold().split()}
             open_end = not words or after is not None and after.start_char < said.end()  # "the opacity is atelectasis"
             if one.label_ == SUPPORT_DEVICES:  # it may be said to be anywhere

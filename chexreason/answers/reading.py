@@ -7,37 +7,34 @@ from collections.abc import Sequence
 
 from chexreason.answers import lists, markup, objects
 from chexreason.answers.mentions import Mention
+from chexreason.answers.values import over_threshold
 from chexreason.labels import NO_FINDING, SUPPORT_DEVICES
 
 _ANSWER = r"(?:answers?|labels?|lists?|predictions?|solution|output|verdict|selections?|choices?|decision)"
 _FINAL = re.compile(  # where a writer says what the answer is, after all that was said before
-    rf"(?:^|\n)(?:this|the) (?:image|film|radiograph|x-?ray|cxr) shows ?:[ *_]*"
+    rf"(?i)(?:^|\n)(?:this|the) (?:image|film|radiograph|x-?ray|cxr) shows ?:[ *_]*"
     rf"|(?:^|\n)[ *_]*final[ *_]*:[ *_]*"
     rf"|\b(?:(?:final|correct)[ _]{_ANSWER}|(?:corrected|revised|updated)[ _](?:{_ANSWER}|\w{{5,14}})|correct(?:ion|ed))"
-    r"(?:\(s\))?[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*",
-    re.IGNORECASE,
+    r"(?:\(s\))?[ *_]*(?:[:=\n]|->|(?:is|are|would be|should be)\b)[ *_:]*"
 )
-_ANSWER_LINE = re.compile(r"(?:^|\n|[.!?] )[ *_#]*(?:answer|response|labels?)[ *_]*:[ *_]*", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"(?i)(?:^|\n|[.!?] )[ *_#]*(?:answer|response|labels?)[ *_]*:[ *_]*")
 _CORRECTION = re.compile(
-    r"\b(?:(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong|my mistake"
-    r"|(?:correction|addendum|erratum|amendment)(?=:))\b"
+    r"(?i)\b(?:(?:wait|hmm+|actually|on (?:second thought|closer (?:inspection|look)|reflection|re-?review)|i was wrong"
+    r"|my mistake|(?:correction|addendum|erratum|amendment)(?=:))\b"
     r"|(?:(?<=\n)|(?<=[.;] ))(?:I'll |I will |I'd |let's |let me |so )?(?=(?:scratch|strike|drop|remove|delete|omit|discard)\b)"
-    r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct)\b)",
-    re.IGNORECASE,
+    r"|let me (?:re-?consider|re-?check|re-?evaluate|re-?examine|double[- ]check|correct)\b)"
 )
-_ROLE = re.compile(r"(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:", re.IGNORECASE)
+_ROLE = re.compile(r"(?i)(?:^|\n)[ *_]*(?:assistant|model|ai|bot)[ *_]*:[ *_]*|\A\s*(?:user|human)\s*:")
 _END = re.compile(r"<\|(?:endoftext|end_of_text|im_end|eot_id|end)\|>|<end_of_turn>|<eos>|</s>")
-_HEAD = re.compile(r"(?:<s>|<start_of_turn>|<\|\w+\|>|\s)*(user|human|system|assistant|model)(?:<\|\w+\|>|:)?\s", re.IGNORECASE)
-_USER = re.compile(r"\n[ *_]*(?:user|human)[ *_]*:", re.IGNORECASE)  # from here on it talks to itself
+_HEAD = re.compile(r"(?i)(?:<s>|<start_of_turn>|<\|\w+\|>|\s)*(user|human|system|assistant|model)(?:<\|\w+\|>|:)?\s")
+_USER = re.compile(r"(?i)\n[ *_]*(?:user|human)[ *_]*:")  # from here on it talks to itself
 _WITHDRAWN = re.compile(
-    r"\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))(?:\s*[,.;:!?\u2014](?!\s*(?:not?|without)\b)|\W*\Z)",
-    re.IGNORECASE,
+    r"(?i)\W*(?:no|nope|that(?:'s| is) (?:wrong|not right|incorrect))(?:\s*[,.;:!?\u2014](?!\s*(?:not?|without)\b)|\W*\Z)"
 )
 _CHOSEN = re.compile(  # "the most likely labels are ...": of all that one may say, this is what is said
-    r"\bmost (?:likely|probable|plausible) (?=(?:answers?|labels?|findings?|class(?:es)?) ?(?::|is\b|are\b|includes?\b))",
-    re.IGNORECASE,
+    r"(?i)\bmost (?:likely|probable|plausible) (?=(?:answers?|labels?|findings?|class(?:es)?) ?(?::|is\b|are\b|includes?\b))"
 )
-_NOTHING = re.compile(r"\W*(?:none|nothing|n/a)\W*", re.IGNORECASE)
+_NOTHING = re.compile(r"(?i)\W*(?:none|nothing|n/a)\W*")
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
 
 
@@ -46,7 +43,7 @@ def read(body: str) -> list[Mention]:
 
     That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
     """
-    text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(_own_turn(markup.unfenced(body)))[0]))
+    text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(_own_turn(over_threshold(markup.unfenced(body))))[0]))
     finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
     if not finals and answers and (len(answers) == 1 or _CORRECTION.search(text, 0, answers[-1].start())):
         finals = answers
@@ -58,7 +55,8 @@ def read(body: str) -> list[Mention]:
     if takes_back or not any(mention.finding for mention in found):
         found = _read(text)
     if any(mention.claimed and mention.finding not in (None, NO_FINDING, SUPPORT_DEVICES) for mention in found):
-        found = [mention for mention in found if not _is_remark(mention)]
+        own = NO_FINDING.casefold()
+        found = [one for one in found if one.finding != NO_FINDING or one.how != "prose" and own in one.text.casefold()]
     denied = {mention.finding for mention in found if mention.claimed is False and mention.how != "prose"}
     # A bare name that is denied elsewhere claims nothing.
     return [one for one in found if one.claimed is False or one.how != "list" or one.text not in denied]
@@ -91,11 +89,6 @@ def _read(text: str) -> list[Mention]:
         normal = any(mention.claimed and mention.finding == NO_FINDING for mention in said)
         found = [mention for mention in found if not normal and mention.finding not in denied] + said
     return found
-
-
-def _is_remark(mention: Mention) -> bool:
-    own_name = NO_FINDING.casefold() in mention.text.casefold()
-    return mention.finding == NO_FINDING and not (own_name and mention.how != "prose")
 
 
 def weakest(mentions: Sequence[Mention]) -> str:

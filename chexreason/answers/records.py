@@ -6,39 +6,24 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from chexreason.answers.lexicon import NAME_KEYS, NUMBER_KEYS, QUALIFIERS, SIDES, STATUS_KEYS
 from chexreason.answers.mentions import Mention, together
-from chexreason.answers.values import NUMBER_KEYS, QUALIFIERS, named, named_beside, share, status, verdict, words_of
+from chexreason.answers.values import named, named_beside, share, status, verdict, words_of
 
-NAME_KEYS = frozenset(
-    "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature "
-    "title key type".split()
-)
-STATUS_KEYS = frozenset(
-    "present status state presence positive detected exists answer prediction value result identified visible detected "
-    "finding_status is_present predicted observed assertion found active polarity yes assessment conclusion decision "
-    "verdict judgement judgment opinion evaluation seen noted shown confirmed keep kept include included selected chosen "
-    "accepted supported affirmed in_image is_visible is_positive is_detected".split()
-)
 _INVERSE_KEYS = frozenset(
     "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
     "false_positive artifact artefact refuted".split()
 )
-REMARK_KEYS = frozenset(
-    "reason reasoning think thinking thought thoughts rationale explanation evidence comment comments justification "
-    "location side".split()
-)
+_NOT_EXCLUDED = frozenset("ruled_out excluded".split())  # what was not is left open
 _URGENT = frozenset("urgent critical followup follow actionable measurable".split())  # what is to be done about it
-SIDES = frozenset("left right bilateral l r".split())
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
 _SURE = "|".join(NUMBER_KEYS)
 _CERTAINTY = re.compile(rf"\A(?:(?:present|positive)_(?:{_SURE})|(?:{_SURE})_(?:present|positive))\Z")  # "p_present"
-_KEYED = re.compile(r"(?<!\bno )\b((?:label|finding|diagnosis|condition): )", re.IGNORECASE)
-_START = re.compile(r"(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})", re.IGNORECASE)
-_PAIR = re.compile(
-    r"(?:^|[\n,;|(\"'\s-])" + _FIELD.format("|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS)) + r"([^\n,;|\"'>/)]{1,60})",
-    re.IGNORECASE,
-)
+_KEYED = re.compile(r"(?i)(?<!\bno )\b((?:label|finding|diagnosis|condition): )")
+_START = re.compile(r"(?i)(?:^|[\n,;<{(|-]|<\w+\s)" + _FIELD.format("|".join(NAME_KEYS)) + r"([^\n,;|\"'>:=]{3,40})")
+_STATED = "|".join(STATUS_KEYS | _INVERSE_KEYS | NUMBER_KEYS).replace("_", "[_ -]")
+_PAIR = re.compile(r"(?i)(?:^|[\n,;|(\"'\s-])" + _FIELD.format(_STATED) + r"([^\n,;|\"'>/)]{1,60})")
 
 
 def separated(text: str) -> str:
@@ -72,7 +57,7 @@ def status_of(record: dict[str, Any], otherwise: bool | None) -> bool | None:
             if key in keys and not _names(record[key]):
                 said = said_by(record[key], None)
                 if keys is _INVERSE_KEYS:
-                    return None if said is None else not said
+                    return None if said is None or not said and key in _NOT_EXCLUDED else not said
                 return said
     sides = [said_by(record[key], None) for key in record if key in SIDES]
     if sides:

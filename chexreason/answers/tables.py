@@ -5,53 +5,35 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from chexreason.answers import items, prose
-from chexreason.answers.headings import CHOSEN, DENYING, GROUPS, OPEN, PLACES, heading, is_place
+from chexreason.answers import items, lexicon, prose
+from chexreason.answers.headings import heading, is_place
+from chexreason.answers.lexicon import DENYING, FILLERS, GROUPS, MAYBE, NAME_KEYS, NO, NUMBER_KEYS, OPEN, PLACES, QUALIFIERS
 from chexreason.answers.mentions import Mention, together, under
-from chexreason.answers.records import NAME_KEYS, REMARK_KEYS, SIDES, STATUS_KEYS
-from chexreason.answers.values import (
-    ANATOMY,
-    FILLERS,
-    MAYBE,
-    NO,
-    NUMBER_KEYS,
-    QUALIFIERS,
-    SEEN,
-    SURE,
-    VERBS,
-    is_sound,
-    named,
-    named_beside,
-    share,
-    status,
-    verdict,
-    words_of,
-)
+from chexreason.answers.values import is_sound, named, named_beside, share, status, verdict, words_of
 from chexreason.labels import NO_FINDING
 
 # What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
-_STATUS = STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
+_STATUS = lexicon.STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
 _TELLING = frozenset("present absent positive negative seen detected observed visible identified".split())
 _EITHER = re.compile(r"\b(?:0 ?/ ?1|1 ?/ ?0)\b|\u662f\u5426")
-_SURENESS = re.compile(rf"\b(?:{'|'.join(NUMBER_KEYS)})\b|_", re.IGNORECASE)
 _RANKS = frozenset(  # nothing of this film
     "rank ranking order priority prior previous previously baseline history criterion criteria definition definitions "
     "look".split()
 )
 _GRADES = frozenset("grade severity stage degree".split())
 _PRESENT, _ABSENT = frozenset("present positive yes".split()), frozenset("absent negative no".split())
-_CHOICES = NO | MAYBE | SEEN | DENYING | CHOSEN | _PRESENT | frozenset("ruled in out abnormal presence".split())
+_CHOICES = NO | MAYBE | lexicon.SEEN | DENYING | lexicon.CHOSEN | _PRESENT | frozenset("ruled in out abnormal presence".split())
 _LAST_WORD = frozenset("consensus final adjudicated majority revised".split())  # of several readers or looks
 _SUBJECTS = NAME_KEYS | {f"{key}s" for key in NAME_KEYS}
-_AREAS = SIDES | ANATOMY | frozenset("upper middle mid lower ap pa frontal lateral view".split())
-_WHERE = (PLACES | QUALIFIERS | FILLERS) - SURE - VERBS
+_AREAS = lexicon.SIDES | lexicon.ANATOMY | frozenset("upper middle mid lower ap pa frontal lateral view".split())
+_WHERE = (PLACES | QUALIFIERS | FILLERS) - lexicon.SURE - lexicon.VERBS
 _EMPTY = frozenset({"", "n/a", "na", "null"})
 _BLANK = _EMPTY | {"-", "--", "\u2013", "\u2014", "none", "nil"}
 
 
 def read(lines: list[str]) -> list[Mention]:
     """What the rows of one table say; each of `lines` holds a bar."""
-    rows = [[_plain(cell) for cell in _framed(line).split("|")] for line in lines]
+    rows = [[cell.replace("[?]", "").strip() or cell.strip() for cell in _framed(line).split("|")] for line in lines]
     rows = [row for row in rows if not all(set(cell) <= set("-:= ") and len(cell) != 1 for cell in row)]  # rules between rows
     if not rows:
         return []
@@ -75,11 +57,6 @@ def _framed(line: str) -> str:
     line = line.strip()
     line = line.replace("||", "|") if line.startswith("||") and line.endswith("||") else line
     return line.removeprefix("|").removesuffix("|")
-
-
-def _plain(cell: str) -> str:
-    """A cell without a coloured sign beside its words."""
-    return cell.replace("[?]", "").strip() or cell.strip()
 
 
 def is_delimited(lines: list[str], sign: str) -> bool:
@@ -157,7 +134,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
         ticked = [
             title for title, cell in choices if cell.casefold() not in _BLANK and False not in (status(cell), share(cell))
         ]
-        return _meaning(_of_what(ticked[0])) if len(ticked) == 1 else None
+        return _meaning(ticked[0]) if len(ticked) == 1 else None
     sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
@@ -169,7 +146,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
             meant = deciding is _LAST_WORD or _meaning(title)
             if meant is None or meant is False and cell.casefold() in _BLANK:
                 continue
-            if words & deciding and not words & (NUMBER_KEYS | REMARK_KEYS):
+            if words & deciding and not words & (NUMBER_KEYS | lexicon.REMARK_KEYS):
                 return under(meant, verdict(cell, finding) if cell.casefold() not in _EMPTY else None)
     plain = {_status_under(title, cell) for title, words, cell in cells if not words & NUMBER_KEYS and status(cell) is not None}
     if plain:
@@ -199,11 +176,6 @@ def _is_choice(title: str, words: frozenset[str]) -> bool:
     """Whether a column is one of several of which a row ticks one: "Present", "Not seen", "P(absent)", "+"."""
     of = words - NUMBER_KEYS
     return bool(of) and _CHOICES.issuperset(of) or not words and status(title) is not None
-
-
-def _of_what(title: str) -> str:
-    """The title of a choice without what it says of the numbers below it: "P(absent)" is "absent"."""
-    return _SURENESS.sub("", title).strip(" ()_")
 
 
 def _by_cells(cells: list[str], finding: str | None) -> bool | None:

@@ -1,6 +1,6 @@
 """What a cell, a sign or a remark says of the finding beside it: that it is there, that it is not, or neither.
 
-The word lists are data. What is on none of them makes no claim.
+What is on none of the word lists makes no claim.
 """
 
 from __future__ import annotations
@@ -8,127 +8,41 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from chexreason.answers import lexicon
+from chexreason.answers.lexicon import DENSE, DENSITIES, FILLERS, MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, TICKS, YES
 from chexreason.answers.synonyms import NAMES, OTHERS
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
-ANATOMY = frozenset(
-    "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
-    "humerus scapula sternum vertebra vertebral spine both".split()
-)
-# Where, how much, and since when a finding is: said of something that is there.
-QUALIFIERS = ANATOMY.union(
-    "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense "
-    "hazy faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered "
-    "displaced left right bilateral bilaterally unilateral lateral medial left-sided right-sided sided upper middle "
-    "mid lower basal basilar r l rt lt r>l l>r > < rul rml rll lul lll bibasal bibasilar base bases basis apical apex "
-    "perihilar retrocardiac peripheral increasing worsening persistent residual pronounced significant confluent "
-    "multifocal mildly moderately severely markedly posterior anterior better worse b/l borderline healed overt frank "
-    "healing remote improved improving decreased decreasing increased smaller larger progressed progressive".split()
-)
-SURE = frozenset("sure definitely certainly absolutely clearly surely indeed".split())
-SEEN = frozenset("seen noted identified visible demonstrated detected found appreciated visualized observed".split())
-FILLERS = (SURE | SEEN).union(
-    "a an the is are was were be been there here of in on at to this that these evidence sign signs shown shows show "
-    "image radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently "
-    "label class category place situ cxr those do one".split()
-)
-_PLACED = frozenset("place situ".split())
-_ABSENT = frozenset("0 absent negative".split())  # what is not that is there
-_PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-# What else describes a finding, said in parentheses; and what says there that it is about something else.
-_DESCRIBING = frozenset(
-    "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic "
-    "post-biopsy postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression "
-    "inspiration volumes granuloma calcified spiculated rounded subpleural nodule wall carina svc pacer "
-    "port-a-cath confident despite bilat thorax".split()
-)
-_ASIDE = frozenset("would should label labels category class needed option options choice choices".split())
-DEGREES = frozenset(  # said only of what is there
-    "tension resolving same as before than more least at up still again remains remaining persists persisting "
-    "positioned well appropriately".split()
-)
-GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
-# Signs of disease: a description with one of them is of something that is there.
-SIGNS = frozenset(
-    "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
-    "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
-    "effaced widened widening lucency density densities plaque plaques loss collapse collapsed "
-    "cephalization congestion congested engorged septal kerley "
-    "silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation shifted "
-    "disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead leads tube "
-    "line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
-)
-YES = frozenset(
-    "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "
-    "apply evident apparent keep kept retained accept accepted supported include included abnormal yep yeah "
-    "\u2713 \u2714 \u2611 \u2705 \u2612 "
-    # and in other languages, which models fall into
-    "sí si ja oui sim presente presentes présent présente vorhanden positivo positiv positif 是 有 有り 存在 あり はい да "
-    "阳性 陽性 있음 есть affirmed हाँ हां evet var ada có نعم".split()
-)
-NO = frozenset(
-    "no not none nor neither never without absent absence negative neg denies denied excludes excluded exclude free lack "
-    "lacks lacking resolved ruled rule unlikely cannot can't isn't aren't wasn't weren't false n f nil zero 0 - -- -ve "
-    "\u2212 \u2013 \u2014 \u2717 \u2718 \u274c \u2610 undetected invisible removed negated don't doesn't gone didn't hasn't "
-    "haven't nope nah incorrect inapplicable reject rejected dismissed refuted unsupported wrong dropped discarded eliminated "
-    # and in other languages
-    "sin kein keine keinen ohne nicht nein sans aucun aucune niente nessun nessuna senza geen sem não ni ausente ausentes "
-    "fehlt negativo negativa negativ assente assenti absente exclu exclue descartado descartada ausgeschlossen отсутствует 否 "
-    "无 無 無し 未见 没有 なし いいえ нет 阴性 陰性 없음 不存在 नहीं hayır yok tidak không لا".split()
-)
-MAYBE = frozenset(
-    "possible possibly probable probably perhaps maybe may might could suspected suspicious questionable question equivocal "
-    "uncertain unclear indeterminate likely versus vs if consider considered differential unsure ? low doubtful inconclusive "
-    "improbable possibility unknown null na n/a nan unable limited undetermined unspecified suspicion tbd \u00b1 +/- "
-    "insufficient query presumed presumptive favored favoured unproven proven -1 -1.0 "
-    # and in other languages
-    "sospecha dudoso douteux fragliche evtl "
-    "posible posiblemente probablemente verdacht möglich mögliche wahrscheinlich fraglich possibile 可能 疑似".split()
-)
-# Languages without blanks: their signs, and what denies or doubts in them.
-UNSPACED = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
-NOT_CLAIMED = re.compile("[无無未没沒非否排疑待假]|[阴陰](?!影)|음성|除外|正常|不(?![张張])|可能|なし|ない|없")
-SAID = {True: "present", False: "absent", None: "uncertain"}
-TICKMARKS = "\u2713\u2714\u2611\u2705\u2612\u2717\u2718\u274c\u2610"
-TICKS = frozenset("xX+*\u2713\u2714\u2611\u2705\u2612")  # those of them, and letters, that say yes
-SOUND = frozenset(
-    "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
-    "limits well-defined aerated expanded healthy".split()
-)
-# Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
-DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
-# What says how sure a claim is, and what else a number beside a name is.
-NUMBER_KEYS = frozenset(
-    "confidence confidences probability probabilities score scores certainty likelihood prob probs p conf".split()
-)
-MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~".split())
-
-LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
-
-VERBS = frozenset("is are was were look looks appear appears seem seems show shows has have nothing".split())
-_DESCRIPTIONS = QUALIFIERS | DEGREES | SIGNS | _DESCRIBING
-_OTHER_MATTERS = NO | MAYBE | SOUND | LIKELINESS | _PAST | _ASIDE
+_ASIDES = (QUALIFIERS, QUALIFIERS - lexicon.ANATOMY, FILLERS)  # "larger lung lesion": words of place may belong to a name
 _NUMBER = re.compile(r"[<>~\u2248\u2264\u2265=]?\s*(\d+(?:\.\d+)?|\.\d+)\s*(?:(%)|/\s*(100?|[1-9])(?:\.0)?)?")
+_SHARE = re.compile(r"(?<![\w.])(?:0?\.\d+|1\.0+|\d{1,3} ?%)(?![\w.%]|\s?[cm]m\b)")
+_THRESHOLD = r"\b(?:threshold|cut-?off)\b"
+_AT = r"(?:[<>\u2264\u2265]?=? ?|\b(?:using|with|at|above|below|over|for) )?(?:\b(?:an?|the) )?"
+_LEAST = r"(0?\.\d+|\d{1,2} ?%)"
+_NAMED_LEAST = (
+    rf"{_AT}(?:\b(?:decision|probability|confidence|score) )?[\"']?{_THRESHOLD}[\"']?"
+    rf"(?: (?:of|is|at|was|set|to|used))* ?[:=]? ?[\"']?{_LEAST}"
+)
+_GIVEN = re.compile(rf"(?i) ?\({_NAMED_LEAST}\)|{_NAMED_LEAST}|{_AT}{_LEAST} {_THRESHOLD}")
 _RANGE = re.compile(r"(?<=\d)\s?%?\s?(?:-|\u2013|\bto\b)\s?\d[\d.]*")  # "0.5-0.6": at least the first of them
-OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
-SINCE = re.compile(r"\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?", re.IGNORECASE)
+OPTION = re.compile(rf"(?:\[(.?)\]|\((.?)\)|([{lexicon.TICKMARKS}]))\s*([A-Za-z]+(?:\s[A-Za-z]+)*)")
+SINCE = re.compile(r"(?i)\b(?:since|from|compared (?:to|with)) (?:the )?(?:prior|previous|last)(?: \w{1,12})?")
 _CROSSES = frozenset("\u2717\u2718\u274c")
 _COUNT = re.compile(r"[<>]?[\d.x]+%?")
-_MEASURED = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}", re.IGNORECASE)  # "6th", "2cm", "T12"
+_MEASURED = re.compile(r"(?i)\d+(?:\.\d+)?(?:st|nd|rd|th|[cm]m)|[cm]m|[tlc]\d{1,2}")  # "6th", "2cm", "T12"
 _RATIO = re.compile(  # of the heart's width to the chest's: "CTR 0.6", "heart > 50 %"
-    r"\b(?:ctr|cardio-?thoracic ratio|heart(?: width| size)?)\b[^\d.<]{0,20}(?:(0?\.\d{1,3})|(\d\d)(?: ?%| percent))",
-    re.IGNORECASE,
+    r"(?i)\b(?:ctr|cardio-?thoracic ratio|heart(?: width| size)?)\b[^\d.<]{0,20}(?:(0?\.\d{1,3})|(\d\d)(?: ?%| percent))"
 )
-_GRADE = re.compile(r"\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b", re.IGNORECASE)
+_GRADE = re.compile(r"(?i)\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b")
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
-_TO_COME = re.compile(r"\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)", re.IGNORECASE)
+_TO_COME = re.compile(r"(?i)\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)")
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}(\w+)\W*\Z",
-    re.IGNORECASE,
+    r"(?i)(?:\b(?:so|therefore|thus|hence|making|now|currently)|=>)\s(?:(?:this|it|the|label|finding|is|i|say) ){0,4}"
+    r"(\w+)\W*\Z"
 )
-_DROPPED = re.compile(r":\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z", re.IGNORECASE)
+_DROPPED = re.compile(r"(?i):\s(?:rejected|dropped|discarded|eliminated|dismissed|excluded|ruled out)\W*\Z")
 _LONGEST = 300  # characters of a remark that is read; a longer one makes no claim
 _EDGES = " \t*_.!\"'`"
 _WORD = re.compile(r"(?:[^\W\d_]|['’/.?-])+")
@@ -179,11 +93,11 @@ def concluded(remark: str) -> bool | None:
 def _describes(remark: str) -> bool:
     """Whether a remark in parentheses is a description, half of its words at least: "(left 6th rib)", "(2 cm)"."""
     words = _words(remark.replace("(", " ").replace(",", " "))
-    if not VERBS.isdisjoint(words):
+    if not lexicon.VERBS.isdisjoint(words):
         return False
     told = [word for word in words if word not in FILLERS and not _COUNT.fullmatch(word)]
-    known = sum(word in _DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
-    return 0 < len(told) <= 2 * known and _OTHER_MATTERS.isdisjoint(words)
+    known = sum(word in lexicon.DESCRIPTIONS or bool(_MEASURED.fullmatch(word)) for word in told)
+    return 0 < len(told) <= 2 * known and lexicon.OTHER_MATTERS.isdisjoint(words)
 
 
 def status(text: str) -> bool | None:
@@ -191,8 +105,8 @@ def status(text: str) -> bool | None:
     words = _words(text)
     content = [word for word in words if word not in FILLERS]
     if not content:
-        return None if (SEEN | SURE | _PLACED).isdisjoint(words) else True
-    if YES.issuperset(content) or content[0] == "not" and len(content) > 1 and _ABSENT.issuperset(content[1:]):
+        return None if (SEEN | lexicon.SURE | lexicon.PLACED).isdisjoint(words) else True
+    if YES.issuperset(content) or content[0] == "not" and len(content) > 1 and lexicon.ABSENT.issuperset(content[1:]):
         return True
     return False if NO.union(YES).issuperset(content) and content[0] in NO else None
 
@@ -203,7 +117,7 @@ def share(text: str) -> bool | None:
     words = [
         word
         for word in re.sub(r"[=:]", " ", text.casefold().replace("out of", "/")).split()
-        if word.strip(_EDGES) not in MEASURES
+        if word.strip(_EDGES) not in lexicon.MEASURES
     ]
     number = _NUMBER.fullmatch(" ".join(words).strip("*_ "))
     if not number:
@@ -213,6 +127,24 @@ def share(text: str) -> bool | None:
         return value / float(number.group(3)) >= 0.5
     value = value / 100 if number.group(2) or value > 1 else value
     return value > 0.5 if "<" in text else value >= 0.5
+
+
+def over_threshold(text: str) -> str:
+    """Shares as 1 or 0 where the text says above what they count: "cutoff 0.7", "threshold: 30%"."""
+    if not re.search(_THRESHOLD, text, re.IGNORECASE) or _RATIO.search(text):
+        return text
+    given = {_of_one("".join(least)) for least in _GIVEN.findall(text)}
+    if len(given) > 1 and "\n" in text:  # each line may have its own
+        return "\n".join(map(over_threshold, text.split("\n")))
+    if len(given) != 1:
+        return text
+    text = _GIVEN.sub(lambda one: one[0] if one[0].strip()[0] in "\"'" else "", text)  # a key of an object stays
+    return _SHARE.sub(lambda one: str(float(_of_one(one[0]) >= min(given))), text)
+
+
+def _of_one(share: str) -> float:
+    """A share as a part of one: "0.3", "30 %"."""
+    return float(share.rstrip(" %")) / (100 if "%" in share else 1)
 
 
 def unscaled(number: int, most: int) -> float | None:
@@ -237,12 +169,10 @@ def named(phrase: str) -> str | None:
         found = _CLOSED.get(plain.replace("-", ""))
         if found:
             return found
-    words = [word for word in plain.split() if word not in QUALIFIERS]
-    found = NAMES.get(" ".join(words))
-    if not found:  # "enlarged heart, left": words of place that belong to a name
-        words = [word for word in plain.split() if word not in FILLERS]
-        found = NAMES.get(" ".join(words))
-    return None if found == NO_FINDING else found
+    for aside in _ASIDES:
+        if found := NAMES.get(" ".join(word for word in plain.split() if word not in aside)):
+            return None if found == NO_FINDING else found
+    return None
 
 
 def is_sound(phrase: str) -> bool:
@@ -258,7 +188,7 @@ def named_beside(phrase: str) -> str | None:
 @cache
 def _naming(finding: str) -> re.Pattern[str]:
     names = (re.escape(name) for name, meant in NAMES.items() if meant == finding)
-    return re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
+    return re.compile(rf"(?i)\b(?:{'|'.join(names)})\b")
 
 
 def _other_than(finding: str | None, part: str) -> bool:
@@ -290,7 +220,7 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
     words = _words(SINCE.sub("", part))
     if beside and finding in DENSITIES and words[0] in ("likely", "probably", "probable") and _other_than(finding, part):
         return True
-    if not MAYBE.isdisjoint(words) or not LIKELINESS.isdisjoint(words) and "high" not in words:
+    if not MAYBE.isdisjoint(words) or not lexicon.LIKELINESS.isdisjoint(words) and "high" not in words:
         return None
     content = [word for word in words if word not in FILLERS and word not in NO]
     if not NO.isdisjoint(words):
@@ -301,7 +231,12 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
             sign = other in DENSITIES and finding in DENSE and not beside
             return not sign and other not in (finding, NO_FINDING)
         # "not severe" and "no change" grade what is there; "not seen on the left" does not.
-        graded = (QUALIFIERS | GRADES).issuperset(content) and words[0] in NO and words[1:2] != [] and words[1] not in FILLERS
+        graded = (
+            (QUALIFIERS | lexicon.GRADES).issuperset(content)
+            and words[0] in NO
+            and words[1:2] != []
+            and words[1] not in FILLERS
+        )
         return True if graded else False if (QUALIFIERS | YES).issuperset(content) else None
     if not SOUND.isdisjoint(words):
         return True if finding in (SUPPORT_DEVICES, NO_FINDING) else None
@@ -310,9 +245,9 @@ def _said_of(part: str, finding: str | None, beside: bool) -> bool | None:
         return float(ratio.group(1) or f"0.{ratio.group(2)}") >= 0.5
     if named(" ".join(content)) or not SIGNS.isdisjoint(content):
         return True
-    degree = [word for word in content if word not in MEASURES and not _MEASURED.fullmatch(word)]
+    degree = [word for word in content if word not in lexicon.MEASURES and not _MEASURED.fullmatch(word)]
     if number := _GRADE.search(part):
         return number.group(1) != "0"
-    if finding and _PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
+    if finding and lexicon.PAST.isdisjoint(words) and _naming(finding).search(part):  # "pacemaker in the left chest wall"
         return True
-    return True if degree and (QUALIFIERS | YES | DEGREES).issuperset(degree) else None
+    return True if degree and (QUALIFIERS | YES | lexicon.DEGREES).issuperset(degree) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import io
@@ -17,7 +16,7 @@ from chexreason.data import paths
 from chexreason.data.records import ILLEGAL, Problem
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
-from chexreason.runs.files import write_text
+from chexreason.runs.files import utf16, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,9 +150,7 @@ def _text(path: Path) -> str:
         opened = gzip.open if start.read(2) == GZIP else open
     with opened(path, "rb") as start:
         head = start.read(4)
-    wide = "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
-    wide = wide or {b"\0": "utf-16-be"}.get(head[:1]) or {b"\0": "utf-16-le"}.get(head[1:2])
-    with opened(path, "rt", encoding=wide or "utf-8-sig", newline="") as stream:
+    with opened(path, "rt", encoding=utf16(head) or "utf-8-sig", newline="") as stream:
         text = stream.read(MOST_CHARACTERS + 1)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it holds more than {MOST_CHARACTERS:,} characters")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,19 @@ from typing import Any
 from chexreason.errors import ChexReasonError
 
 PARTIAL = ".partial"  # ends the name of what is not whole yet
+# What people have instead of JSON Lines, told by how it begins, whatever the file's name.
+_INSTEAD = [
+    (re.compile(begins), what)
+    for begins, what in (
+        (rb"PK|\xd0\xcf\x11\xe0", "the file is a workbook or an archive"),
+        (rb"\x1f\x8b", "the file is packed, and `gunzip` unpacks it"),
+        (rb"\s*<", "the file is an HTML page or XML, as some programs save a table"),
+        (rb"\s*\[", "the file is one JSON list, and `jq -c '.[]' FILE` writes its objects in lines of their own"),
+        (rb"\s*\{\s*[\r\n]", "the object goes on in other lines, and `jq -c . FILE` writes it in one"),
+        (rb"[^{]*?;", "the file is a table divided by semicolons"),
+        (rb"[^{]*?[\t,]", "the file is a table, as CSV is"),
+    )
+]
 
 
 def is_first_process() -> bool:
@@ -135,13 +150,28 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
+def utf16(head: bytes) -> str | None:
+    """The encoding of a text that begins so, with or without a byte-order mark; None where that is not UTF-16."""
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return {b"\0": "utf-16-be"}.get(head[:1]) or {b"\0": "utf-16-le"}.get(head[1:2])
+
+
 def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each JSON object of a file, one a line, and where it stands: `FILE, line 3`; blank lines are passed over.
 
+    A copy in UTF-16, or with carriage returns alone, is read, too.
+
     Raises:
-        ChexReasonError: a line is no JSON object.
+        ChexReasonError: a line is no JSON object; where it is the first, with what the file is instead.
     """
-    lines = path.read_bytes().split(b"\n")
+    content = path.read_bytes()
+    if wide := utf16(content[:2]):
+        content = content.decode(wide, "replace").encode()
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    lines = content.split(b"\n")
+    first = True
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -149,10 +179,26 @@ def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, 
         try:
             row = json.loads(line, object_pairs_hook=_once)
             as_lines([row]).encode()
+            if not isinstance(row, dict):
+                raise ValueError(f"this is a {type(row).__name__}")
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
             if last_may_be_cut and number == len(lines):
                 return
-            raise ChexReasonError(f"{where}: no JSON object ({error})") from None
-        if not isinstance(row, dict):
-            raise ChexReasonError(f"{where}: a JSON object is wanted, not {type(row).__name__}")
+            why = (_kind(content) if first else None) or _why(error)
+            raise ChexReasonError(f"{where}: no JSON object: {why}; one object in each line is wanted, in UTF-8") from None
         yield where, row
+        first = False
+
+
+def _kind(content: bytes) -> str | None:
+    """What a file is that does not begin with a JSON object."""
+    return next((what for begins, what in _INSTEAD if begins.match(content[:2_000])), None)
+
+
+def _why(error: Exception) -> str:
+    """Why a line is no JSON, with what stands there."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}, {error.doc[error.pos :][:20]!r}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is no UTF-8 (`iconv -f latin1 -t utf-8 FILE` makes some of a text of Western Europe's)"
+    return str(error)

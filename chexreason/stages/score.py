@@ -144,8 +144,9 @@ def read_completions(path: Path) -> list[Given]:
 
 
 def _completion(values: dict[str, Any], where: str) -> Given:
-    if not {"id", "completion", "labels"} <= values.keys():
-        raise ChexReasonError(f'{where}: an object with "id", "completion" and "labels" is wanted')
+    missing = [key for key in ("id", "completion", "labels") if key not in values]
+    if missing:
+        raise ChexReasonError(f'{where}: no {", ".join(missing)}; an object with "id", "completion" and "labels" is wanted')
     predictions.refuse_misspelt(values, KEYS, where)
     text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
     uncertain = values.get("uncertain", [])

@@ -79,3 +79,41 @@ def test_a_line_that_says_two_things_or_none_is_named(line: str, why: str, tmp_p
     (tmp_path / "in.jsonl").write_text(line + "\n")
     with pytest.raises(ChexReasonError, match=f"in.jsonl, line 1: .*{why}"):
         predictions.read(tmp_path / "in.jsonl")
+
+
+TEXT = "".join(json.dumps(GOOD | {"id": one, "patient": "Jos\u00e9"}, ensure_ascii=False) + "\n" for one in "ab")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [TEXT.encode("utf-8-sig"), TEXT.encode("utf-16"), TEXT.encode("utf-16-be"), TEXT.replace("\n", "\r").encode()],
+)
+def test_a_copy_in_another_encoding_is_read_all_the_same(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
+    assert [(one.id, one.patient) for one in predictions.read(tmp_path / "in.jsonl")] == [
+        ("a", "Jos\u00e9"),
+        ("b", "Jos\u00e9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("in.jsonl", TEXT.encode("latin-1"), "byte 27 is no UTF-8 .*iconv -f latin1"),
+        ("in.xls", b"<html><table><tr><td>id</td></tr></table>", "the file is an HTML page"),
+        ("in.csv", b"\n<!DOCTYPE html>\n<table>", "the file is an HTML page"),
+        ("in.csv", b"id;labels;score\na;Edema;0,7\n", "the file is a table divided by semicolons"),
+        ("in.csv", b"id,labels\na,Edema\n", "the file is a table, as CSV is"),
+        ("in.xlsx", b"PK\x03\x04", "the file is a workbook"),
+        ("in.jsonl.gz", b"\x1f\x8b\x08", "gunzip"),
+        ("in.json", json.dumps([GOOD, GOOD]).encode(), r"jq -c '\.\[\]'"),
+        ("in.json", json.dumps(GOOD, indent=1).encode(), "jq -c \\. FILE"),
+        ("in.jsonl", b'{"id": 1,5}\n', "at column 10, '5}'"),
+    ],
+)
+def test_a_file_that_is_no_json_lines_is_refused_with_what_it_is(name: str, content: bytes, why: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        ChexReasonError, match=f"{name}, line [12]: no JSON object: .*{why}.*; one object in each line is wanted"
+    ):
+        predictions.read(tmp_path / name)

@@ -71,7 +71,7 @@ def test_against_another_truth_is_no_pair(tmp_path):
 
 
 def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
-    for line in (b"\xff\xfe", b"[" * 200_000):
+    for line in (b"\xfe\xfe", b"[" * 200_000):
         (tmp_path / "in.jsonl").write_bytes(line)
         with pytest.raises(ChexReasonError, match="in.jsonl, line 1: no JSON object"):
             score(tmp_path, input=str(tmp_path / "in.jsonl"))
@@ -83,7 +83,7 @@ def test_a_line_that_is_no_text_or_only_means_harm_is_named(tmp_path):
         (lambda two: {**two, "labels": ["Oedema"]}, "in.jsonl, line 2.*Oedema"),
         (lambda two: {"id": "2", "labels": []}, "in.jsonl, line 2: no predicted"),
         (lambda two: {**two, "predicted": "Edema"}, "in.jsonl, line 2: predicted: a list"),
-        (lambda two: [], "in.jsonl, line 2: a JSON object"),
+        (lambda two: [], "in.jsonl, line 2: no JSON object: this is a list"),
         (lambda two: {**two, "patient": None}, "in.jsonl, line 2: patient is null"),
         (lambda two: {**two, "samples": []}, 'in.jsonl, line 2: "samples"'),
         (lambda two: {**two, "samples": ["Edema"]}, 'in.jsonl, line 2: "samples"'),
