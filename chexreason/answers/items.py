@@ -63,6 +63,7 @@ PAIR = re.compile(  # a name before its value: "Edema: 0 Fracture: 1"
     rf"|[\[(][tTfFyYnN][\])]|\((?:[-yYnN+{TICKMARKS}]|\d|yes|no|present|absent|true|false)|[-\u2013]?\s*[01]\b|[{TICKMARKS}]"
     r"|(?:positive|negative|present|absent)\b))"
 )
+_DENIAL = re.compile(r"(?i)(?<=[^\s:=?|\u2013\u2014-])\s+(?:no|not|without|nor)(?: an?| the)?\s+\Z")  # no value before it
 _GLOSS = re.compile(rf"{UNSPACED}(?:{UNSPACED}|\s)*")
 _LONGEST = 300  # characters of an item; a longer one is a sentence, and what is short is read in no time
 EDGES = " \t\"'`*_#<>{}[]|"
@@ -78,7 +79,7 @@ def unmarked(text: str) -> str:
 
 def read(clause: str) -> list[Mention] | None:
     """The items of a clause that is a list, or None where it is prose."""
-    pairs = [match.start() for match in PAIR.finditer(clause)]
+    pairs = [_begin(clause, match.start()) for match in PAIR.finditer(clause)]
     if len(pairs) > 1:
         starts = [0, *pairs[1:]]
         pieces = [
@@ -92,6 +93,12 @@ def read(clause: str) -> list[Mention] | None:
         if len(over) > 1 and all(over):  # "Edema, Fracture: absent"
             return [Mention(clause.strip(), finding, verdict(value, finding), "list") for finding in over]
     return _listed(clause)
+
+
+def _begin(clause: str, name: int) -> int:
+    """Where an item begins whose name does at `name`: with its denial, in "Edema (0.8), no fracture (0.6)"."""
+    denial = _DENIAL.search(clause[max(0, name - 20) : name])
+    return name - len(denial[0]) if denial else name
 
 
 def _listed(clause: str) -> list[Mention] | None:
