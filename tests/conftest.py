@@ -21,9 +21,9 @@ from omegaconf import OmegaConf, base
 LONGEST = (
     "test_resume.py",
     "test_worlds.py",
-    "test_processes.py",
     "test_study.py",
     "test_faults.py",
+    "test_processes.py",
     "test_parser.py",
     "test_shared_prompt.py",
     "test_sweep.py",

@@ -90,9 +90,11 @@ def test_a_job_whose_output_was_changed_since_is_not_done(tmp_path: Path, inputs
     assert command(*words, "force=true").returncode == 0
 
 
-def test_a_sweep_over_whatever_choices_there_are_is_foreseen(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+def test_a_sweep_over_whatever_choices_there_are_is_foreseen(
+    tmp_path: Path, inputs: tuple[Path, Path], command: Command
+) -> None:
     words = sweep(tmp_path, f"stage.input={inputs[0]}", "reward=glob(*)", "dry_run=true", stage="score")
-    assert "[study] 3 jobs, 0 complete; to make: 3 score" in alone(*words).stderr
+    assert "[study] 3 jobs, 0 complete; to make: 3 score" in command(*words).stderr
 
 
 def test_hydras_sweeper_says_which_jobs_it_will_make() -> None:
@@ -129,7 +131,7 @@ def test_any_launcher_takes_the_place_of_the_experiments_own(tmp_path: Path, com
 
 
 def test_several_experiments_are_one_sweep_of_all_their_jobs(
-    tmp_path: Path, inputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inputs: tuple[Path, Path], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The jobs of each, each with what its experiment sets; one that fails stops no other, of its own experiment or not."""
     own = tmp_path / "own" / "experiment"
@@ -146,7 +148,7 @@ def test_several_experiments_are_one_sweep_of_all_their_jobs(
     monkeypatch.setenv("PYTHONPATH", str(CONF.parent))
     monkeypatch.chdir(tmp_path)
     words = ["--config-dir", str(own.parent), "experiment=one,two", f"runs={runs}", "tracker=none"]
-    planned = alone(*words, "dry_run=true")
+    planned = command(*words, "dry_run=true")
     assert planned.returncode == 0 and "4 jobs, 0 complete" in planned.stderr and not runs.exists()
     done = alone(*words)
     assert done.returncode == 1 and "of 4 done" in done.stderr and done.stderr.count("failed: ") == 1
@@ -157,6 +159,6 @@ def test_several_experiments_are_one_sweep_of_all_their_jobs(
     failed = [one for one in found if one["status"] != "complete"]
     assert len(failed) == 1 and failed[0]["config"]["stage"]["input"] == str(inputs[1])
     # A report that cannot be made hides nothing; and the same command makes again only what failed.
-    again = alone(*words, "sweep.show=[table1]")
+    again = command(*words, "sweep.show=[table1]", "hydra/launcher=basic")
     assert again.stderr.count("reused ") == 3 and "1 of 4 jobs did not finish" in again.stderr
     assert "there is nothing to report" in again.stderr

@@ -106,6 +106,28 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lessons, "LONGEST_PAUSE", 0.01)
 
 
+class Clock:
+    """What a pace is kept by, in place of the time and of the event that stops it. It stands still; `turns`: when each is."""
+
+    def __init__(self) -> None:
+        self.now, self.turns = 0.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.turns.append(self.now + seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Whoever asks a teacher waits by it."""
+    clock, pace = Clock(), lessons.Pace
+    monkeypatch.setattr(lessons, "time", clock)
+    monkeypatch.setattr(lessons, "Pace", lambda per_minute, _: pace(per_minute, clock))
+    return clock
+
+
 def run(
     curated: Path, url: str, name: str = "run", backend: str = "openai", stage_: Any = None, **changed: Any
 ) -> dict[str, Any]:

@@ -51,7 +51,6 @@ class Server:
     def __init__(self, *turns: Turn, write: Callable[[Asked], str] = answer, delay: float = 0.0):
         self.turns, self.write, self.delay = list(turns), write, delay
         self.asked: list[Asked] = []
-        self.at: list[float] = []  # when
         self.sent = 0  # bytes of endless replies
         self.lock, self.at_once, self.most_at_once = threading.Lock(), 0, 0
         outer = self
@@ -89,7 +88,6 @@ class Server:
         asked = read(handler)
         with self.lock:
             self.asked.append(asked)
-            self.at.append(time.monotonic())
             turn = self.turns.pop(0) if self.turns else Turn(delay=self.delay)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
