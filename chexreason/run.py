@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import sweep
-from chexreason.runs.execute import execute
+from chexreason.runs.execute import Lacking, execute
 from chexreason.runs.explain import explained
 from chexreason.runs.lines import root
 from chexreason.runs.plan import plan, refuse_visible_mixture
@@ -142,7 +142,8 @@ def _application(cfg: DictConfig) -> None:
         if alone:
             sweep.FAILED.append(error)
         else:
-            print(f"[{name}] failed: {' '.join(typed)}\n  {error}", file=sys.stderr, flush=True)
+            said = "what it lacks is listed above" if isinstance(error, Lacking) else error
+            print(f"[{name}] failed: {' '.join(typed)}\n  {said}", file=sys.stderr, flush=True)
     if not alone:
         sweep.count_done(name)
 

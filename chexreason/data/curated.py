@@ -17,6 +17,7 @@ from chexreason.data.sites.mimic import PROJECTIONS
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, POSITIVE, UNCERTAIN, check_findings, in_order, marked
 from chexreason.runs.files import read_json, write_json
+from chexreason.runs.folders import read_manifest
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED
 
 if TYPE_CHECKING:
@@ -100,6 +101,18 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
         for patient, path, labels, doubts in zip(table.records["patient"], table.records["path"], positive, unsure, strict=True)
     ]
     return studies, table.root
+
+
+def lacking(folder: Path) -> list[str]:
+    """Which images of the complete curate run in `folder` are not there any more, as `records.lacking`; drawn ones are."""
+    manifest = read_manifest(folder) or {}
+    if "dataset" in manifest.get("parents", {}):  # the run that drew them vouches for them
+        return []
+    how = f"{manifest['command']} force=true   # lists them, with the line that fetches them"
+    try:
+        return records.lacking(Curated(root=str(folder), split="all", missing="later").load(), how)
+    except ChexReasonError as error:
+        return [str(error)]
 
 
 KNOWN = (*records.VIEWS, *PROJECTIONS)

@@ -255,6 +255,15 @@ def with_images(table: StudyTable) -> StudyTable:
     return replace(table, problems=table.problems + problems)
 
 
+def lacking(table: StudyTable, how: str) -> list[str]:
+    """Which of the table's images are not in their places, in a line, and how to get them; nothing where all are."""
+    lost = with_images(replace(table, problems=())).problems
+    if not lost:
+        return []
+    said = f"{table.site}: {len(lost):,} of {len(table.records):,} images are not there: {lost[0].detail}"
+    return [f"{said}{', and so on' if lost[1:] else ''}.\n  get them:         {how}"]
+
+
 def checked(table: StudyTable, missing: str) -> StudyTable:
     """The table with every image file in its place, or an error that lists what is wrong.
 

@@ -113,6 +113,11 @@ def summary(study: Study, made: Contents) -> list[str]:
     alike = [*dict.fromkeys(line for one in study.manifests for line in one.get("metrics", {}).get("look_alikes", ()))]
     if alike:
         sentences.append(f"Test images that may be copies of training images: {len(alike)}, the first: {alike[0]}.")
+    if study.unmoved:
+        sentences.append(
+            f"Checkpoints that answered every image in their base model's very words, as if their adapters had not been there: "
+            f"{'; '.join(study.unmoved)}."
+        )
     if study.problems:
         sentences.append(f"Run folders left out: {len(study.problems)} (see Runs).")
     return sentences

@@ -184,6 +184,17 @@ class Study:
         arms = self.arms
         return sorted((one for one in self.results if one.benchmark == benchmark), key=lambda one: arms.index(one.arm))
 
+    @cached_property
+    def unmoved(self) -> list[str]:
+        """Checkpoints that wrote about every image of a test set what their base model wrote: adapters that did nothing."""
+        found = []
+        for one in self.results:
+            asked = how_asked(one.evaluations[0].manifest["config"])
+            base = self.result(replace(one.arm, checkpoint="base", reward="", variant=asked), one.dataset)
+            if base not in (None, one) and _written(base) == _written(one):
+                found.append(f"{self.title(one.arm)} on {one.dataset}")
+        return found
+
     def scores(self, result: Result, labels: Sequence[str] = ()) -> tuple[metrics.Scores, metrics.Scores]:
         """Point scores and their resamples over `labels` (those of the test set where none are given)."""
         return _scores(result, tuple(labels) or result.labels, self.resamples)
@@ -218,6 +229,10 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
             problems.append(f"{folder.name}: left out, {error if isinstance(error, ChexReasonError) else repr(error)}")
     results = _group(evaluations)
     return Study(results, tuple(trainings), tuple(manifests), tuple(problems), resamples, _titles({one.arm for one in results}))
+
+
+def _written(result: Result) -> dict[str, str]:
+    return {one.id: one.completion for one in result.predictions}
 
 
 def _marks(folder: Path, manifest: dict[str, Any]) -> set[str]:

@@ -36,6 +36,10 @@ WAITED_FOR: set[Path] = set()  # runs of which this process has said that it wai
 PAID = (folders.JOURNAL,)  # nothing is paid twice
 
 
+class Lacking(ChexReasonError):
+    """What keeps a run from being executed, as its plan says it: a sweep has said it of all its jobs before the first."""
+
+
 def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     """Execute one composed run and, with make_missing, the missing ones that it stands on; or reuse it where it is complete.
 
@@ -47,7 +51,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     """
     planned = plan(cfg, typed)
     if lacks := planned.every_lack():
-        raise ChexReasonError("\n".join(lacks))
+        raise Lacking("\n".join(lacks))
     if not cfg.make_missing and (needed := planned.needs()):
         raise ChexReasonError(needed)
     for one in planned.every():

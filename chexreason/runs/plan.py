@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class Plan:
             return False
         made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
         return all(plan.is_complete for plan in self.parents.values()) and found.get("made_from") == made_from
+
+    @cached_property
+    def lost(self) -> list[str]:
+        """Images that it names, where it is complete, and that are not there any more: what stands on it reads them."""
+        return self.does.lost(self.folder) if self.is_complete else []
 
     @property
     def harmed(self) -> str | None:
@@ -272,6 +278,7 @@ def _defined(config: schema.Config, used: dict[str, Any], drawn: bool) -> tuple[
 def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: dict[str, Plan]) -> list[str]:
     """What keeps a run from being executed although its own inputs are at hand."""
     lacks = [*_other_checkpoints(parents, used), *does.lacks(config.stage, used, parents)]
+    lacks += [lack for one in parents.values() for lack in one.lost]
     if not does.TRAINS:  # to answer, any machine does that holds the weights
         return lacks
     lacks += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)

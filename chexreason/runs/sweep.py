@@ -69,16 +69,21 @@ class Job:
             return self.planned is not None and self.is_complete and not self.planned.harmed
         return is_complete(self.planned.folder) and not self.planned.every_lack()
 
-    def why_not(self, make_missing: bool) -> str:
+    @property
+    def lacks(self) -> list[str]:
+        """What keeps it from running, disk aside, of which all jobs together take their share."""
+        return self.planned.lacks_but_disk() if self.planned else [self.refused]
+
+    def why_not(self, make_missing: bool) -> list[str]:
         """Why it is not complete: what it lacks, or what the run that failed for it says."""
         if self.planned is None:
-            return self.refused
+            return [self.refused]
         if harmed := self.planned.harmed:
-            return f"{harmed}, and is not used: force=true makes it again"
+            return [f"{harmed}, and is not used: force=true makes it again"]
         if not make_missing and (needed := self.planned.needs()):
-            return needed
+            return [needed]
         errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]
-        return "\n".join(self.planned.every_lack()) or next(filter(None, errors), "it was not reached")
+        return self.planned.every_lack() or [next(filter(None, errors), "it was not reached")]
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Sweep:
         lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
         blocked: dict[str, list[str]] = defaultdict(list)
         for job in self.jobs:
-            for lack in job.planned.lacks_but_disk() if job.planned else [job.refused]:
+            for lack in job.lacks:
                 blocked[lack].append(" ".join(job.words))
         for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))
@@ -148,13 +153,12 @@ class Sweep:
                 troubles.append(str(error))
         failed = [job for job in self.jobs if not job.is_done]
         if failed:
-            reasons: dict[str, list[str]] = defaultdict(list)
-            for job in failed:
-                reasons[job.why_not(self.makes_missing)].append(" ".join(job.words))
-            listed = "\n".join(f"  {job}" for jobs in reasons.values() for job in jobs)
+            reasons = Counter(reason for job in failed for reason in job.why_not(self.makes_missing))
+            listed = "\n".join(f"  {' '.join(job.words)}" for job in failed)
             troubles.append(
                 f"{len(failed)} of {len(self.jobs)} jobs did not finish; the same command tries them again and keeps what is "
-                f"complete:\n{listed}\n" + "\n".join(reasons)
+                f"complete:\n{listed}\n"
+                + "\n".join(f"{f'{jobs} jobs: ' if jobs > 1 else ''}{reason}" for reason, jobs in reasons.items())
             )
         if troubles:
             raise ChexReasonError("\n".join(troubles))

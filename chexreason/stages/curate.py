@@ -154,6 +154,13 @@ def deliver(folder: Path, output: Path) -> None:
         paths.write_root(output, root)
 
 
+def lost(folder: Path) -> list[str]:
+    """Images of the sets that are not there any more."""
+    from chexreason.data import curated
+
+    return curated.lacking(folder)
+
+
 def show(folder: Path) -> None:
     """Print the card, of sets drawn now or before."""
     print((folder / CARD).read_text(encoding="utf-8"))

@@ -62,6 +62,12 @@ TORCH = True
 MODEL = True
 
 
+def lacks(_: Settings, used: dict[str, Any], parents: Any) -> list[str]:
+    """What the dataset lacks of its images, where it is one from outside."""
+    look = getattr(used["dataset"], "lacks_images", None)
+    return look() if look else []
+
+
 def draws(settings: Settings) -> bool:
     """Whether what comes out depends on the seed: greedy answers do not."""
     return settings.sampling.temperature > 0

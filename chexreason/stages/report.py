@@ -77,6 +77,8 @@ def execute(run: Run) -> dict[str, Any]:
             "there is nothing to report.\n"
             "  make one: python -m chexreason.run stage=evaluate dataset=phantom_chexpert make_missing=true"
         )
+    for unmoved in found.unmoved:
+        run.note(f"{unmoved}: every completion is the base model's, as if there were no adapter")
     run.note(f"{len(found.results)} results and {len(found.trainings)} training runs")
     made = build.write(found, run.folder, settings.gallery, run.seed, settings.embed_credentialed)
     write_text(run.folder / SHOWN, "\n\n".join(_shown(made, name, run.folder) for name in settings.show))

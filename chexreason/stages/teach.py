@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data.agreements import UNRESTRICTED
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.runs.costs import Bill
-from chexreason.runs.files import as_lines, write_json, write_text
-from chexreason.runs.folders import JOURNAL, Run
+from chexreason.runs.files import as_lines, read_json, write_json, write_text
+from chexreason.runs.folders import JOURNAL, MANIFEST, Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.teacher.gates import Gates
 
@@ -89,6 +90,13 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
         except ChexReasonError as error:
             found.append(str(error))
     return found
+
+
+def lost(folder: Path) -> list[str]:
+    """Images of the studies taught that are not there any more."""
+    from chexreason.data import curated
+
+    return curated.lacking(folder.parent / read_json(folder / MANIFEST)["parents"]["curated"])
 
 
 def _reasons(prompt: Any) -> bool:

@@ -228,6 +228,19 @@ def test_a_claim_about_the_best_checkpoint_falls_back_to_the_last(runs):
     assert len(tables.paper_tables(read(runs))[0].rows) == 4
 
 
+def test_a_checkpoint_that_writes_what_its_base_wrote_is_named(runs):
+    """Its adapter did nothing: equal numbers alone would not show that, nor do a few answers that are the same."""
+    adapter = runs.sft("free_reasoning")
+    for site, skill in (("chexpert", 0.5), ("nih", 0.6)):
+        runs.evaluate(site, "base")
+        runs.evaluate(site, "sft", adapter=adapter, skill=skill)
+    runs.evaluate("chexpert", "base", model="phantom_qwen")  # which has no adapter
+    found = read(runs)
+    assert found.unmoved == ["phantom_gemma, SFT on phantom_chexpert"]
+    (said,) = [line for line in build.summary(found, build.contents(found)) if "very words" in line]
+    assert said.endswith(": phantom_gemma, SFT on phantom_chexpert.")
+
+
 def test_a_reward_that_no_manifest_tells_is_named_unknown(runs):
     runs.evaluate("mimic", "grpo", adapter="grpo-of-elsewhere")
     (made,) = tables.paper_tables(read(runs))

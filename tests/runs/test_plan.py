@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from chexreason.data import integrity
+from chexreason.data.sites import published
 from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders, machine
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
-from chexreason.runs.plan import Plan
+from chexreason.runs.plan import Plan, plan
 from chexreason.stages import metrics as metrics_stage
+from tests.data import layouts
 from tests.manifests import complete
 from tests.runs.conftest import EVALUATE, Command, made_alone, name, planned, weights
 
@@ -56,6 +59,61 @@ def test_labels_and_lists_of_the_split_that_a_folder_lacks_are_said_beforehand(
         assert "CheXlocalize has them: https://" in said and "aimi.stanford.edu/datasets/chexpert" not in said
         (absent,) = planned(tmp_path / "runs", *line[:-1], f"dataset.root={tmp_path / 'nowhere'}").every_lack()
         assert "CheXlocalize has them: https://" in absent
+
+
+@pytest.mark.parametrize(("site", "how"), [("chexpert", "CheXlocalize"), ("nih", "nihcc.app.box.com")])
+def test_images_of_a_test_set_that_are_not_there_are_counted_beforehand(site: str, how: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    if site == "chexpert":
+        layouts.chexpert(root, "test", [(f"patient{n}/study1/view1_frontal.jpg", "AP", {"Edema": 1}) for n in range(5)])
+        (root / "test.csv").rename(root / "test_labels.csv")
+    else:
+        layouts.nih(root, [(f"{n:08d}_000.png", "Edema", n, "PA", "test" if n else "train_val") for n in range(6)])
+    line = ["stage=evaluate", "model=medgemma", f"dataset={site}", f"dataset.root={root}", f"runs={tmp_path / 'runs'}"]
+    line += ["dataset.draw=4"] if site == "nih" else []
+
+    def said(*more: str) -> list[str]:
+        published.ANSWERED.clear()  # as another process would begin
+        lacks = plan(compose([*line, *more]), [*line, *more]).every_lack()
+        return [lack for lack in lacks if "images are not there" in lack]
+
+    assert said() == []
+    films = sorted(root.rglob("*.jpg")) + sorted(root.rglob("*.png"))
+    for film in films:
+        film.unlink()
+    wanted = 4 if site == "nih" else 5
+    (lack,) = said()
+    assert f": {wanted} of {wanted} images are not there: " in lack and how in lack and str(root) in lack
+    assert said("dataset.missing=skip") == [] and said(f"dataset.table={next(root.glob('*.csv'))}") == []
+    assert plan(compose(["stage=inspect", *line[2:]]), ["stage=inspect", *line[2:]]).every_lack() == [], "it lists them all"
+
+
+@pytest.mark.parametrize("words", ["stage=teach", "stage=sft", "stage=grpo", "stage=evaluate dataset=validation"])
+def test_images_of_curated_sets_are_looked_for_once_they_are_known(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [(f"d{n}", str(10000000 + n), str(50000000 + n), "AP", "train") for n in range(30)]
+    root = layouts.mimic(tmp_path / "data", images, {study: {"Edema": 1.0} for _, _, study, _, _ in images})
+    monkeypatch.setenv("MIMIC_CXR_JPG", str(root))
+    curated = ["stage=curate", "dataset=mimic", f"runs={tmp_path / 'runs'}"]
+    line = [*words.split(), "model=medgemma", curated[-1]]
+
+    def said() -> list[str]:
+        return [lack for lack in plan(compose(line), line).every_lack() if "images are not there" in lack]
+
+    assert said() == []
+    execute(compose(curated), curated)
+    if words == "stage=sft":
+        made_alone(plan(compose(line), line).parents["traces"])
+    assert said() == []
+    for film in root.rglob("*.jpg"):
+        film.unlink()
+    (lack,) = said()
+    assert "30 of 30 images are not there" in lack and f"runs={tmp_path / 'runs'} force=true" in lack
+    again = shlex.split(lack.partition("get them:")[2].partition("#")[0])[3:]
+    with pytest.raises(ChexReasonError, match=r"30 of their 30 images are not in (?s:.*)wget -c -x"):
+        execute(compose(again), again)
+    assert said() == [], "nothing is known of them until they are drawn"
 
 
 def test_a_label_table_that_is_not_there_is_said_beforehand(tmp_path: Path) -> None:

@@ -52,6 +52,29 @@ def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path, com
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_every_job_lacks_is_said_once_and_none_is_tried(tmp_path: Path, command: Command) -> None:
+    lacking = "evaluate dataset=nih,chexpert model=medgemma,qwen model.weights=org/none scale.gpu_gigabytes=0".split()
+    stage, *words = lacking
+    done = command(*sweep(tmp_path / "runs", *words, f"dataset.root={tmp_path / 'no'}", stage=stage))
+    assert done.returncode == 1 and "failed:" not in done.stderr and not (tmp_path / "runs").exists()
+    assert "4 of 4 jobs did not finish" in done.stderr
+    for site in ("NIH ChestX-ray14", "CheXpert"):
+        said = f"{site}: there is no folder {tmp_path / 'no'}"
+        assert f"  2 of 4 jobs cannot run: {said}" in done.stderr and f"\n2 jobs: {said}" in done.stderr
+        assert said in done.stderr.strip().splitlines()[-1] and done.stderr.count(said) == 3, "before, after, in the last line"
+
+
+def test_what_some_jobs_lack_is_not_repeated_by_each(tmp_path: Path, inputs: tuple[Path, Path], command: Command) -> None:
+    missing = ",".join(str(tmp_path / name) for name in ("no1", "no2"))
+    done = command(*sweep(tmp_path / "runs", f"stage.input={inputs[0]},{missing}", "stage.resamples=50,60"))
+    assert done.returncode == 1 and "4 of 6 jobs did not finish" in done.stderr
+    assert done.stderr.count("what it lacks is listed above") == 4
+    for name in ("no1", "no2"):
+        said = f"stage.input={tmp_path / name}: there is no such file"
+        assert f"  2 of 6 jobs cannot run: {said}" in done.stderr and f"\n2 jobs: {said}" in done.stderr
+        assert done.stderr.count(said) == 2, "before and after"
+
+
 def test_the_disk_that_is_wanted_is_said_once_for_all_jobs(tmp_path: Path, command: Command) -> None:
     words = ("dataset=phantom_nih", "stage.limit=1,2", "scale.run_gigabytes=1e9", "dry_run=true")
     said = command(*sweep(tmp_path / "runs", *words, stage="evaluate")).stderr

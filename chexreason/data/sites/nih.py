@@ -7,6 +7,7 @@ chexreason/labels.py. Images lie in images/ or images_001/images/ ... images_012
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,6 +77,12 @@ class Nih(Named):
     def read(self) -> StudyTable:
         """The records of `split` with the problems of the table; image files are not looked at yet."""
         return records.under_policy(noted(self._chosen()))
+
+    def _has_all(self, root: Path) -> bool:
+        lists = self._lists(root) if tables.newest(root, TABLE) and self.split in LISTS else None
+        return lists is not None and {*(lists / LISTS[self.split]).read_text(errors="replace").split()} <= {
+            *_image_folders(root)
+        }
 
     def _chosen(self) -> StudyTable:
         root = paths.place(self)
@@ -210,10 +217,12 @@ def _years(ages: pd.Series) -> pd.Series:
 
 def _image_folders(root: Path) -> dict[str, list[str]]:
     """Image name -> its paths relative to root, over images/, images_001/ ... and images_001/images/ ..."""
-    folders = [root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))]
     where: dict[str, list[str]] = {}
-    for file in (file for place in folders if place.is_dir() for file in place.glob("*.png")):
-        where.setdefault(file.name, []).append(file.relative_to(root).as_posix())
+    for folder in (root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))):
+        place = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+        for name in os.listdir(folder) if folder.is_dir() else ():  # of 112,120, a Path each would take seconds
+            if name.endswith(".png"):
+                where.setdefault(name, []).append(place + name)
     return where
 
 

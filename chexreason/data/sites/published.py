@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +12,12 @@ from chexreason.data import paths, records
 from chexreason.data.records import Problem, StudyTable
 from chexreason.errors import ChexReasonError, one_of
 from chexreason.labels import FINDINGS, check_findings
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDERED, file_state
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ANSWERED: dict[str, list[str]] = {}  # by dataset: what the jobs of a sweep all ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,25 @@ class Published(ABC):
     def load(self) -> StudyTable:
         """The records of `split`, nothing left in them that could fail later."""
         return records.checked(self.read(), self.missing)
+
+    def lacks_images(self) -> list[str]:
+        """Why `load` would fail: for a plan, which hours of work may stand on. What a run makes, it vouches for itself."""
+        if self.table or self.made_by or self.missing != "fail":
+            return []
+        try:
+            root = self.folder()
+            asked = f"{self} {[file_state(file) for file in self.files(root)]}"
+            if asked not in ANSWERED:
+                ANSWERED[asked] = (
+                    [] if self._has_all(root) else records.lacking(replace(self, missing="later").load(), self.access)
+                )
+        except ChexReasonError as error:
+            return [str(error)]
+        return ANSWERED[asked]
+
+    def _has_all(self, root: Path) -> bool:
+        """Whether a look at names alone shows that every image of `split` is there, where reading the table takes seconds."""
+        return False
 
     def tabled(self, frame: pd.DataFrame, root: Path, problems: tuple[Problem, ...] = ()) -> StudyTable:
         """The records of `frame`, whose images lie at `root`, with these problems and those of their paths and ids."""
