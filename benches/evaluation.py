@@ -14,9 +14,10 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from transformers import LogitsProcessor
+from transformers import DynamicCache, LogitsProcessor
 
 from benches.reports import MEAN, lengths
 from benches.training import WORDS, Results, Setting, compare, films, model_of
@@ -77,6 +78,12 @@ def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool
     return {"evaluation": seconds}
 
 
+def with_transformers_cache(family: str, wanted: list[int]) -> dict[str, float]:
+    """`evaluate` of known images in one batch of ours, but for the cache that grows."""
+    with patch("chexreason.models.generation.growing_cache", lambda config: DynamicCache(config=config.get_text_config())):
+        return evaluate(family, True, len(wanted), wanted, known=True)
+
+
 def evaluation(families: list[str], repeats: int) -> Results:
     """Batches of 16 of ours, and of 32, against `generate` for batches of 16 and for each image alone."""
     varied, more = lengths(IMAGES, LIMIT), lengths(2 * IMAGES, LIMIT)
@@ -94,3 +101,6 @@ def evaluation(families: list[str], repeats: int) -> Results:
             how = ", equally long" if wanted == [MEAN] * IMAGES else ""
             how += f"{', ours of 32' if size == 32 else ''}{', known images' if known else ''}"
             yield f"{family}/evaluation against batches of {batch}{how}", measured
+        sides = [partial(with_transformers_cache, family, varied), partial(evaluate, family, True, IMAGES, varied, True)]
+        (measured,) = compare(sides[0], sides[1], repeats, count=False).values()
+        yield f"{family}/evaluation against transformers' cache, known images", measured
