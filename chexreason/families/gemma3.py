@@ -40,7 +40,7 @@ class GemmaProcessor(FilmProcessor, Gemma3Processor):
         return self.image_processor.size["width"], self.image_processor.size["height"]
 
     def as_it_is(self, most: int) -> dict[str, Any]:
-        return {}
+        return {"limit_mm_per_prompt": {"image": 1}}
 
 
 # What the published template writes for a chat of text and images; its wording is not copied.

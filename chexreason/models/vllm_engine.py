@@ -152,7 +152,8 @@ def load_engine(
             enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
             generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
             logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
-            **{"limit_mm_per_prompt": {"image": 1}, **processor.as_it_is(room), **lora},
+            **processor.as_it_is(room),
+            **lora,
         )
     except (RuntimeError, ValueError) as error:
         raise ChexReasonError(

@@ -76,7 +76,7 @@ def require_weights(model: Model) -> None:
             "  images:   the study trains on MIMIC-CXR-JPG, which needs credentialed access:\n"
             "            https://physionet.org/content/mimic-cxr-jpg/ (then dataset=mimic dataset.root=/path)\n"
             "  meanwhile on the phantom world, with nothing to download, for example:\n"
-            f"            python -m chexreason.run make_missing=true model=phantom_gemma stage=sft"
+            "            python -m chexreason.run make_missing=true model=phantom_gemma stage=sft"
         )
 
 

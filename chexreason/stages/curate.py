@@ -72,14 +72,14 @@ WANTED = "images.txt"  # image files to fetch
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
     """Why nothing could be taught from a split: what is asked of a model later stands in it."""
-    name, split = used["dataset"].name, used["dataset"].split
-    if used["dataset"].table is not None or split not in ("test", "validation"):
+    dataset = used["dataset"]
+    if dataset.table is not None or dataset.split not in ("test", "validation"):
         return []
     return [
-        f"dataset={name}: its {split} split is for testing; models are taught from another.\n"
-        f"  another split:    dataset={name} dataset.split=train (NIH: train_val; a curated set: sft, rl)\n"
-        f"  to train on that: source={name} as well\n"
-        f"  ... and test here: source=MINE, a file beside {name}.yaml with another `name` and `split`"
+        f"dataset={dataset.name}: its {dataset.split} split is for testing; models are taught from another.\n"
+        f"  another split:    dataset={dataset.name} dataset.split=train (NIH: train_val; a curated set: sft, rl)\n"
+        f"  to train on that: source={dataset.name} as well\n"
+        f"  ... and test here: source=MINE, a file beside {dataset.name}.yaml with another `name` and `split`"
     ]
 
 
