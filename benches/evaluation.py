@@ -50,6 +50,8 @@ def evaluate(family: str, ours: bool, batch: int, wanted: list[int], known: bool
     """Seconds for as many images as there are lengths `wanted`; `known`: another run has seen them."""
     model, processor = model_of(family)
     model.eval()
+    if ours:
+        model.merge_adapter()  # as load_generator does with weights of float32
     seen = films(len(wanted))
     entries = feature_entries(Path(tempfile.mkdtemp()))
     if known:

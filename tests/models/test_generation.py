@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from PIL import Image
 
-from chexreason.models.generation import Completion, Generator, Sampling, completions
-from chexreason.models.loading import load_model
+from chexreason.models.generation import Completion, Generator, Sampling, completions, load_generator
+from chexreason.models.loading import add_lora, load_adapter, load_model, save_adapter
 from chexreason.models.processors import load_processor
 from chexreason.prompts import Prompt
-from chexreason.runs.groups import Model
+from chexreason.runs.groups import Engine, Model
 
 PROMPT = Prompt("test", "labels", "", "", "List the findings.")
 IMAGES = [Image.new("RGB", (256, 256), (shade,) * 3) for shade in (0, 90, 255)]
@@ -37,6 +38,21 @@ def test_a_draw_is_reproducible_and_draws_differ(checkpoint: Model) -> None:
     first, again, other = answer(IMAGES, 0), answer(IMAGES, 0), answer(IMAGES, 1)
     assert first == again and first != other
     assert generator(checkpoint, Sampling(temperature=1.0, top_p=0.95, seed=2))(IMAGES, 0) != first
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_is_added_to_the_weights_only_where_these_can_hold_it(dtype: str, checkpoint: Model, tmp_path: Path) -> None:
+    adapted = add_lora(load_model(checkpoint), seed=0, rank=4, alpha=8, dropout=0.1)
+    torch.manual_seed(0)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    save_adapter(adapted, tmp_path, checkpoint)
+    given = replace(checkpoint, dtype=dtype)
+    answer = load_generator(Engine("transformers", None, None), given, PROMPT, str(tmp_path), 12)(GREEDY)
+    apart = load_adapter(load_model(given), tmp_path)
+    assert [one.text for one in answer(IMAGES, 0)] == [one.text for one in replace(answer, model=apart)(IMAGES, 0)]
+    assert all(layer.merged == (dtype == "float32") for layer in answer.model.modules() if isinstance(layer, LoraLayer))
 
 
 def test_the_image_token_is_never_written(checkpoint: Model) -> None:
