@@ -75,7 +75,8 @@ _STATUS = (
     rf"|\d{{1,3}} ?%|[-+\u2212{TICKMARKS}{_FULL}{_HOLLOW}]|{_BOXED})"
 )
 _EDGE = r"(?!\w|\.\w)[\s,;/|.]*+(?:(?:and|but)\s)?"
-_BEHIND = re.compile(rf"({NAME.pattern})\s*+(?:(?:is|are|was|were)\s)?({_STATUS}){_EDGE}", re.I)  # "Edema [x] Fracture [ ]"
+_IS = r"(?:is|are|was|were|[-\u2013\u2014/|])\s"
+_BEHIND = re.compile(rf"({NAME.pattern})\s*+(?:{_IS})?({_STATUS}){_EDGE}", re.I)  # "Edema [x] Fracture [ ]", "Edema - no ..."
 _BEFORE = re.compile(rf"(?<![\w.])({_STATUS})\s*+[:\u2013-]?\s*+({NAME.pattern}){_EDGE}", re.I)  # "0 Edema 1 Fracture"
 _RUNS = [re.compile(rf"(?i)\s*(?:{one.pattern}){{2,14}}") for one in (_BEHIND, _BEFORE)]
 _LONGEST = 1_000  # characters of such a run
@@ -129,6 +130,10 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
         (rf"({NAME.pattern})\s*<\s?(yes|no|present|absent)\s?>", r"\1: \2\n"),
         (rf"\?[ \t]+(?=(?:{NAME.pattern})(?:\W|\Z)|[A-Z][a-z]{{3,20}}:)", "?\n"),
         (r"(?:^[ \t]*|[.?!][ \t]+)(?:q\d{0,2}[:.] ?)?((?:which|what)\b[^?:\n]{1,100})\?", r"\n\1:"),  # "Which are absent?"
+        # "Edema: P(present) = 0.1", "probability of presence 0.1": a number, and no word for it; "Edema: P(0.9)"
+        (r"\b(?:p|prob(?:ability)?|likelihood|chance|score) ?(?:\( ?|of (?:being )?)?"
+         r"(?:present|presence|positive|pos|yes|true|1)\b ?\)?(?= ?[=:]? ?[\d.])", "p "),
+        (r"\bp ?\( ?([\d.]+ ?%?) ?\)(?! ?[=:])", r"\1"),
         (r"\b(?:p ?\(([A-Za-z ]{3,30})\) ?[=:]"  # "P(Edema) = 0.9", "Probability of edema: 90%"
          r"|(?:probability|likelihood|chance|confidence|certainty) (?:of|in|for) ([A-Za-z ]{3,30}?)"
          r" ?(?:[=:]|is) ?(?=\d|low|high|very))", r"\1\2: "),
@@ -138,6 +143,13 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
          r"(?: (?:are|is|all|appear|look|within)){1,3} (?:normal|unremarkable)\b", "chest is normal"),
         (r":[ \t]+(?=([-*\u2022])[ \t]\S[^\n]*\n\s{0,8}\1[ \t])", ":\n"),  # "No evidence of: - edema", and below it more
         (r"(?:^[ \t]*|,?\s)(?:\+/[-\u2212]|\u00b1)\s?(?=[A-Za-z])", ", possible "),  # "cardiomegaly +/- edema"
+        # "All negative except edema"; "Edema positive, the rest negative"
+        (r"\A\W*(?:all|everything)(?: (?:the )?(?:others?|rest|findings?|labels?|else)){0,2}(?: (?:is|are))? "
+         r"(?:0|normal|negative|absent|clear) (?:except|but|apart from|other than|save|with the exception of)(?: for)?(?= \w)",
+         "nothing but"),
+        (r"(?:^|[,;] ?|\band )(?:all (?:the )?(?:others?|remaining|rest)|everything else|the (?:rest|others))"
+         r"(?: (?:findings?|labels?|conditions?|ones))?(?: (?:is|are|were))?:? (?:0|negative|absent|not present|normal|false)"
+         rf"(?=\W*\Z|[.;\n]|, ?(?:{NAME.pattern}) ?(?::|=|is|are)? ?(?:positive|present|yes|true|1)\b)", ""),
         (r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", r"\1: "),
     )
 ]  # fmt: skip

@@ -78,6 +78,8 @@ _WORDINGS = [
          r"|, however,(?= (?:is|are|appears?|looks?|seems?)\b)", ""),
         (r",?\s\b(?:al)?though\s(?=(?:(?:this|that|it)(?:\sis)?\s)?(?:not certain|uncertain|unlikely|doubtful|unclear))",
          " "),  # "edema, although this is uncertain": a turn that leads to a doubt about what stands before it
+        (r", (?=(?:[\w-]+ ){1,4}?has (?:(?:now|since|\w+ly) )?(?:resolved|cleared)\b)"  # "..., effusion has resolved"
+         r"|(?<=has resolved), (?!and|or|as)", ", while "),
         (r",? and (?=the (?:[\w-]+ ){1,4}?(?:is|are|has|have|shows?|remains?|appears?)\b)"  # a clause of its own
          r"|, and (?=(?!there )(?:[\w-]+ ){1,3}?(?:is|has|remains|appears)\b)", ", while "),
     )

@@ -153,6 +153,10 @@ class Curated:
         """The table that its records are read from."""
         return [Path(self.table) if self.table else root / TABLE]
 
+    def lacks_images(self) -> list[str]:
+        """Nothing here: the run that it is looks for its images itself (`stages.curate.lost`)."""
+        return []
+
     def folder(self) -> Path:
         """The curate run's folder; an error that says how to make one where it is not there."""
         made_by = "it is a stage=curate run's folder"

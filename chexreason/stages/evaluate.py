@@ -63,9 +63,8 @@ MODEL = True
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: Any) -> list[str]:
-    """What the dataset lacks of its images, where it is one from outside."""
-    look = getattr(used["dataset"], "lacks_images", None)
-    return look() if look else []
+    """What the dataset lacks of its images."""
+    return used["dataset"].lacks_images()
 
 
 def draws(settings: Settings) -> bool:
