@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ import pytest
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
-from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
-from chexreason.runs.files import write_text
+from chexreason.runs.config import GROUPS, as_dict, check, choice_names, compose, described_by
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 
@@ -284,70 +282,6 @@ def test_a_number_is_no_choice(tmp_path: Path) -> None:
     for word in ("prompt=5", "stage=3", "model=true", "reward=1.5", "prompt=only_label,2"):
         with pytest.raises(ChexReasonError, match="there is no such choice"):
             compose(["stage=evaluate", word])
-
-
-def test_a_file_of_ones_own_that_hydra_would_pass_over_is_refused(tmp_path: Path, command: Command) -> None:
-    for place in ("prompt/free_reasoning.yaml", "sized/small/stage_grpo.yaml"):
-        own = tmp_path / place.partition("/")[0]
-        write_text(own / place, "name: x\n")
-        shown = command("--config-dir", str(own), "stage=evaluate", "dry_run=true", f"runs={tmp_path / 'runs'}")
-        assert shown.returncode and "give yours another name" in shown.stderr, shown.stderr
-    twice = command("--config-dir", "a", "--config-dir", "b", "stage=evaluate")
-    assert twice.returncode and "one folder is taken" in twice.stderr
-
-
-def test_a_reward_of_ones_own_has_the_length_of_its_scale(tmp_path: Path, command: Command) -> None:
-    usual = (CONF / "reward" / "hard.yaml").read_text(encoding="utf-8")
-    write_text(tmp_path / "reward" / "mine.yaml", usual.replace("name: hard", "name: mine"))
-    for model, length in (("phantom_gemma", 20), ("medgemma", 250)):
-        shown = command("--config-dir", str(tmp_path), "stage=grpo", "reward=mine", f"model={model}", "--cfg", "job")
-        assert f"name: mine\n  min_tokens: {length}\n" in shown.stdout, "the value, not the place that it is taken from"
-
-
-def test_a_search_path_reaches_the_runs_below_sweeps_and_help(tmp_path: Path, command: Command) -> None:
-    own = tmp_path / "own"
-    usual = (CONF / "prompt" / "free_reasoning.yaml").read_text(encoding="utf-8")
-    write_text(own / "prompt" / "mine.yaml", usual.replace("name: free_reasoning", "name: mine"))
-    write_text(own / "experiment" / "our.yaml", (CONF / "experiment" / "table4.yaml").read_text(encoding="utf-8"))
-    write_text(own / "stage" / "ours.yaml", "# What we do.\n_target_: chexreason.stages.inspect.Settings\nname: ours\n")
-    path = f"hydra.searchpath=[{own}]"
-    for words in (["stage=sft", "prompt=mine"], ["experiment=our"], ["--multirun", "stage=sft", "prompt=mine,only_label"]):
-        found = command(*words, path, "dry_run=true", f"runs={tmp_path / 'runs'}")
-        assert found.returncode == 0 and "no such choice" not in found.stderr + found.stdout, found.stderr
-    assert "ours       What we do." in command("--config-dir", str(own), "--help").stdout
-
-
-def test_choices_of_ones_own_are_found_wherever_the_flag_stands(tmp_path: Path, command: Command) -> None:
-    (tmp_path / "prompt").mkdir()
-    (tmp_path / "prompt" / "own.yaml").write_text("defaults: [free_reasoning, _self_]\nname: own\n")
-    shown = command("stage=sft", "prompt=own", "--config-dir", str(tmp_path), "--cfg", "job")
-    assert shown.returncode == 0 and "name: own" in shown.stdout
-    searched = [[f"hydra.searchpath=[{scheme}{tmp_path}]"] for scheme in ("", "file://")]
-    for words in (["--config-dir", str(tmp_path)], *searched):
-        said = command("stage=sft", "prompt=own", *words, f"runs={tmp_path / 'runs'}").stderr
-        (line,) = (line.partition("make it:")[2] for line in said.splitlines() if "make it:" in line)
-        made = command(*shlex.split(line)[3:], "dry_run=true")
-        assert made.returncode == 0 and "complete: no" in made.stdout, (line, made.stderr)
-
-
-def test_a_choice_of_ones_own_does_not_pass_for_the_one_that_it_is_made_from(tmp_path: Path, command: Command) -> None:
-    for group, like in (("prompt", "free_reasoning"), ("reward", "hard"), ("stage", "sft")):
-        (tmp_path / group).mkdir()
-        (tmp_path / group / "own.yaml").write_text(f"defaults: [{like}, _self_]\n")
-        said = command(f"{group}=own", *(["stage=sft"] * (group != "stage")), "--config-dir", str(tmp_path), "dry_run=true")
-        assert said.returncode == 1 and f"{group}=own: its file calls it {like}" in said.stderr.splitlines()[-1], said.stderr
-
-
-def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: Path, command: Command) -> None:
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "own.yaml").write_text(
-        (CONF / "experiment" / "table4.yaml").read_text().replace(": table4", ": own")
-    )
-    words = ("--config-dir", str(tmp_path), f"runs={tmp_path / 'runs'}", "dry_run=true")
-    said = command("experiment=own", *words)
-    assert said.returncode == 0 and "[own] 4 jobs" in said.stderr and "4 evaluate" in said.stderr, said.stderr
-    others = command("experiment=_swep", *words).stderr
-    assert "Valid: collapse" in others and "_sweep" not in others, "a part that experiments share is none"
 
 
 def test_top_level_types_are_checked() -> None:
