@@ -1,6 +1,7 @@
 """Every figure of docs/performance.md: python -m benches.speed [--only PIECE ...] [--family FAMILY ...] [--repeats N]
 
 Writes bench.json as it goes: name -> {ratio, low, high, floor}, or {rate, unit}; what is there and not measured anew stays.
+At its end the tables of docs/performance.md that it holds all of.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 from benches.evaluation import evaluation
 from benches.memory import memory
 from benches.rates import rates
+from benches.tables import written
 from benches.training import PROPORTIONED, growth, training
 
+DOCUMENT = Path("docs/performance.md")
 COMPARED = {"training": training, "evaluation": evaluation, "memory": memory, "growth": growth}
 
 
@@ -40,6 +43,7 @@ def main() -> None:
         print(f"{name:50}", "  ".join(f"{key} {value}" for key, value in values.items()), flush=True)
         found = json.loads(chosen.out.read_text()) if chosen.out.is_file() else {}
         chosen.out.write_text(json.dumps(found | {name: values}, indent=1, sort_keys=True) + "\n")
+    DOCUMENT.write_text(written(DOCUMENT.read_text(), json.loads(chosen.out.read_text())))
 
 
 if __name__ == "__main__":

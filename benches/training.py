@@ -305,7 +305,8 @@ def growth(families: list[str], repeats: int) -> Results:
         setting = Setting(family)
         for epochs in (1, 6):
             yield from both(sft, f"epochs={epochs}", replace(setting, epochs=epochs), repeats)
-        for words in (3, 24):
-            yield from both(grpo, f"prompt={prompt_tokens(family, words)}", replace(setting, words=words), repeats)
+        for length, words in (("short", 3), ("long", 24)):
+            for name, measured in both(grpo, f"{length} prompt", replace(setting, words=words), repeats):
+                yield name, measured | {"prompt": prompt_tokens(family, words)}
         for group in (2, 8, 16):
             yield from both(grpo, f"G={group}", replace(setting, group=group), repeats)
