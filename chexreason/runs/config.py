@@ -30,6 +30,7 @@ from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import VALUE, explained, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
+from chexreason.runs.imports import refuse_import
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -86,6 +87,8 @@ def described_by(group: str, values: dict[str, Any]) -> type:
     closed = GROUPS[group]
     if closed is not None:
         return closed
+    if "_target_" in values:
+        refuse_import(str(values["_target_"]), f"{group}._target_")
     try:
         return get_class(str(values.get("_target_")))
     except Exception as error:  # Hydra wraps whatever an import raises
