@@ -8,10 +8,11 @@ that adding one edits nothing else: a stage's `Settings`, a reward, a site, a te
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -79,6 +80,8 @@ class Config:
 KEYS = get_type_hints(Config)
 # The class that describes a group; None: its `_target_` does.
 GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
+# Variables of the environment whose value, where it has so many characters, stands in no config.
+SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
 BUNDLES = ("arm", "experiment")  # choices of choices
 
 
@@ -194,6 +197,7 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 
 def check(plain: dict[str, Any]) -> Config:
     """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
+    _refuse_secrets(plain)
     for key in (key for key in plain if key not in KEYS):
         raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, {*KEYS})}")
     groups = {name: group(name, plain[name]) for name in GROUPS if name in plain}
@@ -202,6 +206,25 @@ def check(plain: dict[str, Any]) -> Config:
         if type(value) is not KEYS[key]:
             raise ChexReasonError(f"{key}={value!r}: a value of type {KEYS[key].__name__} is wanted")
     return Config(**{"stage": None} | groups | rest)
+
+
+def _refuse_secrets(plain: dict[str, Any]) -> None:
+    """Raises ChexReasonError where a password or a key stands in a config, which is kept in files; it is not repeated."""
+    secrets = [(name, value) for name, value in os.environ.items() if SECRET.search(name) and len(value) >= SHORTEST]
+    for key, text in _texts(plain):
+        if "://" in text and re.search(r"://[^/\s]*:[^/\s]*@", text):
+            raise ChexReasonError(f"{key}: a password stands in its address, and what a config says is kept in files")
+        if found := next((name for name, secret in secrets if secret in text), None):
+            raise ChexReasonError(f"{key}: what the environment's {found} holds stands in it, and is kept in no file")
+
+
+def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text of a config with its key."""
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _texts(value, f"{key}.{name}" if key else str(name))
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:

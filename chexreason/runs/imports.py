@@ -25,8 +25,8 @@ HYDRAS = ("hydra._internal.core_plugins", "hydra_plugins")  # launchers and swee
 LOGS = ("logging",)
 TARGETS = ("_target_", "()", "class")  # by which Hydra, and Python's logging, name what they call
 TYPED = ("env_set", "searchpath")  # of Hydra: what stands in the environment, and where choices are looked for
-# A key's value or a variable's; other resolvers could make a _target_ of anything.
-PLAIN = re.compile(r"[\w.@/\[\]-]*\}|oc\.env:(?!\w*(?:KEY|TOKEN|SECRET|PASS))", re.IGNORECASE)
+# A key's value, or a variable's; other resolvers could make a _target_ of anything.
+PLAIN = re.compile(r"[\w.@/\[\]-]*\}|oc\.env:")
 
 
 def refuse_import(target: str, where: str, more: Sequence[str] = ()) -> None:
@@ -79,4 +79,4 @@ def _refuse(key: str, value: Any, where: str) -> None:
     if key in TYPED or re.match(r"\+*hydra[./]", key):
         raise ChexReasonError(f"{where}: this is said beside the command, not in a file: hydra.KEY=VALUE")
     if any(not PLAIN.match(after) for after in said.split("${")[1:]):
-        raise ChexReasonError(f"{where}={said}: ${{KEY}} and ${{oc.env:NAME}} are taken, of no variable that holds a secret")
+        raise ChexReasonError(f"{where}={said}: of resolvers, ${{KEY}} and ${{oc.env:NAME}} are taken")

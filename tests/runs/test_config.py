@@ -350,6 +350,21 @@ def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: P
     assert "Valid: collapse" in others and "_sweep" not in others, "a part that experiments share is none"
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["dataset.download=https://me:a-SECRET-of-mine@host/", "prompt.instruction='say ${oc.env:MY_API_KEY}'",
+     "teacher.base_url=https://host/a-SECRET-of-mine/v1", "stage.data_use_agreement=a-SECRET-of-mine"],
+)  # fmt: skip
+def test_a_secret_in_a_config_is_refused_and_not_repeated(
+    word: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "a-SECRET-of-mine")
+    chosen = ("stage=review", "dataset=mimic", "teacher=openai", word, "mixed_worlds=true", f"runs={tmp_path / 'runs'}")
+    done = command(*chosen)
+    assert done.returncode == 1 and f"{word.partition('=')[0]}: " in done.stderr, done.stderr
+    assert "SECRET" not in done.stderr and not (tmp_path / "runs").exists()
+
+
 def test_top_level_types_are_checked() -> None:
     with pytest.raises(ChexReasonError, match="seed='many': a value of type int"):
         check(as_dict(compose(("stage=sft", "seed=many"))))
