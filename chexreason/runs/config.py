@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
-from chexreason.runs.explain import VALUE, explained, quoted
+from chexreason.runs.explain import VALUE, explained, literal, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
 from chexreason.runs.imports import refuse_import
 
@@ -131,7 +131,7 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
             raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), values))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), _literal(values)))
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         parts = [part for part in re.split(r"[.\[\]]", key) if part]
@@ -145,6 +145,13 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         raise ChexReasonError(f"{where}.{key}: {message.removesuffix('.')}") from None
     except ValueError as error:  # a range, refused by the class itself
         raise ChexReasonError(f"{where}.{error}") from None
+
+
+def _literal(node: Any) -> Any:
+    """Values that are resolved, as OmegaConf takes them for what they are."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    return [_literal(value) for value in node] if isinstance(node, list) else literal(node) if isinstance(node, str) else node
 
 
 def _at(values: Any, parts: Sequence[str]) -> Any:

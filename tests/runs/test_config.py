@@ -17,6 +17,7 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import CONF, GROUPS, as_dict, check, choice_names, compose, described_by
+from chexreason.runs.explain import quoted
 from chexreason.runs.files import write_text
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
@@ -363,6 +364,12 @@ def test_a_secret_in_a_config_is_refused_and_not_repeated(
     done = command(*chosen)
     assert done.returncode == 1 and f"{word.partition('=')[0]}: " in done.stderr, done.stderr
     assert "SECRET" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_text_that_looks_like_a_place_in_the_config_is_a_text() -> None:
+    said = "${seed}, \\${seed} and $"
+    cfg = compose(["stage=curate", f"prompt.instruction={quoted(said)}"])
+    assert check(as_dict(cfg)).prompt.instruction == said
 
 
 def test_top_level_types_are_checked() -> None:

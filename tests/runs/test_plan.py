@@ -429,14 +429,15 @@ def test_a_manifest_that_lacks_what_others_read_of_it_is_none(tmp_path: Path) ->
     assert list(folders.complete_runs(tmp_path)) == []
 
 
-@pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\'])
+@pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\', r"${runs} ${oc.env:HOME} \\${x}"])
 def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
     from chexreason.runs import sweep
     from chexreason.runs.explain import quoted
 
     runs = tmp_path / odd
-    cfg = compose(["stage=curate", f"runs={quoted(str(runs))}"])
-    assert cfg.runs == str(runs)
+    words = ["stage=curate", f"runs={quoted(str(runs))}"]
+    cfg = compose(words)
+    assert cfg.runs == str(runs) and {one.folder.parent for one in plan(cfg, words).every()} == {runs}
     folder = runs / "sft-1"
     config = {"model": {"name": "m", "paper_name": None}, "prompt": {"name": "p"}, "stage": {}, "seed": 0}
     files.write_json(folder / folders.MANIFEST, complete("sft", config=config, device="CPU", peak_memory_bytes={"main": 1}))
