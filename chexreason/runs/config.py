@@ -69,6 +69,10 @@ class Config:
             raise ChexReasonError(f"seed={self.seed}: a number from 0 to {2**32 - 1} is wanted")
         if not self.runs.strip():
             raise ChexReasonError("runs=: the folder that run folders go into is wanted")
+        place = str(Path(self.runs).absolute())
+        if re.search("[\ud800-\udfff]", place):  # bytes that Python could not decode
+            shown = place.encode("utf-8", "backslashreplace").decode()
+            raise ChexReasonError(f"runs={shown}: this name is no UTF-8, or the locale is none: rename it, or set PYTHONUTF8=1")
         if self.source not in (sources := choice_names("dataset")):
             raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
         if self.processes < 1:

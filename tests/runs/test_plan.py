@@ -447,6 +447,11 @@ def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> N
     assert json.loads((made / folders.MANIFEST).read_text())["status"] == "complete"
 
 
+def test_a_runs_folder_whose_name_is_no_utf8_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match=r"runs=.*x\\udcff/runs: this name is no UTF-8"):
+        planned(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff/runs")), "stage=curate")
+
+
 def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ChexReasonError, match="dataset.name="):
         planned(tmp_path, "stage=curate", "dataset.name=../..")
