@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import chexreason
 
+_BEGINS = re.compile(r"<(?=[A-Za-z/!?])|\\(?=[*`|(<\\])|[*`|]|(?<=\])\(")  # a tag, emphasis, code, a cell, a link's address
+
+
+def markdown_text(text: str) -> str:
+    """A text, in one line, as Markdown shows it for itself."""
+    return _BEGINS.sub(lambda found: "&lt;" if found[0] == "<" else "\\" + found[0], " ".join(text.split()))
+
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]], align: str = "right") -> str:
-    """A table whose first column stands left and whose others stand `align`; no cell breaks it."""
+    """A table whose first column stands left and whose others stand `align`; no cell breaks it. Markup stays Markdown."""
+    from markupsafe import Markup
     from tabulate import tabulate
 
-    grid = [[str(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in (head, *rows)]
+    grid = [[str(cell) if isinstance(cell, Markup) else markdown_text(str(cell)) for cell in row] for row in (head, *rows)]
     aligned = ["left", *[align] * (len(head) - 1)] if grid[1:] else None
     return tabulate(grid[1:], grid[0], tablefmt="pipe", disable_numparse=True, colalign=aligned)
 

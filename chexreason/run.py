@@ -14,9 +14,11 @@ import re
 import shlex
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +27,7 @@ from chexreason.runs import config as schema
 from chexreason.runs import sweep
 from chexreason.runs.execute import Lacking, execute
 from chexreason.runs.explain import explained
+from chexreason.runs.imports import refuse_files
 from chexreason.runs.lines import root
 from chexreason.runs.plan import plan, refuse_visible_mixture
 from chexreason.runs.processes import STREAMS, end_with_starter
@@ -90,6 +93,7 @@ def _main(arguments: list[str]) -> None:
     if {"-h", "--help", "--hydra-help"} & set(flags):  # of everything, whatever else was typed
         words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)
+    refuse_files(_own_folders(flags, words))
     if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
         flags.append("--multirun")
         # Said of each experiment's own choices, which Hydra composes for its jobs alone.
@@ -178,6 +182,21 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
     if sum(flag.partition("=")[0] in ("-cd", "--config-dir") for flag in flags) > 1:
         raise ChexReasonError("--config-dir: one folder is taken; more of them by 'hydra.searchpath=[FOLDER,FOLDER]'")
     return flags, words
+
+
+def _own_folders(flags: list[str], words: list[str]) -> list[Path]:
+    """The folders whose choices Hydra is to compose, however its flags are shortened."""
+    named = [flag.partition("=") for flag in flags]
+    places = [
+        value if equals else next(iter(flags[at + 1 :]), "")
+        for at, (flag, equals, value) in enumerate(named)
+        if flag in ("-cd", "-cp") or flag.startswith("--config-")
+    ]
+    for word in (word for word in words if word.lstrip("+").startswith("hydra.searchpath=")):
+        with explained([word], schema.compose, schema.CONF):
+            searched = OverridesParser.create().parse_override(word).value()
+            places += [str(one) for one in OmegaConf.create({"places": searched}).places or ()]
+    return [Path(one.removeprefix("file://")) for one in places if one]
 
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:

@@ -7,7 +7,7 @@ whoever scores or inspects a test set registers it, and whoever is about to trai
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,15 @@ from chexreason.data import cache, paths, tables
 from chexreason.data.fingerprint import ALIKE, likeness
 from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
-from chexreason.runs.identity import DIGESTS
+from chexreason.runs import folders
+from chexreason.runs.identity import DIGESTS, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
     from chexreason.data.records import StudyTable
+    from chexreason.runs.folders import Run
 
 FOLDER, STUDIES, FILMS = "test-sets", "studies.csv", "films.csv"
 LISTED = ("site", "patient", "path", "sha256")
@@ -102,13 +104,8 @@ def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[P
     Raises:
         ChexReasonError: names the run, the image and the patient; also where the test set was not registered at that time.
     """
-    import pandas as pd
-
     listed = manifest(table, runs)
-    for folder in trained:
-        if not (folder / STUDIES).is_file():
-            continue
-        seen = pd.read_csv(folder / STUDIES, dtype=str, keep_default_na=False)
+    for folder, seen in _learnt(trained):
         shared = listed[listed["sha256"].isin(set(seen["sha256"]) - {""}) | _people(listed).isin(_people(seen))]
         if not shared.empty:
             first = shared.iloc[0]
@@ -119,6 +116,28 @@ def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[P
             )
 
 
+def learnt_from(run: Run) -> list[Path]:
+    """The runs, here, that what a run answers with comes of: by its plan or, named from outside, by the folders it lies in."""
+    named = [Path(one).absolute() for one in (run.checkpoint.adapter, run.model.weights) if one]
+    holding = (next((place for place in one.parents if folders.read_manifest(place)), None) for one in named)
+    return list(folders.ancestors(*filter(None, [run.parents.get("checkpoint"), *holding])))
+
+
+def _learnt(trained: Sequence[Path]) -> Iterator[tuple[Path, pd.DataFrame]]:
+    """The runs among `trained` that learnt from studies, with those, as each run left the list."""
+    import pandas as pd
+
+    for folder in trained:
+        file, left = folder / STUDIES, (folders.read_manifest(folder) or {}).get("outputs", {}).get(STUDIES)
+        if left and (not file.is_file() or sha256_of(file) != left):
+            raise ChexReasonError(
+                f"{file} is not what its run left there, so what that run learnt from is not known. Put it back, or make it "
+                "again (force=true)"
+            )
+        if file.is_file():
+            yield folder, pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
 def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path], Image.Image]) -> list[str]:
     """Images of `table` that look like one that a run among `trained` learnt from, a line each; `read` reads an image file.
 
@@ -126,8 +145,7 @@ def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path
     """
     import pandas as pd
 
-    lists = [pd.read_csv(file, dtype=str) for folder in trained if (file := folder / STUDIES).is_file()]
-    lists = [seen for seen in lists if "fingerprint" in seen]
+    lists = [seen for _, seen in _learnt(trained) if "fingerprint" in seen]
     if not lists or not table.images:
         return []
     seen = pd.concat(lists).drop_duplicates("fingerprint")

@@ -33,7 +33,11 @@ def load_model(model: Model) -> PreTrainedModel:
     """
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
-            model.weights, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
+            model.weights,
+            dtype=getattr(torch, model.dtype),
+            attn_implementation=model.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ChexReasonError(f"model={model.name}: {model.weights} cannot be loaded: {error}") from None
@@ -63,7 +67,7 @@ def require_adapter(folder: Path) -> Path:
     Raises:
         ChexReasonError: it is no longer there.
     """
-    if not (folder / "adapter_config.json").is_file():
+    if not all((folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")):
         raise ChexReasonError(f"{folder}: the adapter is gone: make it again, or name another by checkpoint.adapter")
     return folder
 
@@ -78,8 +82,11 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
     from peft.utils import load_peft_weights
 
     try:
+        said = read_json(folder / "adapter_config.json")
+        if said["peft_type"] != "LORA" or said.get("megatron_config"):  # of other kinds PEFT imports what they name
+            raise ValueError("it is no plain LoRA adapter, by its adapter_config.json")
         adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
-    except (RuntimeError, ValueError) as error:  # of another size, or for layers that are not there
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:  # of another size, or for layers that are not there
         raise ChexReasonError(
             f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[-1].strip()}"
         ) from None

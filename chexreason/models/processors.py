@@ -19,7 +19,7 @@ def load_processor(model: Model, padding_side: str = "right") -> FilmProcessor:
     """
     kind = family(model.family).processor
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side)
+        tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side, trust_remote_code=False)
         images = kind.IMAGES.from_pretrained(model.weights)
         processor = kind.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
     except (OSError, ValueError) as error:

@@ -84,15 +84,17 @@ PARTS = {  # of a model folder, by what each is called
     "a config": ("config.json",),
     "a tokenizer": ("tokenizer.json", "tokenizer.model", "vocab.json"),
     "an image processor": ("preprocessor_config.json", "processor_config.json"),
-    "weights": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "weights": ("model.safetensors", "model.safetensors.index.json"),
 }
+# Older weights, which are pickles.
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 
 
 def not_whole(folder: Path) -> str:
     """What a model folder lacks, or which of its weight files is cut short; "" where all is there. Reads no weights."""
     for part, names in PARTS.items():
         if not any((folder / name).is_file() for name in names):
-            return f"this folder holds no {names[0]}, so not {part}"
+            return f"this folder holds no {names[0]}, so not {part}{pickled(folder)}"
     try:
         for index in folder.glob("*.index.json"):
             if missing := {name for name in read_json(index)["weight_map"].values() if not (folder / name).is_file()}:
@@ -103,6 +105,12 @@ def not_whole(folder: Path) -> str:
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return "its weights cannot be read, as where Git LFS has left a note in a file's place (git lfs pull)"
     return ""
+
+
+def pickled(folder: Path) -> str:
+    """What to say, besides, of a folder without safetensors whose weights are pickles; "" where they are not."""
+    found = next((name for name in PICKLED if (folder / name).is_file()), None)
+    return found and f" ({found} is a pickle, which can hold a program, and is not read: save it as safetensors)" or ""
 
 
 def _length(file: Path) -> int:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 
 from chexreason.data.paths import FORMULA
-from chexreason.pages import markdown_table
+from chexreason.pages import markdown_table, markdown_text
 from chexreason.report.tables import Cell, Table, Value
 
 HEADER = 60  # characters of a row's header on one line of the terminal
@@ -47,11 +47,14 @@ def parts(cell: Cell) -> list[str]:
 def markdown(table: Table) -> str:
     """A GitHub-flavoured table with its title and note."""
 
-    def cell(first: str, rest: list[str], is_best: bool) -> str:
-        return "<br>".join([f"**{first}**" if is_best else first, *rest])
+    from markupsafe import Markup
 
-    note = f"\n{table.note}\n" if table.note else ""
-    return f"### {table.title}\n\n{markdown_table(table.columns, _cells(table, cell))}\n{note}"
+    def cell(first: str, rest: list[str], is_best: bool) -> str:
+        first, *below = map(markdown_text, [first, *rest])
+        return Markup("<br>".join([f"**{first}**" if is_best else first, *below]))
+
+    note = f"\n{markdown_text(table.note)}\n" if table.note else ""
+    return f"### {markdown_text(table.title)}\n\n{markdown_table(table.columns, _cells(table, cell))}\n{note}"
 
 
 def _cells(table: Table, form: Callable[[str, list[str], bool], str]) -> list[list[str]]:
@@ -125,7 +128,7 @@ def _wrapped(row: list[str]) -> list[list[str]]:
 
 
 def _tex(value: str) -> str:
-    return re.sub(r"[\\~^–−&%$#_{}]", lambda found: _TEX[found.group()], value)
+    return re.sub(r"[\\~^–−&%$#_{}]", lambda found: _TEX[found.group()], " ".join(value.split()))  # a blank line ends a caption
 
 
 def _harmless(value: str) -> str:

@@ -8,10 +8,11 @@ that adding one edits nothing else: a stage's `Settings`, a reward, a site, a te
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -28,8 +29,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
-from chexreason.runs.explain import VALUE, explained, quoted
+from chexreason.runs.explain import VALUE, explained, literal, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
+from chexreason.runs.imports import refuse_import
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -67,6 +69,10 @@ class Config:
             raise ChexReasonError(f"seed={self.seed}: a number from 0 to {2**32 - 1} is wanted")
         if not self.runs.strip():
             raise ChexReasonError("runs=: the folder that run folders go into is wanted")
+        place = str(Path(self.runs).absolute())
+        if re.search("[\ud800-\udfff]", place):  # bytes that Python could not decode
+            shown = place.encode("utf-8", "backslashreplace").decode()
+            raise ChexReasonError(f"runs={shown}: this name is no UTF-8, or the locale is none: rename it, or set PYTHONUTF8=1")
         if self.source not in (sources := choice_names("dataset")):
             raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
         if self.processes < 1:
@@ -78,6 +84,8 @@ class Config:
 KEYS = get_type_hints(Config)
 # The class that describes a group; None: its `_target_` does.
 GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
+# Variables of the environment whose value, where it has so many characters, stands in no config.
+SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
 BUNDLES = ("arm", "experiment")  # choices of choices
 
 
@@ -86,6 +94,8 @@ def described_by(group: str, values: dict[str, Any]) -> type:
     closed = GROUPS[group]
     if closed is not None:
         return closed
+    if "_target_" in values:
+        refuse_import(str(values["_target_"]), f"{group}._target_")
     try:
         return get_class(str(values.get("_target_")))
     except Exception as error:  # Hydra wraps whatever an import raises
@@ -125,7 +135,7 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
             raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), values))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(described), _literal(values)))
     except OmegaConfBaseException as error:
         key, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
         parts = [part for part in re.split(r"[.\[\]]", key) if part]
@@ -139,6 +149,13 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         raise ChexReasonError(f"{where}.{key}: {message.removesuffix('.')}") from None
     except ValueError as error:  # a range, refused by the class itself
         raise ChexReasonError(f"{where}.{error}") from None
+
+
+def _literal(node: Any) -> Any:
+    """Values that are resolved, as OmegaConf takes them for what they are."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    return [_literal(value) for value in node] if isinstance(node, list) else literal(node) if isinstance(node, str) else node
 
 
 def _at(values: Any, parts: Sequence[str]) -> Any:
@@ -191,6 +208,7 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 
 def check(plain: dict[str, Any]) -> Config:
     """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
+    _refuse_secrets(plain)
     for key in (key for key in plain if key not in KEYS):
         raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, {*KEYS})}")
     groups = {name: group(name, plain[name]) for name in GROUPS if name in plain}
@@ -199,6 +217,25 @@ def check(plain: dict[str, Any]) -> Config:
         if type(value) is not KEYS[key]:
             raise ChexReasonError(f"{key}={value!r}: a value of type {KEYS[key].__name__} is wanted")
     return Config(**{"stage": None} | groups | rest)
+
+
+def _refuse_secrets(plain: dict[str, Any]) -> None:
+    """Raises ChexReasonError where a password or a key stands in a config, which is kept in files; it is not repeated."""
+    secrets = [(name, value) for name, value in os.environ.items() if SECRET.search(name) and len(value) >= SHORTEST]
+    for key, text in _texts(plain):
+        if "://" in text and re.search(r"://[^/\s]*:[^/\s]*@", text):
+            raise ChexReasonError(f"{key}: a password stands in its address, and what a config says is kept in files")
+        if found := next((name for name, secret in secrets if secret in text), None):
+            raise ChexReasonError(f"{key}: what the environment's {found} holds stands in it, and is kept in no file")
+
+
+def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text of a config with its key."""
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _texts(value, f"{key}.{name}" if key else str(name))
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:

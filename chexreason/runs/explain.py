@@ -40,7 +40,12 @@ def quoted(value: str) -> str:
         return value
     escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
     escaped = re.sub(r"(\\+)\Z", lambda found: 2 * found.group(1), escaped)
-    return f"'{escaped}'".replace("${", r"\${")
+    return literal(f"'{escaped}'")
+
+
+def literal(value: str) -> str:
+    """A text as OmegaConf takes it for itself, where `${` is in it as well."""
+    return re.sub(r"(\\*)\$\{", lambda found: 2 * found.group(1) + r"\${", value)
 
 
 def written(value: Any) -> str:

@@ -106,9 +106,13 @@ class Checkpoint:
         """Raises ChexReasonError where an adapter from outside is not at hand."""
         if self.made_by is not None or self.adapter is None:
             return
-        for names in (("adapter_config.json",), ("adapter_model.safetensors", "adapter_model.bin")):
-            if not any((Path(self.adapter) / name).is_file() for name in names):
-                raise ChexReasonError(f"checkpoint.adapter={self.adapter}: there is no adapter ({names[0]}) in that folder")
+        from chexreason.models.weights import pickled
+
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            if not (folder := Path(self.adapter)).joinpath(name).is_file():
+                raise ChexReasonError(
+                    f"checkpoint.adapter={self.adapter}: there is no adapter ({name}) in that folder{pickled(folder)}"
+                )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs.explain import quoted, written
+from chexreason.runs.explain import literal, quoted, written
 
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
@@ -91,7 +91,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     with flag_override(parent, ["struct", "no_deepcopy_set_nodes"], [False, True]):
         for key in (key for key in cfg if key not in foreign):
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
-                parent[key] = own[key]
+                parent[key] = literal(own[key]) if isinstance(own[key], str) else own[key]  # resolved by now
         parent.sweep = own.sweep
 
     def inherits(word: str) -> bool:

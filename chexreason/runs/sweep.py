@@ -33,7 +33,7 @@ from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.execute import JOBS, execute
-from chexreason.runs.explain import quoted
+from chexreason.runs.explain import literal, quoted
 from chexreason.runs.folders import forget, is_complete, read_manifest
 from chexreason.runs.lines import root
 from chexreason.runs.plan import Plan, plan
@@ -301,9 +301,9 @@ def report(config: DictConfig, folders: Sequence[Path], show: Sequence[str]) -> 
     """A report on these run folders; they are handed over as they are, whatever characters are in their paths."""
     cfg = schema.compose(["stage=report"])
     with open_dict(cfg):
-        cfg.runs, cfg.seed, cfg.sweep = config.runs, config.seed, config.sweep
-        cfg.stage.runs = [str(folder) for folder in folders]
+        cfg.runs, cfg.seed, cfg.sweep = literal(config.runs), config.seed, config.sweep
+        cfg.stage.runs = [literal(str(folder)) for folder in folders]
         cfg.stage.show = list(show)
-    listed = {"stage.runs": cfg.stage.runs, "stage.show": cfg.stage.show}
+    listed = {"stage.runs": map(str, folders), "stage.show": show}
     words = [f"{key}=[{','.join(map(quoted, values))}]" for key, values in listed.items()]
     execute(cfg, ["stage=report", f"runs={quoted(config.runs)}", f"seed={config.seed}", *words])

@@ -16,7 +16,7 @@ from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS
 from chexreason.errors import above, at_least, share
 from chexreason.runs.files import as_lines, read_json, read_lines, write_text
-from chexreason.runs.folders import MANIFEST, Run, ancestors
+from chexreason.runs.folders import MANIFEST, Run
 from chexreason.runs.identity import DRAWN
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def execute(run: Run) -> dict[str, Any]:
     if run.dataset.split == "test":
         integrity.register(table, run.dataset.name, run.folder.parent)
     alike: list[str] = []
-    if run.dataset.split not in records.TRAINING and "checkpoint" in run.parents:
-        trained = list(ancestors(run.parents["checkpoint"]))
+    if run.dataset.split not in records.TRAINING:
+        trained = integrity.learnt_from(run)
         integrity.refuse_what_was_trained_on(table, run.dataset.name, trained, run.folder.parent)
         alike = integrity.look_alikes(table, trained, read)
         if alike:

@@ -53,7 +53,9 @@ def execute(run: Run) -> dict[str, Any]:
     """Leave the command and what it would give today in command.txt."""
     folder = Path(run.settings.run).absolute()
     line, *said = answer(folder)
-    write_text(run.folder / SHOWN, "\n".join([line, *(f"# {one}" for one in said)]) + "\n")
+    # What a manifest says, which may be somebody else's, is shown and never a line for the shell.
+    shown = [line, *(f"# {each}" for one in said for each in one.splitlines())]
+    write_text(run.folder / SHOWN, "\n".join(shown) + "\n")
     return {"command": line, "same": len(said) == 1}
 
 
@@ -65,7 +67,10 @@ def show(folder: Path) -> None:
 def answer(folder: Path) -> Iterator[str]:
     """The command that makes the run in `folder`, and what it would give today: one line where that is the same folder."""
     manifest = folders.read_manifest(folder) or {}
-    tokens = shlex.split(manifest["command"])[len(COMMAND.split()) :]
+    try:
+        tokens = shlex.split(manifest["command"])[len(COMMAND.split()) :]
+    except (ValueError, AttributeError):
+        raise ChexReasonError(f"{folder / folders.MANIFEST}: its command is damaged") from None
     flags = tokens[: next((at for at, word in enumerate(tokens) if "=" in word), 0)]  # --config-dir FOLDER
     words = [word for word in tokens[len(flags) :] if root(word) not in (*ONCE, "runs")]
     words.append(f"runs={quoted(str(folder.parent))}")  # wherever it was typed, and wherever the folder has been moved to

@@ -76,10 +76,15 @@ class Service(ABC):
             raise ChexReasonError(  # what stands there may be a key: it is not repeated
                 "teacher.key_from: the NAME of an environment variable is wanted (GEMINI_API_KEY), never the key itself"
             )
-        parts = urlsplit(self.address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        # What stands there may hold a key: it is not repeated.
+        try:
+            parts, port = urlsplit(self.address), urlsplit(self.address).port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        host = re.fullmatch(r"[\w.:%-]+", parts.hostname or "", re.ASCII)
+        if parts.scheme not in ("http", "https") or not host or port == 0 or not self.address.isprintable():
             raise ChexReasonError("teacher.base_url: an address is wanted, such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
+        if parts.username or parts.password or parts.query or parts.fragment:
             raise ChexReasonError(f"teacher.base_url (of {parts.hostname}): no user, password or query may stand in it")
         at_least(1, concurrency=self.concurrency, max_tokens=self.max_tokens, image_side=self.image_side)
         above(0, requests_per_minute=self.requests_per_minute, timeout=self.timeout)

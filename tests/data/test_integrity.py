@@ -6,7 +6,9 @@ import hashlib
 import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,9 @@ from chexreason.data import integrity
 from chexreason.data.images import read_image
 from chexreason.data.sites.chexpert import Chexpert
 from chexreason.errors import ChexReasonError
+from chexreason.runs.files import write_json
+from chexreason.runs.folders import Run, outputs
+from tests.manifests import complete
 
 from .layouts import chexpert, write_image
 
@@ -110,6 +115,38 @@ def test_an_evaluation_is_refused_where_training_saw_its_images_before_it_was_a_
             integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
     listed.assign(patient="another", sha256="other").to_csv(trained / integrity.STUDIES, index=False)
     integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
+
+
+@pytest.mark.parametrize("left", [None, b"", b"patient,path,site,sha256\n"])
+def test_a_list_of_what_was_learnt_from_that_its_run_did_not_leave_so_is_not_believed(
+    left: bytes | None, tmp_path: Path
+) -> None:
+    table, trained = site(tmp_path / "a", "test").load(), tmp_path / "sft-1"
+    trained.mkdir()
+    integrity.manifest(table, tmp_path).assign(patient="another", sha256="other").to_csv(
+        trained / integrity.STUDIES, index=False
+    )
+    write_json(trained / "manifest.json", complete("sft", outputs=outputs(trained)))
+    integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path)
+    (trained / integrity.STUDIES).unlink() if left is None else (trained / integrity.STUDIES).write_bytes(left)
+    for ask in (
+        lambda: integrity.refuse_what_was_trained_on(table, "held_out", [trained], tmp_path),
+        lambda: integrity.look_alikes(table, [trained], read_image),
+    ):
+        with pytest.raises(ChexReasonError, match=f"sft-1/{integrity.STUDIES} is not what its run left there"):
+            ask()
+
+
+@pytest.mark.parametrize("named", ["adapter", "checkpoints/checkpoint-3", "weights"])
+def test_what_a_run_here_trained_is_known_however_it_is_named(named: str, tmp_path: Path) -> None:
+    for name, parents in (("sft-1", {}), ("grpo-1", {"policy": "sft-1"}), ("export-1", {"checkpoint": "grpo-1"})):
+        write_json(tmp_path / name / "manifest.json", complete(name[:-2], parents=parents))
+    adapter = None if named == "weights" else f"{tmp_path}/grpo-1/{named}"
+    model = SimpleNamespace(weights=f"{tmp_path}/export-1/export" if named == "weights" else "org/model")
+    run = Run(None, tmp_path / "evaluate-1", model=model, checkpoint=SimpleNamespace(adapter=adapter))
+    assert {place.name for place in integrity.learnt_from(run)} >= {"grpo-1", "sft-1"}
+    elsewhere = replace(run, model=SimpleNamespace(weights="org/model"), checkpoint=SimpleNamespace(adapter=None))
+    assert integrity.learnt_from(elsewhere) == []
 
 
 def jpeg(film: Image.Image) -> Image.Image:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +22,12 @@ from chexreason.models.loading import (
     load_adapter,
     load_model,
     only_language_model_trains,
+    require_adapter,
     require_frozen,
     save_adapter,
 )
-from chexreason.runs.files import read_json
-from chexreason.runs.groups import Model
+from chexreason.runs.files import read_json, write_json, write_text
+from chexreason.runs.groups import Checkpoint, Model
 
 PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
@@ -90,9 +95,38 @@ def test_an_adapter_that_fits_in_part_or_not_at_all_is_refused(harm: str, checkp
         load_adapter(load_model(checkpoint), tmp_path)
 
 
-def test_a_wrong_family_is_named(checkpoint: Model) -> None:
-    from dataclasses import replace
+@pytest.mark.parametrize(
+    "said",
+    [{"megatron_config": {"a": 1}, "megatron_core": "lent.megatron"}, {"peft_type": "PROMPT_TUNING"}, {"peft_type": None}],
+)
+def test_an_adapter_of_somebody_elses_has_nothing_imported(
+    said: dict[str, Any], checkpoint: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "lent" / "megatron.py", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    save_adapter(add_lora(load_model(checkpoint), seed=0, **LORA), tmp_path, checkpoint)
+    write_json(tmp_path / "adapter_config.json", read_json(tmp_path / "adapter_config.json") | said)
+    with pytest.raises(ChexReasonError, match="it is no plain LoRA adapter"):
+        load_adapter(load_model(checkpoint), tmp_path)
+    assert "lent.megatron" not in sys.modules
 
+
+def test_weights_that_are_a_pickle_are_not_read(checkpoint: Model, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint.weights, tmp_path / "m")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ChexReasonError, match="cannot be loaded"):
+        load_model(replace(checkpoint, weights=str(folder)))
+    save_adapter(add_lora(load_model(checkpoint), seed=0, **LORA), tmp_path / "a", checkpoint)
+    torch.save(load_file(tmp_path / "a" / "adapter_model.safetensors"), tmp_path / "a" / "adapter_model.bin")
+    (tmp_path / "a" / "adapter_model.safetensors").unlink()
+    with pytest.raises(ChexReasonError, match="adapter_model.bin is a pickle"):
+        Checkpoint("own", None, str(tmp_path / "a")).require()
+    with pytest.raises(ChexReasonError, match="the adapter is gone"):
+        require_adapter(tmp_path / "a")
+
+
+def test_a_wrong_family_is_named(checkpoint: Model) -> None:
     other = next(family for family in FAMILIES if family != checkpoint.family)
     with pytest.raises(ChexReasonError, match=f"model.family={other}, but .* holds a {checkpoint.family}"):
         load_model(replace(checkpoint, family=other))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -241,6 +242,25 @@ def test_forms_of_a_table_escape_what_they_hold():
     tex = render.latex(replace(long, title="Table 1. T"))
     assert r"\caption{T.}" in tex and r"\begin{tabular}{p{0.4\linewidth}c}" in tex
     assert render.plain(-0.0304, signed=True, percent=True) == "−3.0 %" and render.plain(None) == "–"
+
+
+HOSTILE = "<script>x</script> [a](javascript:b) ![c](http://d) *e* `f` g|h \\\\| \\input{i} $j$\r\n\r\n=k()"
+
+
+def test_a_name_stays_a_name_in_every_form_of_a_table():
+    table = Table("t", HOSTILE, ("a", HOSTILE), ((HOSTILE, Value(0.5)), (HOSTILE, HOSTILE)), note=HOSTILE)
+    shown = render.markdown(table)
+    title, _, *grid, _, note = shown.splitlines()
+    assert len(grid) == 4 and {len(re.findall(r"(?<!\\)\|", line)) for line in grid} == {3}, shown
+    for live in ("<script", "</script", "](", "](", " *e", " `f"):
+        assert live not in shown, live
+    tex = render.latex(table)
+    assert "\n\n" not in tex.strip() and r"\input" not in tex and "$j$" not in tex
+    for sign in ("=", "\n=", "\t=", "＝"):
+        line = next(
+            csv.reader(io.StringIO(render.tidy_csv(Table("t", "t", ("a", "b"), ((f"{sign}k()", None),))).partition("\n")[2]))
+        )
+        assert line[0] == f"'{sign}k()"
 
 
 def test_what_drawn_films_gave_is_never_held_against_the_paper(runs):

@@ -11,6 +11,7 @@ from chexreason.answers.parser import Answer
 from chexreason.errors import ChexReasonError
 from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import group
+from chexreason.runs.imports import NAMED
 from chexreason.training.reward_function import RewardFunction
 
 
@@ -29,7 +30,8 @@ class NewsReward:
         return {"news": float(len(predicted & truth - said)), "wrong": -self.wrong * len(predicted - truth - uncertain)}
 
 
-def test_a_reward_of_ones_own_is_one_class() -> None:
+def test_a_reward_of_ones_own_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAMED, __name__)
     reward = group("reward", {"_target_": f"{__name__}.NewsReward", "name": "news", "wrong": 0.5, "unit": 2})
     function = RewardFunction(reward, "tags", {}, special_ids=[])
     wrote = [[{"content": f"<think>t</think><solution>{said}</solution>"}] for said in ("Edema", "Edema, Fracture", "Fracture")]

@@ -245,7 +245,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 400000
         ),
         (lambda folder: (folder / "model.safetensors.index.json").write_text("{"), "cannot be read"),
         (lambda folder: None, None),
-        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), None),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "pytorch_model.bin is a pickle"),
     ],
 )
 def test_weights_that_are_not_whole_are_said_beforehand(

@@ -16,6 +16,7 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import GROUPS, as_dict, check, choice_names, compose, described_by
+from chexreason.runs.explain import quoted
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 
@@ -282,6 +283,27 @@ def test_a_number_is_no_choice(tmp_path: Path) -> None:
     for word in ("prompt=5", "stage=3", "model=true", "reward=1.5", "prompt=only_label,2"):
         with pytest.raises(ChexReasonError, match="there is no such choice"):
             compose(["stage=evaluate", word])
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["dataset.download=https://me:a-SECRET-of-mine@host/", "prompt.instruction='say ${oc.env:MY_API_KEY}'",
+     "teacher.base_url=https://host/a-SECRET-of-mine/v1", "stage.data_use_agreement=a-SECRET-of-mine"],
+)  # fmt: skip
+def test_a_secret_in_a_config_is_refused_and_not_repeated(
+    word: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "a-SECRET-of-mine")
+    chosen = ("stage=review", "dataset=mimic", "teacher=openai", word, "mixed_worlds=true", f"runs={tmp_path / 'runs'}")
+    done = command(*chosen)
+    assert done.returncode == 1 and f"{word.partition('=')[0]}: " in done.stderr, done.stderr
+    assert "SECRET" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_text_that_looks_like_a_place_in_the_config_is_a_text() -> None:
+    said = "${seed}, \\${seed} and $"
+    cfg = compose(["stage=curate", f"prompt.instruction={quoted(said)}"])
+    assert check(as_dict(cfg)).prompt.instruction == said
 
 
 def test_top_level_types_are_checked() -> None:

@@ -11,6 +11,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import files, identity
 from chexreason.runs.config import compose
 from chexreason.runs.files import write_json
+from chexreason.runs.imports import NAMED
 from chexreason.runs.plan import plan
 from tests.manifests import complete
 from tests.runs.conftest import EVALUATE, name, planned, weights
@@ -201,6 +202,7 @@ def test_a_reward_of_ones_own_counts_by_its_code(module: str, tmp_path: Path, mo
         code, "from chexreason.rewards.hard import HardReward\nclass Mine(HardReward): ...\nclass Other(Mine): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(NAMED, module)
 
     def named(kind: str = "Mine") -> str:
         values = "name: mine\nmin_tokens: 1\nlength_penalty: 0\nunit: 1\n"

@@ -9,6 +9,7 @@ import pytest
 
 from chexreason.runs.config import CONF
 from chexreason.runs.files import write_text
+from chexreason.runs.imports import NAMED
 from tests.runs.conftest import Command
 
 TABLE4 = (CONF / "experiment" / "table4.yaml").read_text(encoding="utf-8")
@@ -123,6 +124,7 @@ def test_a_stage_that_lacks_what_a_stage_has_says_so(
     )
     write_text(tmp_path / "stage" / "own.yaml", f"_target_: {module}.Settings\nname: own\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(NAMED, f"lab, {module}")
     done = command("--config-dir", str(tmp_path), "stage=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 

@@ -15,6 +15,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
+from chexreason.runs.plan import plan
 from chexreason.stages import metrics as metrics_stage
 from tests.manifests import complete
 from tests.runs.conftest import EVALUATE, Command, made_alone, name, planned
@@ -175,14 +176,15 @@ def test_a_manifest_that_lacks_what_others_read_of_it_is_none(tmp_path: Path) ->
     assert list(folders.complete_runs(tmp_path)) == []
 
 
-@pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\'])
+@pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\', r"${runs} ${oc.env:HOME} \\${x}"])
 def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
     from chexreason.runs import sweep
     from chexreason.runs.explain import quoted
 
     runs = tmp_path / odd
-    cfg = compose(["stage=curate", f"runs={quoted(str(runs))}"])
-    assert cfg.runs == str(runs)
+    words = ["stage=curate", f"runs={quoted(str(runs))}"]
+    cfg = compose(words)
+    assert cfg.runs == str(runs) and {one.folder.parent for one in plan(cfg, words).every()} == {runs}
     folder = runs / "sft-1"
     config = {"model": {"name": "m", "paper_name": None}, "prompt": {"name": "p"}, "stage": {}, "seed": 0}
     files.write_json(folder / folders.MANIFEST, complete("sft", config=config, device="CPU", peak_memory_bytes={"main": 1}))
@@ -190,6 +192,11 @@ def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> N
     sweep.report(cfg, [folder], ["figure1"])
     (made,) = runs.glob("report-*")
     assert json.loads((made / folders.MANIFEST).read_text())["status"] == "complete"
+
+
+def test_a_runs_folder_whose_name_is_no_utf8_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match=r"runs=.*x\\udcff/runs: this name is no UTF-8"):
+        planned(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff/runs")), "stage=curate")
 
 
 def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from chexreason.errors import ChexReasonError
 from chexreason.runs import files, folders, sweep
 from chexreason.runs.config import compose
 from chexreason.runs.plan import Plan, plan
-from chexreason.stages.rerun import answer
+from chexreason.stages.rerun import SHOWN, answer, execute
 
 LINE = {"id": "a", "patient": "1", "labels": ["Edema"], "predicted": ["Edema"]}
 CONF = Path(__file__).parents[1] / "conf"
@@ -74,6 +76,24 @@ def test_the_line_goes_through_a_shell_whatever_is_in_it(tmp_path: Path) -> None
         assert planned == [f"folder:   {one}", "complete: yes"]
     without = shell(shlex.join(["python", "-m", "chexreason.run", "stage=rerun", f'stage.run="{moved}"']), tmp_path)
     assert "tiny_gemma: there is no such choice" in without.stdout and f"--config-dir {CONF}" in without.stdout
+
+
+def test_what_somebody_elses_manifest_says_is_no_line_for_a_shell(tmp_path: Path) -> None:
+    words = ["stage=evaluate", f"runs={tmp_path}"]
+    planned = plan(compose(words), words)
+    config = planned.manifest["config"]
+    said = planned.manifest | {
+        "config": config | {"prompt": config["prompt"] | {"instruction": "Look.\ntouch harm\r\ntouch it"}}
+    }
+    folder = planned.folder.with_name("their\nrun")
+    files.write_json(folder / folders.MANIFEST, said)
+    run = folders.Run(SimpleNamespace(run=str(folder)), tmp_path / "rerun")
+    execute(run)
+    lines = (run.folder / SHOWN).read_bytes().split(b"\n")
+    assert len(lines) > 5 and all(line.startswith(b"#") for line in lines[1:] if line), lines
+    files.write_json(folder / folders.MANIFEST, said | {"command": "python -m 'chexreason.run"})
+    with pytest.raises(ChexReasonError, match="its command is damaged"):
+        execute(run)
 
 
 def test_what_makes_it_another_run_today_is_named(tmp_path: Path) -> None:

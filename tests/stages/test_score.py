@@ -15,6 +15,7 @@ from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.files import as_lines, read_lines, require_output, write_text
+from chexreason.runs.imports import NAMED
 from chexreason.stages.score import read_completions, read_frequencies
 
 RIGHT = "<think>The left base is dense.</think>\n<solution>Edema, Pleural Effusion</solution>"
@@ -90,6 +91,7 @@ class LongReward:
 def test_a_reward_of_ones_own_is_told_how_long_a_completion_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own" / "reward" / "long.yaml"
     write_text(own, f"_target_: {__name__}.LongReward\nname: long\nenough: 5\n")
+    monkeypatch.setenv(NAMED, __name__)
     monkeypatch.setattr("chexreason.models.tokens.weights_folder", lambda *_: "somewhere")
     monkeypatch.setattr("chexreason.models.tokens.token_counter", lambda _: lambda text: len(text.split()))
     lines = [{"id": text, "completion": text, "labels": []} for text in ("one two", "one two three four five")]

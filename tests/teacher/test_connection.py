@@ -142,7 +142,12 @@ def test_the_proxy_is_the_one_that_the_variables_name(monkeypatch: pytest.Monkey
     assert proxy_on_the_way("http://near.example/v1") == "http://proxy:3128"
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://host/", "http://", "/v1"])
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:8000", "ftp://host/", "http://", "/v1", "http://host:port/v1", "http://host:99999", "http://host:0", "http://[::1",
+     "http://a\tb/", "http://host/\nHost: other", "http://a b/", "http://localhost\\.example.com", "http://\u24d8ocalhost/",
+     "http://me:sk-SECRET@ho\u2100st/", "http://me:sk-SECRET@[::1"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused_before_any_work(address: str) -> None:
-    with pytest.raises(ChexReasonError, match="teacher.base_url: an address is wanted"):
+    with pytest.raises(ChexReasonError, match="teacher.base_url: an address is wanted, such as [^ ]*$"):
         group("teacher", settings("openai", "http://h") | {"base_url": address})
