@@ -110,7 +110,7 @@ def not_whole(folder: Path) -> str:
 def pickled(folder: Path) -> str:
     """What to say, besides, of a folder without safetensors whose weights are pickles; "" where they are not."""
     found = next((name for name in PICKLED if (folder / name).is_file()), None)
-    return found and f" ({found} is a pickle, which can hold a program, and is not read: save it as safetensors)" or ""
+    return f" ({found} is a pickle, which can hold a program, and is not read: save it as safetensors)" if found else ""
 
 
 def _length(file: Path) -> int:
