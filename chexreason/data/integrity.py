@@ -7,6 +7,8 @@ whoever scores or inspects a test set registers it, and whoever is about to trai
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from chexreason.data.fingerprint import ALIKE, likeness
 from chexreason.data.images import read_image
 from chexreason.errors import ChexReasonError
 from chexreason.runs import folders
+from chexreason.runs.files import write_text
 from chexreason.runs.identity import DIGESTS, sha256_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER, STUDIES, FILMS = "test-sets", "studies.csv", "films.csv"
 LISTED = ("site", "patient", "path", "sha256")
+SEAL = "# sha256 of the lines below: "  # how a registered test set's list begins
 
 
 def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
@@ -174,20 +178,22 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     with FileLock(path.parent / ".lock"):  # two that register at once would lose one's list
         if path.is_file():
             listed = pd.concat([_registered(path), listed.astype("str")], ignore_index=True)
-        return tables.write_csv(path, listed.drop_duplicates())
+        text = listed.drop_duplicates().to_csv(index=False, lineterminator="\n")
+        return write_text(path, f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
 
 
 def _registered(path: Path) -> pd.DataFrame:
-    """A registered test set's list; a damaged one would protect only what is left of it."""
+    """A registered test set's list; a damaged one would protect only what is left of it. One written by hand has no seal."""
     import pandas as pd
 
     text = path.read_text(encoding="utf-8", errors="replace")
-    lines = text.splitlines()
-    if not text.endswith("\n") or sorted(lines[0].split(",") if lines else ()) != sorted(LISTED):
+    sealed, _, rest = text.removeprefix(SEAL).partition("\n") if text.startswith(SEAL) else ("", "", text)
+    head = sorted(rest.partition("\n")[0].split(","))
+    if not rest.endswith("\n") or head != sorted(LISTED) or sealed not in ("", hashlib.sha256(rest.encode()).hexdigest()):
         raise ChexReasonError(
-            f"{path} is cut short or no list of a test set: delete it, then inspect or score that test set again"
+            f"{path} is cut short, changed or no list of a test set: delete it, then inspect or score that test set again"
         )
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(io.StringIO(rest), dtype=str, keep_default_na=False)
 
 
 def patient_keys(patients: pd.Series) -> pd.Series:

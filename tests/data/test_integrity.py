@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_training_proves_which_images_it_saw_and_refuses_altered_ones(tmp_path: 
 def test_another_draw_of_a_test_set_does_not_set_the_one_before_free(tmp_path: Path) -> None:
     for patient in ("patient1", "patient2", "patient2"):
         listed = integrity.register(site(tmp_path / patient, "test", patient).load(), "held_out", tmp_path)
-    assert len(listed.read_text().splitlines()) == 3, "a head and two images"
+    assert len(listed.read_text().splitlines()) == 4, "a seal, a head and two images"
     with pytest.raises(ChexReasonError, match="patient patient1"):
         integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
 
@@ -88,11 +89,22 @@ def test_a_patient_is_the_same_however_spelt(spelt: str, tmp_path: Path) -> None
     integrity.refuse_test_data(listed.assign(patient="patient10"), tmp_path)
 
 
-@pytest.mark.parametrize("keep", [-5, 60, 0])
-def test_a_register_that_was_cut_short_is_noticed(keep: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda text: text[:-5],
+        lambda text: text[:60],
+        lambda text: "",
+        lambda text: "".join(text.splitlines(keepends=True)[:2]),  # at the end of a line
+        lambda text: "".join(text.splitlines(keepends=True)[:1]),
+        lambda text: text.replace("patient1", "patient7"),
+        lambda text: text.upper(),
+    ],
+)
+def test_a_register_that_is_not_what_was_written_is_noticed(damaged: Callable[[str], str], tmp_path: Path) -> None:
     path = integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
-    path.write_text(path.read_text()[:keep])
-    with pytest.raises(ChexReasonError, match=r"held_out.csv is cut short.*delete it"):
+    path.write_text(damaged(path.read_text()))
+    with pytest.raises(ChexReasonError, match=r"held_out.csv is cut short, changed or .*delete it"):
         integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
 
 
@@ -100,7 +112,7 @@ def test_two_that_register_at_once_lose_nothing(tmp_path: Path) -> None:
     sites = [site(tmp_path / str(number), "test", f"patient{number}").load() for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         paths = list(pool.map(lambda table: integrity.register(table, "held_out", tmp_path), sites))
-    assert len(paths[0].read_text().splitlines()) == 1 + len(sites)
+    assert len(paths[0].read_text().splitlines()) == 2 + len(sites)
 
 
 def test_an_evaluation_is_refused_where_training_saw_its_images_before_it_was_a_test_set(tmp_path: Path) -> None:
