@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from chexreason import __version__
 from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import sweep
@@ -90,6 +91,9 @@ def _open_streams() -> None:
 
 def _main(arguments: list[str]) -> None:
     flags, words = _flags_and_words(arguments[1:])
+    if "--version" in flags:
+        print(f"chexreason {__version__}")
+        return
     if {"-h", "--help", "--hydra-help"} & set(flags):  # of everything, whatever else was typed
         words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import reduce
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,10 @@ def test_a_choice_may_be_typed_as_one_that_is_added(plus: str, command: Command)
     """Other projects' experiments are not in their defaults, and want the +."""
     shown = command(f"{plus}experiment=table4", "--cfg", "hydra")
     assert shown.returncode == 0 and "mode: MULTIRUN" in shown.stdout
+
+
+def test_the_version_is_this_products(command: Command) -> None:
+    assert command("--version").stdout == f"chexreason {version('chexreason')}\n"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["stage=sft", "--cfg", "job"]])
