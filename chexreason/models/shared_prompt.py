@@ -36,6 +36,4 @@ def generate(
     body = base.base_model
     if getattr(body, "rope_deltas", None) is not None:  # by how much a film's positions are ahead of its tokens
         body.rope_deltas = body.rope_deltas[place]
-    return write(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], past_key_values=cache, use_cache=True, **how
-    )
+    return write(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], past_key_values=cache, **how)
