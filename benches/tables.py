@@ -42,7 +42,7 @@ COMPARED = {
         ("`generate`, one image at a time", "evaluation against batches of 1"),
         ("the same, where another run has seen the images", "evaluation against batches of 1, known images"),
         (
-            "`generate`, batches of 16, completions equally long: nothing to gain",
+            "`generate`, batches of 16, completions equally long: none leaves early",
             "evaluation against batches of 16, equally long",
         ),
         ("`generate`, batches of 16, ours of 32 images", "evaluation against batches of 16, ours of 32"),
