@@ -178,7 +178,7 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     with FileLock(path.parent / ".lock"):  # two that register at once would lose one's list
         if path.is_file():
             listed = pd.concat([_registered(path), listed.astype("str")], ignore_index=True)
-        text = listed.drop_duplicates().to_csv(index=False, lineterminator="\n")
+        text = tables.as_csv(listed.drop_duplicates())
         return write_text(path, f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
 
 

@@ -254,7 +254,12 @@ def _version(path: Path) -> tuple[bool, list[int], str]:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
-    """A CSV by atomic rename in which no cell can run as a spreadsheet's formula."""
+    """A CSV (`as_csv`) by atomic rename."""
+    return write_text(path, as_csv(frame))
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """A CSV in which no cell can run as a spreadsheet's formula."""
 
     def safely(cell: object) -> object:
         if not isinstance(cell, str):
@@ -262,5 +267,4 @@ def write_csv(path: Path, frame: pd.DataFrame) -> Path:
         line = cell.replace("\r", " ")  # which would begin a row of its own: pandas does not quote it
         return f"'{line}" if cell.startswith(paths.FORMULA) else line
 
-    safe = frame.map(safely)
-    return write_text(path, safe.to_csv(index=False, lineterminator="\n"))
+    return str(frame.map(safely).to_csv(index=False, lineterminator="\n"))

@@ -108,6 +108,14 @@ def test_a_register_that_is_not_what_was_written_is_noticed(damaged: Callable[[s
         integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
 
 
+def test_no_cell_of_a_register_is_a_formula_or_begins_a_row(tmp_path: Path) -> None:
+    table = site(tmp_path / "a", "test").load()
+    table.records["patient"] = "=HYPERLINK(1)\rother"
+    path = integrity.register(table, "held_out", tmp_path)
+    assert ",'=HYPERLINK" in path.read_text() or "\n'=HYPERLINK" in path.read_text()
+    assert "\r" not in path.read_bytes().decode()
+
+
 def test_two_that_register_at_once_lose_nothing(tmp_path: Path) -> None:
     sites = [site(tmp_path / str(number), "test", f"patient{number}").load() for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
