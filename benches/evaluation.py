@@ -104,5 +104,5 @@ def evaluation(families: list[str], repeats: int) -> Results:
             how += f"{', ours of 32' if size == 32 else ''}{', known images' if known else ''}"
             yield f"{family}/evaluation against batches of {batch}{how}", measured
         sides = [partial(with_transformers_cache, family, varied), partial(evaluate, family, True, IMAGES, varied, True)]
-        (measured,) = compare(sides[0], sides[1], repeats, count=False).values()
+        (measured,) = compare(sides[0], sides[1], repeats).values()
         yield f"{family}/evaluation against transformers' cache, known images", measured

@@ -2,8 +2,8 @@
 
 A fingerprint is the signs of a film's low frequencies (pHash: Zauner 2010), finer than the usual 64 bits, since chest films
 have their coarse structure in common. A crop moves every frequency, so a film is compared at a grid of crops of its own; a
-mirrored film has the signs of its odd columns turned. ImageHash, the library for such hashes, knows neither: its `phash` of
-each crop and of its mirror image takes 0.5 s a film, some 700 times as long.
+mirrored film has the signs of its odd columns turned. ImageHash, the library for such hashes, knows neither: it
+would hash each crop and its mirror image anew, which takes hundreds of times as long.
 
 A match is a reason to look, and none to refuse: at this threshold `benches/fingerprints.py` finds nearly every copy, and takes
 one pair of different drawn films in 98,000 for copies; a study compares a million pairs, and of real films too few were at hand

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 
 from chexreason.errors import ChexReasonError
 from chexreason.models.features import without_gradients
+from chexreason.models.weights import ADAPTER
 from chexreason.runs.files import is_first_process, read_json, write_json
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def require_adapter(folder: Path) -> Path:
     Raises:
         ChexReasonError: it is no longer there.
     """
-    if not all((folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")):
+    if not all((folder / name).is_file() for name in ADAPTER):
         raise ChexReasonError(f"{folder}: the adapter is gone: make it again, or name another by checkpoint.adapter")
     return folder
 

@@ -86,6 +86,7 @@ PARTS = {  # of a model folder, by what each is called
     "an image processor": ("preprocessor_config.json", "processor_config.json"),
     "weights": ("model.safetensors", "model.safetensors.index.json"),
 }
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")  # what an adapter's folder holds
 # Older weights, which are pickles.
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 

@@ -12,7 +12,7 @@ import os
 import pickle
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -31,7 +31,7 @@ from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import VALUE, explained, literal, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
-from chexreason.runs.imports import refuse_import
+from chexreason.runs.imports import refuse_import, walk
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -222,20 +222,11 @@ def check(plain: dict[str, Any]) -> Config:
 def _refuse_secrets(plain: dict[str, Any]) -> None:
     """Raises ChexReasonError where a password or a key stands in a config, which is kept in files; it is not repeated."""
     secrets = [(name, value) for name, value in os.environ.items() if SECRET.search(name) and len(value) >= SHORTEST]
-    for key, text in _texts(plain):
+    for key, text in ((".".join(place), value) for place, value in walk(plain) if isinstance(value, str)):
         if "://" in text and re.search(r"://[^/\s]*:[^/\s]*@", text):
             raise ChexReasonError(f"{key}: a password stands in its address, and what a config says is kept in files")
         if found := next((name for name, secret in secrets if secret in text), None):
             raise ChexReasonError(f"{key}: what the environment's {found} holds stands in it, and is kept in no file")
-
-
-def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Each text of a config with its key."""
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, dict | list):
-        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _texts(value, f"{key}.{name}" if key else str(name))
 
 
 def as_dict(cfg: DictConfig) -> dict[str, Any]:

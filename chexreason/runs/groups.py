@@ -106,9 +106,9 @@ class Checkpoint:
         """Raises ChexReasonError where an adapter from outside is not at hand."""
         if self.made_by is not None or self.adapter is None:
             return
-        from chexreason.models.weights import pickled
+        from chexreason.models.weights import ADAPTER, pickled
 
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
+        for name in ADAPTER:
             if not (folder := Path(self.adapter)).joinpath(name).is_file():
                 raise ChexReasonError(
                     f"checkpoint.adapter={self.adapter}: there is no adapter ({name}) in that folder{pickled(folder)}"

@@ -58,16 +58,16 @@ def refuse_files(folders: Sequence[Path]) -> None:
                     content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
                 except (OmegaConfBaseException, YAMLError, ValueError, OSError):  # Hydra will say so
                     continue
-                for key, value in _values(content):
-                    _refuse(key, value, f"{file}: {key}")
+                for place, value in walk(content):
+                    _refuse(place[-1], value, f"{file}: {'.'.join(place)}")
 
 
-def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each key of a config, at any depth, with what stands there."""
+def walk(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The place of each value of a config, at any depth, and the value; a list's entries stand at their numbers."""
     if isinstance(node, dict | list):
-        for name, value in node.items() if isinstance(node, dict) else ((key, one) for one in node):
-            yield str(name), value
-            yield from _values(value, str(name))
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield (*place, str(name)), value
+            yield from walk(value, (*place, str(name)))
 
 
 def _refuse(key: str, value: Any, where: str) -> None:

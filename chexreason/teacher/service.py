@@ -78,7 +78,8 @@ class Service(ABC):
             )
         # What stands there may hold a key: it is not repeated.
         try:
-            parts, port = urlsplit(self.address), urlsplit(self.address).port
+            parts = urlsplit(self.address)
+            port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
         host = re.fullmatch(r"[\w.:%-]+", parts.hostname or "", re.ASCII)

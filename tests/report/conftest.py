@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from chexreason.labels import FINDINGS, NIH_SHARED, in_order
+from chexreason.report import study
 from chexreason.runs.files import write_json, write_text
 from chexreason.runs.folders import SCHEMA
 
@@ -193,3 +194,7 @@ def runs(tmp_path: Path) -> Runs:
 def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with a whole study in it."""
     return whole_study(tmp_path_factory.mktemp("study") / "runs").folder
+
+
+def read(runs, **settings):
+    return study.read(sorted(runs.folder.iterdir()), resamples=300, **settings)

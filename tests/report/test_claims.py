@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chexreason.report import claims, study, tables
-
-
-def read(runs, **settings):
-    return study.read(sorted(runs.folder.iterdir()), resamples=300, **settings)
+from chexreason.report import claims, tables
+from tests.report.conftest import read
 
 
 def verdict_of(found, id_):

@@ -14,10 +14,7 @@ from chexreason.labels import NIH_SHARED
 from chexreason.report import build, claims, figures, render, study, tables, transfer
 from chexreason.report.tables import Table, Value
 from chexreason.runs.files import read_json, write_json
-
-
-def read(runs, **settings):
-    return study.read(sorted(runs.folder.iterdir()), resamples=300, **settings)
+from tests.report.conftest import read
 
 
 def scored_by_itself(evaluation):
