@@ -79,7 +79,7 @@ def middle(values: np.ndarray, border: float = 0) -> tuple[float, float]:
 
     sample = values.reshape(-1)[:: max(1, values.size // SAMPLE)]
     ends = np.quantile(sample, (TAIL, 1 - TAIL))
-    borders = [end for end in ends if (sample == end).mean() < border]
+    borders = [end for end in ends if border and (sample == end).mean() < border]
     below, above = np.quantile(sample[~np.isin(sample, borders)], (TAIL, 1 - TAIL)) if borders else ends
     return float(below), float(above)
 

@@ -107,8 +107,9 @@ def edge(distance: Field, softness: float) -> Field:
     """0 to 1 as a signed distance passes from -softness to +softness."""
     t = distance * np.float32(0.5 / softness)
     t += np.float32(0.5)
-    np.minimum(np.maximum(t, np.float32(0.0), out=t), np.float32(1.0), out=t)
-    smooth = np.float32(3.0) - np.float32(2.0) * t
+    t.clip(0.0, 1.0, out=t)
+    smooth = t * np.float32(-2.0)
+    smooth += np.float32(3.0)
     smooth *= t
     smooth *= t
     return smooth
@@ -143,12 +144,19 @@ def lung_masks(chest: Chest, heart: Field) -> dict[int, Field]:
     """How much each pixel belongs to each lung, the heart left out."""
     x, y = grid(len(heart))
     wall, inner, free = chest.wall(y), chest.inner(y), 1.0 - heart
-    masks = {}
+    masks = {side: np.zeros_like(heart) for side in SIDES}
     for side in SIDES:
-        inside = (x - chest.centre) * side
-        above = edge(chest.floor(x, side) - y, 0.007)
-        masks[side] = edge(wall - inside, 0.006) * edge(inside - inner, 0.012) * above * free
+        half = _half(chest, side, len(heart))
+        inside = (x[:, half] - chest.centre) * side
+        above = edge(chest.floor(x[:, half], side) - y, 0.007)
+        masks[side][:, half] = edge(wall - inside, 0.006) * edge(inside - inner, 0.012) * above * free[:, half]
     return masks
+
+
+def _half(chest: Chest, side: int, size: int) -> slice:
+    """The columns on one side of the midline, where all that belongs to one lung lies."""
+    middle = int(np.searchsorted(grid(size)[0][0], chest.centre))
+    return slice(middle) if side == RIGHT else slice(middle, None)
 
 
 def soft_tissue(chest: Chest, heart: Field, lungs: dict[int, Field]) -> Field:
@@ -160,21 +168,22 @@ def soft_tissue(chest: Chest, heart: Field, lungs: dict[int, Field]) -> Field:
     flesh = SOFT + 0.25 * chest.habitus
     film = AIR + (flesh - AIR) * body
     for side in SIDES:
-        inside = (x - chest.centre) * side
-        below = edge(y - chest.floor(x, side), 0.008) * (inside > 0) * edge(chest.half_width + 0.01 - inside, 0.01)
-        film = film + below * (ABDOMEN - flesh)
+        half = _half(chest, side, size)
+        inside = (x[:, half] - chest.centre) * side
+        below = edge(y - chest.floor(x[:, half], side), 0.008) * edge(chest.half_width + 0.01 - inside, 0.01)
+        film[:, half] += below * (ABDOMEN - flesh)
         aerated = LUNG + 0.12 * chest.habitus + 2.0 * side * chest.turn
-        film = film + lungs[side] * (aerated - flesh)
+        film[:, half] += lungs[side][:, half] * (aerated - flesh)
         if chest.breast:
-            film = film + chest.breast * ellipse(chest.centre + side * 0.21, 0.60, 0.17, 0.14, 0.2, size)
+            film[:, half] += chest.breast * ellipse(chest.centre + side * 0.21, 0.60, 0.17, 0.14, 0.2, size)[:, half]
     trunk = edge(chest.mediastinum * (0.65 + 0.35 * edge(y - 0.16, 0.07)) - across, 0.014) * edge(y - 0.07, 0.05)
     film = np.maximum(film, HEART * np.maximum(heart, 0.93 * trunk))
     film = np.maximum(
         film, 1.0 * ellipse(chest.centre + 0.7 * chest.mediastinum, 0.32, 0.042, 0.045, 0.35, size)
     )  # aortic knob
     for side in SIDES:
-        hx, hy = chest.hilum(side)
-        film = film + 0.32 * ellipse(hx, hy, 0.045, 0.075, 0.6, size) * lungs[side]
+        half = _half(chest, side, size)
+        film[:, half] += 0.32 * ellipse(*chest.hilum(side), 0.045, 0.075, 0.6, size)[:, half] * lungs[side][:, half]
     bubble = ellipse(chest.centre + 0.18, chest.dome(LEFT) + 0.055, 0.075, 0.035, 0.3, size)
     film = film - 0.65 * bubble * edge(y - chest.floor(x, LEFT) - 0.015, 0.01)
     trachea = edge(0.017 - np.abs(x - chest.centre - 0.5 * chest.turn + 0.004), 0.006) * edge(0.37 - y, 0.02)

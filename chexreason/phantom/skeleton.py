@@ -20,13 +20,18 @@ def rib_height(chest: Chest, index: float, across: Field | float) -> Field:
 def ribs(chest: Chest, size: int) -> Field:
     """Density of the posterior ribs, and of the fainter anterior ones that run the other way."""
     x, y = grid(size)
+    field = np.zeros((size, size), dtype=np.float32)
+    rows = slice(int(chest.apex * size), int(0.92 * size))  # the cage, with what is soft about its border
+    columns = slice(*(int((chest.centre + side * (chest.half_width + 0.03)) * size) for side in SIDES))
+    x, y = x[:, columns], y[rows]
     across = np.abs(x - chest.centre)
     cage = edge(chest.wall(y) + 0.012 - across, 0.006) * edge(0.88 - y, 0.03)
     back = _nearest((y - rib_height(chest, 0.0, across)) / chest.rib_spacing)
     front = _nearest((y + 0.62 * across - 0.05) / (1.3 * chest.rib_spacing))
     posterior = edge(RIB - back, 0.05) * (0.7 + edge(back - 0.10, 0.05)) * edge(across - 0.035, 0.01)  # a denser rim
     anterior = edge(0.15 - front, 0.08) * edge(across - 0.13, 0.04)
-    return (0.13 * posterior + 0.07 * anterior) * cage
+    field[rows, columns] = (0.13 * posterior + 0.07 * anterior) * cage
+    return field
 
 
 def _nearest(position: Field) -> Field:
