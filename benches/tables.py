@@ -109,10 +109,10 @@ def _rates(found: Found) -> Iterator[list[str]]:
 
 def cell(values: dict[str, float]) -> str:
     """A comparison: the ratio, its range, what either side took, and the ratio of operations where these were counted."""
-    if "plain_MiB" in values:
-        return f"{values['plain_MiB']:,.0f} MiB, {values['ours_MiB']:,.0f} MiB"
     counted = f"; counted: {values['floor']:.1f}" if "floor" in values else ""
     ratio, low, high = (f"{values[key]:.2f}" for key in ("ratio", "low", "high"))
+    if "plain_MiB" in values:
+        return f"{ratio}x ({low} to {high}; {values['plain_MiB']:,.0f} MiB, {values['ours_MiB']:,.0f} MiB)"
     return f"{ratio}x ({low} to {high}; {values['plain_s']:.1f} s, {values['ours_s']:.1f} s{counted})"
 
 

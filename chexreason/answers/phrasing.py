@@ -150,6 +150,11 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
         (r"(?:^|[,;] ?|\band )(?:all (?:the )?(?:others?|remaining|rest)|everything else|the (?:rest|others))"
          r"(?: (?:findings?|labels?|conditions?|ones))?(?: (?:is|are|were))?:? (?:0|negative|absent|not present|normal|false)"
          rf"(?=\W*\Z|[.;\n]|, ?(?:{NAME.pattern}) ?(?::|=|is|are)? ?(?:positive|present|yes|true|1)\b)", ""),
+        # "Edema (30%): hazy", "Edema (low confidence): hazy"; "Effusion? Small, on the left"
+        (rf"({NAME.pattern}) ?\(((?:0?\.\d+|\d{{1,3}} ?%|(?:very )?low|high|moderate)"
+         r"(?: (?:probability|confidence|likelihood|certainty|chance))?)\) ?: *(?=[A-Za-z])", r"\1: \2 - "),
+        (rf"({NAME.pattern})\? *(tiny|trace|small|minimal|mild|moderate|large|severe), "
+         r"((?:(?:on|in|at) )?(?:the )?(?:left|right|both|bilateral)\b)", r"\1: \2 \3"),
         (r"\b(no finding) is (?=present|absent|true|false|correct|positive|negative)", r"\1: "),
     )
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from chexreason.answers.lexicon import DEGREES, NO, NOT_CLAIMED, QUALIFIERS, SEE
 from chexreason.answers.mentions import Mention
 from chexreason.answers.synonyms import GAP, OTHERS, SYNONYMS
 from chexreason.answers.terms import KINDS, NEGEX, NO_DENIAL, NOT_IN_PROSE, PRESENT
+from chexreason.answers.values import share
 from chexreason.labels import FINDINGS, NO_FINDING, SUPPORT_DEVICES
 
 # After "no finding": of what there is none, or what there is all the same.
@@ -55,18 +56,23 @@ _WORDINGS = [
         (r"\b(?:is|are|was) too (?:[\w-]+ ){1,3}(?:to be(?: called| considered| read as)?|for) ([\w -]{3,40}?)"
          r"(?= and\b|[.,;]|$)", r", rather than \1, though"),
         (r"\bof (?:\w+ )?(?:uncertain|unclear|indeterminate|undetermined|unknown) "
-         r"(?:a?etiology|cause|significance|nature|origin|chronicity)\b", ""),  # it is there
+         r"(?:a?etiology|cause|significance|nature|origin|chronicity|age|duration|acuity)\b", ""),  # it is there
         (r"\bneither (\w+er|better|worse|improved|increased|decreased) n?or (?:worse|better|\w+er|\w+ed)\b", "unchanged"),
         (r"\b(?:is|are) not (?:free (?:of|from)|without)\b", "shows"),
         (r"\b(?:can ?not|could not) (?:fail to (?:notice|see)|miss|overlook)\b", "sees"),
+        (r"\b(can ?not|could not|can['\u2019]t) (?:\w+ly be|be \w+ly) (?=\w+ed\b|seen\b|made out\b)", r"\1 be "),
+        (r" ?\(((?:[01](?:\.0+)?|0?\.\d+)|\d{1,3} ?%(?= [a-z]))"
+         r"(?: (?:probability|confidence|likelihood|certainty|chance))?\)(?= )",
+         lambda given: "" if share(given[1]) else " doubtful"),  # "Pneumonia (0.3) is below the threshold"; 30 % may be a size
+        (r"\b(the|an?|most|more|is|are) striking\b", r"\1 marked"),
         (r"\b(?:by no means|far from|not) absent\b", "present"),
         (r"\bover (?=(?:the|both|an?|right|left|most|much|all|its|each|time)\b)", "across "),  # no preference
         (r"\b(answers?|labels?|diagnos[ie]s) for (?:this|the) (?:image|film|radiograph|x-?ray|cxr|study|patient)"
          r" (?:would|should) be\b", r"\1 include"),  # what follows is the answer, and no mere possibility
         (r"\b(is|are) (?:most )?likely (?=(?!present|absent|to\b|there|positive|negative)\w)", r"\1 probably "),  # it is there
         (rf"\b({_ORGAN}) and (?:the )?({_ORGAN})((?: \w+){{1,3}}? (?:enlarged|widened|large|wide))\b", r"\1\3 and the \2\3"),
-        (r"^\W*(differential(?: diagnos[ei]s| considerations?)?) (?:for|of) ((?:the|this|these|an?) [^.,;:]{3,60}?)"
-         r" (?=includes?\b|is\b|are\b|would\b)", r"\2 is seen, \1 "),  # "Differential considerations for the opacity are ..."
+        (r"^\W*(?:the |an? |my )?(differential(?: diagnos[ei]s| considerations?)?) (?:for|of) "
+         r"((?:the|this|these|an?) [^.,;:]{3,60}?) (?=includes?\b|is\b|are\b|would\b)", r"\2 is seen, \1 "),
         (r"^\W*had (?=[^,]{3,60} been\b[^,]{0,30},)", "if "),  # "had pneumothorax been present, ..."
         (r"\b(\d{1,3}) ?% (?:sure|certain|confident|likely)\b(?:(?: that)? there (?:is|are)\b)?",
          lambda sure: "sure" if int(sure[1]) >= 50 else "no"),
@@ -109,7 +115,8 @@ _FOREIGN_YES = re.compile(r"(?:^|[\s,;])[有见見示伴][\u4e00-\u9fff]{1,12}\s
 _DENIED_EARLIER = re.compile(r"[^,;]*(?:なし|ない|없)[^,;]*[,;]")  # these deny what stands before them
 _OF_ANY = re.compile(  # "Pneumonia requires ...": said of any, unless the verb says that it is there
     r"\s(?!(?:is|was|has|does|persists|remains|appears(?! as)|stays|fits|applies|exists|extends|measures|involves|projects"
-    r"|obscures|sans|plus|versus|this|as|explains|makes|abuts|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
+    r"|obscures|sans|plus|versus|this|as|explains|makes|abuts"
+    r"|raises (?:(?:the|a) )?(?:concern|suspicion|question|possibility)|occupies|suggests|indicates)\b)[a-z]{2,}[a-rt-z]s\s"
 )
 _GRADED = re.compile(  # what is not so large is there
     rf"(?i)\b(?:{'|'.join(sorted((term for term in NO_DENIAL if 'not' in term), key=len, reverse=True))})\b"

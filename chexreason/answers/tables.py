@@ -104,11 +104,12 @@ def _row(row: list[str], head: list[str]) -> list[Mention]:
     if not at:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
         return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
+    beside = [(words_of(title), cell) for index, (title, cell) in enumerate(zip(titles, row, strict=False)) if index not in at]
     decided = any(
-        words_of(title) & _STATUS and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
-        for index, (title, cell) in enumerate(zip(titles, row, strict=False))
-        if index not in at
+        words & (_STATUS | MAYBE) and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
+        for words, cell in beside
     )
+    decided = decided or len([cell for words, cell in beside if words & NUMBER_KEYS and cell.casefold() not in _BLANK]) == 1
     findings = {named(row[index]) for index in at}
     if len(findings) > 1 and not decided and (head or len(at) == sum(map(bool, row))):  # names, each under what its column says
         return [Mention(row[index], named(row[index]), heading(titles[index]), "table") for index in at]

@@ -27,16 +27,17 @@ DENIED_AFTER = spelt("""
     likely, applicable, supported, borne out, there, favored, confirmed} | is {not, missing, out, the wrong, 0, no, false,
     negative, incorrect, wrong, lacking, a skin fold, an artifact, an artefact, artifactual, projectional} | {are, has, have,
     should, did, :, =} not | absent | excluded | {ruled, are, taken, crossed, left, ruled -} out | resolved | evacuated |
-    cannot be {seen, identified} | cleared | no {longer, more, se observa, se ve} | none | improbable |
-    does not {appear to be present, appear present, appear to be visible, appear visible, appear likely, apply, bear out, hold,
-    fit} | do not appear {to be present, present, to be visible, visible, likely} | are {missing, negative, incorrect, lacking,
-    artifacts} | eliminated | withdrawn | removed | removal | do not {apply, fit} | rejected | dismissed | unsupported |
-    drained | pulled | discontinued | explanted | {completely, fully, has, have} re-expanded | has reexpanded | nonexistent |
-    {labelled, labeled, :, =} 0 | should be dropped | : no | {:, =} {negative, false} | = no | i cannot {confirm, see} |
-    fails to show it | neither of which | the {image, film, radiograph} contradicts | {i, we} do not see | nowhere |
-    off the table | anything but | gone | crossed off | struck | contradicted | {has no, lacks, lack} support | {has no,
-    lacks} evidence | unchecked | unticked | unselected | unmarked | nicht | ausente | fehlt | se descarta | descartado |
-    descartada | exclu | assente | отсутствует | ausgeschlossen | non visibile | negativo | нет
+    cannot be {seen, identified, demonstrated, detected, visualized, appreciated, made out} | not yet {placed, inserted} |
+    cleared | no {longer, more, se observa, se ve} | none | improbable | does not {appear to be present, appear present,
+    appear to be visible, appear visible, appear likely, apply, bear out, hold, fit} | do not appear {to be present, present,
+    to be visible, visible, likely} | are {missing, negative, incorrect, lacking, artifacts} | eliminated | withdrawn |
+    removed | removal | do not {apply, fit} | rejected | dismissed | unsupported | drained | pulled | discontinued | explanted |
+    {completely, fully, has, have} re-expanded | has reexpanded | nonexistent | {labelled, labeled, :, =} 0 | should be
+    dropped | : no | {:, =} {negative, false} | = no | i cannot {confirm, see} | fails to show it | neither of which | the
+    {image, film, radiograph} contradicts | {i, we} do not see | nowhere | off the table | anything but | gone | crossed off |
+    struck | contradicted | {has no, lacks, lack} support | {has no, lacks} evidence | unchecked | unticked | unselected |
+    unmarked | nicht | ausente | fehlt | se descarta | descartado | descartada | exclu | assente | отсутствует |
+    ausgeschlossen | non visibile | negativo | нет
 """)
 # What is said, after a verb, of something that is there, place and degree aside; of a finding of which anything else is
 # said ("edema is off the table") nothing is claimed.
@@ -51,24 +52,24 @@ OPEN_LISTS = spelt("""
     {check it, evaluate it, assess it, screen it, review it, examine it, analyze it, analyse it, admitted, referred,
     recommended, arguments, concern, concerning, worrisome, suspicious, suspicion, evaluate, evaluation, assess, assessment,
     risk, check, look, screen, screening, workup, work-up, test, monitor, search, watch, evaluated, assessed, checked, looked,
-    screened, image, film, radiograph, x-ray, scan, reviewed, searched, read, looking, checking, treated, treatment,
-    therapy} for | formerly | reportedly | {admitted, presented, referred, patients} with | {follow-up, treatment, management,
+    screened, image, film, radiograph, x-ray, scan, reviewed, searched, read, looking, checking, treated, treatment, therapy}
+    for | formerly | reportedly | {admitted, presented, referred, patients} with | {follow-up, treatment, management,
     features, pros, radiographic signs, suspicion, risk, question, probability, likelihood, chance, chances, odds, history,
     possibility} of | options {were, are, include} | {first, initial} impression was | {tempted, tempting, used} to | {nearly,
-    almost} called | conditions {like, visible on} | to {assess, judge, evaluate, diagnose, confirm, verify} | had there been |
-    learn to {recognise, recognize} | will discuss | common {findings, abnormalities} |
-    findings that can be seen | typical {findings on, findings include,
-    abnormalities} | comment on | means the | of the {two, options} | format is | you {gave, provided, listed} | label set |
-    between | from {the list, this list, the following} | among | differential | consider | considered | consideration |
-    considerations | may | might | could | would | should | if | whether | rule out | r/o | c/f | correlate | correlation |
-    follow up | e.g. | such as | h/o | consult | consultation | seek | unsure | exclude | query | presumed | presumptive |
-    limited | not {sure, certain} | favors | favoring | favours | favouring | suspect | guess | doubtful | i doubt | {i,
-    first} thought | {i, at} first | unless | what {looks like, appears to be, seems} | either | initially | seemed |
-    thought there was | asked | in general | {choose, select} from | {hard, difficult} to {see, appreciate, identify, make out,
-    detect} | likely {represents, represent, reflects, reflect, representing, reflecting, due to, related to, secondary to} |
-    probably {represents, represent, reflects, reflecting, due to, related to} | possibly {representing, reflecting, related to,
-    due to} | posible | {sospecha, suspicion, soupçon, suspeita} de | evtl | eventuell | verdacht auf | v.a. | möglich |
-    mögliche | posiblemente | probablemente | 可能 | 疑似
+    almost} called | conditions {like, visible on} | to {assess, judge, evaluate, diagnose, confirm, verify} | had there been
+    | learn to {recognise, recognize} | {goes, holds} for | same {applies, is true} {to, of, for} | will discuss | common
+    {findings, abnormalities} | findings that can be seen | typical {findings on, findings include, abnormalities} | comment
+    on | means the | of the {two, options} | format is | you {gave, provided, listed} | label set | between | from {the list,
+    this list, the following} | among | differential | consider | considered | consideration | considerations | may | might |
+    could | would | should | if | whether | rule out | r/o | c/f | correlate | correlation | follow up | e.g. | such as | h/o
+    | consult | consultation | seek | unsure | exclude | query | presumed | presumptive | limited | not {sure, certain} |
+    favors | favoring | favours | favouring | suspect | guess | doubtful | i doubt | {i, first} thought | {i, at} first |
+    unless | what {looks like, appears to be, seems} | either | initially | seemed | thought there was | asked | in general |
+    {choose, select} from | {hard, difficult} to {see, appreciate, identify, make out, detect} | likely {represents,
+    represent, reflects, reflect, representing, reflecting, due to, related to, secondary to} | probably {represents,
+    represent, reflects, reflecting, due to, related to} | possibly {representing, reflecting, related to, due to} | posible |
+    {sospecha, suspicion, soupçon, suspeita} de | evtl | eventuell | verdacht auf | v.a. | möglich | mögliche | posiblemente |
+    probablemente | 可能 | 疑似
 """)
 # or to the next comma ("possible edema, pneumonia");
 OPEN_BEFORE = spelt("""
@@ -83,15 +84,16 @@ OPEN_AFTER = spelt("""
 """)
 # and what is said after a list.
 OPEN_LATER = spelt("""
-    considered | cannot be {ruled out, entirely excluded, assessed, determined, evaluated} | not {excluded, assessed, evaluated,
+    considered | cannot be {ruled out, excluded, assessed, determined, evaluated, confirmed, diagnosed, distinguished,
+    differentiated, established, characterized} | {is, are, was, were} planned | not {excluded, assessed, evaluated,
     assessable} | difficult to {entirely exclude, assess, judge, evaluate, exclude, confirm, verify, establish, diagnose,
-    determine} | ? | be excluded | {may be, could be, might be, if} present | may {not be demonstrated, not yet be visible,
-    go undetected} | {in, on} the differential | consideration | a concern | if any | the {latter, former, nipple} |
-    as options | as an option | should | is {possible, uncertain, unclear, unknown, weak, often, usually, commonly, typically} |
-    are {possible, uncertain, unclear, often, usually, commonly, typically} | be missed | go unnoticed | runner - up |
-    second choice | clinical question | a nipple | to be confirmed | would {show, have, be, need, require, cause, produce,
-    appear} | {may, might, could, can} be {hidden, obscured, occult} | {may be, might be, could be, can be, easily} overlooked |
-    {has been, was} treated | possibility | {first, initial} impression | hard to {assess, judge, evaluate, exclude, confirm,
+    determine} | ? | be excluded | {may be, could be, might be, if} present | may {not be demonstrated, not yet be visible, go
+    undetected} | {in, on} the differential | consideration | a concern | if any | the {latter, former, nipple} | as options |
+    as an option | should | is {possible, uncertain, unclear, unknown, weak, often, usually, commonly, typically} | are
+    {possible, uncertain, unclear, often, usually, commonly, typically} | be missed | go unnoticed | runner - up | second
+    choice | clinical question | a nipple | to be confirmed | would {show, have, be, need, require, cause, produce, appear} |
+    {may, might, could, can} be {hidden, obscured, occult} | {may be, might be, could be, can be, easily} overlooked | {has
+    been, was} treated | possibility | {first, initial} impression | hard to {assess, judge, evaluate, exclude, confirm,
     verify, establish, diagnose, determine}
 """)
 # What a textbook says of any film, and not of this one.
@@ -107,15 +109,17 @@ NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable
 NO_DENIAL = spelt("""
     no {change in, new change, increase in, decrease, larger, worsening, improvement, progression, reason to doubt, denying,
     doubt, question that, displacement, significant interval} | not {changed, significantly changed, increased, only, just,
-    merely, severe, rule out, ruled out, exclude, excluded, be excluded, doubt, deny, cleared, displaced, significantly} |
-    is {no larger, no bigger, no greater, no smaller, no better, no worse, not new, not changed, not significantly changed} |
-    are no {larger, bigger, greater, smaller, better, worse} | are not {new, changed} | cannot {exclude, rule out, be excluded,
-    be ruled out, deny} | can not be excluded | without {change, significant change, question, doubt, a doubt, interval change,
+    merely, severe, rule out, ruled out, exclude, excluded, be excluded, doubt, deny, cleared, displaced, significantly} | is
+    {no larger, no bigger, no greater, no smaller, no better, no worse, not new, not changed, not significantly changed} | are
+    no {larger, bigger, greater, smaller, better, worse} | are not {new, changed} | cannot {exclude, rule out, be excluded, be
+    ruled out, deny} | can not be excluded | without {change, significant change, question, doubt, a doubt, interval change,
     significant interval} | has not {changed, improved, increased, decreased, worsened, progressed, been excluded, cleared} |
-    have not {changed, improved, increased, decreased, worsened, progressed, been excluded} | {not, has not, have not, is not,
-    not completely, nearly, almost, partially, incompletely, partly, nearly completely, almost completely, largely,
-    mostly} resolved | {absence of lung, absence of vascular, absent lung, absent vascular, absent} markings | withdrawn by |
-    none {on the right, on the left, on the other, in the right, in the left, in the other} | {nearly, almost} gone
+    {is not, are not, not} yet {resolved, cleared, drained, improved, removed} | {has, have} not yet {resolved, cleared,
+    drained, improved} | have not {changed, improved, increased, decreased, worsened, progressed, been excluded} | {not, has
+    not, have not, is not, not completely, nearly, almost, partially, incompletely, partly, nearly completely, almost
+    completely, largely, mostly} resolved | {absence of lung, absence of vascular, absent lung, absent vascular, absent}
+    markings | withdrawn by | none {on the right, on the left, on the other, in the right, in the left, in the other} |
+    {nearly, almost} gone
 """)
 NO_DOUBT = spelt("""
     would {say, label, classify, describe, report, call, be my, select, choose, pick, give, list, include} |

@@ -49,6 +49,8 @@ def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tup
     try:
         text = _text(path)
         _refuse_versions(path, text)
+        if not text.strip():
+            raise ChexReasonError(f"{path} is empty; a table with the columns {listed([*required])} is wanted")
         text = _ended(text if "\n" in text else text.replace("\r", "\n"))
         first = text.partition("\n")[0]
         sign = max(",;\t", key=first.count)
@@ -56,7 +58,7 @@ def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tup
         header = [name.strip() for name in next(lines, (1, []))[1]]
         if first.casefold().startswith(("sep=", "#")) and not {*required} <= {*header}:
             raise ChexReasonError(f"{path}, row 1: {shown(first.strip())!r} is no header; remove that line")
-        rows = {line: _wrong(cells, len(header), sign) for line, cells in lines if cells}
+        rows = {line: _wrong(line, cells, len(header), sign) for line, cells in lines if cells}
         require(path, header, dict.fromkeys([*required, *filter(None, header)]))
         odd = {line: why for line, why in rows.items() if why}
         # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
@@ -102,10 +104,11 @@ def _lines(text: str, sign: str) -> Iterator[tuple[int, list[str]]]:
         raise csv.Error(f"row {reader.line_num}: {why}") from None
 
 
-def _wrong(cells: Sequence[str], width: int, sign: str) -> str:
-    """What is wrong with a row; empty where nothing is."""
+def _wrong(line: int, cells: Sequence[str], width: int, sign: str) -> str:
+    """What is wrong with a row that ends on `line`; empty where nothing is."""
     if cells[-1].endswith(_END):
-        return "the table ends inside a cell of it: its quotation mark is not closed"
+        opened = line - cells[-1].removesuffix(_END).removesuffix("\n").count("\n")
+        return f"the table ends inside a cell: a quotation mark in row {opened} is not closed"
     if len(cells) != width:
         return f"{len(cells)} fields, where the header has {width}"
     spans_lines = width > 1 and "\n" in "".join(cells)  # few rows do, of hundreds of thousands

@@ -66,7 +66,7 @@ def test_a_row_that_the_tables_end_leaves_open_is_a_problem_and_the_others_are_r
         frame, found = tables.read_table(path, ("a",))
         assert frame["a"].tolist() == ["1"] and frame["b"].tolist() == ["['c']"]
         assert [(problem.kind, problem.row) for problem in found] == [(tables.FIELDS, 3 + max(0, cut.count("\n") - 1))]
-        assert "not closed" in found[0].detail
+        assert "in row 3 is not closed" in found[0].detail, "where it opens"
     path.write_text('a,b\n1,"x\n"')
     assert tables.read_table(path, ("a",))[1] == ()
 
@@ -129,7 +129,7 @@ def test_a_cut_row_is_not_read_as_negatives(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no column 'Path'"),
+        (b"", "is empty; a table with the columns Path is wanted"),
         (b"\x1f\x8b broken", "cannot be read as a CSV table"),
         (b"Path\nCaf\xe9\n", "row 2 is no text in UTF-8"),
         (b"PK\x03\x04\xff\xff", "is an archive or a workbook: unpack it"),
