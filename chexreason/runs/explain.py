@@ -31,7 +31,9 @@ def explained(overrides: Sequence[str], compose: Callable[[Sequence[str]], DictC
     except (HydraException, OmegaConfBaseException) as error:
         raise ChexReasonError(_meaning(error, list(overrides), compose, conf)) from None
     except YAMLError as error:
-        raise ChexReasonError(f"a YAML file cannot be read: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"{mark.name}, row {mark.line + 1}" if mark else "a file of configs"
+        raise ChexReasonError(f"{where}: it is no YAML: {getattr(error, 'problem', None) or error}") from None
 
 
 def quoted(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def test_a_stage_that_lacks_what_a_stage_has_says_so(
     monkeypatch.setenv(NAMED, f"lab, {module}")
     done = command("--config-dir", str(tmp_path), "stage=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
+
+
+@pytest.mark.parametrize("content", ["name: x\n\tbad: 1\n", "name: x\nlist: [1, 2\n", "name: 'x\n"])
+def test_a_file_that_is_no_yaml_is_named_with_its_row(content: str, tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "prompt" / "mine.yaml"
+    write_text(file, content)
+    done = command("--config-dir", str(tmp_path), "stage=sft", "prompt=mine", "dry_run=true", f"runs={tmp_path / 'runs'}")
+    assert done.returncode == 1 and re.search(rf"{file}, row [23]: it is no YAML: .", done.stderr.splitlines()[-1]), done.stderr
 
 
 def test_an_experiments_single_job_is_still_one(tmp_path: Path, command: Command) -> None:
