@@ -46,12 +46,13 @@ DEGREES = frozenset(  # said only of what is there
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
 # Signs of disease: a description with one of them is of something that is there.
 SIGNS = frozenset(
-    "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement increased "
-    "elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement effaced widened "
-    "widening lucency density densities plaque plaques loss collapse collapsed cephalization congestion congested engorged "
-    "septal kerley silhouetting bronchogram bronchograms cavity cavitation nodular reticular interstitial deviated deviation "
-    "shifted disrupted discontinuity bands fractured plate-like platelike bandlike prominent prominence fluid device lead "
-    "leads tube line catheter large exceed exceeds exceeding exceeded greater above wide wider wires wire batwing".split()
+    "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
+    "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
+    "effaced widened widening lucency break breaks tubes lines catheters density densities plaque plaques loss collapse "
+    "collapsed cephalization congestion congested engorged septal kerley silhouetting bronchogram bronchograms cavity "
+    "cavitation nodular reticular interstitial deviated deviation shifted disrupted discontinuity bands fractured plate-like "
+    "platelike bandlike prominent prominence fluid device lead leads tube line catheter large exceed exceeds exceeding "
+    "exceeded greater above wide wider wires wire batwing".split()
 )
 YES = frozenset(
     "yes y true t x + ++ +++ +1 +ve 1 present pres positive pos high definite certain confirmed correct applicable applies "

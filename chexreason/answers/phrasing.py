@@ -102,6 +102,8 @@ def _as_heading(group: re.Match[str]) -> str:
 _WORDINGS = [  # each pattern with what is read in its place, one after the other
     (re.compile(pattern, re.IGNORECASE | re.MULTILINE), wording)
     for pattern, wording in (
+        (r",? for which (?=[\w ]{3,40}? (?:must|should|needs? to|has to) be (?:excluded|ruled out|considered)\b)", "; "),
+        (rf"(?<=[\d%]),? (?:and|while|whereas) that of (?={NAME.pattern})", ", probability of "),
         (r"\bnot normal ?:", "abnormal:"),
         (r"\bnormal (?:heart and lungs|lungs and heart|cardiopulmonary appearance)\b", "chest is normal"),
         (r"\b(heart|cardiac silhouette|mediastinum)(?: (?:size|shadow|width|diameter))? "
@@ -150,6 +152,12 @@ _WORDINGS = [  # each pattern with what is read in its place, one after the othe
         (r"(?:^|[,;] ?|\band )(?:all (?:the )?(?:others?|remaining|rest)|everything else|the (?:rest|others))"
          r"(?: (?:findings?|labels?|conditions?|ones))?(?: (?:is|are|were))?:? (?:0|negative|absent|not present|normal|false)"
          rf"(?=\W*\Z|[.;\n]|, ?(?:{NAME.pattern}) ?(?::|=|is|are)? ?(?:positive|present|yes|true|1)\b)", ""),
+        # "Scores - Edema: 0.2", "Confidence: Edema 0.2"
+        (r"^\W*(?:(?:my|the|model|estimated|predicted) )*(?:scores?|results?|estimates?|likelihoods?|probabilit(?:y|ies)"
+         r"|confidences?|predictions?|ratings?|chest x-?rays?|cxr)(?: (?:scores?|values?|levels?|estimates?))?"
+         rf" ?[-:\u2013\u2014] (?={NAME.pattern}(?: ?[:=]|[ (][^,;\n]{{0,9}}\d))", ""),
+        (r"\A\W*(?:all|everything)(?: (?:of )?(?:the )?(?:others?|findings?|labels?))? (?:except|but|apart from|other than)"
+         r"(?: for)? ([^.;\n]{3,80}?) (?:is|are) (?:0|absent|negative|normal|not present)\W*\Z", r"nothing but \1"),
         # "Edema (30%): hazy", "Edema (low confidence): hazy"; "Effusion? Small, on the left"
         (rf"({NAME.pattern}) ?\(((?:0?\.\d+|\d{{1,3}} ?%|(?:very )?low|high|moderate)"
          r"(?: (?:probability|confidence|likelihood|certainty|chance))?)\) ?: *(?=[A-Za-z])", r"\1: \2 - "),

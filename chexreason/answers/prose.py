@@ -140,6 +140,8 @@ _SENTENCE = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)\s+|[\n\r]+")
 # "Rather than an edema, the opacity is ...": as a sentence of its own.
 _LEADING = re.compile(
     r"(?im)\b((?:rather than|instead of|as opposed to) [^,.;\n]{1,80}),\s"
+    r"|\b((?:although|while|though|despite|even though) (?:there (?:is|are) no|the absence of|no) [^,.;\n]{1,60}),\s"
+    r"(?![^,.;\n]{1,40},? (?:or|and|nor)\b)"
     r"|^\W*(?:with the exception of|except(?: for)?|apart from|aside from|other than|besides) ([^.;\n]{1,80}),\s"
     r"(?=all|every|no|the)"
 )
@@ -154,7 +156,7 @@ def read(text: str) -> list[Mention]:
 def sentences(text: str) -> list[str]:
     """The sentences of `text`; one of more than 600 characters is cut between two words, so that time stays linear."""
     found = []
-    for one in _SENTENCE.split(_LEADING.sub(r"\1\2\n", text)):
+    for one in _SENTENCE.split(_LEADING.sub(r"\1\2\3\n", text)):
         start = 0
         while start < len(one):
             end = start + _LONGEST

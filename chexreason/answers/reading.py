@@ -36,6 +36,19 @@ _CHOSEN = re.compile(  # "the most likely labels are ...": of all that one may s
 )
 _NOTHING = re.compile(r"(?i)\W*(?:none|nothing|n/a)\W*")
 _WEAKEST_FIRST = ("prose", "table", "json", "list")
+# "The heart looks large, but this is normal", "There is a pneumothorax. On second look, it is a skin fold".
+_SECOND_LOOK = r"(?:no|actually|wait|in fact|on (?:a )?(?:second|closer|further) (?:look|inspection|review|thought)),?"
+_IT = r"\s(?:which|this|it|that)"
+_BUT_IT_IS = (
+    rf"(?:[,;]?\s(?:but|yet|however,?|though)(?:{_IT})?|[,;]{_IT}|\.\sthis(?=\sturned)"
+    rf"|[.,;](?:\s(?:but|however,?))?(?:\s{_SECOND_LOOK})+(?:{_IT}|\sthe heart(?: size)?|\sthe mediastinum)?)"
+    r"\s(?:is|are|was|remains?|turned out to be)\s(?:(?:actually|in fact|still|just|only|likely|an?)\s|[\w ]{3,40}? and is\s)*"
+)
+_TAKEN_BACK = re.compile(
+    rf"(?i)(\b(?:enlarged|widened|prominent|large|big|wide)\b[^.,;\n]{{0,30}}?)"
+    rf"{_BUT_IT_IS}(?:normal|within normal(?: limits)?)\b"
+    rf"|{_BUT_IT_IS}(?:an? )?(?:skin fold|artifact|artefact|nipple shadow)\b"
+)
 
 
 def read(body: str) -> list[Mention]:
@@ -81,7 +94,9 @@ def _read(text: str) -> list[Mention]:
     if found is not None:
         return found
     found = []
-    for part in _CORRECTION.split(text):  # what is denied after a second thought was not said before it
+    for part in _CORRECTION.split(
+        _TAKEN_BACK.sub(r"\1 is not present", text)
+    ):  # what is denied after a second thought was not said before it
         if found and _WITHDRAWN.match(part):  # "Edema. Wait, no."
             found = []
         said = lists.read(markup.plain(part))

@@ -94,9 +94,16 @@ def _status_under(title: str, cell: str) -> bool | None:
 
 
 def _row(row: list[str], head: list[str]) -> list[Mention]:
-    if len(row) == 2 and named(row[0]) is None and words_of(row[0]) & (NO | MAYBE | _PRESENT):  # "Negative | edema, fracture"
+    lead = words_of(row[0])
+    if len(row) == 2 and named(row[0]) is None and (lead & (NO | MAYBE | _PRESENT) or lead and status(row[0])):
+        # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
     row = [*row, *[""] * (len(head) - len(row))]
+    if len(head) > 1 and any("," in cell for cell in row) and all(_is_choice(title, words_of(title)) for title in head):
+        under_each = [(title, items.read(cell) or ()) for title, cell in zip(head, row, strict=False)]  # "Present | Absent"
+        return [
+            replace(one, claimed=under(heading(title), one.claimed), how="table") for title, cell in under_each for one in cell
+        ]
     titles = [*head, *[""] * (len(row) - len(head))]  # a column without a title claims
     text, part = " | ".join(row), any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]

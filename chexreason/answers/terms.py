@@ -44,8 +44,9 @@ DENIED_AFTER = spelt("""
 PRESENT = frozenset(
     "in on within over along near throughout overlying involving worsened developed reaccumulated re-accumulated obvious "
     "unmistakable undeniable conspicuous notable numerous widespread justified placed checked chosen selected what finding "
-    "findings abnormality abnormalities answer label cause main best well expected concerning favored changed resolved due "
-    "consistent compatible suggestive suggested described shown evidenced indicated calcified difficult".split()
+    "findings abnormality abnormalities answer label cause main best well expected concerning worrisome suspicious favored "
+    "changed resolved due consistent compatible suggestive suggested described shown evidenced indicated calcified "
+    "difficult".split()
 )
 # What leaves a finding open, neither claimed nor denied: to the end of a list ("may be edema, pneumonia or ..."),
 OPEN_LISTS = spelt("""

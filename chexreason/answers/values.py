@@ -36,6 +36,8 @@ _RATIO = re.compile(  # of the heart's width to the chest's: "CTR 0.6", "heart >
 _GRADE = re.compile(r"(?i)\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b")
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
+_MARKINGS = re.compile(r"(?i)\b(?:no|without|absent|absence of|loss of) (?:\w+ )?(?:lung|vascular|pulmonary) markings\b")
+_TIP = re.compile(r"(?i)\s*(?:with )?(?:its |the )?tips?\b")  # of a device
 _TO_COME = re.compile(r"(?i)\bto be (?:confirmed|determined|excluded|assessed|evaluated|ruled)")
 _PART = re.compile(r"[,;:()\[\]|]|\s[-\u2013\u2014]\s|\.(?=\s|\Z)")
 _SO = re.compile(
@@ -69,7 +71,9 @@ def verdict(remark: str, finding: str | None = None, aside: bool = False) -> boo
         return None if "?" in options[0] else False
     if _TO_COME.search(remark):
         return None
-    parts = [part for part in _PART.split(remark.replace("\u2019", "'")) if part.strip(_EDGES)]
+    remark = _MARKINGS.sub("lucency", remark.replace("\u2019", "'"))
+    parts = [part for part in _PART.split(remark) if part.strip(_EDGES)]
+    parts = [part for part in parts if not _TIP.match(part)] or parts
     if not parts:
         return False if remark.strip(" *_|`") in NO else None
     statuses = [status(part) for part in parts]
