@@ -41,8 +41,9 @@ _SECOND_LOOK = r"(?:no|actually|wait|in fact|on (?:a )?(?:second|closer|further)
 _IT = r"\s(?:which|this|it|that)"
 _BUT_IT_IS = (
     rf"(?:[,;]?\s(?:but|yet|however,?|though)(?:{_IT})?|[,;]{_IT}|\.\sthis(?=\sturned)"
-    rf"|[.,;](?:\s(?:but|however,?))?(?:\s{_SECOND_LOOK})+(?:{_IT}|\sthe heart(?: size)?|\sthe mediastinum)?)"
-    r"\s(?:is|are|was|remains?|turned out to be)\s(?:(?:actually|in fact|still|just|only|likely|an?)\s|[\w ]{3,40}? and is\s)*"
+    rf"|[.,;](?:\s(?:but|however,?))?(?:\s{_SECOND_LOOK}){{1,3}}(?:{_IT}|\sthe heart(?: size)?|\sthe mediastinum)?)"
+    r"\s(?:is|are|was|remains?|turned out to be)\s"
+    r"(?:(?:actually|in fact|still|just|only|likely|an?)\s|[\w ]{3,40}? and is\s){0,3}"
 )
 _TAKEN_BACK = re.compile(
     rf"(?i)(\b(?:enlarged|widened|prominent|large|big|wide)\b[^.,;\n]{{0,30}}?)"

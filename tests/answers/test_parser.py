@@ -283,6 +283,7 @@ PIECES = [
     "* Edema\n", "Edema* ", "score 0-3 ", "Edema 2 ", "edema, sorry, ", "_x_ ", "<input checked", "edema -=> ", "drop edema. ",
     "<name>Edema</name>",
     "[['Edema'], [0]], ", "== \n", "cutoff 0.3, 0.7 threshold\n", "A. Edema neither A ", "edema is not seen ",
+    "large but it is actually x and is ", ". Wait, no, ", "although there is no a, ",
 ]  # fmt: skip
 
 
