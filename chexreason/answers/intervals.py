@@ -7,6 +7,7 @@ Brown, Cai and DasGupta (2001), Interval Estimation for a Binomial Proportion, f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,20 @@ def weighted_sums(table: NDArray[np.float64], resamples: int, seed: Sequence[int
 
     Shape (resamples, C). The weights follow from the seed and the patient's row alone.
     """
+    block = max(1, _CELLS // resamples)
+    if len(table) <= block:
+        return _weights(len(table), resamples, tuple(seed)).T @ table / WEIGHT
     rng = np.random.default_rng(seed)
     sums = np.zeros((resamples, table.shape[1]))
-    block = max(1, _CELLS // resamples)
     for start in range(0, len(table), block):
         some = table[start : start + block]
         sums += rng.standard_gamma(WEIGHT, (len(some), resamples)).T @ some
     return sums / WEIGHT
+
+
+@lru_cache(maxsize=4)  # all runs on the same records have the same weights, and to draw them is most of an interval's cost
+def _weights(patients: int, resamples: int, seed: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).standard_gamma(WEIGHT, (patients, resamples))
 
 
 def pseudo_counts(shape: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,13 +48,16 @@ class Figure:
     caption: str
     draw: Callable[[], Canvas]
     said: str = ""
+    _drawn: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)  # by theme
 
     def svg(self, theme: str = "light") -> str:
-        """The figure as SVG text, the same text for the same data."""
-        stream = io.StringIO()
-        with _theme(theme, self.name):
-            self._canvas().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-        return stream.getvalue()
+        """The figure as SVG text, the same text for the same data; drawn once."""
+        if theme not in self._drawn:
+            stream = io.StringIO()
+            with _theme(theme, self.name):
+                self._canvas().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+            self._drawn[theme] = stream.getvalue()
+        return self._drawn[theme]
 
     def save(self, folder: Path) -> None:
         """Write <name>.svg and <name>.png."""
