@@ -95,9 +95,8 @@ def _read(text: str) -> list[Mention]:
     if found is not None:
         return found
     found = []
-    for part in _CORRECTION.split(
-        _TAKEN_BACK.sub(r"\1 is not present", text)
-    ):  # what is denied after a second thought was not said before it
+    # What is denied after a second thought was not said before it.
+    for part in _CORRECTION.split(_TAKEN_BACK.sub(r"\1 is not present", text)):
         if found and _WITHDRAWN.match(part):  # "Edema. Wait, no."
             found = []
         said = lists.read(markup.plain(part))

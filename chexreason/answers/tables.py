@@ -94,16 +94,13 @@ def _status_under(title: str, cell: str) -> bool | None:
 
 
 def _row(row: list[str], head: list[str]) -> list[Mention]:
-    lead = words_of(row[0])
+    lead = words_of(row[0])  # "Negative | edema, fracture"
     if len(row) == 2 and named(row[0]) is None and (lead & (NO | MAYBE | _PRESENT) or lead and status(row[0])):
-        # "Negative | edema, fracture"
         return [replace(one, claimed=heading(row[0]), how="table") for one in items.read(row[1]) or () if one.claimed]
     row = [*row, *[""] * (len(head) - len(row))]
     if len(head) > 1 and any("," in cell for cell in row) and all(_is_choice(title, words_of(title)) for title in head):
-        under_each = [(title, items.read(cell) or ()) for title, cell in zip(head, row, strict=False)]  # "Present | Absent"
-        return [
-            replace(one, claimed=under(heading(title), one.claimed), how="table") for title, cell in under_each for one in cell
-        ]
+        listed = [(heading(title), one) for title, cell in zip(head, row, strict=False) for one in items.read(cell) or ()]
+        return [replace(one, claimed=under(meant, one.claimed), how="table") for meant, one in listed]  # "Present | Absent"
     titles = [*head, *[""] * (len(row) - len(head))]  # a column without a title claims
     text, part = " | ".join(row), any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
@@ -112,11 +109,11 @@ def _row(row: list[str], head: list[str]) -> list[Mention]:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
         return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
     beside = [(words_of(title), cell) for index, (title, cell) in enumerate(zip(titles, row, strict=False)) if index not in at]
-    decided = any(
+    sure = [cell for words, cell in beside if words & NUMBER_KEYS and cell.casefold() not in _BLANK]
+    decided = len(sure) == 1 or any(  # several say how sure each of several names is
         words & (_STATUS | MAYBE) and (status(cell) is not None or not words_of(cell).isdisjoint(MAYBE))
         for words, cell in beside
     )
-    decided = decided or len([cell for words, cell in beside if words & NUMBER_KEYS and cell.casefold() not in _BLANK]) == 1
     findings = {named(row[index]) for index in at}
     if len(findings) > 1 and not decided and (head or len(at) == sum(map(bool, row))):  # names, each under what its column says
         return [Mention(row[index], named(row[index]), heading(titles[index]), "table") for index in at]
