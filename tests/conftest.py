@@ -6,6 +6,7 @@ import gc
 import pickle
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from io import TextIOBase
@@ -44,13 +45,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config.
+    keep_what_is_imported()
+    gc.set_threshold(70_000)  # garbage is looked for a hundred times less often than Python would
 
-    And it is looked for a hundred times less often than Python would.
-    """
+
+def pytest_runtest_teardown() -> None:
+    if len(sys.modules) > KEPT[-1] + 200:  # torch, say: TRL has all of it looked through at each end of a training
+        keep_what_is_imported()
+
+
+KEPT = [0]  # modules
+
+
+def keep_what_is_imported() -> None:
+    """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
+    KEPT.append(len(sys.modules))
     gc.collect()
     gc.freeze()
-    gc.set_threshold(70_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

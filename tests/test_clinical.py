@@ -138,7 +138,7 @@ def physionet(tmp_path: Path) -> Iterator[str]:
     labels = {study: {"Edema": 1.0} for _, _, study, _, _ in images}
     mimic(tmp_path / "site" / "files" / "mimic-cxr-jpg" / "2.1.0", images, labels)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Physionet, directory=str(tmp_path / "site"))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -116,11 +116,14 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     rest = [word for word in typed if root(word) not in schema.BUNDLES]
     if len(rest) == len(typed):
         return rest
-    # Keys of what only the arm or the experiment chooses are not there without it.
-    bare = schema.compose([word for word in rest if "." not in word.split("=")[0] and root(word) not in NOT_INHERITED])
-    groups = [name for name in schema.GROUPS if name != "sweep" and OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
-    keys = [key for key in map(str, bare) if key not in (*schema.GROUPS, *OF_ONE_RUN, "runs") and bare[key] != cfg[key]]
+    said = {word.split("=")[0].lstrip("+") for word in rest}
+    # What is said stands there anyway. A world and a model alone bring others, which need not be said.
+    bare = schema.compose([word for word in rest if word.split("=")[0].lstrip("+") in ("world", "model")])
+    groups = [name for name in schema.GROUPS if name not in ("sweep", *said)]
+    groups = [name for name in groups if OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
     groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # else a name of one's own
+    kept = (*schema.GROUPS, *OF_ONE_RUN, "runs", *said)
+    keys = [key for key in map(str, bare) if key not in kept and bare[key] != cfg[key]]
     return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={written(cfg[key])}" for key in keys), *rest]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +41,21 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine's environment says of proxies is no part of a test."""
     for name in (*PROXIES, "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the first of the authorities that sign certificates."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
+    file = tmp_path_factory.mktemp("authorities") / "first.pem"
+    file.write_text(first + end + "\n", encoding="ascii")
+    return file
+
+
+@pytest.fixture(autouse=True)
+def clients_are_quick(one_authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of hundreds of clients reads one authority, and not a hundred and fifty; the servers here have no certificates."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_authority))
 
 
 @pytest.fixture
