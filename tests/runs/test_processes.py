@@ -200,6 +200,7 @@ def test_a_command_ends_with_the_make_that_starts_it_and_with_no_other(tmp_path:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(processes, "gpu_gigabytes", lambda: 0.0)
+    monkeypatch.setattr(processes, "IMPORTS", ("json",))  # these runs end before they need torch
     processes._forks.cache_clear()
     yield
     processes._forks.cache_clear()
