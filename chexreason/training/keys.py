@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Set
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from chexreason.errors import one_of
+from chexreason.errors import at_least, one_of, share
 from chexreason.labels import nearest
 
 # Of the arguments of SFT and GRPO, those that chexreason.training.trainer sets for both.
@@ -28,6 +28,9 @@ SOURCES = {
 KINDS: dict[str, tuple[type, ...]] = {
     "float": (float, int), "int": (int,), "bool": (bool,), "str": (str,), "None": (type(None),)
 }  # fmt: skip
+# Of numbers, those that may be below 0, and those that are shares.
+SIGNED = {"local_rank", "max_steps", "top_k", "entropy_coef"}
+SHARES = set("adam_beta1 adam_beta2 label_smoothing_factor min_p top_entropy_quantile ref_model_mixup_alpha".split())
 WORDS = {"optim": "OptimizerNames", "lr_scheduler_type": "SchedulerType"}
 
 
@@ -48,6 +51,8 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
         kinds = {word.strip() for word in known.get(name, "").split("|")}
         if value is not None and kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
             raise ValueError(f"trainer.{name}={value}: {known[name]} is wanted")
+        if type(value) in (int, float) and name not in SIGNED:  # most ranges TRL leaves to the training to find out
+            (share if name in SHARES else partial(at_least, 0))(**{f"trainer__{name}": value})
 
 
 def check_word(name: str, key: str, value: str) -> None:

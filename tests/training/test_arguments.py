@@ -47,6 +47,9 @@ def test_what_trl_cannot_take_is_an_error_for_people(config: type, tmp_path: Pat
         ("+stage.trainer.optimm=sgd", "stage.trainer.optimm=sgd: TRL's .* has no such key. Did you mean 'optim'"),
         ("+stage.trainer.learning_rate=1", "stage.trainer.learning_rate=1: the stage itself sets it"),
         ("+stage.trainer.optim=adamz", "stage.trainer.optim=adamz: one of adamw_torch"),
+        ("+stage.trainer.adam_epsilon=-1", "stage.trainer.adam_epsilon=-1: 0 at least is wanted"),
+        ("+stage.trainer.adam_epsilon=inf", "stage.trainer.adam_epsilon=inf: 0 at least .* a number that is finite"),
+        ("+stage.trainer.adam_beta2=1.5", "stage.trainer.adam_beta2=1.5: a share is wanted"),
     ],
 )
 def test_a_name_or_word_that_trl_does_not_know_is_refused_where_it_is_composed(stage: ModuleType, word: str, why: str) -> None:
@@ -67,6 +70,16 @@ def test_a_stage_keeps_for_itself_what_it_sets(stage: ModuleType, tmp_path: Path
     composed = settings(stage)
     stage.arguments(Run(settings=composed.stage, folder=tmp_path, model=composed.model))
     assert told == stage.OWN
+
+
+@pytest.mark.parametrize("config", [SFTConfig, GRPOConfig])
+def test_no_number_below_0_is_taken_but_where_trl_has_a_use_for_it(config: type) -> None:
+    numbers = {name for name, kind in keys._fields(config.__name__).items() if {"int", "float"} & set(kind.split(" | "))}
+    assert len(numbers) > 30
+    for name in numbers - keys.SIGNED:
+        with pytest.raises(ValueError, match=rf"trainer\.{name}=-1: (0 at least|a share)"):
+            keys.check_trainer(config.__name__, {name: -1}, set())
+    keys.check_trainer(config.__name__, dict.fromkeys(numbers & keys.SIGNED, -1), set())
 
 
 def test_the_keys_and_words_read_from_the_source_are_those_of_trl_and_transformers() -> None:
