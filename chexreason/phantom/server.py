@@ -105,6 +105,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers requests; of every forty one is refused for haste, one for overload, and one answer leaks."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each reply waits 40 ms for its headers to be acknowledged
     count = 0
 
     def do_POST(self) -> None:

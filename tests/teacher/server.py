@@ -57,6 +57,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each reply waits 40 ms for its headers to be acknowledged
 
             def do_POST(self) -> None:
                 outer.serve(self)
