@@ -31,6 +31,7 @@ from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
 from chexreason.runs.explain import VALUE, explained, literal, quoted
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
+from chexreason.runs.identity import CONTENT
 from chexreason.runs.imports import refuse_import, walk
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -73,6 +74,9 @@ class Config:
         if re.search("[\ud800-\udfff]", place):  # bytes that Python could not decode
             shown = place.encode("utf-8", "backslashreplace").decode()
             raise ChexReasonError(f"runs={shown}: this name is no UTF-8, or the locale is none: rename it, or set PYTHONUTF8=1")
+        there = next(one for one in (place, *map(str, Path(place).parents)) if os.path.exists(one))
+        if not os.path.isdir(there):
+            raise ChexReasonError(f"runs={place}: {there} is a file, and run folders cannot be written there: set runs=FOLDER")
         if self.source not in (sources := choice_names("dataset")):
             raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
         if self.processes < 1:
@@ -131,6 +135,9 @@ def build(described: type, values: dict[str, Any], where: str) -> Any:
 def _build(described: type, values: dict[str, Any], where: str) -> Any:
     for one in fields(described) if is_dataclass(described) else ():  # of which OmegaConf takes lists for text
         given = values.get(one.name)
+        if isinstance(given, str) and not given.strip() and (one.metadata == CONTENT or str(one.type) == "str | None"):
+            none = ", or null for none" if "None" in str(one.type) else ""
+            raise ChexReasonError(f"{where}.{one.name}=: nothing stands there; a value is wanted{none}")
         listed = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
             raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")
@@ -142,6 +149,15 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         if "not in" in message and error.object_type is not None and parts:
             known = {field.name for field in fields(error.object_type)}
             raise ChexReasonError(f"{where}.{key}: there is no such key.{suggestion(parts[-1], known)}") from None
+        if "is not a subclass of" in message or "is not Optional" in message:
+            kind: Any = described
+            for part in parts:
+                kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
+            if is_dataclass(kind):
+                named = ", ".join(one.name for one in fields(kind))
+                raise ChexReasonError(
+                    f"{where}.{key}: its keys are set one by one, as {where}.{key}.KEY=VALUE: {named}"
+                ) from None
         if "is not a ListConfig" in message or "Invalid value assigned" in message or "to a ListConfig" in message:
             given = _at(values, parts)
             if not isinstance(given, list | dict):

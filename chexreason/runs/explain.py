@@ -69,6 +69,8 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
     if re.search(GRAMMAR, message):
         return _no_override(next((word for word in overrides if not _is_override(word)), message.splitlines()[0]))
+    if merged := re.match(r"Error merging override (.*)", message):
+        return f"{merged[1]}: another kind of value stands there. Its keys, which --cfg job shows, are set one by one"
     key = getattr(error, "full_key", None) or next((word for word in overrides if "${" in word), None)
     return (f"{key}: " if key else "") + re.split(r"\n\s*(?:full_key|object_type|reference_type)[:=]", message.strip())[0]
 

@@ -22,7 +22,7 @@ PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
 NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
 
 
-def makers_of(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
+def makers_of(config: schema.Config, used: dict[str, Any], typed: Sequence[str]) -> dict[str, str]:
     """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
     found = dict(getattr(config.stage, "parents", {}))
     said = {f"stage.parents.{role}": line for role, line in found.items()}
@@ -33,7 +33,8 @@ def makers_of(config: schema.Config, used: dict[str, Any]) -> dict[str, str]:
             refuse_no_line(key, line)
     for name, line in makers.items():
         if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group of one's own
-            _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]))
+            set_apart = name == "model" and any(word.lstrip("+").startswith("model.weights=") for word in typed)
+            _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]), set_apart)
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
     return {role: line for role, line in found.items() if line}
 
@@ -51,10 +52,10 @@ def refuse_no_line(key: str, line: str) -> None:
         raise ChexReasonError(f"{key}={line}: no line of overrides, such as 'stage=sft seed=1': {odd}")
 
 
-def _refuse_outside(group: str, key: str, place: str | None) -> None:
+def _refuse_outside(group: str, key: str, place: str | None, set_apart: bool) -> None:
     """Raises ChexReasonError where a group that a run makes does not say where in that run's folder it lies."""
     path = None if place is None else Path(place)
-    if path is None or path.is_absolute() or ".." in path.parts:
+    if path is None or path.is_absolute() or ".." in path.parts or set_apart:  # a stand-in's run has one place for its weights
         raise ChexReasonError(
             f"{group}.{key}={'null' if place is None else place}: its place inside the run that {group}.made_by makes is "
             f"wanted; for one from outside, set {group}.made_by=null"

@@ -137,6 +137,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
     refuse.unread_files(tuple(one for kind in schema.own_folders() for one in kind))
+    refuse.no_keys(cfg, typed)
     refuse.misnamed(cfg, typed)
     refuse.empty_variant(cfg.variant.name)
     planned = _plan(cfg, typed, {} if known is None else known)
@@ -169,7 +170,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     config = schema.check(plain)
     uses = _uses(config)
     used = {name: getattr(config, name) for name in uses}
-    makers = makers_of(config, used)
+    makers = makers_of(config, used, typed)
     # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
     key = digest({name: plain[name] for name in plain if makers or name not in schema.GROUPS or name in ("stage", *uses)})
     if key not in known:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
@@ -26,6 +26,18 @@ def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
             raise ChexReasonError(
                 f"{name}.name={plain[name]['name']!r}: letters, digits, _, - and . are wanted: it names a folder"
+            )
+
+
+def no_keys(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """A choice whose file is empty or a list."""
+    said = dict(word.split("=", 1) for word in typed if "=" in word)
+    for group in (group for group in schema.GROUPS if OmegaConf.is_config(cfg.get(group))):
+        if not isinstance(cfg[group], DictConfig) or "name" not in cfg[group]:
+            choice = said.get(group, "")
+            raise ChexReasonError(
+                f"{group}={choice}: keys are wanted in its file {schema.choice_files(group).get(choice, '')}, `name: {choice}` "
+                "among them; see those of the other choices"
             )
 
 
@@ -122,7 +134,7 @@ def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
         models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
     choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items() if names)
     raise ChexReasonError(
-        f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}.\n  Or say that it is meant: mixed_worlds=true"
+        f"worlds are mixed: {met}.\n  A model brings its world with it. {choose}. Or say that it is meant: mixed_worlds=true"
     )
 
 

@@ -154,7 +154,7 @@ class Sweep:
         failed = [job for job in self.jobs if not job.is_done]
         if failed:
             reasons = Counter(reason for job in failed for reason in job.why_not(self.makes_missing))
-            listed = "\n".join(f"  {' '.join(job.words)}" for job in failed)
+            listed = "\n".join(f"  {shlex.join(job.words)}" for job in failed)
             troubles.append(
                 f"{len(failed)} of {len(self.jobs)} jobs did not finish; the same command tries them again and keeps what is "
                 f"complete:\n{listed}\n"
@@ -182,7 +182,7 @@ class Progress(Callback):
                 _hand_over(config, self.foreseen)
             print(self.foreseen, file=sys.stderr, flush=True)
             if config.dry_run:
-                sys.exit(int(all(job.planned is None for job in self.foreseen.jobs)))
+                sys.exit(int(any(job.planned is None for job in self.foreseen.jobs)))
             if not any(job.may_begin(self.foreseen.makes_missing) for job in self.foreseen.jobs):
                 self.foreseen.finish()
         except (ChexReasonError, HydraException) as error:  # Hydra would go on

@@ -28,6 +28,16 @@ SOURCES = {
 KINDS: dict[str, tuple[type, ...]] = {
     "float": (float, int), "int": (int,), "bool": (bool,), "str": (str,), "None": (type(None),)
 }  # fmt: skip
+# Arguments of theirs by which a training would send weights, prompts or completions to somebody else.
+SENDS = tuple("push_to_hub hub_ trackio_ log_completions log_multimodal log_unique_prompts vllm_server_".split())
+# What saving, resuming, evaluating and rollouts stand on; a stage's own keys and callbacks see to it.
+KEPT = frozenset(
+    "eval_strategy eval_steps eval_delay eval_on_start logging_strategy save_strategy save_only_model save_on_each_node "
+    "enable_jit_checkpoint load_best_model_at_end metric_for_best_model greater_is_better ignore_data_skip "
+    "restore_callback_states_from_checkpoint resume_from_checkpoint auto_find_batch_size remove_unused_columns label_names "
+    "generation_batch_size steps_per_generation num_generations_eval reward_weights vllm_mode model_init_kwargs "
+    "trust_remote_code".split()
+)
 # Of numbers, those that may be below 0, and those that are shares.
 SIGNED = {"local_rank", "max_steps", "top_k", "entropy_coef"}
 SHARES = set("adam_beta1 adam_beta2 label_smoothing_factor min_p top_entropy_quantile ref_model_mixup_alpha".split())
@@ -42,7 +52,9 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
     """
     known = _fields(config) if trainer else {}
     for name, value in trainer.items():
-        if name in own:
+        if name.startswith(SENDS):  # its value may be a key
+            raise ValueError(f"trainer.{name}: no training sends anything to others; stage=export writes what the hub expects")
+        if name in own | KEPT:
             raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
         if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
             raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, known)}")

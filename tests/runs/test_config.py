@@ -18,6 +18,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import GROUPS, as_dict, check, choice_names, compose, described_by
 from chexreason.runs.explain import quoted
+from chexreason.runs.identity import CONTENT
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 
@@ -190,12 +191,31 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=score", "stage.input=x", "stage.tokenizer.made_by=zzz"], "stage.tokenizer.made_by=zzz: no line"),
         (["stage=score", "stage.input=x", "stage.tokenizer.made_by='stage=standin foo'"], "foo has no ="),
         (["stage=predict", "stage.samples=5", "stage.temperature=0"], "samples=5: greedy answers are all alike"),
+        (["stage=sft", "stage.lora=8"], "stage.lora: its keys are set one by one, as stage.lora.KEY=VALUE: rank, alpha"),
+        (["stage=evaluate", "stage.sampling=null"], "stage.sampling: its keys are set one by one"),
+        (["stage=sft", "stage.trainer=[1]"], r"stage.trainer=\[1\]: another kind of value"),
+        (["stage=sft", "model.weights=google/medgemma-4b-it"], "model.weights=.*for one from outside, set model.made_by=null"),
         (["stage=sft", "stage.trainer.foo=1"], "stage.trainer.foo: there is no such key. .*\\+stage.trainer.foo=VALUE"),
     ],
 )
 def test_what_cannot_be_composed_says_why(words: list[str], message: str) -> None:
     with pytest.raises(ChexReasonError, match=message):
         plan(compose(tuple(words)), words)
+
+
+@pytest.mark.parametrize("name", ["stage", "dataset", "model", "checkpoint"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_file_or_folder_of_no_name_is_not_the_current_folder(name: str, blank: str) -> None:
+    """What `KEY=$NOT_SET` gives."""
+    tried = 0
+    for choice in choice_names(name):
+        values = as_dict(compose([f"{name}={choice}"]))[name]
+        described = described_by(name, values)
+        for key in (one.name for one in fields(described) if one.metadata == CONTENT and "list" not in str(one.type)):
+            with pytest.raises(ChexReasonError, match=rf"^{name}\.{key}=: nothing stands there"):
+                config.group(name, values | {key: blank})
+            tried += 1
+    assert tried
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ PACKAGED = "# @package _global_\n"
             "stage=grpo",
             "two_site is none of those that there are. Did you mean two_sites?",
         ),
+        ("prompt/own", "", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
+        ("prompt/own", "- name: own\n", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
         ("modle/own", "name: own\n", "stage=sft", "there is no group modle. Did you mean model?"),
         ("varied/stabilised/sft", "epochs: 2\n", "stage=grpo variant=stabilised", "is of stage=sft, which has no variants"),
         (

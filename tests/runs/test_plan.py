@@ -199,6 +199,13 @@ def test_a_runs_folder_whose_name_is_no_utf8_is_refused_in_a_line(tmp_path: Path
         planned(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff/runs")), "stage=curate")
 
 
+@pytest.mark.parametrize("below", ["", "runs"])
+def test_a_runs_folder_that_is_or_lies_in_a_file_is_refused(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ChexReasonError, match=f"runs=.*: {tmp_path}/file is a file"):
+        planned(tmp_path / "file" / below, "stage=curate")
+
+
 def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ChexReasonError, match="dataset.name="):
         planned(tmp_path, "stage=curate", "dataset.name=../..")

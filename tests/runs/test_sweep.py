@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_what_no_job_can_have_is_said_once_before_any_starts(tmp_path: Path, com
     assert done.returncode == 0
     assert "2 of 2 jobs cannot run: stage.input=" in done.stderr and done.stderr.count("there is no such file") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_fails_where_a_job_is_mistyped_as_the_sweep_would(tmp_path: Path, command: Command) -> None:
+    done = command("--multirun", "stage=sft", "stage.epochs=1,-1", "dry_run=true", f"runs={tmp_path}")
+    assert done.returncode == 1 and "1 of 2 jobs cannot run: stage.epochs=-1.0" in done.stderr
+
+
+def test_jobs_that_did_not_finish_are_listed_as_a_shell_takes_them(tmp_path: Path, command: Command) -> None:
+    done = command(*sweep(tmp_path / "runs", f"stage.input={tmp_path / 'nowhere'}", "seed=1,2", "stage.labels=[a b,c]"))
+    lines = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith("  stage.input=")]
+    assert len(lines) == 2 and all(r"stage.labels=[a\ b,c]" in words for words in lines), "which Hydra takes for a b"
 
 
 def test_what_every_job_lacks_is_said_once_and_none_is_tried(tmp_path: Path, command: Command) -> None:

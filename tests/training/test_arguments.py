@@ -49,6 +49,7 @@ def test_what_trl_cannot_take_is_an_error_for_people(config: type, tmp_path: Pat
         ("+stage.trainer.optim=adamz", "stage.trainer.optim=adamz: one of adamw_torch"),
         ("+stage.trainer.adam_epsilon=-1", "stage.trainer.adam_epsilon=-1: 0 at least is wanted"),
         ("+stage.trainer.adam_epsilon=inf", "stage.trainer.adam_epsilon=inf: 0 at least .* a number that is finite"),
+        ("+stage.trainer.save_strategy=no", "stage.trainer.save_strategy=no: the stage itself sets it"),
         ("+stage.trainer.adam_beta2=1.5", "stage.trainer.adam_beta2=1.5: a share is wanted"),
     ],
 )
@@ -72,10 +73,26 @@ def test_a_stage_keeps_for_itself_what_it_sets(stage: ModuleType, tmp_path: Path
     assert told == stage.OWN
 
 
+@pytest.mark.parametrize("stage", [sft, grpo])
+@pytest.mark.parametrize("word", ["push_to_hub=true", "hub_token=hf_0123456789", "trackio_space_id=me/space"])
+def test_a_training_sends_nothing_to_others_and_a_key_is_not_repeated(stage: ModuleType, word: str) -> None:
+    name, value = word.split("=")
+    with pytest.raises(ChexReasonError, match=f"^stage.trainer.{name}: no training sends") as refused:
+        settings(stage, f"+stage.trainer.{word}")
+    assert value not in str(refused.value)
+
+
+def test_what_is_kept_from_the_trainer_block_is_there_in_trl() -> None:
+    every = keys._fields("SFTConfig").keys() | keys._fields("GRPOConfig").keys()
+    assert every >= keys.KEPT and all(any(name.startswith(sent) for name in every) for sent in keys.SENDS)
+
+
 @pytest.mark.parametrize("config", [SFTConfig, GRPOConfig])
 def test_no_number_below_0_is_taken_but_where_trl_has_a_use_for_it(config: type) -> None:
-    numbers = {name for name, kind in keys._fields(config.__name__).items() if {"int", "float"} & set(kind.split(" | "))}
-    assert len(numbers) > 30
+    every = keys._fields(config.__name__).items()
+    numbers = {name for name, kind in every if {"int", "float"} & set(kind.split(" | "))} - keys.KEPT
+    numbers = {name for name in numbers if not name.startswith(keys.SENDS)}
+    assert len(numbers) > 20
     for name in numbers - keys.SIGNED:
         with pytest.raises(ValueError, match=rf"trainer\.{name}=-1: (0 at least|a share)"):
             keys.check_trainer(config.__name__, {name: -1}, set())
@@ -86,6 +103,9 @@ def test_the_keys_and_words_read_from_the_source_are_those_of_trl_and_transforme
     for config in (SFTConfig, GRPOConfig):
         assert keys._fields(config.__name__).keys() == {field.name for field in fields(config)}
         defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
-        keys.check_trainer(config.__name__, {name: value for name, value in defaults.items() if name not in keys.WORDS}, set())
+        taken = {name: value for name, value in defaults.items() if name not in keys.WORDS.keys() | keys.KEPT}
+        keys.check_trainer(
+            config.__name__, {name: value for name, value in taken.items() if not name.startswith(keys.SENDS)}, set()
+        )
     for name, words in (("OptimizerNames", OptimizerNames), ("SchedulerType", SchedulerType)):
         assert set(keys._words(name)) == {word.value for word in words}
