@@ -50,16 +50,17 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_teardown() -> None:
-    if len(sys.modules) > KEPT[-1] + 200:  # torch, say: TRL has all of it looked through at each end of a training
+    if len(sys.modules) > kept + 200:  # torch, say: TRL has all of it looked through at each end of a training
         keep_what_is_imported()
 
 
-KEPT = [0]  # modules
+kept = 0  # modules
 
 
 def keep_what_is_imported() -> None:
     """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
-    KEPT.append(len(sys.modules))
+    global kept
+    kept = len(sys.modules)
     gc.collect()
     gc.freeze()
 

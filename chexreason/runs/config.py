@@ -133,11 +133,12 @@ def build(described: type, values: dict[str, Any], where: str) -> Any:
 
 
 def _build(described: type, values: dict[str, Any], where: str) -> Any:
-    for one in fields(described) if is_dataclass(described) else ():  # of which OmegaConf takes lists for text
+    for one in fields(described) if is_dataclass(described) else ():
         given = values.get(one.name)
         if isinstance(given, str) and not given.strip() and (one.metadata == CONTENT or str(one.type) == "str | None"):
             none = ", or null for none" if "None" in str(one.type) else ""
             raise ChexReasonError(f"{where}.{one.name}=: nothing stands there; a value is wanted{none}")
+        # OmegaConf takes lists for text.
         listed = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
             raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")

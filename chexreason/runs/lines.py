@@ -117,9 +117,9 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     rest = [word for word in typed if root(word) not in schema.BUNDLES]
     if len(rest) == len(typed):
         return rest
-    said = {word.split("=")[0].lstrip("+") for word in rest}
+    said = {word.split("=")[0].lstrip("+"): word for word in rest}
     # What is said stands there anyway. A world and a model alone bring others, which need not be said.
-    bare = schema.compose([word for word in rest if word.split("=")[0].lstrip("+") in ("world", "model")])
+    bare = schema.compose([said[name] for name in ("world", "model") if name in said])
     groups = [name for name in schema.GROUPS if name not in ("sweep", *said)]
     groups = [name for name in groups if OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
     groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # else a name of one's own

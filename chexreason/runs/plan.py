@@ -137,7 +137,6 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
     """
     refuse.unread_files(tuple(one for kind in schema.own_folders() for one in kind))
-    refuse.no_keys(cfg, typed)
     refuse.misnamed(cfg, typed)
     refuse.empty_variant(cfg.variant.name)
     planned = _plan(cfg, typed, {} if known is None else known)

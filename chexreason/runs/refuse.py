@@ -29,24 +29,21 @@ def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
             )
 
 
-def no_keys(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """A choice whose file is empty or a list."""
+def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """A choice of one's own whose file is empty or a list, or that goes by another's name.
+
+    Folders, tables and sized settings would take it for that one.
+    """
     said = dict(word.split("=", 1) for word in typed if "=" in word)
     for group in (group for group in schema.GROUPS if OmegaConf.is_config(cfg.get(group))):
-        if not isinstance(cfg[group], DictConfig) or "name" not in cfg[group]:
-            choice = said.get(group, "")
+        choice, name = said.get(group), cfg[group].get("name") if isinstance(cfg[group], DictConfig) else None
+        file = schema.choice_files(group).get(choice or "")
+        if name is None:
             raise ChexReasonError(
-                f"{group}={choice}: keys are wanted in its file {schema.choice_files(group).get(choice, '')}, `name: {choice}` "
-                "among them; see those of the other choices"
+                f"{group}={choice or ''}: keys are wanted in its file {file or f'in {group}/'}, its name among them; "
+                "see those of the other choices"
             )
-
-
-def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """A choice of one's own that goes by another's name: folders, tables and sized settings would take it for that one."""
-    said = dict(word.split("=", 1) for word in typed if "=" in word)
-    for group in (group for group in schema.GROUPS if group in said):
-        choice, name = said[group], cfg[group].name
-        if choice != name and choice in schema.choice_names(group) and f"{group}.name" not in said:
+        if file and choice != name and f"{group}.name" not in said:
             raise ChexReasonError(
                 f"{group}={choice}: its file calls it {name}, which folders go by: set name: {choice} in {group}/{choice}.yaml"
             )

@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -111,14 +111,10 @@ class Sweep:
         counted = f"{len(self.jobs)} jobs, {complete} complete"
         lines = [f"[{self.config.sweep.name}] {counted}; to make: {made}{self._expected(kinds, took)}"]
         lines += [f"  {cost}" for cost in costs.lines(list(missing.values()), took)]
-        blocked: dict[str, list[str]] = defaultdict(list)
-        for job in self.jobs:
-            for lack in job.lacks:
-                blocked[lack].append(" ".join(job.words))
         for lack in machine.lacks_disk(sum(one.gigabytes for one in missing.values()), runs):  # of all jobs together
             lines.append(f"  {lack}".replace("\n", "\n    "))
-        for lack, jobs in blocked.items():
-            lines.append(f"  {len(jobs)} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
+        for lack, jobs in Counter(lack for job in self.jobs for lack in job.lacks).items():
+            lines.append(f"  {jobs} of {len(self.jobs)} jobs cannot run: {lack}".replace("\n", "\n    "))
         return "\n".join(lines)
 
     def _expected(self, kinds: Counter[str], took: dict[str, float]) -> str:

@@ -64,7 +64,8 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
         if value is not None and kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
             raise ValueError(f"trainer.{name}={value}: {known[name]} is wanted")
         if type(value) in (int, float) and name not in SIGNED:  # most ranges TRL leaves to the training to find out
-            (share if name in SHARES else partial(at_least, 0))(**{f"trainer__{name}": value})
+            check = share if name in SHARES else partial(at_least, 0)
+            check(**{f"trainer__{name}": value})
 
 
 def check_word(name: str, key: str, value: str) -> None:

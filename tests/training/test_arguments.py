@@ -82,6 +82,10 @@ def test_a_training_sends_nothing_to_others_and_a_key_is_not_repeated(stage: Mod
     assert value not in str(refused.value)
 
 
+def may_be_said(name: str) -> bool:
+    return name not in keys.KEPT and not name.startswith(keys.SENDS)
+
+
 def test_what_is_kept_from_the_trainer_block_is_there_in_trl() -> None:
     every = keys._fields("SFTConfig").keys() | keys._fields("GRPOConfig").keys()
     assert every >= keys.KEPT and all(any(name.startswith(sent) for name in every) for sent in keys.SENDS)
@@ -90,8 +94,7 @@ def test_what_is_kept_from_the_trainer_block_is_there_in_trl() -> None:
 @pytest.mark.parametrize("config", [SFTConfig, GRPOConfig])
 def test_no_number_below_0_is_taken_but_where_trl_has_a_use_for_it(config: type) -> None:
     every = keys._fields(config.__name__).items()
-    numbers = {name for name, kind in every if {"int", "float"} & set(kind.split(" | "))} - keys.KEPT
-    numbers = {name for name in numbers if not name.startswith(keys.SENDS)}
+    numbers = {name for name, kind in every if {"int", "float"} & set(kind.split(" | ")) and may_be_said(name)}
     assert len(numbers) > 20
     for name in numbers - keys.SIGNED:
         with pytest.raises(ValueError, match=rf"trainer\.{name}=-1: (0 at least|a share)"):
@@ -103,9 +106,7 @@ def test_the_keys_and_words_read_from_the_source_are_those_of_trl_and_transforme
     for config in (SFTConfig, GRPOConfig):
         assert keys._fields(config.__name__).keys() == {field.name for field in fields(config)}
         defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
-        taken = {name: value for name, value in defaults.items() if name not in keys.WORDS.keys() | keys.KEPT}
-        keys.check_trainer(
-            config.__name__, {name: value for name, value in taken.items() if not name.startswith(keys.SENDS)}, set()
-        )
+        taken = {name: value for name, value in defaults.items() if may_be_said(name) and name not in keys.WORDS}
+        keys.check_trainer(config.__name__, taken, set())
     for name, words in (("OptimizerNames", OptimizerNames), ("SchedulerType", SchedulerType)):
         assert set(keys._words(name)) == {word.value for word in words}
