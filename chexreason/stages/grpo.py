@@ -98,11 +98,18 @@ class Settings:
 PARENTS = {"curated": ("curate",), "policy": ("sft", "grpo"), "validation": ("curate",)}
 SEVERAL, OPTIONAL = ("curated",), ("validation",)
 # What `arguments` sets, which the trainer block is not to.
-OWN = SHARED | set(
-    "max_steps num_generations temperature top_p top_k max_completion_length use_vllm vllm_importance_sampling_correction "
-    "vllm_importance_sampling_mode loss_type scale_rewards importance_sampling_level beta epsilon epsilon_high num_iterations "
-    "disable_dropout save_steps save_total_limit".split()
-)
+OWN = SHARED | {
+    "max_steps": "max_steps",
+    "num_generations": "completions",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_completion_length": "max_completion_tokens",
+    "scale_rewards": "scale_rewards",
+    "beta": "beta",
+    "epsilon": "clip_low",
+    "epsilon_high": "clip_high",
+    "num_iterations": "steps_per_rollout",
+}
 USES = ("model", "prompt", "reward", "engine", "variant")
 TORCH = True
 MODEL = True

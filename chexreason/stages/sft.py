@@ -68,12 +68,14 @@ class Settings:
         check_trainer("SFTConfig", self.trainer, OWN)
 
 
-# What `arguments` sets, which the trainer block is not to.
-OWN = SHARED | set(
-    "lr_scheduler_type warmup_steps weight_decay max_grad_norm per_device_eval_batch_size max_length eval_strategy "
-    "save_strategy save_total_limit load_best_model_at_end metric_for_best_model restore_callback_states_from_checkpoint "
-    "remove_unused_columns".split()
-)
+# What `arguments` sets by keys of ours, which the trainer block is not to.
+OWN = SHARED | {
+    "lr_scheduler_type": "schedule",
+    "warmup_steps": "warmup",
+    "weight_decay": "weight_decay",
+    "max_grad_norm": "clip_norm",
+    "per_device_eval_batch_size": "batch_size",
+}
 USES = ("model", "prompt")
 PARENTS, SEVERAL = {"traces": ("teach",)}, ("traces",)
 TORCH = True

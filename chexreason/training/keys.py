@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Set
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +12,16 @@ from typing import Any
 from chexreason.errors import at_least, one_of, share
 from chexreason.labels import nearest
 
-# Of the arguments of SFT and GRPO, those that chexreason.training.trainer sets for both.
-SHARED = frozenset(
-    "output_dir seed num_train_epochs learning_rate per_device_train_batch_size gradient_accumulation_steps "
-    "gradient_checkpointing use_cpu bf16 logging_steps report_to".split()
-)
+# Arguments of both, and the key of SFT and GRPO that says each.
+SHARED = {
+    "num_train_epochs": "epochs",
+    "learning_rate": "learning_rate",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulation",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "logging_steps": "logging_steps",
+    "save_steps": "save_steps",
+}
 SOURCES = {
     "SFTConfig": ("trl", "trainer/sft_config.py"),
     "GRPOConfig": ("trl", "trainer/grpo_config.py"),
@@ -30,22 +35,27 @@ KINDS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 # Arguments of theirs by which a training would send weights, prompts or completions to somebody else.
 SENDS = tuple("push_to_hub hub_ trackio_ log_completions log_multimodal log_unique_prompts vllm_server_".split())
-# What saving, resuming, evaluating and rollouts stand on; a stage's own keys and callbacks see to it.
+# What is no choice: a run's place, seed and device, what saving, resuming, evaluating and rollouts stand on, and what makes
+# GRPO the paper's.
 KEPT = frozenset(
+    "output_dir seed use_cpu bf16 report_to max_length save_total_limit "
     "eval_strategy eval_steps eval_delay eval_on_start logging_strategy save_strategy save_only_model save_on_each_node "
     "enable_jit_checkpoint load_best_model_at_end metric_for_best_model greater_is_better ignore_data_skip "
     "restore_callback_states_from_checkpoint resume_from_checkpoint auto_find_batch_size remove_unused_columns label_names "
-    "generation_batch_size steps_per_generation num_generations_eval reward_weights vllm_mode model_init_kwargs "
-    "trust_remote_code".split()
+    "generation_batch_size steps_per_generation num_generations_eval reward_weights use_vllm vllm_mode "
+    "vllm_importance_sampling_correction vllm_importance_sampling_mode loss_type importance_sampling_level top_k "
+    "disable_dropout model_init_kwargs trust_remote_code".split()
 )
 # Of numbers, those that may be below 0, and those that are shares.
-SIGNED = {"local_rank", "max_steps", "top_k", "entropy_coef"}
+SIGNED = {"local_rank", "max_steps", "entropy_coef"}
 SHARES = set("adam_beta1 adam_beta2 label_smoothing_factor min_p top_entropy_quantile ref_model_mixup_alpha".split())
 WORDS = {"optim": "OptimizerNames", "lr_scheduler_type": "SchedulerType"}
 
 
-def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
-    """Pass silently where the `trainer:` block says what TRL's `config` knows and the stage does not set (`own`) itself.
+def check_trainer(config: str, trainer: dict[str, Any], own: Mapping[str, str]) -> None:
+    """Pass silently where the `trainer:` block says what TRL's `config` knows and the stage does not set.
+
+    `own`: by TRL's name, the key of the stage that says the same.
 
     Raises:
         ValueError: names the key and the nearest one there is.
@@ -54,10 +64,13 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Set[str]) -> None:
     for name, value in trainer.items():
         if name.startswith(SENDS):  # its value may be a key
             raise ValueError(f"trainer.{name}: no training sends anything to others; stage=export writes what the hub expects")
-        if name in own | KEPT:
-            raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
         if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
-            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, known)}")
+            free = known.keys() - own.keys() - KEPT
+            raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, free)}")
+        if name in own:
+            raise ValueError(f"trainer.{name}={value}: stage.{own[name]} says it; leave it out of trainer")
+        if name in KEPT:
+            raise ValueError(f"trainer.{name}={value}: the stage itself sets it; leave it out of trainer")
         if name in WORDS:
             check_word(name, f"trainer__{name}", value)
         kinds = {word.strip() for word in known.get(name, "").split("|")}
