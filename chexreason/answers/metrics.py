@@ -20,6 +20,7 @@ from chexreason.answers.intervals import difference, interval
 from chexreason.errors import ChexReasonError
 
 RATES = ("precision", "recall", "f1")
+FEW_PATIENTS = 50  # with fewer, an interval of a macro average holds the truth clearly less often than it says
 FEW_POSITIVES = 5  # a label with fewer (its "support" in a summary) has an interval that promises little
 MACRO_SHARE = 2 / 3  # of each pseudo-count, in macro averages: chosen by benches/coverage.py
 

@@ -72,9 +72,10 @@ def main_numbers(result: dict[str, Any]) -> str:
     low, high = result["intervals"]["macro"]["f1"]
     absent = sum(found["support"] == 0 for found in result["per_label"].values())
     labels = f"{len(result['labels'])} labels{f', {absent} of them in no record' if absent else ''}"
+    few = f" (of {result['patients']} patients, it promises little)" if result["patients"] < metrics.FEW_PATIENTS else ""
     return (
         f"{result['records']} records, {labels}: micro-F1 {result['micro']['f1']:.3f}, macro-F1 {result['macro']['f1']:.3f} "
-        f"[{low:.3f}, {high:.3f}], failures {result['failure_rate']:.3f}"
+        f"[{low:.3f}, {high:.3f}]{few}, failures {result['failure_rate']:.3f}"
     )
 
 

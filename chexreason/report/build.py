@@ -19,6 +19,7 @@ from chexreason.runs.files import write_json, write_text
 PAGE = Path(__file__).with_name("page")
 TITLE = "Reasoning-trained chest X-ray models: results"
 VERDICTS = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "open", "no runs": "open"}
+VERDICTS[claims.UNDECIDED + claims.FEW] = "open"
 VERDICTS |= {verdict + claims.DRAWN: style for verdict, style in VERDICTS.items()}
 WORDS: dict[str, Any] = {"parts": render.parts, "verdicts": VERDICTS}  # how a template writes a cell
 

@@ -1,12 +1,14 @@
 """The paper's claims (claims.toml) checked on the runs at hand and on the paper's own numbers.
 
 A claim is a difference and the sign that it should have. On the runs at hand it holds where the difference's whole 95 %
-interval lies on the claimed side, does not hold where the whole interval lies on the other, and else is undecided.
+interval lies on the claimed side, does not hold where the whole interval lies on the other, and else is undecided. Undecided,
+too, is what fewer than FEW_PATIENTS patients say, and that a score of 0 is as good as another of 0.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexreason.answers.intervals import difference
+from chexreason.answers.metrics import FEW_PATIENTS
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Result, Study
 from chexreason.report.tables import TAKE, Table, Value
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-DRAWN = " on drawn films"
+DRAWN, FEW = " on drawn films", f" by fewer than {FEW_PATIENTS} patients"
 FILE = Path(__file__).with_name("claims.toml")
 
 
@@ -54,6 +57,7 @@ class Verdict:
     p: float | None = None
     paired: bool | None = None
     drawn: bool = False  # on drawn films: it says nothing about patients, nor about the paper
+    few: bool = False  # of too few patients to decide anything
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def table(checked: list[Checked]) -> Table:
         lacking = one.needs["than"]["prompt"] if here and one.needs else []
         asked = one.claim.claim + (f" Not run yet: {', '.join(lacking)}." if lacking else "")
         rows.append(
-            (asked, one.claim.section, f"{here.verdict}{DRAWN * here.drawn}" if here else "no runs", effect)
+            (asked, one.claim.section, f"{here.verdict}{FEW * here.few}{DRAWN * here.drawn}" if here else "no runs", effect)
             + ((paper.verdict, Value(paper.effect, signed=True)) if paper else (None, None))
         )
     columns = ("Claim", "Section", "Here", "Effect here", "The paper's numbers", "Effect in the paper")
@@ -113,12 +117,9 @@ NOTE = (
 
 
 def _check(claim: Claim, study: Study) -> Checked:
-    ours, rivals = _matching(study, claim.of), _matching(study, claim.than)
     paper = in_paper(claim)
-    if ours:
-        of = ours[-1]
-        rivals = [one for one in rivals if one is not of and _may_be_compared(of, one)]
-    if not ours or not rivals:
+    of, rivals = next(_sides(claim, study), (None, []))
+    if of is None:
         return Checked(claim, None, paper, {"of": claim.of, "than": claim.than})
     here = _here(claim, study, of, rivals)
     asked = claim.than.get("prompt")
@@ -130,9 +131,27 @@ def _check(claim: Claim, study: Study) -> Checked:
     return Checked(claim, here, paper, {"than": claim.than | {"prompt": lacking}})
 
 
-def _may_be_compared(of: Result, other: Result) -> bool:
-    """Whether both are of one model (every claim is) and, on one benchmark, of the same test set."""
-    return of.arm.model == other.arm.model and (of.benchmark != other.benchmark or of.dataset == other.dataset)
+def _sides(claim: Claim, study: Study) -> Iterator[tuple[Result, list[Result]]]:
+    """A result and those that it may be compared with; of the claim's first checkpoint, and the latest, first.
+
+    All are of one model, as every claim is. On one benchmark they are of the same test set; between two benchmarks one
+    checkpoint is compared with itself. Where both sides of a claim take several checkpoints, they are compared in the same.
+    """
+    of, than = claim.of, claim.than
+    for checkpoint in of["checkpoint"] if isinstance(of["checkpoint"], list) else [of["checkpoint"]]:
+        same = {"checkpoint": checkpoint} if isinstance(than["checkpoint"], list) else {}
+        others = _matching(study, than | same)
+        for one in reversed(_matching(study, of | {"checkpoint": checkpoint})):
+            alike = [other for other in others if other.dataset == one.dataset and other.arm.model == one.arm.model]
+            if rivals := [other for other in alike if other is not one]:
+                yield one, rivals
+            for other in reversed(others):
+                if (
+                    other.benchmark != one.benchmark
+                    and other.arm == one.arm
+                    and (same_one := one.of_trainings(other)).evaluations
+                ):
+                    yield same_one, [other.of_trainings(one)]
 
 
 def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdict:
@@ -141,19 +160,23 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
     if claim.labels == "matched":
         labels = tuple(in_order(set.intersection(*(set(one.labels) for one in sides))))
     scores = [study.scores(one, labels) for one in sides]
-    effect = _effect(claim, np.array([float(take(point)) for point, _ in scores]))
+    values = np.array([float(take(point)) for point, _ in scores])
+    effect = _effect(claim, values)
     cloud = _effect(claim, np.stack([take(many) for _, many in scores]))
     found = difference(float(effect), cloud)
     low, high = found["interval"]
+    few = any(one.patients < FEW_PATIENTS for one in sides)
+    says_nothing = claim.expect in ("equivalent", "no_worse") and not values.any()  # that 0 is as good as 0
     return Verdict(
-        verdict=verdict(claim, low, high),
+        verdict=UNDECIDED if few or says_nothing else verdict(claim, low, high),
         effect=float(effect),
         of=f"{study.title(of.arm)} on {of.dataset}",
         than=tuple(f"{study.title(one.arm)} on {one.dataset}" for one in rivals),
         interval=(low, high),
         p=found["p"],
         paired=all(of.is_paired_with(one) for one in rivals),
-        drawn=any(one.is_drawn for one in (of, *rivals)),
+        drawn=any(one.is_drawn for one in sides),
+        few=few,
     )
 
 
@@ -197,9 +220,6 @@ def _effect(claim: Claim, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _matching(study: Study, wanted: dict[str, Any]) -> list[Result]:
     """Results that a selector describes, oldest first; variants stay out: the paper claims nothing of them."""
-    if isinstance(wanted.get("checkpoint"), list):  # in order of preference
-        found = (_matching(study, wanted | {"checkpoint": one}) for one in wanted["checkpoint"])
-        return next(filter(None, found), [])
 
     def is_wanted(result: Result) -> bool:
         arm = result.arm

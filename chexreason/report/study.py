@@ -20,6 +20,7 @@ from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS, Prediction
 from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
+from chexreason.labels import FINDINGS, NIH_SHARED
 from chexreason.report.published import PROMPTS
 from chexreason.runs.files import read_lines
 from chexreason.runs.folders import LOG, changed, is_of_another_version, read_manifest
@@ -27,6 +28,7 @@ from chexreason.runs.folders import LOG, changed, is_of_another_version, read_ma
 REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
+BENCHMARK_LABELS = {"chexpert": frozenset(FINDINGS), "nih": frozenset(NIH_SHARED), "validation": frozenset(FINDINGS)}
 
 
 @dataclass(frozen=True, order=True)
@@ -71,7 +73,10 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One arm on one test set: an evaluation per seed, all over the same labels."""
+    """One arm on one test set: an evaluation per seed, all over the same labels and, of each record, the same truth.
+
+    `dataset`: the test set's name, which says so where it is scored otherwise than the dataset's others.
+    """
 
     arm: Arm
     dataset: str
@@ -80,9 +85,13 @@ class Result:
 
     @property
     def benchmark(self) -> str:
-        """Which of the paper's test sets this is; else the dataset's name, also where its images are there to train on."""
+        """Which of the paper's test sets this is, over the paper's labels; else its name.
+
+        So, too, where its images are there to train on, or where it is scored otherwise than the dataset's others.
+        """
         dataset = self.evaluations[0].dataset
-        return self.dataset if dataset["split"] in TRAINING else dataset.get("benchmark") or self.dataset
+        is_plain = self.dataset == dataset["name"] and dataset["split"] not in TRAINING
+        return (is_plain and dataset.get("benchmark")) or self.dataset
 
     @property
     def site(self) -> str:
@@ -99,6 +108,11 @@ class Result:
         """Those of the first seed: what a person is shown."""
         return self.evaluations[0].predictions
 
+    @property
+    def patients(self) -> int:
+        """How many were looked at, by the seed with the fewest."""
+        return min(len({record.patient for record in one.predictions}) for one in self.evaluations)
+
     @cached_property
     def is_drawn(self) -> bool:
         """Whether films are drawn or the model is a stand-in: the paper's numbers are then no standard to reach."""
@@ -111,6 +125,15 @@ class Result:
             self.dataset == other.dataset
             and len({tuple((one.id, one.patient) for one in run.predictions) for run in runs}) == 1
         )
+
+    def of_trainings(self, other: Result) -> Result:
+        """It, by the trainings alone that `other` is of as well: what is compared between test sets is one checkpoint.
+
+        Its `evaluations` are empty where there is none.
+        """
+        trained = {_recipe(one) for one in other.evaluations}
+        shared = tuple(one for one in self.evaluations if _recipe(one) in trained)
+        return self if shared == self.evaluations else replace(self, evaluations=shared)
 
 
 @dataclass(frozen=True)
@@ -271,20 +294,59 @@ def how_asked(config: dict[str, Any]) -> str:
 def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
     """One result per arm and test set. Of runs that differ in nothing but settings, the latest keeps the plain name.
 
-    Which checkpoint is the latest is decided once for all test sets: a row of a table never mixes two.
+    Which checkpoint of a seed is the latest is decided once for all test sets.
     """
     ordered = sorted(evaluations, key=lambda one: one.manifest["finished"])
+    test_sets = _test_sets(ordered)
     latest = {(one.arm, one.seed): _recipe(one) for one in ordered}
     cells: dict[tuple[Arm, str, int], list[Evaluation]] = defaultdict(list)
     for one in ordered:
         plain = _recipe(one) == latest[one.arm, one.seed]
-        cells[one.arm if plain else _variant(one.arm, _recipe(one)), one.dataset["name"], one.seed].append(one)
+        cells[one.arm if plain else _variant(one.arm, _recipe(one)), test_sets[one], one.seed].append(one)
     groups: dict[tuple[Arm, str], list[Evaluation]] = defaultdict(list)
     for (arm, dataset, _), (*older, last) in sorted(cells.items(), key=lambda item: item[0]):
         groups[arm, dataset].append(last)
         for one in older:
             groups[_variant(arm, one.folder.name), dataset].append(one)
     return tuple(Result(arm, dataset, chosen[0].labels, tuple(chosen)) for (arm, dataset), chosen in groups.items())
+
+
+@dataclass
+class _Scoring:
+    """Evaluations over the same labels that nowhere disagree on a record's truth."""
+
+    labels: frozenset[str]
+    truths: dict[str, Any] = field(default_factory=dict)
+    members: list[Evaluation] = field(default_factory=list)
+
+    def takes(self, one: Evaluation) -> bool:
+        """Add an evaluation where it agrees with those that are there."""
+        truths = {record.id: ({*record.labels}, {*record.ignored}) for record in one.predictions}
+        if self.labels != {*one.labels} or any(self.truths.get(id, truth) != truth for id, truth in truths.items()):
+            return False
+        self.truths |= truths
+        self.members.append(one)
+        return True
+
+
+def _test_sets(evaluations: Sequence[Evaluation]) -> dict[Evaluation, str]:
+    """Each one's test set: its dataset, unless it scores other labels than most, or the paper's, or by another truth."""
+    found: dict[str, list[_Scoring]] = defaultdict(list)
+    for one in evaluations:
+        of_dataset = found[one.dataset["name"]]
+        if not any(scoring.takes(one) for scoring in of_dataset):
+            of_dataset.append(_Scoring(frozenset(one.labels)))
+            of_dataset[-1].takes(one)
+    named: dict[Evaluation, str] = {}
+    for name, of_dataset in found.items():
+        published = BENCHMARK_LABELS.get(of_dataset[0].members[0].dataset.get("benchmark") or "")
+        usual = [one for one in of_dataset if published in (None, one.labels)]
+        plain = max(usual, key=lambda one: len(one.members), default=None)
+        for scoring in of_dataset:
+            run = scoring.members[0].folder.name.rpartition("-")[2]
+            title = name if scoring is plain else f"{name} as scored by run {run}"
+            named |= dict.fromkeys(scoring.members, title)
+    return named
 
 
 def _recipe(evaluation: Evaluation) -> str:

@@ -38,12 +38,12 @@ def transfers(study: Study) -> list[Transfer]:
     others = [one for one in study.results if one.is_test_set]
     others.sort(key=lambda one: (datasets.index(one.dataset), arms.index(one.arm)))
     pairs = [
-        Transfer(near.arm, near, far)
+        Transfer(near.arm, near.of_trainings(far), far.of_trainings(near))
         for far in others
         for near in study.on("chexpert")
         if near.arm == far.arm and near.site != far.site
     ]
-    return [pair for pair in pairs if pair.labels]
+    return [pair for pair in pairs if pair.near.evaluations and pair.labels]
 
 
 def table(study: Study) -> Table:
@@ -112,8 +112,6 @@ def _cells(study: Study, one: Transfer, column: str | None) -> list[Cell]:
     here, there, matched, own = published_changes().get(column or "", (None, None, None, None))
     if one.far.benchmark != "nih":
         here = there = matched = own = None
-    elif set(one.labels) != set(NIH_SHARED):  # the paper's numbers are for its nine
-        here = there = matched = None
     take = TAKE["macro_f1"]
     return [
         value(study, one.near, take, here, one.labels),

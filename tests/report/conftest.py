@@ -31,7 +31,7 @@ class Runs:
     """A runs folder being filled; every method returns the name of the run that it made."""
 
     folder: Path
-    records: int = 40
+    records: int = 100
     made: int = 0
 
     def run(self, kind: str, parents: dict[str, str] | None = None, status: str = "complete", **config: Any) -> str:
@@ -154,7 +154,7 @@ class Runs:
         return name
 
 
-def whole_study(folder: Path, records: int = 40) -> Runs:
+def whole_study(folder: Path, records: int = 100) -> Runs:
     """A run of every kind that the report has a place for."""
     runs = Runs(folder, records)
     phantom = runs.phantom()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from chexreason.report import claims, tables
-from tests.report.conftest import read
+from chexreason.answers.metrics import FEW_PATIENTS
+from chexreason.labels import NIH_SHARED
+from chexreason.report import claims, tables, transfer
+from tests.report.conftest import Runs, read
 
 
 def verdict_of(found, id_):
@@ -119,3 +123,111 @@ def test_models_of_two_worlds_are_told_apart_and_never_compared(runs):
         assert len(models) == 1, one
     table1 = next(table for table in tables.paper_tables(found) if table.name == "table1")
     assert len({row[0] for row in table1.rows}) == len(table1.rows) == 4
+
+
+def rewrite(runs, name, config=None, rows=None):
+    """Change a run's dataset config or its rows, as if it had been evaluated so."""
+    manifest = runs.folder / name / "manifest.json"
+    if config:
+        made = json.loads(manifest.read_text())
+        made["config"]["dataset"] |= config
+        manifest.write_text(json.dumps(made))
+    if rows:
+        path = runs.folder / name / "predictions.jsonl"
+        path.write_text("".join(json.dumps(rows(json.loads(line))) + "\n" for line in path.read_text().splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [
+        ({"findings": list(NIH_SHARED[:3])}, None),
+        ({"findings": [*NIH_SHARED, "Pleural Effusion"]}, None),
+        ({"uncertain": "positive"}, lambda row: row | {"labels": [*{*row["labels"], "Pneumonia"}]}),
+        ({"uncertain": "ignore"}, lambda row: row | {"ignored": ["Pneumonia"]}),
+    ],
+    ids=["fewer labels", "more labels", "another truth", "labels that do not count"],
+)
+@pytest.mark.parametrize("odd", ["sft", "grpo"])
+def test_what_is_scored_otherwise_is_another_test_set(runs, config, rows, odd):
+    adapters = {"base": None, "sft": runs.sft("free_reasoning"), "grpo": runs.grpo("hard")}
+    for name, adapter in adapters.items():
+        runs.evaluate("nih", name, adapter=adapter, skill=0.5)
+    before = read(runs)
+    again = runs.evaluate("nih", odd, adapter=adapters[odd], skill=0.95)
+    rewrite(runs, again, config, rows)
+    after = read(runs)
+    assert claims.check(after) == claims.check(before) and verdict_of(after, "grpo_lowers_nih").paired
+    title = f"phantom_nih as scored by run {again[-8:]}"
+    assert after.datasets == ["phantom_nih", title]
+    assert [row[1] for row in tables.headline(after).rows] == [row[1] for row in tables.headline(before).rows]
+    assert after.on("nih") and title not in {one.dataset for one in after.on("nih")}
+
+
+def test_seeds_are_averaged_over_one_truth_alone(runs):
+    sft = runs.sft("free_reasoning")
+    runs.evaluate("nih", "sft", adapter=sft)
+    odd = runs.evaluate("nih", "sft", adapter=runs.sft("free_reasoning"), seed=1)
+    rewrite(runs, odd, {"findings": [*NIH_SHARED, "Pleural Effusion"]})
+    assert [len(one.evaluations) for one in read(runs).results] == [1, 1]
+
+
+def test_the_papers_test_set_has_the_papers_labels(runs):
+    rewrite(runs, runs.evaluate("nih"), {"findings": list(NIH_SHARED[:3])})
+    found = read(runs)
+    assert not found.on("nih") and "3 labels" in tables.headline(found).columns[1]
+    assert not tables.paper_tables(found) and tables.headline(found).rows[0][1].paper is None
+
+
+def test_another_dataset_of_the_same_benchmark_silences_no_claim(runs):
+    sft, grpo = runs.sft("free_reasoning"), runs.grpo("hard")
+    runs.evaluate("nih", "sft", adapter=sft, skill=0.9)
+    runs.evaluate("nih", "grpo", adapter=grpo, skill=0.3)
+    before = verdict_of(read(runs), "grpo_lowers_nih")
+    runs.evaluate("nih", "grpo", adapter=grpo, skill=0.3, dataset="nih_again")
+    assert before.verdict == claims.HOLDS and verdict_of(read(runs), "grpo_lowers_nih") == before
+
+
+@pytest.mark.parametrize("side", ["hard", "nuanced"])
+def test_a_best_checkpoint_is_not_compared_with_a_last_one(runs, side):
+    adapters = {reward: runs.grpo(reward) for reward in ("hard", "nuanced")}
+    for adapter in adapters.values():
+        runs.evaluate("mimic", "grpo", adapter=adapter, skill=0.5)
+    last = verdict_of(read(runs), "hard_no_worse_than_nuanced")
+    runs.evaluate("mimic", "grpo_best", adapter=adapters[side], skill=0.9)
+    assert verdict_of(read(runs), "hard_no_worse_than_nuanced") == last
+
+
+def test_between_test_sets_one_training_is_compared_with_itself(runs):
+    first, second = runs.sft("free_reasoning"), runs.sft("free_reasoning")
+    runs.evaluate("chexpert", "sft", adapter=first, skill=0.9, seed=0)
+    runs.evaluate("nih", "sft", adapter=second, skill=0.2, seed=1)
+    found = read(runs)
+    assert verdict_of(found, "sft_gains_in_transfer") is None and not transfer.table(found).rows
+    runs.evaluate("nih", "sft", adapter=first, skill=0.9, seed=0)
+    both = read(runs)
+    (moved,) = transfer.transfers(both)
+    assert [one.seed for one in (*moved.near.evaluations, *moved.far.evaluations)] == [0, 0]
+    assert abs(verdict_of(both, "sft_gains_in_transfer").effect) < 0.1, "the other seed's fall is none of its own"
+
+
+def test_nothing_is_decided_by_a_few_patients(runs):
+    for records, decided in ((2 * FEW_PATIENTS - 2, False), (2 * FEW_PATIENTS, True)):
+        few = Runs(runs.folder / str(records), records)  # two films of each patient
+        few.evaluate("chexpert", "sft", adapter=few.sft("free_reasoning"), skill=0.1)
+        few.evaluate("chexpert", "grpo", adapter=few.grpo("hard"), skill=0.95)
+        checked = claims.check(read(few))
+        found = next(one for one in checked if one.claim.id == "grpo_raises_chexpert")
+        assert (found.here.verdict == claims.HOLDS) is decided and found.here.interval[0] > 0
+        said = next(row[2] for row in claims.table(checked).rows if row[0] == found.claim.claim)
+        assert ("fewer than 50 patients" in said) is not decided
+
+
+def test_that_nothing_is_as_good_as_nothing_decides_nothing(runs):
+    runs.evaluate("chexpert", failures=1.0)
+    adapters = {reward: runs.grpo(reward) for reward in ("hard", "nuanced")}
+    runs.evaluate("chexpert", "grpo", adapter=adapters["hard"], failures=1.0)
+    for adapter in adapters.values():
+        runs.evaluate("mimic", "grpo", adapter=adapter, failures=1.0)
+    found = read(runs)
+    for one in ("grpo_nearly_matches_base", "hard_no_worse_than_nuanced"):
+        assert verdict_of(found, one).verdict == claims.UNDECIDED

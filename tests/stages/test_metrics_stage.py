@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chexreason.answers.metrics import FEW_PATIENTS
 from chexreason.errors import ChexReasonError
 from chexreason.runs.files import read_json
 from chexreason.runs.folders import Run
-from chexreason.stages.metrics import Settings, deliver, execute
+from chexreason.stages.metrics import Settings, deliver, execute, show
 
 LINES = [
     {"id": "1", "patient": "a", "labels": ["Edema", "Pneumonia"], "predicted": ["Edema"]},
@@ -39,6 +40,14 @@ def test_contract(tmp_path):
     assert found["per_label"]["Edema"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
     assert found["jaccard"] == pytest.approx((0.5 + 0 + 0.5) / 3)
     assert found["patients"] == 2 and len(found["intervals"]["macro"]["f1"]) == 2
+
+
+@pytest.mark.parametrize(("patients", "said"), [(FEW_PATIENTS - 1, True), (FEW_PATIENTS, False)])
+def test_few_patients_are_said_beside_the_numbers(tmp_path, capsys, patients, said):
+    one_each = [LINES[0] | {"id": str(number), "patient": f"p{number}"} for number in range(patients)]
+    score(tmp_path, input=lines(tmp_path / "in.jsonl", one_each))
+    show(tmp_path)
+    assert (f"] (of {patients} patients, it promises little)" in capsys.readouterr().out) is said
 
 
 def test_subset_of_labels(tmp_path):
