@@ -28,7 +28,13 @@ from chexreason.runs.folders import LOG, changed, is_of_another_version, read_ma
 REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
-BENCHMARK_LABELS = {"chexpert": frozenset(FINDINGS), "nih": frozenset(NIH_SHARED), "validation": frozenset(FINDINGS)}
+# What makes a dataset one of these, and which keys of a dataset choose neither records nor labels.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "chexpert": {"split": "test", "findings": sorted(FINDINGS)},
+    "nih": {"split": "test", "findings": sorted(NIH_SHARED)},
+    "validation": {"split": "validation", "findings": sorted(FINDINGS)},
+}
+PLACES = frozenset("name world benchmark root made_by table agreement missing".split())
 
 
 @dataclass(frozen=True, order=True)
@@ -75,7 +81,7 @@ class Evaluation:
 class Result:
     """One arm on one test set: an evaluation per seed, all over the same labels and, of each record, the same truth.
 
-    `dataset`: the test set's name, which says so where it is scored otherwise than the dataset's others.
+    `dataset`: the test set's name, with what tells it from the dataset's usual one where it is another.
     """
 
     arm: Arm
@@ -85,13 +91,9 @@ class Result:
 
     @property
     def benchmark(self) -> str:
-        """Which of the paper's test sets this is, over the paper's labels; else its name.
-
-        So, too, where its images are there to train on, or where it is scored otherwise than the dataset's others.
-        """
+        """Which of the paper's test sets this is, over the paper's labels; else its name."""
         dataset = self.evaluations[0].dataset
-        is_plain = self.dataset == dataset["name"] and dataset["split"] not in TRAINING
-        return (is_plain and dataset.get("benchmark")) or self.dataset
+        return (self.dataset == dataset["name"] and dataset.get("benchmark")) or self.dataset
 
     @property
     def site(self) -> str:
@@ -101,7 +103,8 @@ class Result:
     @property
     def is_test_set(self) -> bool:
         """Whether nothing is there to train on, nor to choose a checkpoint by."""
-        return self.benchmark != "validation" and self.evaluations[0].dataset["split"] not in TRAINING
+        dataset = self.evaluations[0].dataset
+        return dataset.get("benchmark") != "validation" and dataset["split"] not in TRAINING
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -312,40 +315,55 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
 
 
 @dataclass
-class _Scoring:
-    """Evaluations over the same labels that nowhere disagree on a record's truth."""
+class _TestSet:
+    """Evaluations by the same choices of records and labels that nowhere disagree on a record's truth."""
 
-    labels: frozenset[str]
+    choices: dict[str, Any]
     truths: dict[str, Any] = field(default_factory=dict)
     members: list[Evaluation] = field(default_factory=list)
 
     def takes(self, one: Evaluation) -> bool:
         """Add an evaluation where it agrees with those that are there."""
         truths = {record.id: ({*record.labels}, {*record.ignored}) for record in one.predictions}
-        if self.labels != {*one.labels} or any(self.truths.get(id, truth) != truth for id, truth in truths.items()):
+        if self.choices != _choices(one) or any(self.truths.get(id, truth) != truth for id, truth in truths.items()):
             return False
         self.truths |= truths
         self.members.append(one)
         return True
 
+    def title(self, plain: dict[str, Any]) -> str:
+        """What tells it from the plain choices, in the words of a command; the run, where it is but another truth."""
+        said = {key: value for key, value in self.choices.items() if key in plain and value != plain[key]}
+        if len(said.get("findings", ())) > 3:
+            said["findings"] = f"{len(said['findings'])} of them"
+        differing = [f"{key}={value}".replace("'", "") for key, value in said.items()]
+        return "".join(f", {one}" for one in differing) or f" as scored by run {self.members[0].folder.name.rpartition('-')[2]}"
+
+
+def _choices(one: Evaluation) -> dict[str, Any]:
+    """What its dataset says of which records and labels are scored, and how, rather than where they lie."""
+    asked = {key: value for key, value in one.dataset.items() if key not in PLACES}
+    return {key: sorted(value) if isinstance(value, list) else value for key, value in asked.items()}
+
 
 def _test_sets(evaluations: Sequence[Evaluation]) -> dict[Evaluation, str]:
-    """Each one's test set: its dataset, unless it scores other labels than most, or the paper's, or by another truth."""
-    found: dict[str, list[_Scoring]] = defaultdict(list)
+    """Each one's test set: its dataset, and what tells it from the paper's, or from that of most runs, where it is another."""
+    found: dict[str, list[_TestSet]] = defaultdict(list)
     for one in evaluations:
         of_dataset = found[one.dataset["name"]]
-        if not any(scoring.takes(one) for scoring in of_dataset):
-            of_dataset.append(_Scoring(frozenset(one.labels)))
+        if not any(test_set.takes(one) for test_set in of_dataset):
+            of_dataset.append(_TestSet(_choices(one)))
             of_dataset[-1].takes(one)
     named: dict[Evaluation, str] = {}
     for name, of_dataset in found.items():
-        published = BENCHMARK_LABELS.get(of_dataset[0].members[0].dataset.get("benchmark") or "")
-        usual = [one for one in of_dataset if published in (None, one.labels)]
+        published = PUBLISHED.get(of_dataset[0].members[0].dataset.get("benchmark") or "", {})
+        usual = [one for one in of_dataset if one.choices | published == one.choices]
         plain = max(usual, key=lambda one: len(one.members), default=None)
-        for scoring in of_dataset:
-            run = scoring.members[0].folder.name.rpartition("-")[2]
-            title = name if scoring is plain else f"{name} as scored by run {run}"
-            named |= dict.fromkeys(scoring.members, title)
+        for test_set in of_dataset:
+            title = name if test_set is plain else f"{name}{test_set.title(plain.choices if plain else published)}"
+            if title in named.values():  # another choice of many findings
+                title += f", run {test_set.members[0].folder.name.rpartition('-')[2]}"
+            named |= dict.fromkeys(test_set.members, title)
     return named
 
 

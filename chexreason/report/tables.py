@@ -160,12 +160,16 @@ def _variants(
     """Tables 1-4: a row per variant, in the paper's order. Its "CheXpert validation" is the MIMIC split with 14 labels."""
     order = published.rows_of(number)
     several = len({result.arm.model for result in results}) > 1
+    prompts = {result.arm.prompt for result in results}
     named = [(_validation_row(number, result.arm), result) for result in results]
     rows: list[tuple[Cell, ...]] = []
     for paper_row, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
         printed = None if result.arm.variant else paper_row
-        cells = [value(study, result, take, published.number(number, printed, name)) for _, name, take, _ in columns]
-        rows.append((_validation_title(number, result.arm, several), *cells))
+        cells = [value(study, result, take, published.number(number, printed, column)) for _, column, take, _ in columns]
+        name = _validation_title(number, result.arm, several)
+        if number == "4" and (len(prompts) > 1 or result.arm.prompt not in PROMPTS):  # else the rows go by their prompts
+            name += f", {PROMPTS.get(result.arm.prompt, result.arm.prompt)}"
+        rows.append((name, *cells))
     less = [index for index, column in enumerate(columns, start=1) if not column[3]]
     heading = ("Reward, checkpoint" if number == "4" else "Prompt", *(column[0] for column in columns))
     return Table(

@@ -107,12 +107,13 @@ class Runs:
         failures: float = 0.05,
         note: str = "",
         stage: dict[str, Any] | None = None,
-        split: str = "test",
+        split: str | None = None,
     ) -> str:
         name = dataset or f"phantom_{site}"
         labels = list(NIH_SHARED) if site == "nih" else list(FINDINGS)
         parents = {role: run for role, run in (("dataset", phantom), ("checkpoint", adapter)) if run}
         root = Path(site) if phantom else self.folder / "images" / site
+        split = split or ("validation" if site == "mimic" else "test")
         benchmark = {"chexpert": "chexpert", "nih": "nih", "mimic": "validation"}.get(site)
         run = self.run(
             "evaluate",
@@ -121,7 +122,15 @@ class Runs:
             checkpoint={"name": checkpoint},
             model=model_of(model),
             prompt={"name": prompt},
-            dataset={"name": name, "root": str(root), "split": split, "benchmark": benchmark, "findings": labels, "site": site},
+            dataset={
+                "name": name,
+                "root": str(root),
+                "split": split,
+                "benchmark": benchmark,
+                "views": ["AP", "PA"],
+                "findings": labels,
+                "site": site,
+            },
             seed=seed,
         )
         rows = self._answers(labels, skill, failures, seed, note)

@@ -138,17 +138,19 @@ def rewrite(runs, name, config=None, rows=None):
 
 
 @pytest.mark.parametrize(
-    ("config", "rows"),
+    ("config", "rows", "told"),
     [
-        ({"findings": list(NIH_SHARED[:3])}, None),
-        ({"findings": [*NIH_SHARED, "Pleural Effusion"]}, None),
-        ({"uncertain": "positive"}, lambda row: row | {"labels": [*{*row["labels"], "Pneumonia"}]}),
-        ({"uncertain": "ignore"}, lambda row: row | {"ignored": ["Pneumonia"]}),
+        ({"findings": list(NIH_SHARED[:3])}, None, ", findings=[Atelectasis, Cardiomegaly, Consolidation]"),
+        ({"findings": [*NIH_SHARED, "Pleural Effusion"]}, None, ", findings=10 of them"),
+        ({"split": "valid"}, lambda row: row | {"id": f"other-{row['id']}"}, ", split=valid"),
+        ({"views": ["lateral"]}, lambda row: row | {"id": f"other-{row['id']}"}, ", views=[lateral]"),
+        ({}, lambda row: row | {"labels": [*{*row["labels"], "Pneumonia"}]}, " as scored by run"),
+        ({}, lambda row: row | {"ignored": ["Pneumonia"]}, " as scored by run"),
     ],
-    ids=["fewer labels", "more labels", "another truth", "labels that do not count"],
+    ids=["fewer labels", "more labels", "another split", "another view", "another truth", "labels that do not count"],
 )
 @pytest.mark.parametrize("odd", ["sft", "grpo"])
-def test_what_is_scored_otherwise_is_another_test_set(runs, config, rows, odd):
+def test_what_is_scored_otherwise_is_another_test_set(runs, config, rows, told, odd):
     adapters = {"base": None, "sft": runs.sft("free_reasoning"), "grpo": runs.grpo("hard")}
     for name, adapter in adapters.items():
         runs.evaluate("nih", name, adapter=adapter, skill=0.5)
@@ -157,8 +159,8 @@ def test_what_is_scored_otherwise_is_another_test_set(runs, config, rows, odd):
     rewrite(runs, again, config, rows)
     after = read(runs)
     assert claims.check(after) == claims.check(before) and verdict_of(after, "grpo_lowers_nih").paired
-    title = f"phantom_nih as scored by run {again[-8:]}"
-    assert after.datasets == ["phantom_nih", title]
+    (title,) = {*after.datasets} - {"phantom_nih"}
+    assert told in title
     assert [row[1] for row in tables.headline(after).rows] == [row[1] for row in tables.headline(before).rows]
     assert after.on("nih") and title not in {one.dataset for one in after.on("nih")}
 
@@ -174,6 +176,7 @@ def test_seeds_are_averaged_over_one_truth_alone(runs):
 def test_the_papers_test_set_has_the_papers_labels(runs):
     rewrite(runs, runs.evaluate("nih"), {"findings": list(NIH_SHARED[:3])})
     found = read(runs)
+    assert found.datasets == [f"phantom_nih, findings=[{', '.join(sorted(NIH_SHARED[:3]))}]"]
     assert not found.on("nih") and "3 labels" in tables.headline(found).columns[1]
     assert not tables.paper_tables(found) and tables.headline(found).rows[0][1].paper is None
 

@@ -105,7 +105,7 @@ def test_a_check_on_a_few_records_or_with_samples_never_takes_the_plain_name(run
 def test_images_to_train_on_are_no_test_set(runs):
     runs.evaluate("mimic", "sft", adapter=runs.sft("free_reasoning"), split="train")
     found = read(runs)
-    assert found.on("validation") == [] and found.results[0].benchmark == "phantom_mimic"
+    assert found.on("validation") == [] and found.results[0].benchmark == "phantom_mimic, split=train"
     assert not any(table.name == "table2" for table in tables.paper_tables(found))
 
 
@@ -310,3 +310,15 @@ def test_transfer_goes_from_site_to_site_and_there_from_the_base_to_grpo(runs):
     found = [(one.far.dataset, one.arm.checkpoint) for one in transfer.transfers(read(runs))]
     places = [one for site in ("phantom_nih", "phantom_padchest") for one in ((site, name) for name in ("base", "sft", "grpo"))]
     assert found == places
+
+
+def test_every_row_of_a_table_has_a_name_of_its_own(runs):
+    for prompt in ("free_reasoning", "mine"):
+        runs.evaluate("mimic", "sft", prompt=prompt, adapter=runs.sft(prompt))
+        for reward in ("hard", "mine"):
+            adapter = runs.grpo(reward, prompt)
+            for checkpoint in ("grpo", "grpo_best"):
+                runs.evaluate("mimic", checkpoint, prompt=prompt, adapter=adapter)
+    found = read(runs)
+    for table in (tables.headline(found), *tables.paper_tables(found)):
+        assert len({row[0] for row in table.rows}) == len(table.rows)
