@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chexreason.answers.grammars import grammar_named
+from chexreason.labels import FINDINGS
 from chexreason.runs.identity import CIRCUMSTANCE
 
 
@@ -29,6 +30,16 @@ class Prompt:
     def version(self) -> str:
         """Changes whenever a model or a teacher would read something else; reviews are counted by it."""
         return hashlib.sha256(f"{self.grammar}\n{self.instruction}".encode()).hexdigest()[:8]
+
+    @property
+    def unsaid(self) -> list[str]:
+        """What answers are read by and the instruction does not say: the grammar's markers, the findings' names.
+
+        A model that was trained on such answers writes them all the same; another has no way to know.
+        """
+        instruction = "".join(self.instruction.split()).casefold()
+        wanted = (*(grammar_named(self.grammar).markers or ()), *FINDINGS)
+        return [one for one in dict.fromkeys(wanted) if "".join(one.split()).casefold() not in instruction]
 
 
 def messages(instruction: str) -> list[dict[str, Any]]:

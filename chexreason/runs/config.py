@@ -91,6 +91,7 @@ GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if ki
 # Variables of the environment whose value, where it has so many characters, stands in no config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
 BUNDLES = ("arm", "experiment")  # choices of choices
+FOLDERS = "CHEXREASON_CHOICES"  # in the environment of a stage's process: the folders of choices that its command brings
 
 
 def described_by(group: str, values: dict[str, Any]) -> type:
@@ -150,12 +151,17 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         if "not in" in message and error.object_type is not None and parts:
             known = {field.name for field in fields(error.object_type)}
             raise ChexReasonError(f"{where}.{key}: there is no such key.{suggestion(parts[-1], known)}") from None
+        if "missing mandatory value" in message:
+            file = choice_files(where).get(str(values.get("name")), "its file")
+            raise ChexReasonError(f"{where}.{key} is wanted, and {file} does not say it") from None
+        if kind := re.match(r"Incompatible value 'None' for field of type '(\w+)'", message):
+            raise ChexReasonError(f"{where}.{key}=null: a value of type {kind[1]} is wanted") from None
         if "is not a subclass of" in message or "is not Optional" in message:
-            kind: Any = described
+            inner: Any = described
             for part in parts:
-                kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
-            if is_dataclass(kind):
-                named = ", ".join(one.name for one in fields(kind))
+                inner = get_type_hints(inner).get(part) if is_dataclass(inner) else None
+            if is_dataclass(inner):
+                named = ", ".join(one.name for one in fields(inner))
                 raise ChexReasonError(
                     f"{where}.{key}: its keys are set one by one, as {where}.{key}.KEY=VALUE: {named}"
                 ) from None
@@ -187,11 +193,15 @@ def every(name: str) -> list[Any]:
 
 
 def own_folders() -> tuple[list[str], list[str]]:
-    """The folders of choices that a command brings, inside its Hydra application: by --config-dir, and by hydra.searchpath."""
+    """The folders of choices that a command brings: by --config-dir, and by hydra.searchpath.
+
+    Outside its Hydra application, in the process of a stage, all are as if searched.
+    """
     hydra = GlobalHydra.instance()
-    sources = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else ()
-    brought = [one.path for one in sources if one.provider == "command-line"]
-    searched = list(HydraConfig.get().searchpath) if hydra.is_initialized() and HydraConfig.initialized() else []
+    if not hydra.is_initialized():
+        return [], list(filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)))
+    brought = [one.path for one in hydra.config_loader().get_search_path().get_path() if one.provider == "command-line"]
+    searched = list(HydraConfig.get().searchpath) if HydraConfig.initialized() else []
     return [path.removeprefix("file://") for path in brought], [path.removeprefix("file://") for path in searched]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chexreason.errors import ChexReasonError
+from chexreason.runs.config import FOLDERS, own_folders
 from chexreason.runs.machine import gpu_gigabytes
 
 # In the environment: the machine and the process that started this one, and with which it ends. A job that a scheduler started
@@ -151,7 +152,8 @@ def stage(folder: Path, processes: int, tracked: bool) -> int:
 
 
 def _environment() -> dict[str, str]:
-    return KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | started_by_this()
+    own = {FOLDERS: os.pathsep.join(folder for folders in own_folders() for folder in folders)}
+    return KEEP_MEMORY | QUIET | os.environ | {"TOKENIZERS_PARALLELISM": "false"} | own | started_by_this()
 
 
 def _forked(told: bytes) -> int:

@@ -38,6 +38,8 @@ def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
     for group in (group for group in schema.GROUPS if OmegaConf.is_config(cfg.get(group))):
         choice, name = said.get(group), cfg[group].get("name") if isinstance(cfg[group], DictConfig) else None
         file = schema.choice_files(group).get(choice or "")
+        if name is None and choice and isinstance(cfg[group], DictConfig) and cfg[group]:
+            raise ChexReasonError(f"{group}={choice}: its name is wanted in its file, too: name: {choice} in {file or group}")
         if name is None:
             raise ChexReasonError(
                 f"{group}={choice or ''}: keys are wanted in its file {file or f'in {group}/'}, its name among them; "

@@ -83,6 +83,8 @@ def execute(run: Run) -> dict[str, Any]:
         except ChexReasonError as error:
             absent[name] = str(error).splitlines()[0]
             run.note(f"{name} is not at hand: {absent[name]}")
+    if unsaid := ", ".join(run.prompt.unsaid):
+        run.note(f"{run.prompt.name}: its instruction does not say {unsaid}; only a model that was trained to will write so")
     write_text(run.folder / PAGE, page(prompts, views, absent, settings.image_size))
     chosen = list(prompts) if settings.all else [settings.shown]
     full = [_full(prompts[name], settings.model, views.get(settings.model, {}).get(name)) for name in chosen]
@@ -135,7 +137,8 @@ def page(
     parts = ["# The prompts", "\n".join(table(prompts, views, absent)), spent]
     for name, prompt in prompts.items():
         parts += [f"## {name}", f"*{prompt.cue}* (section {prompt.section}). Version {prompt.version}."]
-        parts += [_fenced(prompt.instruction), "An answer has this form:"]
+        untold = f" (its instruction does not say {', '.join(prompt.unsaid)})" if prompt.unsaid else ""
+        parts += [_fenced(prompt.instruction), f"An answer has this form{untold}:"]
         parts += [_fenced(write_answer(prompt.grammar, "the reasoning", EXAMPLE))]
         parts.append("\n".join(f"- [ ] {question}" for question in QUESTIONS) + "\n\nReviewer, date, remarks:")
         for model, seen in views.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.models.rendering import processor_at_hand, render
 from chexreason.prompts import Prompt
-from chexreason.runs.config import as_dict, compose, every, group
+from chexreason.runs.config import FOLDERS, as_dict, compose, every, group
 from chexreason.runs.folders import Run
 from chexreason.runs.groups import Model
 from chexreason.stages.prompts import PAGE, Settings, execute, lacks, show
@@ -70,3 +71,23 @@ def test_a_prompts_version_is_that_of_its_words() -> None:
     one = Prompt("a", "tags", "cue", "4.1", "Look.")
     assert one.version == Prompt("b", "tags", "other cue", "4.2", "Look.").version
     assert one.version != Prompt("a", "braces", "cue", "4.1", "Look.").version
+
+
+def test_what_an_instruction_does_not_say_of_its_answers_is_said_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for prompt in every("prompt"):
+        assert not prompt.unsaid or prompt.name == "nv_reason", "trained to its own format"
+    one = run(tmp_path / "run")
+    own = Prompt("own", "tags", "", "", one.prompt.instruction.replace("<solution>", "the end").replace("Fracture", "break"))
+    execute(replace(one, prompt=own, settings=replace(one.settings, shown="own")))
+    assert "own: its instruction does not say <solution>, Fracture;" in capsys.readouterr().err
+    assert "form (its instruction does not say <solution>, Fracture):" in (tmp_path / "run" / PAGE).read_text()
+
+
+def test_a_stage_knows_the_choices_of_its_commands_own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prompt").mkdir()
+    (tmp_path / "prompt" / "own.yaml").write_text("defaults: [only_label, _self_]\nname: own\n")
+    monkeypatch.setenv(FOLDERS, str(tmp_path))
+    assert "own" in {prompt.name for prompt in every("prompt")}
+    assert execute(run(tmp_path / "run", all=True))["prompts"] == len(every("prompt"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chexreason.runs.config import CONF
+from chexreason.runs import processes
+from chexreason.runs.config import CONF, FOLDERS
 from chexreason.runs.files import write_text
 from chexreason.runs.imports import NAMED
 from tests.runs.conftest import Command
@@ -60,6 +61,19 @@ PACKAGED = "# @package _global_\n"
             "beta: 1\n",
             "stage=grpo",
             "two_site is none of those that there are. Did you mean two_sites?",
+        ),
+        ("variant/own", "title: own\n", "stage=grpo variant=own", "its name is wanted in its file, too: name: own in"),
+        (
+            "prompt/own",
+            "name: own\ngrammar: tags\ncue: x\ninstruction: Look.\n",
+            "stage=sft prompt=own",
+            "section is wanted, and",
+        ),
+        (
+            "prompt/own",
+            "defaults: [only_label]\nname: own\ncue: null\n",
+            "stage=sft prompt=own",
+            "cue=null: a value of type str",
         ),
         ("prompt/own", "", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
         ("prompt/own", "- name: own\n", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
@@ -208,3 +222,16 @@ def test_an_experiment_that_is_copied_runs_from_a_folder_of_ones_own(tmp_path: P
     assert said.returncode == 0 and "[own] 4 jobs" in said.stderr and "4 evaluate" in said.stderr, said.stderr
     others = command("experiment=_swep", *words).stderr
     assert "Valid: collapse" in others and "_sweep" not in others, "a part that experiments share is none"
+
+
+@pytest.mark.parametrize("word", ["--config-dir={}", "hydra.searchpath=[{}]"])
+def test_a_stages_process_is_told_the_folders_of_choices(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    own = tmp_path / "own"
+    (own / "prompt").mkdir(parents=True)
+    (own / "prompt" / "mine.yaml").write_text("defaults: [only_label, _self_]\nname: mine\n")
+    told: list[str] = []
+    monkeypatch.setattr(processes, "stage", lambda *_: told.append(processes._environment()[FOLDERS]) or 1)
+    command("stage=prompts", "prompt=mine", word.format(own), f"runs={tmp_path / 'runs'}", "tracker=none")
+    assert told == [str(own)]
