@@ -34,7 +34,7 @@ from chexreason.data.pixels import (
     stretched,
     wrapped,
 )
-from chexreason.data.tags import WANTED, check, has_window, pixel_shape, tidy
+from chexreason.data.tags import SAYS_WHAT, WANTED, check, doubts, has_window, pixel_shape, tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,15 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
     tidy(data, name)
     check(data, name)
     return _square(_shown(data, name), pixel_shape(data), name)
+
+
+def dicom_doubts(content: bytes, name: str) -> list[str]:
+    """What a DICOM file says that it shows, where that is no frontal view of the chest; nothing where it does not say."""
+    import pydicom
+
+    wanted: list[Any] = [*SAYS_WHAT]
+    head = io.BytesIO(_inflated(content, name))
+    return doubts(pydicom.dcmread(head, force=True, specific_tags=wanted, stop_before_pixels=True))
 
 
 def _square(picture: Image.Image, shape: float, name: str) -> Image.Image:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexreason.data.codestream import CUT, damaged, header, without_metadata
-from chexreason.data.dicom import decode_dicom, is_dicom
+from chexreason.data.dicom import decode_dicom, dicom_doubts, is_dicom
 from chexreason.data.pixels import (
     ALIKE,
     NOISE,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["ImageError", "decode", "fit", "image_bytes", "jpeg", "looks_like_image", "read_image"]
+__all__ = ["ImageError", "decode", "doubts", "fit", "image_bytes", "jpeg", "looks_like_image", "read_image"]
 
 MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -124,6 +124,16 @@ def read_image(path: Path) -> Image.Image:
         ImageError: missing, truncated, not an image, several frames, no information, or no film's size; names the file.
     """
     return decode(image_bytes(path), str(path))
+
+
+def doubts(path: Path) -> list[str]:
+    """What the image at `path` says that it shows, where that is no frontal chest film: DICOM files may say so.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    content = image_bytes(path)
+    return dicom_doubts(content, path.name) if is_dicom(content[:132]) else []
 
 
 def decode(content: bytes, name: str) -> Image.Image:

@@ -5,6 +5,7 @@ What is left empty, said twice or written in small letters is clear enough to be
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from chexreason.data.lookup import COLOURS, PALETTE
@@ -30,6 +31,20 @@ SHOWN = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_
 # What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
 WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE, *SPACINGS, *GROUPS, "PresentationLUTSequence"]
 FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
+
+SAYS_WHAT = ("BodyPartExamined", "ViewPosition")
+CHEST = re.compile("CHEST|THORA|TORAX|LUNG|HEART|CARDIAC|RIB")
+FRONTAL = re.compile("(AP|PA|A-P|P-A|A\\.P|P\\.A)\\b|ANTERO|POSTERO|FRONTAL")
+
+
+def doubts(data: Dataset) -> list[str]:
+    """What a file says that it shows, in its tags SAYS_WHAT, where that is no frontal view of the chest."""
+    found = []
+    for keyword, wanted in zip(SAYS_WHAT, (CHEST, FRONTAL), strict=True):
+        said = " ".join(str(data.get(keyword) or "").split())
+        if said and not wanted.search(said.upper()):
+            found.append(f"{data[keyword].name} {data[keyword].tag} says {said[:64]}")
+    return found
 
 
 def tidy(data: Dataset, name: str) -> None:

@@ -79,11 +79,11 @@ def execute(run: Run) -> dict[str, Any]:
         ChexReasonError: no input, or not one readable image in it.
     """
     from chexreason.data.cache import image_reader
-    from chexreason.data.images import ImageError, fit, read_image
+    from chexreason.data.images import ImageError, doubts, fit, read_image
 
     settings: Settings = run.settings
     read = image_reader(run.folder.parent, run.model.image_size)
-    readable: list[Path] = []
+    readable: dict[Path, list[str]] = {}
     refused: dict[str, str] = {}
     files, passed_over = image_files(str(settings.input))
     if passed_over:
@@ -91,7 +91,7 @@ def execute(run: Run) -> dict[str, Any]:
     for file in files:
         try:
             read(file)
-            readable.append(file)
+            readable[file] = doubts(file)
         except ImageError as error:
             refused[storable(file)] = storable(error)
             run.note(f"left out: {printable(str(error))}")
@@ -100,7 +100,8 @@ def execute(run: Run) -> dict[str, Any]:
             f"stage.input={printable(str(settings.input))}: not one of {len(refused)} files is a readable image; the first: "
             f"{printable(next(iter(refused.values())))}"
         )
-    results = [describe(file, answered) for file, answered in zip(readable, answer(run, readable, read), strict=True)]
+    answers = answer(run, list(readable), read)
+    results = [describe(file, answered, readable[file]) for file, answered in zip(readable, answers, strict=True)]
     found = marks.of_run(run)
     page = {
         "notice": notice(run.model.name, found),
@@ -225,8 +226,11 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
     return [list(samples) for samples in zip(*drawn, strict=True)]
 
 
-def describe(file: Path, answered: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    """One image's answer: the labels that more than half of its samples name, and the first sample that says just that."""
+def describe(file: Path, answered: Sequence[tuple[Any, Any]], doubts: Sequence[str] = ()) -> dict[str, Any]:
+    """One image's answer: the labels that more than half of its samples name, and the first sample that says just that.
+
+    `doubts`: what the file says that it shows, where that is no frontal chest film.
+    """
     from chexreason.labels import in_order
 
     counts = Counter(label for _, one in answered for label in one.labels)
@@ -235,6 +239,7 @@ def describe(file: Path, answered: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
     completion, shown = (same or list(answered))[0]
     return {
         "file": storable(file),
+        "doubts": [storable(one) for one in doubts],
         "labels": labels,
         "failure": shown.failure if not labels else None,
         "agreement": {label: counts[label] / len(answered) for label in in_order(list(counts))},
@@ -247,13 +252,18 @@ def as_text(page: dict[str, Any]) -> str:
     """The answers for the terminal."""
     lines = [page["notice"], f"{page['model']}, {page['checkpoint']} checkpoint, prompt {page['prompt']}"]
     for one in page["images"]:
-        lines += ["", one["file"], f"  {finding(one)}", *([f"  {minority(one)}"] if minority(one) else [])]
+        lines += ["", one["file"], *(f"  {part}" for part in (doubt(one), finding(one), minority(one)) if part)]
         lines += [f"  {line}" for line in one["reasoning"].strip().splitlines()]
     if page["left_out"]:
         lines += ["", "left out:", *(f"  {reason}" for reason in page["left_out"].values())]
     if page["passed_over"]:
         lines += ["", f"passed over: {counted(page['passed_over'])}"]
     return "\n".join(map(printable, lines)) + "\n"
+
+
+def doubt(one: dict[str, Any]) -> str:
+    """Why the answer may mean nothing: what the file itself says that it shows."""
+    return f"NO FRONTAL CHEST FILM? {'; '.join(one['doubts'])}" if one["doubts"] else ""
 
 
 def finding(one: dict[str, Any]) -> str:
@@ -295,7 +305,7 @@ def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stamp:
     body = [line for part in parts for line in textwrap.wrap(part, 62) or [""]]
     if len(body) > 26:
         body = [*body[:26], "... (the rest is in answers.json)"]
-    answer = [*textwrap.wrap(finding(one), 62), *textwrap.wrap(minority(one), 62)]
+    answer = [line for part in (doubt(one), finding(one), minority(one)) for line in textwrap.wrap(part, 62)]
     text = "\n".join([*textwrap.wrap(title, 62), "", *answer, "", *body])
     right.text(0, 1, text, va="top", fontsize=10, parse_math=False, transform=right.transAxes)
     figure.supxlabel(WARNING, fontsize=8, color="#555555")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
-from chexreason.data.images import ImageError, decode
+from chexreason.data.images import ImageError, decode, doubts
 
 from .encodings import (
     CODED,
@@ -267,3 +268,30 @@ def test_what_contradicts_itself_or_lacks_a_needed_part_is_refused_by_its_tag(co
     with pytest.raises(ImageError, match=f"^x: .*{why}") as raised:
         decode(content(), "x")
     assert str(raised.value).isprintable() and len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("said", "doubted"),
+    [
+        ({}, []),
+        ({"ViewPosition": "", "BodyPartExamined": ""}, []),
+        ({"ViewPosition": "PA", "BodyPartExamined": "CHEST"}, []),
+        ({"ViewPosition": "ap axial", "BodyPartExamined": "Thorax"}, []),
+        ({"ViewPosition": "A.P. erect"}, []),
+        ({"ViewPosition": "ANTEROPOSTERIOR", "BodyPartExamined": "TORAX"}, []),
+        ({"ViewPosition": "LL", "BodyPartExamined": "CHEST"}, ["View Position (0018,5101) says LL"]),
+        ({"ViewPosition": "LATERAL"}, ["View Position (0018,5101) says LATERAL"]),
+        ({"BodyPartExamined": "KNEE"}, ["Body Part Examined (0018,0015) says KNEE"]),
+        (
+            {"BodyPartExamined": "HAND", "ViewPosition": "RLO"},
+            ["Body Part Examined (0018,0015) says HAND", "View Position (0018,5101) says RLO"],
+        ),
+    ],
+)
+def test_a_file_that_says_it_is_no_frontal_chest_film_is_doubted(
+    said: dict[str, str], doubted: list[str], tmp_path: Path
+) -> None:
+    for syntax in (uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian):
+        path = tmp_path / f"{syntax}.dcm"
+        path.write_bytes(dicom(FILM, syntax=syntax, **said))
+        assert doubts(path) == doubted

@@ -46,6 +46,13 @@ def test_labels_are_those_of_the_majority_and_the_reasoning_shown_is_one_that_re
     assert one["reasoning"].strip() == "Because of Edema."
 
 
+def test_what_a_film_says_that_it_shows_stands_before_its_answer() -> None:
+    one = predict.describe(Path("knee.dcm"), [said("No Finding")], ["Body Part Examined (0018,0015) says KNEE"])
+    page = {"notice": "", "model": "m", "checkpoint": "sft", "prompt": "p", "images": [one], "left_out": {}, "passed_over": {}}
+    shown = predict.as_text(page)
+    assert shown.index("NO FRONTAL CHEST FILM? Body Part Examined (0018,0015) says KNEE") < shown.index("No Finding")
+
+
 def test_where_no_sample_can_be_read_the_failure_is_named() -> None:
     one = predict.describe(Path("film.png"), [pair("nothing"), pair("nothing")])
     assert one["reasoning"] == "nothing", "what was written instead"
