@@ -144,8 +144,11 @@ def _in_state(state: float, table: StudyTable) -> list[list[str]]:
     return marked((table.records[list(FINDINGS)] == state).to_numpy() & scored)
 
 
-def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs."""
+def arrange(frame: pd.DataFrame, told_by: str = "its column") -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs.
+
+    `told_by`: what tells a row's patient.
+    """
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     # "a//b" and "a/./b" are one file
     frame["path"] = frame["path"].astype("str").str.replace(r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True)
@@ -155,8 +158,11 @@ def arrange(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         for position in paths.unsafe(frame[column]).to_numpy().nonzero()[0]:
             cell = cells[position]
             way = "; one below the dataset's root is wanted" if column == "path" else ""
-            said = f"{column} {cell[:200]!r} is refused{way}" if cell else f"no {column}"
-            problems.append(_at(frame, position, paths.UNSAFE, said))
+            if cell:
+                problems.append(_at(frame, position, paths.UNSAFE, f"{column} {cell[:200]!r} is refused{way}"))
+            else:
+                told = f"{told_by} would tell it" if column == "patient" else ""
+                problems.append(_at(frame, position, f"no {column}", told))
     for column in ("patient", "study"):  # many become one
         rounded = frame[column].fillna("").astype("str").str.fullmatch(ROUNDED)
         for position in rounded.to_numpy().nonzero()[0]:
@@ -237,6 +243,8 @@ def under_policy(table: StudyTable) -> StudyTable:
     table says otherwise, the pathology is believed and No Finding becomes negative.
     """
     states = table.records[list(FINDINGS)]
+    silent = table.records.loc[states.isna().all(axis=1), ["table", "row"]].itertuples(index=False, name=None)
+    illegal = {(problem.table, problem.row) for problem in table.problems if problem.kind == ILLEGAL}
     normal, device = states[NO_FINDING] == POSITIVE, states[SUPPORT_DEVICES] == POSITIVE
     positive = (states[list(PATHOLOGIES)] == POSITIVE).any(axis=1)
     unsure = (states[list(PATHOLOGIES)] == UNCERTAIN).any(axis=1)
@@ -246,7 +254,7 @@ def under_policy(table: StudyTable) -> StudyTable:
         No_Finding_beside_an_uncertain_finding=(normal & unsure & ~positive).sum(),
         No_Finding_beside_Support_Devices=(normal & device & ~positive & ~unsure).sum(),
         Support_Devices_alone_without_No_Finding=(device & ~positive & ~normal).sum(),
-        no_label_at_all=states.isna().all(axis=1).sum(),
+        no_label_at_all=sum(place not in illegal for place in silent),
     )
 
 
@@ -267,7 +275,8 @@ def lacking(table: StudyTable, how: str) -> list[str]:
     if not lost:
         return []
     said = f"{table.site}: {len(lost):,} of {len(table.records):,} images are not there: {lost[0].detail}"
-    return [f"{said}{', and so on' if lost[1:] else ''}.\n  get them:         {how}"]
+    ways = f"get them:         {how}\n  leave them out:   dataset.missing=skip"
+    return [f"{said}{', and so on' if lost[1:] else ''}.\n  {ways}"]
 
 
 def checked(table: StudyTable, missing: str) -> StudyTable:

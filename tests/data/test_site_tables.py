@@ -200,8 +200,25 @@ def test_a_side_that_the_files_name_contradicts_and_a_path_of_another_machine_ar
     (root / "train.csv").write_text(text.replace(",Frontal,", ",Lateral,"))
     said = "train.csv, row 2: illegal view: Frontal/Lateral is Lateral, and its file is called otherwise"
     assert problems(Chexpert(root=str(root)).read()) == [said]
+    (root / "train.csv").write_text(text.replace(",AP/PA", ",Hospital").replace(",Frontal,", ",Lateral,"))
+    assert problems(Chexpert(root=str(root)).read()) == [said], "where no projection is told, as well"
     (root / "train.csv").write_text(text.replace("CheXpert-v1.0/train", "D:\\\\data\\\\train"))
     assert "is refused; one below the dataset's root is wanted" in problems(Chexpert(root=str(root)).read())[0]
+
+
+def test_a_path_that_names_no_patient_is_answered_with_what_would(tmp_path: Path) -> None:
+    root = chexpert(tmp_path, "train", [(FRONTAL, "AP", {"Edema": 1.0})])
+    text = (root / "train.csv").read_text()
+    (root / "train.csv").write_text(text.replace("patient", "subject"))
+    (root / "train" / "patient1").rename(root / "train" / "subject1")
+    said = "train.csv, row 2: no patient: patientNNN/studyN/ in Path would tell it"
+    assert problems(Chexpert(root=str(root)).read()) == [said]
+
+
+def test_a_row_whose_labels_are_illegal_is_not_counted_as_one_without_labels(tmp_path: Path) -> None:
+    rows = [(FRONTAL, "AP", {"Edema": "yes"}), (FRONTAL.replace("study1", "study2"), "AP", {})]
+    root = chexpert(tmp_path, "train", rows)
+    assert Chexpert(root=str(root)).read().noted["no label at all"] == 1
 
 
 def test_a_split_of_a_joined_mimic_table_that_is_none_is_a_problem_with_its_row(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_images_of_a_test_set_that_are_not_there_are_counted_beforehand(site: st
     wanted = 4 if site == "nih" else 5
     (lack,) = said()
     assert f": {wanted} of {wanted} images are not there: " in lack and how in lack and str(root) in lack
+    assert lack.endswith("leave them out:   dataset.missing=skip")
     assert said("dataset.missing=skip") == [] and said(f"dataset.table={next(root.glob('*.csv'))}") == []
     assert plan(compose(["stage=inspect", *line[2:]]), ["stage=inspect", *line[2:]]).every_lack() == [], "it lists them all"
 

@@ -44,6 +44,7 @@ class Chexpert(Published):
     )
     splits = tuple(TABLES)
     known_views = (*records.VIEWS, "LL", "RL")
+    told_by = "patientNNN/studyN/ in Path"
 
     name: str = "chexpert"
     root: str = field(metadata=CONTENT, default="data/CheXpert-v1.0")
@@ -141,22 +142,20 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
     frame["Path"] = frame["Path"].astype("str").str.replace("\\", "/")  # as Windows writes them
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
-    if "AP/PA" in frame.columns:
-        said, lateral = frame.get("Frontal/Lateral"), ~frontal
-        if said is not None:  # where it is blank, the file's name says it
-            other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
-            sides, odd = frame[["row", "Frontal/Lateral"]], said.notna() & ~said.isin(SIDES)
-            for rows, why in (
-                (sides[other], ", and its file is called otherwise"),
-                (sides[odd], "; Frontal or Lateral is wanted"),
-            ):
-                problems += tables.odd(
-                    path.name, "illegal view", rows, lambda side, why=why: f"Frontal/Lateral is {tables.shown(side)}{why}"
-                )
-            lateral = said.eq("Lateral") | (said.isna() & lateral)
-        view = frame["AP/PA"].astype(object).mask(lateral, "lateral")
-    else:
-        view = frontal.map({True: UNKNOWN_FRONTAL, False: "lateral"})
+    said, lateral = frame.get("Frontal/Lateral"), ~frontal
+    if said is not None:  # where it is blank, the file's name says it
+        other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
+        sides, odd = frame[["row", "Frontal/Lateral"]], said.notna() & ~said.isin(SIDES)
+        for rows, why in (
+            (sides[other], ", and its file is called otherwise"),
+            (sides[odd], "; Frontal or Lateral is wanted"),
+        ):
+            problems += tables.odd(
+                path.name, "illegal view", rows, lambda side, why=why: f"Frontal/Lateral is {tables.shown(side)}{why}"
+            )
+        lateral = said.eq("Lateral") | (said.isna() & lateral)
+    projection = frame["AP/PA"] if "AP/PA" in frame.columns else pd.Series(UNKNOWN_FRONTAL, frame.index)
+    view = projection.astype(object).mask(lateral, "lateral")
     named = name.str.extract(r"(?:(?P<split>train|valid|test)/)?(?P<patient>patient[^/]+)/(?:(?P<study>study[^/]+)/)?")
     columns = {
         "path": frame["Path"],

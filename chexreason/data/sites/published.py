@@ -26,7 +26,7 @@ class Published(ABC):
 
     `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
     the same layout. `layout`: patterns of which one at least is found at its root. `splits`: what it is divided into, "all"
-    aside. `labelled`: the findings that it labels. `known_views`: the views that it tells.
+    aside. `labelled`: the findings that it labels. `known_views`: the views that it tells. `told_by`: what tells the patient.
     """
 
     access: ClassVar[str]
@@ -36,6 +36,7 @@ class Published(ABC):
     splits: ClassVar[tuple[str, ...]]
     labelled: ClassVar[tuple[str, ...]] = FINDINGS
     known_views: ClassVar[tuple[str, ...]] = records.VIEWS
+    told_by: ClassVar[str] = "its column"
 
     name: str
     world: str = field(metadata=CIRCUMSTANCE, default="clinical")
@@ -104,7 +105,7 @@ class Published(ABC):
 
     def tabled(self, frame: pd.DataFrame, root: Path, problems: tuple[Problem, ...] = ()) -> StudyTable:
         """The records of `frame`, whose images lie at `root`, with these problems and those of their paths and ids."""
-        arranged, more = records.arrange(frame)
+        arranged, more = records.arrange(frame, self.told_by)
         return StudyTable(self.site, root, tuple(self.findings), arranged, problems=problems + more, images=not self.table)
 
     @abstractmethod
