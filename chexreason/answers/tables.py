@@ -143,7 +143,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
     sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
-    grades = [cell for _, words, cell in cells if words & _GRADES and cell.isdigit()]
+    grades = [cell for _, words, cell in cells if words & _GRADES and cell.isdecimal()]
     if grades:
         return int(grades[0][:9]) > 0
     for deciding in (_LAST_WORD, _STATUS):

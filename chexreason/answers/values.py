@@ -152,11 +152,10 @@ def _of_one(share: str) -> float:
 
 
 def unscaled(number: int, most: int) -> float | None:
-    """A whole number of no known scale as a share of a hundred; None where the greatest beside it, `most`, is not above ten.
-
-    Beside a 4, a 1 is no yes.
+    """A whole number of no known scale as a share of a hundred; None where it is above a hundred, or `most`, the greatest beside
+    it, is not above ten: beside a 4, a 1 is no yes.
     """
-    return number / 100 if most > 10 or number == 0 else None
+    return number / 100 if abs(number) <= 100 and (most > 10 or number == 0) else None
 
 
 def named(phrase: str) -> str | None:

@@ -229,6 +229,27 @@ def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, tex
         assert (answer.failure is None) == bool(answer.labels)
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["1" + "0" * 400, "-1" + "0" * 400, "1" * 5000, "0x" + "f" * 400, "-0x" + "f" * 4000, "1e400", "NaN", "0." + "0" * 5000 + "1",
+     "\u00b2", "\u0663", "101"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    ['{{"Edema": {}, "Fracture": 90}}', "{{'Edema': {}, 'Fracture': 90}}", '["Edema", {}]', "('Edema', {})",
+     '{{"Edema": {{"confidence": {}}}}}', '[{{"label": "Edema", "status": {}}}]', "[{{'label': 'Edema', 'probability': {}}}]",
+     "{{'labels': ['Edema', 'Fracture'], 'scores': [{}, 0.9]}}", '{{"predicted_indices": [{}], "labels": ["Edema"]}}',
+     "Edema: {}\nFracture: 90", "Edema grade {}", "Confidence (1-{})\nEdema: 2", "I am {} % sure of edema.",
+     "| Finding | Grade |\n|---|---|\n| Edema | {} |", "| Finding | Score |\n|---|---|\n| Edema | {} |"],
+)  # fmt: skip
+def test_no_number_crashes_the_parser_and_one_above_a_hundred_is_no_share_of_it(form: str, number: str) -> None:
+    for written, grammar in ((tags(form.format(number)), "tags"), (form.format(number), "labels")):
+        read = parse(written, grammar).labels
+        assert set(read) <= {"Edema", "Fracture"}
+        if form[0] in "{[(" and number in ("1" + "0" * 400, "101"):
+            assert "Edema" not in read
+
+
 # How people deny a finding, or leave it open. {} is the finding.
 DENIED = (
     """
