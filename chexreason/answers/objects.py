@@ -16,7 +16,7 @@ from chexreason.answers.items import names_a_finding
 from chexreason.answers.lexicon import GROUPS, MAYBE, NAME_KEYS, NUMBER_KEYS, REMARK_KEYS
 from chexreason.answers.mentions import Mention, under
 from chexreason.answers.records import key_of, said_by, status_of
-from chexreason.answers.values import named, status, unscaled, words_of
+from chexreason.answers.values import named, named_beside, status, unscaled, words_of
 from chexreason.labels import NO_FINDING
 
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
@@ -39,7 +39,10 @@ def read(text: str) -> list[Mention] | None:
     if not values:
         values = _values(_closed(text[first:])) or _values(_closed(text[first : text.rfind(",") + 1]))
         inside, values = text[first:], list(map(_without_cut, values))
-    found = [mention for value in values for mention in _walk(value, True, 0)]
+    try:
+        found = [mention for value in values for mention in _walk(value, True, 0)]
+    except RecursionError:  # nested deeper than any answer is
+        return None
     if not found:
         return None
     around = (text[:first], text[first + len(inside) :])
@@ -124,7 +127,7 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         and len(value) == 2
         and isinstance(value[0], str)
         and named(value[0])
-        and (not isinstance(value[1], str) or _is_plain(value[1]))
+        and (not isinstance(value[1], str) or _is_plain(value[1]))  # two names of findings are two names
     ):
         yield _mention(value[0], under(said, said_by(value[1], named(value[0]))))
     elif isinstance(value, list | tuple | set | frozenset):
@@ -163,7 +166,7 @@ def _are_indices(key: str, value: Any) -> bool:
 def _is_plain(value: Any) -> bool:
     """Whether `value` is a yes, a no or a maybe, a CheXpert label (1, 0, -1) or a share of one."""
     if isinstance(value, str):
-        return status(value) is not None or MAYBE.issuperset(value.casefold().split())
+        return not named_beside(value) and (status(value) is not None or MAYBE.issuperset(value.casefold().split()))
     return value is None or isinstance(value, int | float) and -1 <= value <= 1
 
 

@@ -153,7 +153,7 @@ def _who(value: Any, key: str, otherwise: str) -> str:
     Raises:
         ChexReasonError: it is neither a text nor a number that is one; `otherwise` says what to do.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    number = type(value) is int or isinstance(value, float) and isfinite(value)  # no float holds every int
     if not number and not (isinstance(value, str) and value.strip()):
         raise ChexReasonError(f"{key} is {json.dumps(value)[:60]}; a text or a number is wanted, {otherwise}")
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -82,7 +82,7 @@ def said_by(value: Any, finding: str | None) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return share(str(value)) or False if value >= 0 else None
+        return share(str(value)) or False if 0 <= value <= 100 else None
     if isinstance(value, str):
         return verdict(value, finding)
     if isinstance(value, dict):

@@ -105,6 +105,8 @@ def _row(row: list[str], head: list[str]) -> list[Mention]:
     text, part = " | ".join(row), any(map(is_place, row))
     at = [index for index, cell in enumerate(row) if (name := named(cell)) and not (part and name == NO_FINDING)]
     at = [index for index in at if not is_sound(row[index])] or at  # "Cardiomegaly | normal"
+    stated = [index for index in at if named(row[index]) == NO_FINDING and words_of(titles[index]) & (_STATUS - NAME_KEYS)]
+    at = [index for index in at if index not in stated] or at  # "Edema | No finding" below "Finding | Status"
     if not at:
         seen = prose.read(" ".join(row)) if is_place(row[0]) else []  # "Heart | enlarged"
         return [one for one in seen if one.finding != NO_FINDING] or [Mention(text, None, None, "table")]
@@ -143,7 +145,7 @@ def _by_columns(cells: list[tuple[str, frozenset[str], str]], finding: str | Non
     sides = [verdict(cell, finding) for _, words, cell in cells if words and words <= _AREAS and cell.casefold() not in _EMPTY]
     if len(sides) > 1 and None not in sides:
         return True in sides
-    grades = [cell for _, words, cell in cells if words & _GRADES and cell.isdigit()]
+    grades = [cell for _, words, cell in cells if words & _GRADES and cell.isdecimal()]
     if grades:
         return int(grades[0][:9]) > 0
     for deciding in (_LAST_WORD, _STATUS):

@@ -35,6 +35,7 @@ _RATIO = re.compile(  # of the heart's width to the chest's: "CTR 0.6", "heart >
 )
 _GRADE = re.compile(r"(?i)\b(?:grade|level|stage)\s*(\d|i{1,3}|iv)\b")
 _KEY = re.compile(r"(?<=\w)[_.](?:present|presence|status|value|flag|label)\s*\Z")  # "edema_present"
+_OWN = re.compile(r"(?i)no[\s_-]?finding")
 _CLOSED = {name.casefold().replace(" ", ""): name for name in FINDINGS}
 _MARKINGS = re.compile(r"(?i)\b(?:no|without|absent|absence of|loss of) (?:\w+ )?(?:lung|vascular|pulmonary) markings\b")
 _TIP = re.compile(r"(?i)\s*(?:with )?(?:its |the )?tips?\b")  # of a device
@@ -152,11 +153,10 @@ def _of_one(share: str) -> float:
 
 
 def unscaled(number: int, most: int) -> float | None:
-    """A whole number of no known scale as a share of a hundred; None where the greatest beside it, `most`, is not above ten.
-
-    Beside a 4, a 1 is no yes.
+    """A whole number of no known scale as a share of a hundred; None where it is above that, or `most`, the greatest beside it,
+    is not above ten: beside a 4, a 1 is no yes.
     """
-    return number / 100 if most > 10 or number == 0 else None
+    return number / 100 if abs(number) <= 100 and (most > 10 or number == 0) else None
 
 
 def named(phrase: str) -> str | None:
@@ -181,7 +181,7 @@ def named(phrase: str) -> str | None:
 
 def is_sound(phrase: str) -> bool:
     """Whether `phrase` says that something is normal, in other words than CheXpert's own: beside a finding, of that finding."""
-    return named(phrase) == NO_FINDING and NO_FINDING.casefold() not in phrase.casefold()
+    return named(phrase) == NO_FINDING and not _OWN.search(phrase)
 
 
 def named_beside(phrase: str) -> str | None:

@@ -183,6 +183,46 @@ def test_names_among_other_words_earn_nothing(solution: str) -> None:
     assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown
 
 
+DENYING = [
+    "Negatives", "All clear", "Clear", "Cleared", "Free of", "Nothing like", "Devoid", "Crossed off", "Struck", "Omitted",
+    "Skip", "Discounted", "Spared", "Untrue", "Nonexistent", "Non-findings", "Unaffected", "Disproved", "Unchecked",
+    "Off the table", "Healthy lungs", "Discounted disease", "Everything but", "Do not report", "Contraindicated", "Misdiagnosis",
+    "Ausencia", "Keine Hinweise", "Fehlanzeige", "R.A.S.", "\u9634\u6027", "-", "\U0001f6ab", "\U0001f44e", "~~", "WNL", "NAD",
+    "Old films",
+]  # fmt: skip
+ELSEWHERE = [
+    "Hernia", "Infiltration", "Scoliosis", "Granuloma", "Mild emphysema", "Left hilar lymphadenopathy", "edema", "COPD",
+    "Enlarged heart", "Pleural  Effusion", "Tuberculosis", "2. Fracture", "Pneumonia.", "Aortic tortuosity", "```",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("heading", DENYING)
+def test_a_heading_that_denies_in_whatever_words_earns_nothing(heading: str) -> None:
+    for solution in (
+        f"{heading}\nEdema",
+        f"{heading},\nEdema, Fracture",
+        f"Edema\n{heading}\nFracture",
+        f"{heading}, Hernia\nEdema",
+    ):
+        answer = parse_strict(tags(solution), "tags")
+        assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown, solution
+
+
+@pytest.mark.parametrize(
+    "heading", ["Negatives", "Clear", "Struck", "Crossed off", "Ruled out", "Unremarkable", "Query", "Correct"]
+)
+def test_words_that_deny_or_doubt_earn_nothing_beside_a_label_either(heading: str) -> None:
+    for solution in (f"{heading}, Edema", f"Edema, {heading.lower()}"):
+        assert parse_strict(tags(solution), "tags").labels == ()
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_name_of_something_else_takes_no_label_back(name: str) -> None:
+    for solution in (f"{name}\nEdema", f"Edema, {name}", f"Edema\n{name}, Hernia"):
+        answer = parse_strict(tags(solution), "tags")
+        assert answer.labels == ("Edema",) and name in answer.unknown
+
+
 @pytest.mark.parametrize("text", ["<solution>Edema<solution>", "<solution>Edema</solution><solution>"])
 def test_an_empty_block_after_the_answer_takes_nothing_back(text: str) -> None:
     assert parse("<think>x</think>" + text, "tags").labels == ("Edema",)
@@ -227,6 +267,70 @@ def test_no_text_crashes_the_parser_or_makes_it_invent_a_label(grammar: str, tex
         answer = read(text, grammar)
         assert set(answer.labels) <= set(FINDINGS)
         assert (answer.failure is None) == bool(answer.labels)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1" + "0" * 400, "-1" + "0" * 400, "1" * 5000, "0x" + "f" * 400, "-0x" + "f" * 4000, "1e400", "NaN", "0." + "0" * 5000,
+     "\u00b2", "\u0663", "101"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    ['{{"Edema": {}, "Fracture": 90}}', "{{'Edema': {}, 'Fracture': 90}}", '["Edema", {}]', "('Edema', {})",
+     '{{"Edema": {{"confidence": {}}}}}', '[{{"label": "Edema", "status": {}}}]', "[{{'label': 'Edema', 'probability': {}}}]",
+     "{{'labels': ['Edema', 'Fracture'], 'scores': [{}, 0.9]}}", '{{"predicted_indices": [{}], "labels": ["Edema"]}}',
+     "Edema: {}\nFracture: 90", "Edema grade {}", "Confidence (1-{})\nEdema: 2", "I am {} % sure of edema.",
+     "| Finding | Grade |\n|---|---|\n| Edema | {} |", "| Finding | Score |\n|---|---|\n| Edema | {} |"],
+)  # fmt: skip
+def test_no_number_crashes_the_parser_and_one_above_a_hundred_is_no_share_of_it(form: str, number: str) -> None:
+    for written, grammar in ((tags(form.format(number)), "tags"), (form.format(number), "labels")):
+        read = parse(written, grammar).labels
+        assert set(read) <= {"Edema", "Fracture"}
+        if form[0] in "{[(" and number in ("1" + "0" * 400, "101"):
+            assert "Edema" not in read
+
+
+TWO = [
+    '["{}", "{}"]', "['{}', '{}']", '("{}", "{}")', '{{"labels": ["{}", "{}"]}}', '[["{}", "{}"]]', '{{"0": "{}", "1": "{}"}}',
+    '```json\n["{}", "{}"]\n```', '```json\n{{"findings": ["{}", "{}"]}}\n```', 'labels = ["{}", "{}"]', '["{}", "{}"',
+    '{{"findings": ["{}"], "impression": ["{}"]}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", TWO)
+def test_two_names_in_an_object_are_two_names_and_a_name_with_a_value_is_one(form: str) -> None:
+    for second in ("No Finding", "no finding", "No-Finding", "NoFinding", "no_finding", "Fracture"):
+        for first, meant in (("Support Devices", "Support Devices"), ("Pacemaker", "Support Devices"), ("Edema", "Edema")):
+            text, both = form.format(first, second), {meant, "Fracture" if second == "Fracture" else "No Finding"}
+            if first != "Edema" or second in ("No Finding", "no finding", "Fracture"):  # else it is no label beside a disease
+                for answer in (parse(tags(text), "tags"), parse(text, "labels")):
+                    assert set(answer.labels) == both and not answer.negated, text
+    for value in ("absent", "no", "none", "0", "uncertain", "present"):
+        answer = parse(form.format("Edema", value), "labels")
+        assert answer.labels == (("Edema",) if value == "present" else ()), value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ('["Edema", 0]', ()),
+        ('["Edema", false]', ()),
+        ('[["Edema", "absent"], ["Fracture", "present"]]', ("Fracture",)),
+        ('[["Edema", 0], ["Fracture", 1]]', ("Fracture",)),
+        ('[("Edema", "no"), ("Support Devices", "yes"), ("No Finding", "no")]', ("Support Devices",)),
+        ('[["Edema", "absent"], ["Support Devices", "No Finding"]]', ("No Finding", "Support Devices")),
+        ("| Finding | Status |\n|---|---|\n| Edema | No finding |\n| Fracture | present |", ("Fracture",)),
+    ],
+)
+def test_pairs_of_a_name_and_its_value(text: str, right: tuple[str, ...]) -> None:
+    assert parse(tags(text), "tags").labels == right
+
+
+@pytest.mark.parametrize("begun", ["[", '{"present": ', '{"Edema": '])
+def test_an_object_nested_deeper_than_any_answer_does_not_stop_the_parser(begun: str) -> None:
+    for depth in (100, 600, 950, 5000):
+        nested = begun * depth + "1" + ("]" if begun == "[" else "}") * depth
+        assert set(parse(f'["Edema", {nested}]', "labels").labels) <= {"Edema"}
 
 
 # How people deny a finding, or leave it open. {} is the finding.

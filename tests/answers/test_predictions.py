@@ -49,10 +49,10 @@ def test_who_cannot_be_told_is_refused_with_its_line(key: str, value: object, tm
         predictions.read(path)
 
 
-def test_a_number_is_one_id_however_it_is_written(tmp_path: Path) -> None:
+def test_a_number_is_one_id_however_it_is_written_and_however_large(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(json.dumps(GOOD | {"id": one, "patient": one}) + "\n" for one in (7, 7.0, "7", 0)))
-    assert [(one.id, one.patient) for one in predictions.read(path)] == [("7", "7")] * 3 + [("0", "0")]
+    path.write_text("".join(json.dumps(GOOD | {"id": one, "patient": one}) + "\n" for one in (7, 7.0, "7", 0, 10**400)))
+    assert [(one.id, one.patient) for one in predictions.read(path)] == [("7", "7")] * 3 + [("0", "0"), (f"1{'0' * 400}",) * 2]
 
 
 @pytest.mark.parametrize("lacking", [0, 1, 2])
