@@ -21,6 +21,9 @@ from chexreason.labels import FINDINGS, nearest
 from chexreason.runs.files import each_line
 
 KEYS = frozenset("id patient labels predicted ignored samples completions grammar failure completion how path".split())
+# What others call a key of ours, in small letters and without signs.
+CALLED = dict.fromkeys("subjectid subject patientid patientname patientnumber person personid pid mrn".split(), "patient")
+CALLED |= {"uncertain": "ignored", "uncertainlabels": "ignored"}
 PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
 
 
@@ -110,6 +113,11 @@ def repeats(predictions: Sequence[Prediction]) -> list[list[tuple[str, ...] | No
     return [list(answers) for answers in zip(*(one.repeats for one in predictions), strict=True)]
 
 
+def without_patients(predictions: Sequence[Prediction]) -> bool:
+    """Whether each record counts as a patient of its own: no line names another."""
+    return all(one.patient == one.id for one in predictions)
+
+
 def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction] | None:
     """`second` in the order of `first`, or None where they are not about the same records."""
     by_id = {one.id: one for one in second}
@@ -183,9 +191,15 @@ def _answer(value: Any, where: str) -> tuple[str, ...] | None:
 
 
 def refuse_misspelt(value: Mapping[str, Any], read: Set[str], where: str) -> None:
-    """Raises ChexReasonError for a key that is all but one of those that are read; what else a line holds is its own matter."""
+    """Raises ChexReasonError for a key that stands for one of those that are read: misspelt, or as others call it.
+
+    What else a line holds is its own matter.
+    """
     for key in (key for key in value if key not in read):
-        meant = get_close_matches(key, read - value.keys(), n=1, cutoff=0.8)
+        called = CALLED.get("".join(filter(str.isalnum, key)).lower())
+        meant = get_close_matches(key, read - value.keys(), n=1, cutoff=0.8) or [
+            one for one in read - value.keys() if one == called
+        ]
         if meant:
             raise ChexReasonError(f"{where}: the key {key!r} is not read. Did you mean {meant[0]!r}?")
 

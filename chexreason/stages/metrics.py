@@ -56,6 +56,8 @@ def execute(run: Run) -> dict[str, Any]:
     repeated = len(given) - len({one.id for one in given})
     if repeated:
         run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
+    if predictions.without_patients(given):
+        run.note(f'{settings.input}: each line counts as a patient of its own; "patient" says which belong together')
     result = predictions.summary(given, labels, settings.resamples, settings.exclude_failures)
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings)
@@ -95,7 +97,13 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
         )
     for ours, theirs in zip(given, matched, strict=True):
         if ours.patient != theirs.patient:
-            raise ChexReasonError(f"{settings.against}: record {ours.id!r} belongs to another patient in {settings.input}")
+            for file, side in ((settings.input, given), (settings.against, other)):
+                if predictions.without_patients(side):
+                    raise ChexReasonError(f'{file}: no line names its "patient", as the other file does; give each its patient')
+            raise ChexReasonError(
+                f"{settings.against}: record {ours.id!r} belongs to another patient, {theirs.patient!r}, than in "
+                f"{settings.input}, {ours.patient!r}"
+            )
         if {*ours.labels} != {*theirs.labels} or {*ours.ignored} != {*theirs.ignored}:
             raise ChexReasonError(f"{settings.against}: record {ours.id!r} has other true labels in {settings.input}")
     first, second = (predictions.as_answers(side, labels) for side in (given, matched))

@@ -123,3 +123,36 @@ def test_other_errors_say_what_to_do(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(ChexReasonError, match="no predictions"):
         score(tmp_path, input=str(tmp_path / "empty.jsonl"))
+
+
+@pytest.mark.parametrize("called", ["subject_id", "PatientID", "pid", "MRN", "subject", "patient_name"])
+def test_a_patient_by_another_name_is_not_passed_over(tmp_path, called):
+    renamed = [{called if key == "patient" else key: value for key, value in line.items()} for line in LINES]
+    with pytest.raises(ChexReasonError, match=f"line 1: the key '{called}' is not read. Did you mean 'patient'"):
+        score(tmp_path, input=lines(tmp_path / "in.jsonl", renamed))
+    beside = [line | {called: "x"} for line in LINES]
+    assert score(tmp_path, input=lines(tmp_path / "in.jsonl", beside))["patients"] == 2, (
+        "beside ours it is the file's own matter"
+    )
+
+
+def test_labels_that_do_not_count_go_by_one_name(tmp_path):
+    with pytest.raises(ChexReasonError, match="'uncertain' is not read. Did you mean 'ignored'"):
+        score(tmp_path, input=lines(tmp_path / "in.jsonl", [LINES[0] | {"uncertain": ["Edema"]}]))
+
+
+def test_that_no_patient_is_named_is_said(tmp_path, capsys):
+    nobody = [{key: value for key, value in line.items() if key != "patient"} for line in LINES]
+    plain, other = lines(tmp_path / "plain.jsonl", nobody), lines(tmp_path / "in.jsonl", LINES)
+    assert score(tmp_path, input=plain)["patients"] == 3
+    assert 'counts as a patient of its own; "patient" says' in capsys.readouterr().err
+    score(tmp_path, input=other)
+    assert "patient" not in capsys.readouterr().err
+    for sides in ({"input": plain, "against": other}, {"input": other, "against": plain}):
+        with pytest.raises(ChexReasonError, match='plain.jsonl: no line names its "patient", as the other file does'):
+            score(tmp_path, **sides)
+    moved = lines(tmp_path / "moved.jsonl", [line | {"patient": line["patient"] * 2} for line in LINES])
+    with pytest.raises(
+        ChexReasonError, match="moved.jsonl: record '1' belongs to another patient, 'aa', than in .*in.jsonl, 'a'"
+    ):
+        score(tmp_path, input=other, against=moved)
