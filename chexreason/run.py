@@ -114,14 +114,23 @@ def _main(arguments: list[str]) -> None:
     if {"-c", "--cfg"} & set(flags) and "job" in flags:
         arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
     with explained(words, schema.compose, schema.CONF):
-        shown = None
-        if {"-c", "--cfg"} & set(flags) and not {"-cd", "--config-dir"} & set(flags):  # whose choices Hydra finds
-            shown = schema.check(schema.as_dict(schema.compose(words)))  # what is wrong is said, rather than shown
+        shown = _checked(flags, words) if {"-c", "--cfg"} & set(flags) else None  # what is wrong is said, rather than shown
         _application()
         if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
             _warn(shown, words)
     if sweep.FAILED:
         raise sweep.FAILED[0]
+
+
+def _checked(flags: list[str], words: list[str]) -> schema.Config:
+    """The config that a command would show, composed without Hydra's application, from the same folders."""
+    folders = map(str, _own_folders(flags, words, ("-cd", "--config-d")))
+    os.environ[schema.FOLDERS] = os.pathsep.join(folders)
+    try:
+        alone = [word for word in words if not word.lstrip("+").startswith("hydra.searchpath=")]
+        return schema.check(schema.as_dict(schema.compose(alone)))
+    finally:
+        del os.environ[schema.FOLDERS]
 
 
 def _warn(shown: schema.Config, words: list[str]) -> None:
@@ -190,13 +199,13 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
     return flags, words
 
 
-def _own_folders(flags: list[str], words: list[str]) -> list[Path]:
-    """The folders whose choices Hydra is to compose, however its flags are shortened."""
+def _own_folders(flags: list[str], words: list[str], naming: tuple[str, ...] = ("-cd", "-cp", "--config-")) -> list[Path]:
+    """The folders whose choices Hydra is to compose, `naming` the flags that bring them, however they are shortened."""
     named = [flag.partition("=") for flag in flags]
     places = [
         value if equals else next(iter(flags[at + 1 :]), "")
         for at, (flag, equals, value) in enumerate(named)
-        if flag in ("-cd", "-cp") or flag.startswith("--config-")
+        if flag.startswith(naming)
     ]
     for word in (word for word in words if word.lstrip("+").startswith("hydra.searchpath=")):
         with explained([word], schema.compose, schema.CONF):

@@ -235,3 +235,13 @@ def test_a_stages_process_is_told_the_folders_of_choices(
     monkeypatch.setattr(processes, "stage", lambda *_: told.append(processes._environment()[FOLDERS]) or 1)
     command("stage=prompts", "prompt=mine", word.format(own), f"runs={tmp_path / 'runs'}", "tracker=none")
     assert told == [str(own)]
+
+
+@pytest.mark.parametrize("word", ["--config-dir={}", "-cd={}", "hydra.searchpath=[{}]", "hydra.searchpath=['file://{}']"])
+def test_a_config_of_ones_own_is_checked_before_it_is_shown(tmp_path: Path, command: Command, word: str) -> None:
+    write_text(tmp_path / "prompt" / "bad.yaml", "defaults: [only_label, _self_]\nname: bad\ninstructin: Look.\n")
+    write_text(tmp_path / "dataset" / "mine.yaml", "defaults: [phantom_nih, _self_]\nname: mine\n")
+    shown = command("stage=sft", "source=mine", "--cfg", "job", word.format(tmp_path))
+    assert shown.returncode == 0 and "\nsource: mine\n" in f"\n{shown.stdout}", shown.stderr
+    refused = command("stage=sft", "prompt=bad", "--cfg", "job", word.format(tmp_path))
+    assert refused.returncode == 1 and "prompt.instructin: there is no such key" in refused.stderr.splitlines()[-1]
