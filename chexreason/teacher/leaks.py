@@ -14,7 +14,7 @@ from itertools import chain
 from chexreason.labels import FINDINGS
 
 _DRAWN = (
-    r"((an?|the|any|some|both|acute|mild|moderate|severe|small|large|left|right|bilateral|pulmonary|pleural|lung|rib) )*("
+    r"((an?|the|any|some|both|acute|mild|moderate|severe|small|large|left|right|bilateral|pulmonary|pleural|lung|rib) ){0,4}("
     + "|".join(name.lower() for name in FINDINGS)
     + r"|o?edema|effusions?|pneumothora(x|ces)|atelectas[ei]s|consolidations?|fractures?|opacit(y|ies)|lesions?|nodules?"
     r"|devices?|pneumonias)\b"
@@ -33,7 +33,7 @@ _IMAGE = r"(films?|images?|radiographs?|x rays?|scans?|pictures?|stud(y|ies)|exa
 _OF_CASE = rf"(for|of|in|on) (this|the) {_CASE}"
 # What the text that stands on a film says: the label reads PORTABLE, indicates a supine view.
 _MARK = (
-    r"((that|the|this|it|film|image|patient|is|was|an?) )*(ap|pa|portable|mobile|erect|upright|supine|sitting|semi\w*"
+    r"((that|the|this|it|film|image|patient|is|was|an?) ){0,4}(ap|pa|portable|mobile|erect|upright|supine|sitting|semi\w*"
     r"|(left|right) side|l|r|projection|view|date|time)\b"
 )
 _SAYS = (
@@ -58,18 +58,18 @@ _HARMLESS: tuple[str, ...] = (
     r"(?<![^.,;])(?=[^.,;]*\b(markers?|corner|technologist|portable|supine|erect|upright|ap|pa|lead|side|letter|text|burned|cropped"
     rf"|legible|pacemaker|patient's name)\b)(?![^.,;]*\b({_DRAWN}|{_RESULT}\b))[^.,;]*\blabel(s|l?ed)?",
     rf"labels? (that )?(reads?|says?|states?|tells?( us)?( that)?|indicates?|gives?|shows?|is) {_MARK}",
-    rf"(labell?ed|annotated|marked|tagged) ((as|with|an?|the|by|to be) )*({_MARK}|(left|right)( side)? marker|arrow"
+    rf"(labell?ed|annotated|marked|tagged) ((as|with|an?|the|by|to be) ){{0,4}}({_MARK}|(left|right)( side)? marker|arrow"
     r"|technologist|(left|right)(?= ?[.,;]))",
     r"(leads?|electrodes?) (is|are) labell?ed",
-    r"(would|will|do|does|did|should|could|can|may|might|to|i|we) ((not|now|then|rather|best) )*label(?= (it|this|that"
+    r"(would|will|do|does|did|should|could|can|may|might|to|i|we) ((not|now|then|rather|best) ){0,4}label(?= (it|this|that"
     r"|the|as|on|any)\b)",
-    r"(be|best|better) labell?ed|labell?ing (it|this|that|the|any|on)(?! (film|image|says))",
+    r"(be|best|better) labell?ed|labell?ing (it|this|that|the|any|on|one)(?! (film|image|says))",
     r"(opacity|density|line|shadow|band|haze|patch|area|lucency|structure)( \w+){0,4}? is labell?ed(?! (as )?(positive"
     r"|present))",
     r"(final|my|predicted|following|(more|most) \w+|chosen|possible) labels?( list)?",
     r"(assign|choose|select|settle on|appl(y|ies)|deserves?|earns?|warrants?|merits?|reject|withhold|(enough"
     r"|sufficient) to justify) (the |a |any |no )?label",
-    rf"labels? (of |for )?({_DRAWN} )?(appl(y|ies)|of its own|(is|are) ((not|therefore|thus) )*(met|warranted|justified"
+    rf"labels? (of |for )?({_DRAWN} )?(appl(y|ies)|of its own|(is|are) ((not|therefore|thus) ){{0,4}}(met|warranted|justified"
     r"|dropped|kept|rejected|added|appropriate))",
     r"criteri\w+ (for|of) (the|this|that|each) label",
     r"labels? ?\||label by label|labels? (like|confidence)",
@@ -93,7 +93,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
     ),
     "the film was annotated": (
         rf"{_CASE} (is|are|was|were|has been|had been) (not |already |also )?(annotated|tagged|coded|marked)"
-        rf" ((as|with|for|positive|negative|showing|having) )*{_DRAWN}",
+        rf" ((as|with|for|positive|negative|showing|having) ){{0,4}}{_DRAWN}",
         rf"{_DRAWN} {_BE} (not |also )?(annotated|tagged)",
         r"(marked|tagged|annotated|coded) (as )?(positive|present)",
     ),
@@ -146,7 +146,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
     ),
     "somebody asked": (
         r"the (user|students?)",
-        rf"you (have |had |just |already )*(gave|given|provided|told|sa(y|id)|asked|want(?= me| us| {_DRAWN})|established"
+        rf"you (have |had |just |already ){{0,4}}(gave|given|provided|told|sa(y|id)|asked|want(?= me| us| {_DRAWN})|established"
         r"|mentioned|specified|listed|supplied|stated|indicated|requested)",
         r"your (findings?|diagnos[ei]s|list|answer)",
         rf"(the|this|my|your) {_ASKED} (says?|states?|lists?|mentions?|gives?|tells?|requires?|wants?|names?|specif(y|ies)"
@@ -156,7 +156,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"per (instructions?|request)",
     ),
     "a result must be reached": (
-        rf"(i|we) (also |still |then |now )*{_MUST} (justify|rationali[sz]e|reach|arrive at|land on|end up (with|at|on)"
+        rf"(i|we) (also |still |then |now ){{0,4}}{_MUST} (justify|rationali[sz]e|reach|arrive at|land on|end up (with|at|on)"
         r"|conclude(?! that| with)|end with|output|produce|return|lead to)(?! an? (conclusion|diagnosis|decision|firm|final))"
         rf"( \w+){{0,3}}? ({_DRAWN}|conclusion of|diagnosis of|the (conclusion|answer|diagnosis))",
         r"(i|we) (am|are|was|were) (supposed|expected|required|meant) to (find|report|see|conclude|list|identify|name|confirm"
@@ -170,8 +170,8 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"task is to (justify|support|rationali[sz]e|reach|arrive|confirm|match|explain why)",
     ),
     "the result was known": (
-        rf"(i|we) (already |also )*(know|knew) (that )?(what )?(the|this|my) (\w+ )?{_RESULT}",
-        rf"((i|we) (already |also )*(know|knew)|knowing) (that )?(there (is|are|was|were)|(the|this) {_CASE} (is|has"
+        rf"(i|we) (already |also ){{0,4}}(know|knew) (that )?(what )?(the|this|my) (\w+ )?{_RESULT}",
+        rf"((i|we) (already |also ){{0,4}}(know|knew)|knowing) (that )?(there (is|are|was|were)|(the|this) {_CASE} (is|has"
         rf"|shows?|had|contains?)|it (is|was))(?=[^.;,]*{_DRAWN})",
         rf"knowing (that )?(what )?(the|my|these) {_RESULT}",
         rf"({_CASE}|answer|diagnosis) (is|was) (already )?known (to (be|have|show|contain|include)|beforehand|in advance)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,9 @@ def test_repetition_is_what_a_search_finds(words: list[str], count: int) -> None
 
 def test_too_long_is_refused() -> None:
     assert refuse(" ".join(f"word{number}" for number in range(61))) == "length"
+
+
+def test_a_teacher_that_repeats_one_word_without_end_is_refused_at_once() -> None:
+    begun = time.process_time()
+    assert {refuse(f"{word} " * 10_000) for word in ("the", "no", "a", "label-less opacity")} <= {"length", "leak"}
+    assert time.process_time() - begun < 30
