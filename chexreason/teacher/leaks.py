@@ -3,6 +3,7 @@
 A word is no leak by itself. A film may be labelled AP, a view may be given, an effusion may be expected to layer, and the
 reader may label what is seen. A leak says that somebody other than the film told the writer a result: it quotes labels or
 a truth, calls findings given or known, speaks of whoever asked, has to reach a result, or hides that it was told.
+Rules of wording are never complete: a leak in words of its own passes, and is for those who review traces to find.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _READS = (
 
 # Struck out before a leak is looked for: text on the film, the reader's own labelling, and the film itself that was given.
 _HARMLESS: tuple[str, ...] = (
-    r"(?<![^.,;])(?=[^.,;]*\b(markers?|corner|technologist|portable|supine|erect|upright|ap|pa|lead|side|letter|text|burned|cropped"
+    r"(?<![^.,;])(?=[^.,;]*\b(markers?|corner|technologist|portable|supine|erect|upright|ap|pa|lead|side|letter|text|burned|cropped|overl\w+|project\w*|upside|leads"
     rf"|legible|pacemaker|patient's name)\b)(?![^.,;]*\b({_DRAWN}|{_RESULT}\b))[^.,;]*\blabel(s|l?ed)?",
     rf"labels? (that )?(reads?|says?|states?|tells?( us)?( that)?|indicates?|gives?|shows?|is) {_MARK}",
     rf"(labell?ed|annotated|marked|tagged) ((as|with|an?|the|by|to be) ){{0,4}}({_MARK}|(left|right)( side)? marker|arrow"
@@ -84,7 +85,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"(gold(en)?|reference) standard (finding|diagnos|annotation|answer|reading|report)\w*",
         rf"(gold(en)?|reference) standard ((is|was) {_DRAWN}|{_SAYS})",
         r"(match(es|ing)?|according to|per|agrees? with|consistent with) the (gold(en)?|reference) standard(?! of)",
-        r"reference (answer|report|reading|diagnosis|findings)",
+        r"reference (answer|report|reading|diagnosis|findings|says|states|indicates|lists|shows)|findings? list",
         rf"(annotations?|annotators?|data ?set|metadata|chart|file ?name)( {_OF_CASE})? ({_SAYS}|(is|was|are) {_DRAWN})",
         rf"(radiology|original|official|accompanying|provided|given) (report|reading) ({_SAYS}|(is|was) {_DRAWN})",
         r"report (provided|given|supplied)|according to the report|radiologist('s|s') (report|reading)",
@@ -92,9 +93,9 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"the (radiologists?|experts?|annotators?) (said|reported|marked|found|saw|diagnosed|confirmed|noted)",
     ),
     "the film was annotated": (
-        rf"{_CASE} (is|are|was|were|has been|had been) (not |already |also )?(annotated|tagged|coded|marked)"
+        rf"{_CASE} (is|are|was|were|has been|had been) (not |already |also )?(annotated|tagged|coded|marked|flagged|confirmed)"
         rf" ((as|with|for|positive|negative|showing|having) ){{0,4}}{_DRAWN}",
-        rf"{_DRAWN} {_BE} (not |also )?(annotated|tagged)",
+        rf"{_DRAWN} {_BE} (not |also )?(annotated|tagged|flagged)|the tag (for|of|says)",
         r"(marked|tagged|annotated|coded) (as )?(positive|present)",
     ),
     "the writer was told": (
@@ -111,7 +112,8 @@ LEAKS: dict[str, tuple[str, ...]] = {
     ),
     "a result is called given, known or expected": (
         r"(the|these|those|this|all|each|every|my|your) (given|provided|supplied|established|confirmed|stated|specified"
-        r"|assigned|target|known|annotated|pre ?specified|predetermined|predefined|intended|desired|prescribed|mandated"
+        r"|assigned|target|known|annotated|official|pre ?specified|predetermined|predefined|intended|desired|prescribed"
+        r"|mandated"
         rf"|(required|requested)(?= (?!findings? (of|for|in)\b))) {_RESULT}(?! format| form\b| block| section| tags?)",
         r"(the|these|those|this|all) (given|provided|supplied|stated) (information|list(?! of))",
         r"(correct|expected|known|given|provided|intended|desired|required) (answers?|solutions?|outputs?)(?! format"
@@ -119,6 +121,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"the (correct|true|actual|expected|real) (findings?|diagnos[ei]s|answers?|conclusions?) "
         r"(is|are|was|were|includes?|must be|has to be)"
         r"(?! (not|un\w+|absent|missing|lacking|seen|present|there|open|only|hard|difficult|clear)\b)",
+        rf"(since|because|as) {_DRAWN} {_BE} (already )?({_GIVEN}|stated|specified)|given the confirmed {_DRAWN}",
         rf"the (known|stated|provided|specified|supplied|assigned|annotated) {_DRAWN}",
         r"(?<!of )the listed (findings|diagnoses|abnormalities) (is|are|was|were|includes?|fit|match|can|must|should)",
         r"(according to|match(es|ing)?|explains?|consistent with) (the|these|those|all) listed (findings|diagnoses)",
@@ -149,7 +152,8 @@ LEAKS: dict[str, tuple[str, ...]] = {
         rf"you (have |had |just |already ){{0,4}}(gave|given|provided|told|sa(y|id)|asked|want(?= me| us| {_DRAWN})|established"
         r"|mentioned|specified|listed|supplied|stated|indicated|requested)",
         r"your (findings?|diagnos[ei]s|list|answer)",
-        rf"(the|this|my|your) {_ASKED} (says?|states?|lists?|mentions?|gives?|tells?|requires?|wants?|names?|specif(y|ies)"
+        rf"(the|this|my|your) {_ASKED} (already |also |only )?(says?|states?|lists?|mentions?|gives?|tells?"
+        r"|requires?|wants?|names?|specif(y|ies)"
         r"|demands?|indicates?|includes?|provides?|suggests?)",
         r"(the|this|my|your) (system |user )?(prompt|request|task|instructions?) asks?",
         r"(in|from|by|per|with|according to) (the|this|my|your) (system |user )?(prompt|request|instructions?)",
@@ -164,20 +168,22 @@ LEAKS: dict[str, tuple[str, ...]] = {
         rf"(answer|solution|conclusion|output|reasoning|reading|list|response) {_MUST} (be|list|include|contain|name|say|read"
         rf"|lead to|end (in|with|at)|match|support|reach) {_DRAWN}",
         r"(explain|justify|show) why the (answer|diagnosis|conclusion) (is|must be)",
-        r"work(ing)? back(wards?)? from",
+        r"work(ing)? back(wards?)? from|reverse engineer\w*",
         r"(come up with|write|produce|construct) (an? |the |some )?(reasoning|rationale|justification)s?",
         r"because it is (required|listed|given|expected)",
-        r"task is to (justify|support|rationali[sz]e|reach|arrive|confirm|match|explain why)",
+        r"(task|job|ask|goal|aim|assignment) is to (justify|support|rationali[sz]e|reach|arrive|confirm|match|explain why)",
     ),
     "the result was known": (
         rf"(i|we) (already |also ){{0,4}}(know|knew) (that )?(what )?(the|this|my) (\w+ )?{_RESULT}",
         rf"((i|we) (already |also ){{0,4}}(know|knew)|knowing) (that )?(there (is|are|was|were)|(the|this) {_CASE} (is|has"
         rf"|shows?|had|contains?)|it (is|was))(?=[^.;,]*{_DRAWN})",
         rf"knowing (that )?(what )?(the|my|these) {_RESULT}",
-        rf"({_CASE}|answer|diagnosis) (is|was) (already )?known (to (be|have|show|contain|include)|beforehand|in advance)",
+        rf"({_CASE}|answer|diagnosis) (is|was) (already )?known"
+        rf" (to (have|show|contain|include|be ({_DRAWN}|positive|abnormal))|beforehand"
+        r"|in advance)",
         rf"(with|since|as) the {_RESULT} (is |are |being )?(already )?known",
         r"(knew|know|known|told|given|have) (\w+ )?(beforehand|in advance)",
-        r"that (i|we) (already )?knew",
+        r"that (i|we) (already )?(knew|ha(d|ve) the (answers?|diagnosis|findings|solution))|reportedly|allegedly",
     ),
     "it is hidden": (
         r"(reveal(ing)?|disclos(e|ing)|mention(ing)?|refer(ring)? to|hid(e|ing)|conceal(ing)?) (the|any|these|those)"
@@ -186,7 +192,6 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"as (if|though) (i|we) ((did|do|had|have|was|were) (not|never)|discovered|found)",
         r"as if (reasoning |thinking |reading )?independently",
         r"reason(ing)? (as if )?independently",
-        r"without (being told|knowing the answers?)",
         r"pretend(s|ed|ing)?|make it (look|seem|sound|appear) (as|like)",
     ),
 }  # fmt: skip
