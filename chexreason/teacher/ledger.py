@@ -10,6 +10,7 @@ import os
 import threading
 from collections import defaultdict
 from dataclasses import asdict, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,23 @@ from chexreason.teacher.reply import Reply
 SCHEMA = 1
 
 
+def _money(amount: float) -> Decimal:
+    """`amount` as it is written in decimals, three times 0.1 being 0.3, to twelve digits.
+
+    Noise of binary arithmetic lies beyond them; so a sum may be short of what is spent by 1e-11 of it, and by no more.
+    """
+    return Decimal(f"{amount:.12g}")
+
+
 class Ledger:
     """Thread-safe. `budget` is in the currency of the teacher's prices; None sets no limit."""
 
     def __init__(self, path: Path, budget: float | None):
         self.budget = budget
         self.requests, self.input_tokens, self.output_tokens = 0, 0, 0
-        self._settled = 0.0  # the price of what was answered
-        self._open: dict[int, float] = {}  # the most that each request under way can cost
-        self._lost = 0.0  # the most that requests may have cost that were under way when a process died
+        self._settled = Decimal(0)  # the price of what was answered
+        self._open: dict[int, Decimal] = {}  # the most that each request under way can cost
+        self._lost = Decimal(0)  # the most that requests may have cost that were under way when a process died
         self._dearest = 0.0
         self._replies: dict[str, list[Reply]] = defaultdict(list)
         self.declined: set[str] = set()  # studies that the service refused to take in earlier processes
@@ -43,19 +52,24 @@ class Ledger:
         for row in rows:
             self.requests = max(self.requests, row["request"])
             if "at_most" in row:
-                self._open[row["request"]] = row["at_most"]
+                self._open[row["request"]] = _money(row["at_most"])
             else:
                 reply = Reply(**{one.name: row[one.name] for one in fields(Reply) if one.name in row})
                 self._settle(row["request"], row["path"], reply, row["counts"])
                 if row.get("declined"):
                     self.declined.add(row["path"])
-        self._lost = sum(self._open.values())
+        self._lost = self._under_way
         self._open.clear()
 
     @property
     def spent(self) -> float:
         """What was paid, requests whose price is not known at the most that they can cost."""
-        return self._settled + self._lost
+        return float(self._settled + self._lost)
+
+    @property
+    def _under_way(self) -> Decimal:
+        """The most that the requests under way can cost."""
+        return sum(self._open.values(), Decimal(0))
 
     def replies(self, path: str) -> list[Reply]:
         """What a teacher has written for a study so far, in its order."""
@@ -70,14 +84,14 @@ class Ledger:
         with self._changed:
             while self.budget is not None:
                 at_most = max(at_most, self._dearest) if at_most else 0.0  # a price that was met may be met again
-                if self.spent + sum(self._open.values()) + at_most <= self.budget:
+                if self._settled + self._lost + self._under_way + _money(at_most) <= _money(self.budget):
                     break
                 if not self._open:
                     self._changed.notify_all()  # whoever waits for room has waited in vain too
                     raise ChexReasonError(self._exhausted(at_most))
                 self._changed.wait()
             self.requests += 1
-            self._open[self.requests] = at_most
+            self._open[self.requests] = _money(at_most)
             if at_most:
                 self._write({"request": self.requests, "path": path, "attempt": attempt, "at_most": at_most}, durable=True)
             return self.requests
@@ -96,7 +110,7 @@ class Ledger:
 
     def _settle(self, number: int, path: str, reply: Reply, counts: bool) -> None:
         self._open.pop(number, None)
-        self._settled += reply.cost
+        self._settled += _money(reply.cost)
         self._dearest = max(self._dearest, reply.cost)
         self.input_tokens += reply.input_tokens
         self.output_tokens += reply.output_tokens

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,56 +46,17 @@ def test_a_refusal_names_its_gate(completion: str | None, reason: str) -> None:
     assert str(GATES.refuse(completion, ["Pleural Effusion"], "tags")) == reason
 
 
-@pytest.mark.parametrize(
-    "slip",
-    [
-        "The given labels include an effusion.",
-        "This fits the provided diagnosis well.",
-        "As provided, the angle is blunted.",
-        "The ground truth is an effusion here.",
-        "the ground-truth\nsays effusion, and so it is",
-        "I was told that there is an effusion.",
-        "We are given an effusion, so let us look for it.",
-        "This is consistent with the labels of this case.",
-        "According to the label, there must be fluid.",
-        "The labels indicate fluid on the left.",
-        "Among the established findings is an effusion.",
-        "The findings that were given to me fit well.",
-        "The findings provided in the request fit well.",
-        "The user wants an effusion to be explained.",
-        "The prompt says that there is an effusion.",
-        "Reasoning as if independently, I look at the left angle.",
-        "I pretend not to know the answer at first.",
-        "My reading must match the expected answer here.",
-        "It agrees with the reference label for the film.",
-        "The dataset labels this as an effusion, rightly.",
-    ],
-)
-def test_having_been_told_shows(slip: str) -> None:
-    assert refuse(slip) == "leak"
+SENTENCES = [json.loads(line) for line in (Path(__file__).parent / "sentences.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        "The film is labelled AP portable, with a side marker labelled L at the top.",
-        "The provided radiograph shows a blunted left angle.",
-        "The image given here is rotated, the left angle blunted.",
-        "Given the findings of volume loss and a raised dome, I favour collapse.",
-        "Given these findings, an effusion is likeliest on the left.",
-        "Both domes move independently, and the left angle is blunted.",
-        "CT would be the gold standard; the left angle is blunted.",
-        "I would label the opacity at the left base an effusion.",
-        "There is a hint of fluid that was not asked about clinically.",
-        "The trachea is as expected; the left angle is blunted.",
-        "No annotations obscure the lungs, the left angle is blunted.",
-        "Prompt attention is due; the left angle is blunted.",
-        "The diagnosis is supported by a meniscus, and confirmed by its upper border.",
-        "Known limits of a supine film apply; the left angle is blunted.",
-    ],
-)
-def test_a_radiologists_words_are_no_leak(harmless: str) -> None:
-    assert refuse(harmless) is None
+@pytest.mark.parametrize("kind", sorted({one["kind"] for one in SENTENCES}))
+def test_a_sentence_is_refused_where_it_shows_that_its_writer_was_told(kind: str) -> None:
+    """However it is typeset, wherever it stands, and not where a radiologist's words only look alike."""
+    for one in (one for one in SENTENCES if one["kind"] == kind):
+        text, expected = one["text"], "leak" if one["leak"] else None
+        typeset = (text, text.upper(), text.replace("'", "\u2019"), text.replace(" ", "\n"), f"- **{text}**")
+        for written in (*typeset, f"The ribs are intact. {text}"):
+            assert refuse(f"{written}\n{SOUND}") == expected, written
 
 
 def test_words_said_again_are_a_repetition_and_a_likeness_is_not() -> None:
@@ -108,3 +73,9 @@ def test_repetition_is_what_a_search_finds(words: list[str], count: int) -> None
 
 def test_too_long_is_refused() -> None:
     assert refuse(" ".join(f"word{number}" for number in range(61))) == "length"
+
+
+def test_a_teacher_that_repeats_one_word_without_end_is_refused_at_once() -> None:
+    begun = time.process_time()
+    assert {refuse(f"{word} " * 10_000) for word in ("the", "no", "a", "label-less opacity")} <= {"length", "leak"}
+    assert time.process_time() - begun < 30

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from chexreason.errors import ChexReasonError
 from chexreason.teacher.ledger import Ledger
@@ -40,3 +44,35 @@ class TestLedger:
         path.write_bytes(b"{half\n" + whole)
         with pytest.raises(ChexReasonError, match="line 1: no JSON object"):
             Ledger(path, None)
+
+    @example(price=1, bought=3, left=0, places=1, answered=True)
+    @example(price=1, bought=3, left=0, places=1, answered=False)
+    @given(st.integers(1, 200), st.integers(1, 20), st.floats(0, 0.99), st.integers(0, 9), st.booleans())
+    def test_a_budget_of_so_many_prices_buys_so_many(
+        self, price: int, bought: int, left: float, places: int, answered: bool
+    ) -> None:
+        """As people reckon, in decimals, whether the requests were answered or under way when a process died."""
+        each, budget = price / 10**places, (price * bought + int(price * left)) / 10**places
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "journal.jsonl"
+            before = Ledger(path, None)
+            for number in range(1, bought):
+                opened = before.open(f"{number}", 1, each)
+                if answered:
+                    before.close(opened, f"{number}", Reply("x", cost=each))
+            Ledger(path, budget).open("the last", 1, each)
+            with pytest.raises(ChexReasonError, match="leaves no room"):
+                Ledger(path, budget).open("one more", 1, each)
+
+    @given(st.floats(1e-12, 1e6), st.lists(st.floats(1e-12, 1e6), max_size=20))
+    def test_no_more_is_spent_than_there_is(self, budget: float, prices: list[float]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            ledger, spent = Ledger(Path(folder) / "journal.jsonl", budget), Fraction(0)
+            for number, price in enumerate(prices):
+                try:
+                    ledger.close(ledger.open(f"{number}", 1, price), f"{number}", Reply("x", cost=price))
+                except ChexReasonError:
+                    continue
+                spent += Fraction(price)
+            assert spent <= Fraction(budget) * (1 + Fraction(1, 10**11))
+            assert ledger.spent == pytest.approx(float(spent), rel=1e-11)
