@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import re
 
-from chexreason.answers.lexicon import CHOSEN, CLAIMING, DENYING, FILLERS, LIKELINESS, MAYBE, NO, NOT_CLAIMED, OPEN, PLACES
+from chexreason.answers.lexicon import (
+    CHOSEN,
+    CLAIMING,
+    DENYING,
+    FILLERS,
+    LIKELINESS,
+    MAYBE,
+    NO,
+    NOT_CLAIMED,
+    OPEN,
+    PLACES,
+    SOUND,
+)
 from chexreason.answers.values import SINCE, share, status, words_of
 
 _UNDONE = frozenset(f"un{word}" for word in CLAIMING | CHOSEN) - MAYBE  # "Unselected"
@@ -64,12 +76,13 @@ def heading(text: str) -> bool | None:
 def is_plain_heading(text: str) -> bool:
     """Whether a line without a colon is a heading all the same: "Absent", "There is no evidence of"."""
     words = words_of(text)
-    known = NO | MAYBE | CLAIMING | FILLERS | OPEN | _FRAME | {"out"}
+    denying = NO | (DENYING - SOUND)
+    known = denying | MAYBE | CLAIMING | FILLERS | OPEN | _FRAME | {"out"}
     return (
         ":" not in text
         and 0 < len(words) <= 8
         and known.issuperset(words)
-        and not words.isdisjoint(NO | MAYBE | CLAIMING | OPEN)
+        and not words.isdisjoint(denying | MAYBE | CLAIMING | OPEN)
     )
 
 

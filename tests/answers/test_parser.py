@@ -183,6 +183,46 @@ def test_names_among_other_words_earn_nothing(solution: str) -> None:
     assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown
 
 
+DENYING = [
+    "Negatives", "All clear", "Clear", "Cleared", "Free of", "Nothing like", "Devoid", "Crossed off", "Struck", "Omitted",
+    "Skip", "Discounted", "Spared", "Untrue", "Nonexistent", "Non-findings", "Unaffected", "Disproved", "Unchecked",
+    "Off the table", "Healthy lungs", "Discounted disease", "Everything but", "Do not report", "Contraindicated",
+    "Misdiagnosis", "Ausencia", "Keine Hinweise", "Fehlanzeige", "R.A.S.", "\u9634\u6027", "-", "\U0001f6ab", "\U0001f44e",
+    "~~", "WNL", "NAD", "Old films",
+]  # fmt: skip
+ELSEWHERE = [
+    "Hernia", "Infiltration", "Scoliosis", "Granuloma", "Mild emphysema", "Left hilar lymphadenopathy", "edema", "COPD",
+    "Enlarged heart", "Pleural  Effusion", "Tuberculosis", "2. Fracture", "Pneumonia.", "Aortic tortuosity", "```",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("heading", DENYING)
+def test_a_heading_that_denies_in_whatever_words_earns_nothing(heading: str) -> None:
+    for solution in (
+        f"{heading}\nEdema",
+        f"{heading},\nEdema, Fracture",
+        f"Edema\n{heading}\nFracture",
+        f"{heading}, Hernia\nEdema",
+    ):
+        answer = parse_strict(tags(solution), "tags")
+        assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown, solution
+
+
+@pytest.mark.parametrize(
+    "heading", ["Negatives", "Clear", "Struck", "Crossed off", "Ruled out", "Unremarkable", "Query", "Correct"]
+)
+def test_words_that_deny_or_doubt_earn_nothing_beside_a_label_either(heading: str) -> None:
+    for solution in (f"{heading}, Edema", f"Edema, {heading.lower()}"):
+        assert parse_strict(tags(solution), "tags").labels == ()
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_name_of_something_else_takes_no_label_back(name: str) -> None:
+    for solution in (f"{name}\nEdema", f"Edema, {name}", f"Edema\n{name}, Hernia"):
+        answer = parse_strict(tags(solution), "tags")
+        assert answer.labels == ("Edema",) and name in answer.unknown
+
+
 @pytest.mark.parametrize("text", ["<solution>Edema<solution>", "<solution>Edema</solution><solution>"])
 def test_an_empty_block_after_the_answer_takes_nothing_back(text: str) -> None:
     assert parse("<think>x</think>" + text, "tags").labels == ("Edema",)
