@@ -12,7 +12,7 @@ from chexreason.review.verdicts import VERDICTS, Judgement
 
 
 def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Rates over judgements (one reader's word on one case each); those without a verdict count by their marks alone.
+    """Rates over judgements (one reader's word on one case each: see `last_words`); without a verdict, their marks count.
 
     "agreement" is the share of a case's findings that readers saw among those that they marked seen or not seen; "accepted"
     comes with its 95 % Wilson interval.
@@ -21,7 +21,7 @@ def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
     return {
         "judgements": sum(bool(one.verdict) for one in judgements),
         "undecided": sum(not one.verdict for one in judgements),
-        "cases": len({(one.pack.digest, one.case.id) for one in judgements}),
+        "cases": len({one.subject for one in judgements}),
         "readers": sorted({one.reader for one in judgements}),
         "all": _rates(judgements),
         "by_label": {
@@ -62,9 +62,9 @@ def _between(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     """For each two readers, the share of their common cases on which they said the same, and Cohen's kappa."""
     from sklearn.metrics import cohen_kappa_score
 
-    said: dict[str, dict[tuple[str, str], str]] = {}
+    said: dict[str, dict[tuple[str, str, str], str]] = {}
     for one in filter(lambda one: one.verdict, judgements):
-        said.setdefault(one.reader, {})[one.pack.digest, one.case.id] = one.verdict
+        said.setdefault(one.reader, {})[one.subject] = one.verdict
     pairs = []
     for first, second in combinations(sorted(said), 2):
         common = sorted(said[first].keys() & said[second].keys())

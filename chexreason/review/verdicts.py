@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,38 @@ from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, nearest
 from chexreason.prompts import write_answer
 from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
-from chexreason.runs.files import read_lines
+from chexreason.runs.files import read_lines, without_doubles
 from chexreason.teacher.gates import Gates
 
 VERDICTS = ("accept", "edit", "reject")
 MARKS = ("seen", "not_seen", "unsure")
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What one reader said of one case. `verdict` is what holds: an edit that a gate refuses is a rejection.
 
-    A reader may have marked findings and not yet decided: then `verdict` is "", and the marks count.
+    A reader may have marked findings and not yet decided: then `verdict` is "", and the marks count. Two are equal where the
+    same was said of the same case, by whomever and whenever.
     """
 
-    pack: Pack
+    pack: Pack = field(compare=False)
     case: Case
-    reader: str
+    reader: str = field(compare=False)
     verdict: str
     completion: str  # as it is to be learnt
     comment: str
     marks: Mapping[str, str]  # finding -> seen | not_seen | unsure
     missed: tuple[str, ...]
     reason: str  # why an edit was refused
+    file: Path = field(compare=False)
+    saved: datetime | None = field(compare=False)  # None in files of pages that did not say it
+
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """The trace that is judged, in whichever pack of its prompt's version it stands."""
+        return self.pack.prompt, self.pack.prompt_version, self.case.id
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=without_doubles)
         json.dumps(values, ensure_ascii=False).encode()  # half a character is none
     except FileNotFoundError:
         raise ChexReasonError(f"stage.filled: there is no file {path}") from None
@@ -82,17 +92,30 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
     if not isinstance(reader, str):
         raise ChexReasonError(f"{path}: the reader is {reader!r}; a name is wanted")
     reader = " ".join(reader.split()) or path.stem
+    saved = _time(values.get("saved"), path)
     judged = []
     for name, said in values["verdicts"].items():
         if name not in cases:
             raise ChexReasonError(f"{path}: case {name!r} is not in its pack")
-        judgement = _judgement(pack, cases[name], reader, said, f"{path}, case {name}")
+        judgement = _judgement(pack, cases[name], reader, said, path, saved)
         if judgement:
             judged.append(judgement)
     return judged
 
 
-def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Judgement | None:
+def _time(said: Any, path: Path) -> datetime | None:
+    """When a page was saved."""
+    try:
+        saved = None if said is None else datetime.fromisoformat(said)
+    except (TypeError, ValueError):
+        saved = datetime.min
+    if saved and not saved.tzinfo:
+        raise ChexReasonError(f"{path}: saved is {said!r}; a time as the page writes it is wanted, 2026-01-31T09:30:00.000Z")
+    return saved
+
+
+def _judgement(pack: Pack, case: Case, reader: str, said: Any, path: Path, saved: datetime | None) -> Judgement | None:
+    where = f"{path}, case {case.id}"
     if not isinstance(said, dict):
         raise ChexReasonError(f"{where}: an object is wanted")
     verdict, marks, missed = said.get("verdict", ""), said.get("marks", {}), said.get("missed", [])
@@ -120,7 +143,32 @@ def _judgement(pack: Pack, case: Case, reader: str, said: Any, where: str) -> Ju
             verdict, completion, reason = "reject", case.completion, f"the edited text was refused ({refusal})"
         elif text.strip() == parse_strict(case.completion, pack.grammar).thoughts:
             verdict, completion = "accept", case.completion  # nothing was changed
-    return Judgement(pack, case, reader, verdict, completion, comment, marks, tuple(missed), reason)
+    return Judgement(pack, case, reader, verdict, completion, comment, marks, tuple(missed), reason, path, saved)
+
+
+def last_words(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """One judgement for each reader and case, the one saved last; a reader's name is one however its letters are cased.
+
+    Raises:
+        ChexReasonError: a reader said different things of a case in files that do not say which of them was saved last.
+    """
+    names = {one.reader.casefold(): one.reader for one in reversed(judgements)}
+    said: dict[tuple[str, tuple[str, str, str]], list[Judgement]] = {}
+    for one in judgements:
+        key = one.reader.casefold(), one.subject
+        said[key] = [*said.pop(key, []), one]  # in the order of the last ones
+    return [replace(_last(words), reader=names[reader]) for (reader, _), words in said.items()]
+
+
+def _last(words: list[Judgement]) -> Judgement:
+    last = max(words, key=lambda one: one.saved or _EVER)
+    for one in words:
+        if one != last and one.saved in (None, last.saved):
+            raise ChexReasonError(
+                f"{one.file} and {last.file} say different things of case {one.case.id}, both in the name of {one.reader}, and "
+                "do not tell which was saved later: name one of the two, or give each reader a name"
+            )
+    return last
 
 
 def together(judgements: Sequence[Judgement]) -> list[Trace]:
@@ -138,7 +186,9 @@ def together(judgements: Sequence[Judgement]) -> list[Trace]:
         comments = [
             " - ".join(filter(None, (one.reader, one.reason, one.comment))) for one in said if one.reason or one.comment
         ]
-        decided.append(Trace(path, text_digest(completion), verdict, text, [one.reader for one in said], comments))
+        decided.append(
+            Trace(path, text_digest(completion), verdict, text, list(dict.fromkeys(one.reader for one in said)), comments)
+        )
     return decided
 
 

@@ -141,7 +141,7 @@ def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; raises ValueError where a key stands in it twice, of which one would silently be lost."""
     row = dict(pairs)
     if len(row) < len(pairs):
@@ -177,7 +177,7 @@ def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, 
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line, object_pairs_hook=_once)
+            row = json.loads(line, object_pairs_hook=without_doubles)
             as_lines([row]).encode()
             if not isinstance(row, dict):
                 raise ValueError(f"this is a {type(row).__name__}")

@@ -1,7 +1,8 @@
 """Radiologists' review of the traces (section 3.1): a pack to fill, and the filled packs read back.
 
 `stage=review` makes review.html, which saves a file without any server; `stage=review stage.filled=[FILE, ...]` reads such
-files, of one pack or several, reports on them, and writes the verdicts.jsonl that `stage=sft stage.reviewed=...` honours.
+files, of one pack or several, reports on them, and writes the verdicts.jsonl that `stage=sft stage.reviewed=...` honours. Of
+what one reader said of a case in several files, the file saved last counts.
 """
 
 from __future__ import annotations
@@ -94,7 +95,10 @@ def read_back(run: Run) -> dict[str, Any]:
     from chexreason.review import summary, verdicts
 
     packs = _packs(run.folder.parent)
-    judgements = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
+    read = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
+    judgements = verdicts.last_words(read)
+    if len(judgements) < len(read):
+        run.note(f"{len(read) - len(judgements)} judgements are not counted: the same reader's last word on the case is")
     if not judgements:
         raise ChexReasonError(f"{', '.join(run.settings.filled)}: nothing is filled in: no case has a verdict or a mark yet")
     found = summary.summary(judgements)

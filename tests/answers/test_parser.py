@@ -186,9 +186,9 @@ def test_names_among_other_words_earn_nothing(solution: str) -> None:
 DENYING = [
     "Negatives", "All clear", "Clear", "Cleared", "Free of", "Nothing like", "Devoid", "Crossed off", "Struck", "Omitted",
     "Skip", "Discounted", "Spared", "Untrue", "Nonexistent", "Non-findings", "Unaffected", "Disproved", "Unchecked",
-    "Off the table", "Healthy lungs", "Discounted disease", "Everything but", "Do not report", "Contraindicated", "Misdiagnosis",
-    "Ausencia", "Keine Hinweise", "Fehlanzeige", "R.A.S.", "\u9634\u6027", "-", "\U0001f6ab", "\U0001f44e", "~~", "WNL", "NAD",
-    "Old films",
+    "Off the table", "Healthy lungs", "Discounted disease", "Everything but", "Do not report", "Contraindicated",
+    "Misdiagnosis", "Ausencia", "Keine Hinweise", "Fehlanzeige", "R.A.S.", "\u9634\u6027", "-", "\U0001f6ab", "\U0001f44e",
+    "~~", "WNL", "NAD", "Old films",
 ]  # fmt: skip
 ELSEWHERE = [
     "Hernia", "Infiltration", "Scoliosis", "Granuloma", "Mild emphysema", "Left hilar lymphadenopathy", "edema", "COPD",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,73 @@ def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None
     assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
 
 
+MONDAY, TUESDAY = {"saved": "2026-03-02T16:00:00.000Z"}, {"saved": "2026-03-03T08:00:00.000+01:00"}
+SAID = {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"marks": {}, "comment": "later"}}
+
+
+@pytest.mark.parametrize("saved", [{}, MONDAY])
+def test_what_a_reader_said_of_a_case_in_several_files_counts_once(saved: dict[str, str], taught: Path) -> None:
+    made = review(taught)
+    filled = fill(made, SAID, **saved)
+    again = shutil.copy(filled, filled.replace("Dr A", "copy"))
+    Path(again).write_text(Path(again).read_text().replace("Dr A", "dr a"))
+    once, often = (
+        read_json(review(taught, name, filled=files) / "review.json")
+        for name, files in (("review-2", [filled]), ("review-3", [filled, filled, str(again)]))
+    )
+    assert once == often and once["readers"] == ["Dr A"] and once["judgements"] == 2 == once["all"]["judgements"]
+    rows = [read_lines(taught.parent / name / VERDICTS) for name in ("review-2", "review-3")]
+    assert rows[0] == rows[1] and rows[1][0]["readers"] == ["Dr A"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_readers_words_on_a_case_the_last_saved_one_counts(order: int, taught: Path) -> None:
+    made = review(taught)
+    other = {0: {"verdict": "accept"}, 1: {"verdict": "edit", "text": "The left base is dense, in my own words."}}
+    files = [
+        fill(made, SAID, **MONDAY),
+        fill(made, other, "dr  A", **TUESDAY),
+        fill(made, {0: {"verdict": "accept"}}, "Dr B"),
+    ][::order]
+    read = review(taught, "review-2", filled=files)
+    found = read_json(read / "review.json")
+    assert (found["judgements"], found["undecided"], found["all"]["accept"], found["all"]["edit"]) == (3, 1, 2, 1)
+    assert len(found["readers"]) == 2 and found["between_readers"][0]["same"] == 1.0
+    rows = read_lines(read / VERDICTS)
+    assert sorted((row["verdict"], len(row["readers"])) for row in rows) == [("accept", 2), ("edit", 1)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({}, {}), (MONDAY, {}), ({}, MONDAY), (MONDAY, MONDAY), (MONDAY, {"saved": "2026-03-02T17:00+01:00"})]
+)
+def test_a_reader_who_says_two_things_and_not_which_is_later_is_refused(first: Any, second: Any, taught: Path) -> None:
+    made = review(taught)
+    case = read_json(made / PACK)["cases"][0]["id"]
+    one = fill(made, SAID, **first)
+    two = shutil.copy(one, one.replace("Dr A", "other"))
+    write_json(Path(two), read_json(Path(one)) | {"saved": None} | second)
+    read = review(taught, "review-2", filled=[one, str(two)])
+    assert read_json(read / "review.json")["judgements"] == 2, "the same words contradict nothing"
+    Path(two).write_text(Path(two).read_text().replace('"reject"', '"accept"'))
+    with pytest.raises(ChexReasonError, match=f"(?=.*Dr A.json)(?=.*other.json).* case {case}, both in the name of Dr A"):
+        review(taught, "review-3", filled=[one, str(two)])
+
+
+def test_a_case_in_two_packs_is_one_case(taught: Path) -> None:
+    packs = [review(taught), review(taught, "review-2", sample=3)]
+    places = [{case["id"]: at for at, case in enumerate(read_json(made / PACK)["cases"])} for made in packs]
+    assert read_json(packs[0] / PACK)["digest"] != read_json(packs[1] / PACK)["digest"]
+    (shared, *_) = places[0].keys() & places[1].keys()
+    for reader in ("Dr A", "Dr B"):
+        files = [
+            fill(packs[0], {places[0][shared]: {"verdict": "reject"}}, "Dr A", **MONDAY),
+            fill(packs[1], {places[1][shared]: {"verdict": "accept"}}, reader + " ", **TUESDAY),
+        ]
+        found = read_json(review(taught, f"review-{reader[-1]}", filled=files) / "review.json")
+        assert found["cases"] == 1 and found["judgements"] == len({"Dr A", reader})
+        assert bool(found["between_readers"]) == (reader == "Dr B")
+
+
 def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
     made = review(taught)
     pack = read_json(made / PACK)
@@ -101,6 +169,9 @@ def test_versions_of_a_prompt_are_counted_apart(taught: Path) -> None:
         ({"schema": True}, "no saved review of schema 1"),
         ({"reader": ["x"]}, "a name is wanted"),
         ({"verdicts": []}, "no saved review"),
+        ({"saved": "yesterday"}, "saved is 'yesterday'; a time as the page writes it"),
+        ({"saved": "2026-03-02T16:00"}, "a time as the page writes it"),
+        ({"saved": 1772467200}, "saved is 1772467200"),
         ({"verdicts": {"nowhere": {}}}, "case 'nowhere' is not in its pack"),
     ],
 )
@@ -142,6 +213,15 @@ def test_no_json_is_no_review_and_verdicts_of_other_traces_are_refused(taught: P
         learnt(taught, str(read / VERDICTS))
     with pytest.raises(ChexReasonError, match="no such file"):
         learnt(taught, "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("key", ["verdicts", "verdict", "marks", "{case}"])
+def test_a_key_that_stands_twice_in_an_object_is_refused_by_its_name(key: str, taught: Path) -> None:
+    made = review(taught)
+    path, key = Path(fill(made, {0: {"verdict": "accept"}})), key.format(case=read_json(made / PACK)["cases"][0]["id"])
+    path.write_text(path.read_text().replace(f'"{key}":', f'"{key}": {{}}, "{key}":'))
+    with pytest.raises(ChexReasonError, match=f"Dr A.json is no saved review: the key '{key}' stands in it twice"):
+        review(taught, "review-2", filled=[str(path)])
 
 
 def test_marks_without_a_verdict_count_and_decide_nothing(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
