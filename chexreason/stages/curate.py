@@ -104,6 +104,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     clock = time.perf_counter()
     rows = choose(pool.records, wanted.sizes, balance, run.seed)
+    refuse_empty(rows, wanted.sizes, pool)
     seconds = time.perf_counter() - clock
     run.note(f"chose {sum(map(len, rows.values()))} of {len(pool.records)} candidates in {seconds:.2f} s")
     _require_images(pool, np.concatenate(list(rows.values())), run)
@@ -178,10 +179,14 @@ def refuse_test_split(table: StudyTable) -> None:
 
 def candidates(table: StudyTable, seed: int) -> StudyTable:
     """The records that a model can be taught from: an answer that the prompts allow, and one image per study."""
+    from chexreason.data.integrity import patient_keys
+
     table = teachable(table)
+    # Numbers of studies may begin anew with each patient.
+    studies = table.records[["study"]].assign(patient=patient_keys(table.records["patient"]))
     # Which image stands for a study of several is a seeded draw, not the order of the table.
-    shuffled = table.records["study"].sample(frac=1.0, random_state=seed)
-    further = (shuffled.duplicated() & shuffled.notna()).sort_index()
+    shuffled = studies.sample(frac=1.0, random_state=seed)
+    further = (shuffled.duplicated() & shuffled["study"].notna()).sort_index()
     return table.without(further, "further image of the same study")
 
 
@@ -202,7 +207,8 @@ def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> 
     """Rows of the sft, rl and validation sets among the candidates, disjoint in patients.
 
     Validation is drawn before the sampler has taken its pick, or it would hold what was left over. Where there is too little
-    for all three sets, it is validation that gives way.
+    for all three sets, studies or patients, it is validation that gives way, patient by patient while one is left in it; where
+    that does not fill the other two, it has what the first draw gave it.
     """
     import numpy as np
     import pandas as pd
@@ -212,11 +218,62 @@ def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> 
     from chexreason.data.integrity import patient_keys
 
     labels, patients = positives(records), pd.factorize(patient_keys(records["patient"]))[0]
-    spare = max(0, min(sizes.validation, len(labels) - sizes.sft - sizes.rl))
-    draw = np.random.default_rng([seed, 1]).permutation(len(labels))[:spare]
-    free = np.flatnonzero(~np.isin(patients, patients[draw]))
-    sft, rl = (free[rows] for rows in select(labels[free], patients[free], [sizes.sft, sizes.rl], balance, seed))
-    return {"sft": sft, "rl": rl, "validation": draw}
+    order = np.random.default_rng([seed, 1]).permutation(len(labels))
+    others = [size for size in (sizes.sft, sizes.rl) if size]
+    kept, first = sum(others), None
+    while True:
+        draw = _draw(order, patients, sizes.validation, kept, len(others))
+        free = np.flatnonzero(~np.isin(patients, patients[draw]))
+        sft, rl = (free[rows] for rows in select(labels[free], patients[free], [sizes.sft, sizes.rl], balance, seed))
+        sets = {"sft": sft, "rl": rl, "validation": draw}
+        first = first or sets
+        short = sum(others) - len(sft) - len(rl)
+        if not len(draw):
+            return first
+        if not short:
+            return sets
+        kept = len(free) + short
+
+
+def _draw(order: NDArray[np.intp], patients: NDArray[np.intp], size: int, studies: int, people: int) -> NDArray[np.intp]:
+    """The first `size` rows of `order`, less those of patients without whom fewer than so many studies or people were free."""
+    import numpy as np
+
+    count = np.bincount(patients)
+    free, left, taken = len(patients), len(count), set()
+    rows: list[int] = []
+    for row in order:
+        patient = patients[row]
+        if len(rows) == size:
+            break
+        if patient not in taken:
+            if free - count[patient] < studies or left - 1 < people:
+                continue
+            taken.add(patient)
+            free, left = free - count[patient], left - 1
+        rows.append(row)
+    return np.array(rows, dtype=np.intp)
+
+
+def refuse_empty(rows: dict[str, NDArray[np.intp]], sizes: Sizes, pool: StudyTable) -> None:
+    """Raises ChexReasonError where nothing is left for a set that is wanted; says what ran out, and what to do."""
+    from chexreason.data.integrity import patient_keys
+
+    wanted = [name for name, size in asdict(sizes).items() if size]
+    empty = [name for name in wanted if not len(rows[name])]
+    if not empty:
+        return
+    count, people = len(pool.records), patient_keys(pool.records["patient"]).nunique()
+    why = "patients ran out, not studies" if count >= sum(asdict(sizes).values()) else "studies ran out"
+    smaller = " ".join(f"stage.sizes.{name}=N" for name in wanted if name not in empty)
+    raise ChexReasonError(
+        f"{pool.site}: nothing is left for {' and '.join(empty)}: {why}. "
+        f"The {count:,} candidates are of {people:,} patient{'s' * (people != 1)}, no patient may be in two sets, and where "
+        "there are too few it is validation that gives way.\n"
+        + (f"  smaller sets:  {smaller}\n" if people >= len(wanted) else "")
+        + f"  without it:    {' '.join(f'stage.sizes.{name}=0' for name in empty)}\n"
+        "  or curate from a table, or a split of it, with more patients"
+    )
 
 
 def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, pool: pd.DataFrame) -> list[str]:
@@ -227,7 +284,9 @@ def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, p
     free = pool[~pool["patient"].isin(sets["validation"]["patient"])]
     missed = [line for name in ("sft", "rl") for line in shortfalls(name, sets[name], asked[name], balance, free)]
     if len(sets["validation"]) < sizes.validation:
-        missed.append(f"validation: {len(sets['validation'])} of {sizes.validation} images: the other sets take the rest")
+        missed.append(
+            f"validation: {len(sets['validation'])} of {sizes.validation} images: the other patients are for the other sets"
+        )
     return missed
 
 

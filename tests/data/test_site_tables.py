@@ -69,6 +69,17 @@ def test_tables_that_give_a_study_to_two_subjects_contradict_each_other(table: s
     assert any(line.startswith(f"{path.name}, row 2: illegal id: ") and "in the metadata" in line for line in found)
 
 
+@pytest.mark.parametrize("labels", ["chexpert", "radiologist"])
+def test_a_study_of_two_subjects_takes_no_labels_of_another(labels: str, tmp_path: Path) -> None:
+    images = [("d1", "10000032", "1", "PA", "test"), ("d2", "11000011", "1", "AP", "test")]
+    root = mimic(tmp_path, images, {"1": {"Edema": 1.0}})
+    rows = [("1", *states({"Edema": 1.0}))]
+    write_rows(root / "mimic-cxr-2.1.0-test-set-labeled.csv", ("study_id", *FINDINGS), rows)
+    found = problems(Mimic(root=str(root), labels=labels, split="test").read())
+    said = "mimic-cxr-2.0.0-metadata.csv.gz, row 3: illegal id: subject_id of 1 is 11000011, in the metadata 10000032"
+    assert said in found
+
+
 def test_contradictions_are_told_in_the_order_of_the_columns(tmp_path: Path) -> None:  # and not in that of a set
     root = mimic(tmp_path, IMAGES, {"50414267": {}, "51000000": {}})
     path = root / "mimic-cxr-2.0.0-split.csv.gz"

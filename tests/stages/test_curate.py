@@ -14,12 +14,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from chexreason.data.curation import Balance
+from chexreason.data.sites.mimic import Mimic
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
 from chexreason.runs.explain import quoted
+from chexreason.stages.curate import Sizes, candidates, choose
 from tests.data.layouts import mimic, write_image
 from tests.policy import consistent
 
@@ -105,6 +108,71 @@ def test_what_cannot_be_met_is_said_by_label(tmp_path: Path) -> None:
     assert "validation: 12 of 30 images" in text and "sft: Pneumonia is in 0 studies, 2 wanted; 0 candidates" in text
     assert card["excluded"]["no positive label"] == 7
     assert len(read(folder, "validation")) == 12
+
+
+def joined(tmp_path: Path, patients: dict[str, int]) -> Path:
+    """A joined table of so many studies of each patient, numbered anew from 1 for each; every third study has two films."""
+    rows = [
+        {
+            "path": f"{patient}-{study}-{film}.jpg",
+            "patient": patient,
+            "study": study,
+            FINDINGS[1 + (len(patient) + study) % 13]: 1,
+        }
+        for patient, count in patients.items()
+        for study in range(1, count + 1)
+        for film in range(1 + (study % 3 == 0))
+    ]
+    path = tmp_path / "joined.csv"
+    pd.DataFrame(rows, columns=["path", "patient", "study", *FINDINGS]).to_csv(path, index=False)
+    return path
+
+
+def test_studies_whose_numbers_begin_anew_with_each_patient_are_told_apart(tmp_path: Path) -> None:
+    table = joined(tmp_path, {"p1": 6, "p2": 3, "p02": 3, "x": 1})
+    folder = curate(tmp_path, table, 20, 0, 0, "dataset=mimic")
+    chosen = states(folder)
+    assert len(chosen) == 6 + 3 + 1, "p2 and p02 are one patient"
+    card = json.loads((folder / "card.json").read_text())
+    device = card["excluded"].get("Support Devices alone: what else there is, is uncertain or none of the 14", 0)
+    assert card["excluded"]["further image of the same study"] + device + len(chosen) == len(pd.read_csv(table))
+
+
+@pytest.mark.parametrize(
+    ("patients", "sizes"),
+    [
+        ({f"p{number}": 20 for number in range(60)}, (200, 100, 500)),
+        ({f"p{number}": 40 for number in range(10)}, (160, 60, 200)),
+        ({"a": 200, "b": 30, "c": 30, "d": 30}, (20, 20, 300)),
+        ({"a": 50, "b": 50, "c": 50}, (20, 10, 100)),
+    ],
+)
+def test_validation_gives_way_patient_by_patient(patients: dict[str, int], sizes: tuple[int, int, int], tmp_path: Path) -> None:
+    pool = candidates(Mimic(table=str(joined(tmp_path, patients))).load(), 0).records
+    for seed in range(6):
+        sets = {name: pool.iloc[rows] for name, rows in choose(pool, Sizes(*sizes), Balance(), seed).items()}
+        assert (len(sets["sft"]), len(sets["rl"])) == sizes[:2] and 0 < len(sets["validation"]) <= sizes[2]
+        people = [set(part["patient"]) for part in sets.values()]
+        assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
+
+
+@pytest.mark.parametrize(
+    ("patients", "sizes", "said"),
+    [
+        ({"a": 60, "b": 60}, (10, 10, 10), "nothing is left for validation: patients ran out, not studies. .* of 2 patients"),
+        ({"a": 60}, (10, 10, 0), "nothing is left for rl: patients ran out, not studies. .* of 1 patient,"),
+        ({f"p{number}": 5 for number in range(10)}, (60, 30, 10), "nothing is left for validation: studies ran out"),
+    ],
+)
+def test_a_set_that_nobody_is_left_for_ends_the_run(
+    patients: dict[str, int], sizes: tuple[int, int, int], said: str, tmp_path: Path
+) -> None:
+    table = joined(tmp_path, patients)
+    with pytest.raises(ChexReasonError, match=said) as told:
+        curate(tmp_path, table, *sizes, "dataset=mimic")
+    assert ("smaller sets:" in str(told.value)) == (len(patients) > 2), "no size helps where there are fewer patients than sets"
+    (advice,) = [line.split(":")[1].split() for line in str(told.value).splitlines() if "without it:" in line]
+    curate(tmp_path, table, *sizes, "dataset=mimic", *advice)
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -78,6 +78,7 @@ class Mimic(Published):
         labels, more = _labels(path)
         problems += found + more + _contradictions(images, splits, "dicom_id", ("subject_id", "study_id"), named.name)
         problems += _contradictions(images, labels, "study_id", ("subject_id",), path.name)
+        problems += _contradictions(images, images, "study_id", ("subject_id",), metadata.name)
         listed = set(splits["dicom_id"].dropna())
         problems += tuple(
             records.Problem(metadata.name, row, "image without a split", said)
