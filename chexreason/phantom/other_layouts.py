@@ -41,7 +41,7 @@ def write_padchest(root: Path, images: int, rng: np.random.Generator) -> list[Fi
     views = np.where(rng.random(images) < PADCHEST.ap_share, "AP", "PA")
     names = [f"{number}_{int(rng.integers(10**15)):015d}.png" for number in range(images)]
     folders = rng.integers(0, 50, images).astype(str)
-    words = [_words("padchest", findings, rng) or ["unchanged"] for findings in shown]
+    words = [_words("padchest", findings, rng) or ["scoliosis"] for findings in shown]
     table = pd.DataFrame(
         {
             "ImageID": names,

@@ -272,7 +272,7 @@ def refuse_empty(rows: dict[str, NDArray[np.intp]], sizes: Sizes, pool: StudyTab
         "there are too few it is validation that gives way.\n"
         + (f"  smaller sets:  {smaller}\n" if people >= len(wanted) else "")
         + f"  without it:    {' '.join(f'stage.sizes.{name}=0' for name in empty)}\n"
-        "  or curate from a table, or a split of it, with more patients"
+        "  more patients: another table, or another dataset.split"
     )
 
 

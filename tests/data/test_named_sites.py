@@ -62,6 +62,23 @@ def padchest(root: Path, rows: list[tuple[str, str, str, str]]) -> Path:
     return root
 
 
+def test_a_padchest_film_of_which_nobody_says_what_it_shows_is_left_out_and_counted(tmp_path: Path) -> None:
+    said = ["'unchanged'", "'suboptimal study', ' unchanged '", "'unchanged', 'normal'", "'suboptimal study', 'scoliosis'"]
+    said += ["'unchanged', 'exclude'", "", "'pneumonia', 'unchanged'"]
+    rows = [(f"{number}.png", "PA", "Physician", f"[{names}]") for number, names in enumerate(said)]
+    table = Padchest(root=str(padchest(tmp_path, [*rows, ("9.png", "PA", "RNN_model", "['unchanged']")]))).load()
+    assert dict(zip(table.records["path"], label_sets(table), strict=True)) == {
+        "7/2.png": ["No Finding"],
+        "7/3.png": [],
+        "7/6.png": ["Pneumonia"],
+    }
+    assert table.excluded == {
+        "not labelled by physician": 1,
+        "without labels, or labelled exclude": 2,
+        "labelled suboptimal study or unchanged alone: what is there is not said": 2,
+    }
+
+
 def test_padchest_lists_become_findings(tmp_path: Path) -> None:
     rows = [
         ("1.png", "PA", "Physician", "['laminar atelectasis', 'NSG tube ', 'scoliosis']"),
@@ -204,8 +221,10 @@ def test_padchest_counts_are_those_of_the_real_table() -> None:
     raw = pd.read_csv(real(PADCHEST), usecols=["Projection", "MethodLabel", "Labels"])
     raw = raw[(raw["MethodLabel"] == "Physician") & raw["Projection"].isin(["PA", "AP", "AP_horizontal"])]
     given = [{name.strip() for name in ast.literal_eval(cell)} - {""} for cell in raw["Labels"].fillna("[]")]
-    given = [names for names in given if names and "exclude" not in names]
-    assert len(table.records) == len(given) == 26_373
+    told = [names for names in given if names and "exclude" not in names]
+    given = [names for names in told if names - {"unchanged", "suboptimal study"}]
+    assert len(told) == 26_373 and len(table.records) == len(given) == 25_550
+    assert table.excluded["labelled suboptimal study or unchanged alone: what is there is not said"] == 1_202, "in all views"
     lesions = {name for name, one in names_of("padchest").items() if one.finding == "Lung Lesion"}
     expected = {"Pneumonia": {"pneumonia", "atypical pneumonia"}, "Lung Lesion": lesions, "Cardiomegaly": {"cardiomegaly"}}
     found = counts(table)

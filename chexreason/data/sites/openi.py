@@ -31,6 +31,7 @@ REPORTS = ("NLMCXR_reports.tgz", "ecgen-radiology", "indiana_reports.csv")
 PROJECTIONS = ("indiana_projections.csv", "nlmcxr_dicom_metadata.csv.gz", "nlmcxr_dicom_metadata.csv")
 VIEWS = {"frontal": UNKNOWN_FRONTAL, "pa": "PA", "ap": "AP", "lateral": "lateral", "ll": "lateral", "rl": "lateral"}
 UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
+UNTOLD = "Technical Quality of Image Unsatisfactory"  # where a report has no other tag, it does not say what is there
 LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
 FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
 JOINED = re.compile(r",\s*[A-Z]")  # in a qualifier: another tag begins, which a semicolon was to divide
@@ -90,7 +91,10 @@ class Openi(Named):
         )
         table = self.tabled(frame, root, problems)
         tagged = frame["tags"].map(lambda tags: isinstance(tags, list) and bool(tags) and UNINDEXED not in tags)
+        untold = frame["tags"].map(lambda tags: isinstance(tags, list) and {_known(tag, names) for tag in tags} == {UNTOLD})
         table = table.without(~tagged.to_numpy(bool), "film of a report without tags")
+        reason = f"film of a report tagged {UNTOLD} alone: what is there is not said"
+        table = table.without(untold[tagged].to_numpy(bool), reason)
         return records.under_policy(
             noted(inside(records.choose(table, self.split, self.views, (*self.known_views, "")), self.outside))
         )

@@ -24,6 +24,7 @@ ACCESS = "ask for it at https://bimcv.cipf.es/bimcv-projects/padchest/"
 TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv*"
 NEEDED = ("ImageID", "ImageDir", "PatientID", "StudyID", "Projection", "MethodLabel", "Labels")
 LABELLERS = {"physician": ("Physician",), "network": ("RNN_model",), "both": ("Physician", "RNN_model")}
+UNTOLD = {"unchanged", "suboptimal study"}  # where a film has no other name, nobody says what it shows
 VIEWS = {"AP_horizontal": "AP", "L": "lateral"}  # AP_horizontal: taken lying down
 LABELLED = labelled(names_of("padchest"))
 
@@ -71,8 +72,10 @@ class Padchest(Named):
         table = self.tabled(frame, root, problems)
         kept = frame["MethodLabel"].isin(LABELLERS[self.labeller]).to_numpy()
         unfit = np.array([not given or "exclude" in given for given in names], dtype=bool)
+        untold = np.array([UNTOLD.issuperset(given) for given in names], dtype=bool)
         table = table.without(~kept, f"not labelled by {self.labeller}")
         table = table.without(unfit[kept], "without labels, or labelled exclude")
+        table = table.without(untold[kept & ~unfit], f"labelled {' or '.join(sorted(UNTOLD))} alone: what is there is not said")
         return records.under_policy(
             noted(inside(records.choose(table, self.split, self.views, self.known_views, VIEWS), self.outside))
         )

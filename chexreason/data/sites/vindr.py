@@ -97,7 +97,7 @@ class Vindr(Named):
         image = films["image_id"]
         there = {file.stem: file for suffix in reversed(SUFFIXES) for file in (root / str(split)).glob(f"*{suffix}")}
         usual = next((file.suffix for file in there.values()), SUFFIXES[0])
-        name = image.map({stem: file.name for stem, file in there.items()}).fillna(image + usual)
+        name = image.map(lambda stem: there[stem].name if stem in there else stem + usual, na_action="ignore").astype("str")
         facts = {"patient": image, "study": image, "view": "PA", "sex": None, "age": None, "split": split, "table": path.name}
         films = films[["row"]].assign(path=f"{split}/" + name if split else image, **facts)
         own = {one.finding: one for one in names_of("vindr").values() if one.finding}
