@@ -177,7 +177,6 @@ def test_every_line_of_shell_runs_and_fetches_what_the_next_one_needs(
 
     monkeypatch.setenv("MIMIC_CXR_JPG", f"{tmp_path}/data/mimic-cxr-jpg")
     curate = [*shlex.split(next(line for line in LINES if line.startswith("stage=curate"))), f"runs={tmp_path / 'runs'}"]
-    curate.append("stage.sizes={sft: 15, rl: 10, validation: 5}")  # of 30 films
     with pytest.raises(ChexReasonError, match="30 of their 30 images are not in") as told:
         execute(compose(curate), curate)
     shell(next(line.partition(":")[2] for line in str(told.value).splitlines() if "fetch them:" in line))
