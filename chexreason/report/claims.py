@@ -145,13 +145,10 @@ def _sides(claim: Claim, study: Study) -> Iterator[tuple[Result, list[Result]]]:
             alike = [other for other in others if other.dataset == one.dataset and other.arm.model == one.arm.model]
             if rivals := [other for other in alike if other is not one]:
                 yield one, rivals
-            for other in reversed(others):
-                if (
-                    other.benchmark != one.benchmark
-                    and other.arm == one.arm
-                    and (same_one := one.of_trainings(other)).evaluations
-                ):
-                    yield same_one, [other.of_trainings(one)]
+            elsewhere = [other for other in others if other.benchmark != one.benchmark and other.arm == one.arm]
+            for here, there in ((one.of_trainings(other), other.of_trainings(one)) for other in reversed(elsewhere)):
+                if here.evaluations:
+                    yield here, [there]
 
 
 def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdict:

@@ -334,9 +334,8 @@ class _TestSet:
     def title(self, plain: dict[str, Any]) -> str:
         """What tells it from the plain choices, in the words of a command; the run, where it is but another truth."""
         said = {key: value for key, value in self.choices.items() if key in plain and value != plain[key]}
-        if len(said.get("findings", ())) > 3:
-            said["findings"] = f"{len(said['findings'])} of them"
-        differing = [f"{key}={value}".replace("'", "") for key, value in said.items()]
+        many = [f"{len(said.pop('findings'))} findings"] if len(said.get("findings", ())) > 3 else []
+        differing = [*many, *(f"{key}={value}".replace("'", "") for key, value in said.items())]
         return "".join(f", {one}" for one in differing) or f" as scored by run {self.members[0].folder.name.rpartition('-')[2]}"
 
 

@@ -141,7 +141,7 @@ def rewrite(runs, name, config=None, rows=None):
     ("config", "rows", "told"),
     [
         ({"findings": list(NIH_SHARED[:3])}, None, ", findings=[Atelectasis, Cardiomegaly, Consolidation]"),
-        ({"findings": [*NIH_SHARED, "Pleural Effusion"]}, None, ", findings=10 of them"),
+        ({"findings": [*NIH_SHARED, "Pleural Effusion"]}, None, ", 10 findings"),
         ({"split": "valid"}, lambda row: row | {"id": f"other-{row['id']}"}, ", split=valid"),
         ({"views": ["lateral"]}, lambda row: row | {"id": f"other-{row['id']}"}, ", views=[lateral]"),
         ({}, lambda row: row | {"labels": [*{*row["labels"], "Pneumonia"}]}, " as scored by run"),
