@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from chexreason.answers.grammars import ANY_TAG, BRACES, Grammar, grammar_named
-from chexreason.answers.lexicon import ANATOMY, CHOSEN, CLAIMING, DENYING, DESCRIPTIONS, FILLERS, MAYBE, NO, OPEN, SOUND
-from chexreason.answers.synonyms import NAMES, OTHER_WORDS, OTHERS, SYNONYMS
+from chexreason.answers.lexicon import CLAIMING, DENYING, FILLERS, MAYBE, NO, OPEN, SOUND
+from chexreason.answers.synonyms import NAMES
 from chexreason.answers.terms import DENIED_AFTER, DENIED_BEFORE, OPEN_AFTER, OPEN_BEFORE, OPEN_LATER, OPEN_LISTS
 from chexreason.labels import FINDINGS, NO_FINDING, in_order
 
@@ -30,12 +30,8 @@ NO_VALID_LABEL = "no_valid_label"  # the solution claims none of the 14 findings
 
 _FINDINGS = frozenset(FINDINGS)
 _TERMS = frozenset((*DENIED_BEFORE, *DENIED_AFTER, *OPEN_BEFORE, *OPEN_LISTS, *OPEN_AFTER, *OPEN_LATER))
-_FRAMING = NO | MAYBE | CLAIMING | OPEN | FILLERS | DENYING | SOUND | CHOSEN | _TERMS  # words that no label's name has
-_NAMING = (ANATOMY | OTHER_WORDS).union(
-    *(name.casefold().replace("-", " ").split() for finding in FINDINGS if finding != NO_FINDING for name in SYNONYMS[finding]),
-    *(name.replace("-", " ").split() for name in (*NAMES, *OTHERS) if NAMES.get(name) != NO_FINDING),
-)
-_DISEASE = re.compile(r"\w{2,}(?:itis|(?<!gn)osis|(?<!gn)oses|oma|omas|ectas[ie]s|megaly|pathy|pathies|thorax|plasia|stenosis)")
+_FRAMING = NO | MAYBE | CLAIMING | OPEN | FILLERS | (DENYING - SOUND) | _TERMS  # words that no label's name has
+_ALL = SOUND | {"all", "everything", "entirely", "completely"}
 _BULLETS = frozenset({"- ", "* ", "\u2022 "})
 _EXAMPLE = re.compile(r"(?i)\b(?:for example|for instance|example|the format is|would look like)\b")
 _NO_IMAGE = re.compile(
@@ -44,7 +40,6 @@ _NO_IMAGE = re.compile(
 _ITEM_END = re.compile(r"(?i)[,\n]|(?<=[a-z][.!?])(?<!\bvs\.)(?<!\betc\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bdr\.)(?<!approx\.) ")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _EDGES = " .*_\"'`()[]"
-_MARKS = frozenset("`*_.=#\u2022")
 
 
 @dataclass(frozen=True)
@@ -199,31 +194,21 @@ def _joined(*parts: str) -> str:
 
 
 def _read_exactly(body: str, found: Answer) -> Answer:
-    """Items that are CheXpert's own names; nothing else is a label.
-
-    What stands on a line without any of them may be a heading ("All clear"), in whatever words: there, what is no name of
-    something else on a film ("Hernia") leaves the answer without labels.
-    """
-    lines = [[item for item in map(str.strip, line.split(",")) if item] for line in body.split("\n")]
-    labels = [item for items in lines for item in items if item in _FINDINGS]
-    unknown = [item for items in lines for item in items if item not in _FINDINGS]
-    apart = [item for items in lines if _FINDINGS.isdisjoint(items) for item in items]
-    if any(map(_frames, unknown)) or not all(map(_is_name, apart)):
+    """Items that are CheXpert's own names; nothing else is a label."""
+    items = [item for part in body.split("\n") for item in map(str.strip, part.split(",")) if item]
+    labels = [item for item in items if item in _FINDINGS]
+    unknown = [item for item in items if item not in _FINDINGS]
+    if any(map(_frames, unknown)):
         labels = []
     return _answer(found, labels, unknown)
 
 
 def _frames(item: str) -> bool:
-    """Whether an item is no mere name but words that change what the names beside it mean: "Absent:", "No Edema"."""
+    """Whether an item is no mere name but words that change what names beside it mean: "Absent:", "No Edema", "All clear"."""
     words = _words(item)
-    return ":" in item or "?" in item or len(words) > 4 or " ".join(words) in _FRAMING or not _FRAMING.isdisjoint(words)
-
-
-def _is_name(item: str) -> bool:
-    """Whether an item names something on a film, with its place and degree at most, or is a mark ("```")."""
-    words = [word for word in _words(item) if not word.isdecimal()]
-    naming = [word for word in words if word in _NAMING or _DISEASE.fullmatch(word)]
-    return set(item) <= _MARKS or bool(naming) and DESCRIPTIONS.issuperset(set(words).difference(naming))
+    if ":" in item or "?" in item or len(words) > 4 or " ".join(words) in _FRAMING:
+        return True
+    return not _FRAMING.isdisjoint(words) or (bool(words) and _ALL.issuperset(words))
 
 
 def _words(item: str) -> list[str]:

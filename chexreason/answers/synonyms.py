@@ -98,19 +98,6 @@ OTHERS = frozenset(spelt("""
     pericardial {effusion, effusions, fluid} | pneumonia vaccine | pulmonary edema protocol
 """))  # fmt: skip
 
-# Words of other names for what is on a film, none of them CheXpert's: those that a model is most likely to answer with.
-OTHER_WORDS = frozenset(
-    "abscess adenopathy air aneurysm aorta ards aspiration asthma azygos blunting bronchi bronchial bronchovascular bulla "
-    "bullae callus cancer cardiomyopathy cavitation cavity chf clips congestion contusion copd covid cuffing cyst cysts "
-    "deformity degenerative deviation dextrocardia diaphragm diaphragmatic dislocation elevation elongation embolism "
-    "embolus emphysema eventration fissure flu foreign gas glass goiter ground hemidiaphragm hemorrhage hernia hernias "
-    "hiatal hila hilar hilum honeycombing hyperinflation hypertension ild infarct infarction infection influenza kerley "
-    "kyphosis lobectomy lymph lucency mastectomy metastases metastasis node nodes osteopenia peribronchial "
-    "pneumomediastinum pneumonectomy pneumopericardium pneumoperitoneum redistribution reticulation shift sternotomy "
-    "sternum stent subcutaneous suture sutures tb thymus thyroid tortuosity tortuous trachea tracheal trapping vascular "
-    "vein vertebrae vessels wire".split()
-)
-
 GAP = frozenset(
     "'s a an the of and is are was were be appears appear remains remain seen size sized shadow silhouette contour slightly "
     "mildly moderately markedly severely minimally borderline mild moderate marked severe slight somewhat "

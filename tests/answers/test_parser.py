@@ -184,20 +184,23 @@ def test_names_among_other_words_earn_nothing(solution: str) -> None:
 
 
 DENYING = [
-    "Negatives", "All clear", "Clear", "Cleared", "Free of", "Nothing like", "Devoid", "Crossed off", "Struck", "Omitted",
-    "Skip", "Discounted", "Spared", "Untrue", "Nonexistent", "Non-findings", "Unaffected", "Disproved", "Unchecked",
-    "Off the table", "Healthy lungs", "Discounted disease", "Everything but", "Do not report", "Contraindicated",
-    "Misdiagnosis", "Ausencia", "Keine Hinweise", "Fehlanzeige", "R.A.S.", "\u9634\u6027", "-", "\U0001f6ab", "\U0001f44e",
-    "~~", "WNL", "NAD", "Old films",
+    "Negatives", "All clear", "Clear", "Cleared", "Free of", "Nothing like", "Crossed off", "Struck", "Omitted", "Skip",
+    "Nonexistent", "Non-findings", "Unchecked", "Off the table", "Everything but", "Do not report", "\u9634\u6027", "WNL",
+    "Unremarkable",
 ]  # fmt: skip
 ELSEWHERE = [
     "Hernia", "Infiltration", "Scoliosis", "Granuloma", "Mild emphysema", "Left hilar lymphadenopathy", "edema", "COPD",
     "Enlarged heart", "Pleural  Effusion", "Tuberculosis", "2. Fracture", "Pneumonia.", "Aortic tortuosity", "```",
+    "Congestive heart failure", "Empyema", "Kerley B lines", "Interstitial markings", "Cephalization", "Perihilar haze",
+    "Sternal wires", "Coronary stent", "CABG", "Cholecystectomy clips", "EKG leads", "Breast implant", "Malignancy",
+    "Metastatic disease", "Volume loss", "Hyperinflated lungs", "Flattened diaphragms", "Unfolded aorta", "Lytic lesion",
+    "Bleb", "Situs inversus", "Gastric distension", "Bowel gas", "Skin fold", "Mild", "Bilateral", "Loculated", "---", ";",
+    "1", "Bones", "Normal heart size",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("heading", DENYING)
-def test_a_heading_that_denies_in_whatever_words_earns_nothing(heading: str) -> None:
+def test_a_heading_that_denies_earns_nothing(heading: str) -> None:
     for solution in (
         f"{heading}\nEdema",
         f"{heading},\nEdema, Fracture",
@@ -208,9 +211,7 @@ def test_a_heading_that_denies_in_whatever_words_earns_nothing(heading: str) -> 
         assert answer.labels == () and answer.failure == "no_valid_label" and answer.unknown, solution
 
 
-@pytest.mark.parametrize(
-    "heading", ["Negatives", "Clear", "Struck", "Crossed off", "Ruled out", "Unremarkable", "Query", "Correct"]
-)
+@pytest.mark.parametrize("heading", ["Negatives", "Clear", "Struck", "Crossed off", "Ruled out", "Unremarkable", "Query"])
 def test_words_that_deny_or_doubt_earn_nothing_beside_a_label_either(heading: str) -> None:
     for solution in (f"{heading}, Edema", f"Edema, {heading.lower()}"):
         assert parse_strict(tags(solution), "tags").labels == ()
