@@ -22,7 +22,7 @@ from chexreason.runs.files import each_line
 
 KEYS = frozenset("id patient labels predicted ignored samples completions grammar failure completion how path".split())
 # What others call a key of ours, in small letters and without signs.
-CALLED = dict.fromkeys("subjectid subject patientid patientname patientnumber person personid pid mrn".split(), "patient")
+CALLED = dict.fromkeys("subjectid patientid patientname patientnumber personid pid mrn".split(), "patient")
 CALLED |= {"uncertain": "ignored", "uncertainlabels": "ignored"}
 PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
 
@@ -196,7 +196,7 @@ def refuse_misspelt(value: Mapping[str, Any], read: Set[str], where: str) -> Non
     What else a line holds is its own matter.
     """
     for key in (key for key in value if key not in read):
-        called = CALLED.get("".join(filter(str.isalnum, key)).lower())
+        called = CALLED.get("".join(filter(str.isalnum, key)).lower()) if value[key] else None
         meant = get_close_matches(key, read - value.keys(), n=1, cutoff=0.8) or [
             one for one in read - value.keys() if one == called
         ]

@@ -133,7 +133,10 @@ def doubts(path: Path) -> list[str]:
         ImageError: it cannot be read.
     """
     content = image_bytes(path)
-    return dicom_doubts(content, path.name) if is_dicom(content[:132]) else []
+    try:
+        return dicom_doubts(content, path.name) if is_dicom(content[:132]) else []
+    except Exception:  # whatever pydicom raises on a tag that is broken: it says nothing
+        return []
 
 
 def decode(content: bytes, name: str) -> Image.Image:

@@ -33,8 +33,9 @@ WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE, *SPACINGS, *GROUPS, "Presentation
 FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
 
 SAYS_WHAT = ("BodyPartExamined", "ViewPosition")
-CHEST = re.compile("CHEST|THORA|TORAX|LUNG|HEART|CARDIAC|RIB")
-FRONTAL = re.compile("(AP|PA|A-P|P-A|A\\.P|P\\.A)\\b|ANTERO|POSTERO|FRONTAL")
+CHEST = re.compile("CHEST|THORA|T[O\u00d3]RAX|LUNG|HEART|CARDIAC|RIB|PULM|PECHO|BRUST")
+FRONTAL = re.compile(r"\b(A[-./ ]?P|P[-./ ]?A)(?![A-Z])|ANTERO|POSTERO|FRONTAL")
+UNTOLD = re.compile(r"\W*(UNKNOWN|UNSPECIFIED|UNDEFINED|NONE|N/?A|OTHER)?\W*")
 
 
 def doubts(data: Dataset) -> list[str]:
@@ -42,7 +43,7 @@ def doubts(data: Dataset) -> list[str]:
     found = []
     for keyword, wanted in zip(SAYS_WHAT, (CHEST, FRONTAL), strict=True):
         said = " ".join(str(data.get(keyword) or "").split())
-        if said and not wanted.search(said.upper()):
+        if not UNTOLD.fullmatch(said.upper()) and not wanted.search(said.upper()):
             found.append(f"{data[keyword].name} {data[keyword].tag} says {said[:64]}")
     return found
 

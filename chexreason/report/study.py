@@ -18,7 +18,7 @@ import numpy as np
 from chexreason import marks
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS, Prediction
-from chexreason.data.records import TRAINING
+from chexreason.data.records import FRONTAL, TRAINING, UNKNOWN_FRONTAL
 from chexreason.errors import ChexReasonError
 from chexreason.labels import FINDINGS, NIH_SHARED
 from chexreason.report.published import PROMPTS
@@ -34,6 +34,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "nih": {"split": "test", "findings": sorted(NIH_SHARED)},
     "validation": {"split": "validation", "findings": sorted(FINDINGS)},
 }
+PUBLISHED = {name: one | {"views": sorted(FRONTAL), "uncertain": "negative"} for name, one in PUBLISHED.items()}
 PLACES = frozenset("name world benchmark root made_by table agreement missing".split())
 
 
@@ -331,6 +332,14 @@ class _TestSet:
         self.members.append(one)
         return True
 
+    def agrees(self, published: dict[str, Any]) -> bool:
+        """Whether nothing is chosen otherwise; that a site does not tell the projection makes no other view."""
+        chosen = {
+            key: [one for one in value if one != UNKNOWN_FRONTAL] if key == "views" else value
+            for key, value in self.choices.items()
+        }
+        return all(chosen.get(key, value) == value for key, value in published.items())
+
     def title(self, plain: dict[str, Any]) -> str:
         """What tells it from the plain choices, in the words of a command; the run, where it is but another truth."""
         said = {key: value for key, value in self.choices.items() if key in plain and value != plain[key]}
@@ -342,7 +351,7 @@ class _TestSet:
 def _choices(one: Evaluation) -> dict[str, Any]:
     """What its dataset says of which records and labels are scored, and how, rather than where they lie."""
     asked = {key: value for key, value in one.dataset.items() if key not in PLACES}
-    return {key: sorted(value) if isinstance(value, list) else value for key, value in asked.items()}
+    return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in asked.items()}
 
 
 def _test_sets(evaluations: Sequence[Evaluation]) -> dict[Evaluation, str]:
@@ -356,7 +365,7 @@ def _test_sets(evaluations: Sequence[Evaluation]) -> dict[Evaluation, str]:
     named: dict[Evaluation, str] = {}
     for name, of_dataset in found.items():
         published = PUBLISHED.get(of_dataset[0].members[0].dataset.get("benchmark") or "", {})
-        usual = [one for one in of_dataset if one.choices | published == one.choices]
+        usual = [one for one in of_dataset if one.agrees(published)]
         plain = max(usual, key=lambda one: len(one.members), default=None)
         for test_set in of_dataset:
             title = name if test_set is plain else f"{name}{test_set.title(plain.choices if plain else published)}"

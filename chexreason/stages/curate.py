@@ -256,25 +256,21 @@ def _draw(order: NDArray[np.intp], patients: NDArray[np.intp], size: int, studie
 
 
 def refuse_empty(rows: dict[str, NDArray[np.intp]], sizes: Sizes, pool: StudyTable) -> None:
-    """Raises ChexReasonError where nothing is left for a set that is wanted, although there are studies enough for all.
+    """Raises ChexReasonError where no patient is left for a training set that is wanted, although studies are enough.
 
-    Where there are too few studies, what is not reached is noted, as an empty validation set is.
+    What else is not reached is noted, an empty validation set too.
     """
     from chexreason.data.integrity import patient_keys
 
-    wanted = [name for name, size in asdict(sizes).items() if size]
-    empty = [name for name in wanted if not len(rows[name])]
+    empty = [name for name in ("sft", "rl") if getattr(sizes, name) and not len(rows[name])]
     count = len(pool.records)
     if not empty or count < sum(asdict(sizes).values()):
         return
     people = patient_keys(pool.records["patient"]).nunique()
-    smaller = " ".join(f"stage.sizes.{name}=N" for name in wanted if name not in empty)
     raise ChexReasonError(
         f"{pool.site}: nothing is left for {' and '.join(empty)}: patients ran out, not studies. "
-        f"The {count:,} candidates are of {people:,} patient{'s' * (people != 1)}, no patient may be in two sets, and where "
-        "there are too few it is validation that gives way.\n"
-        + (f"  smaller sets:  {smaller}\n" if people >= len(wanted) else "")
-        + f"  without it:    {' '.join(f'stage.sizes.{name}=0' for name in empty)}\n"
+        f"The {count:,} candidates are of {people:,} patient{'s' * (people != 1)}, and no patient may be in two sets.\n"
+        f"  without it:    {' '.join(f'stage.sizes.{name}=0' for name in empty)}\n"
         "  more patients: another table, or another dataset.split"
     )
 

@@ -279,6 +279,8 @@ def test_what_contradicts_itself_or_lacks_a_needed_part_is_refused_by_its_tag(co
         ({"ViewPosition": "ap axial", "BodyPartExamined": "Thorax"}, []),
         ({"ViewPosition": "A.P. erect"}, []),
         ({"ViewPosition": "ANTEROPOSTERIOR", "BodyPartExamined": "TORAX"}, []),
+        ({"ViewPosition": "AP_SUPINE", "BodyPartExamined": "PORT CHEST"}, []),
+        ({"ViewPosition": "P/A", "BodyPartExamined": "UNKNOWN"}, []),
         ({"ViewPosition": "LL", "BodyPartExamined": "CHEST"}, ["View Position (0018,5101) says LL"]),
         ({"ViewPosition": "LATERAL"}, ["View Position (0018,5101) says LATERAL"]),
         ({"BodyPartExamined": "KNEE"}, ["Body Part Examined (0018,0015) says KNEE"]),
@@ -295,3 +297,12 @@ def test_a_file_that_says_it_is_no_frontal_chest_film_is_doubted(
         path = tmp_path / f"{syntax}.dcm"
         path.write_bytes(dicom(FILM, syntax=syntax, **said))
         assert doubts(path) == doubted
+
+
+@pytest.mark.parametrize(("vr", "value"), [("US", b"\x01\x02\x03"), ("FD", b"\x01\x02"), ("SL", b"123456"), ("ZZ", b"PA")])
+def test_a_broken_tag_of_what_a_film_shows_says_nothing(vr: str, value: bytes, tmp_path: Path) -> None:
+    sound = dicom(FILM, ViewPosition="AP")
+    at = sound.index(b"\x18\x00\x01\x51CS")
+    path = tmp_path / "broken.dcm"
+    path.write_bytes(sound[: at + 4] + vr.encode() + len(value).to_bytes(2, "little") + value + sound[at + 10 :])
+    assert doubts(path) == []

@@ -173,6 +173,18 @@ def test_seeds_are_averaged_over_one_truth_alone(runs):
     assert [len(one.evaluations) for one in read(runs).results] == [1, 1]
 
 
+@pytest.mark.parametrize(("key", "value"), [("views", ["AP"]), ("uncertain", "positive"), ("split", "valid")])
+def test_the_papers_test_set_has_the_papers_films_and_truth(runs, key, value):
+    for checkpoint, adapter in (("base", None), ("sft", runs.sft("free_reasoning"))):
+        rewrite(runs, runs.evaluate("nih", checkpoint, adapter=adapter), {key: value})
+    found = read(runs)
+    shown = f"[{', '.join(value)}]" if isinstance(value, list) else value
+    assert not found.on("nih") and found.datasets == [f"phantom_nih, {key}={shown}"]
+    assert verdict_of(found, "sft_improves_nih") is None
+    rewrite(runs, runs.evaluate("nih"), {"views": ["frontal", "PA", "AP"], "uncertain": "negative"})
+    assert [one.dataset for one in read(runs).on("nih")] == ["phantom_nih"], "one such is the paper's, most as they may be"
+
+
 def test_the_papers_test_set_has_the_papers_labels(runs):
     rewrite(runs, runs.evaluate("nih"), {"findings": list(NIH_SHARED[:3])})
     found = read(runs)

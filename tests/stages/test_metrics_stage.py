@@ -125,7 +125,7 @@ def test_other_errors_say_what_to_do(tmp_path):
         score(tmp_path, input=str(tmp_path / "empty.jsonl"))
 
 
-@pytest.mark.parametrize("called", ["subject_id", "PatientID", "pid", "MRN", "subject", "patient_name"])
+@pytest.mark.parametrize("called", ["subject_id", "PatientID", "pid", "MRN", "patient_name"])
 def test_a_patient_by_another_name_is_not_passed_over(tmp_path, called):
     renamed = [{called if key == "patient" else key: value for key, value in line.items()} for line in LINES]
     with pytest.raises(ChexReasonError, match=f"line 1: the key '{called}' is not read. Did you mean 'patient'"):
@@ -139,6 +139,8 @@ def test_a_patient_by_another_name_is_not_passed_over(tmp_path, called):
 def test_labels_that_do_not_count_go_by_one_name(tmp_path):
     with pytest.raises(ChexReasonError, match="'uncertain' is not read. Did you mean 'ignored'"):
         score(tmp_path, input=lines(tmp_path / "in.jsonl", [LINES[0] | {"uncertain": ["Edema"]}]))
+    for nothing in ([], None, False):
+        score(tmp_path, input=lines(tmp_path / "in.jsonl", [LINES[0] | {"uncertain": nothing}]))
 
 
 def test_that_no_patient_is_named_is_said(tmp_path, capsys):
