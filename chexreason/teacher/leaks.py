@@ -22,13 +22,14 @@ _DRAWN = (
 )
 _CASE = r"(cases?|stud(y|ies)|films?|images?|radiographs?|x rays?|scans?|exam(ination)?s?|pictures?|patients?)"
 _RESULT = r"(findings?|diagnos[ei]s|conclusions?|answers?|solutions?|impressions?|abnormalit(y|ies)|patholog(y|ies)|results?)"
-_TOLD = r"(findings|diagnos[ei]s|conclusions?|answers?|impression|abnormalit(y|ies)|lists?|(?<!no )(?<!clinical )information)"
+_TOLD = r"(findings|diagnos[ei]s|conclusions?|answers?|impression|abnormalit(y|ies)|lists?)"
 _GIVEN = r"(given|provided|supplied|told|disclosed|assigned)"
 _BE = r"(is|are|was|were|(has|have|had) (already )?been|being)"
 _MUST = (
     r"(must|should|shall|ought to|(has|have|needs?|got|wants?) to|(am|is|are|was|were) (supposed|required|expected"
     r"|meant|told) to)"
 )
+_HAS_TO = r"(must|(has|needs?) to|(is|are|was|were) (supposed|required|expected|meant|told) to)"  # "should" is the reader's own
 _ASKED = r"(system |user |original )?(prompt|request|instructions?|task|question|query|assignment|input|hint)"
 _IMAGE = r"(films?|images?|radiographs?|x rays?|scans?|pictures?|stud(y|ies)|exam(ination)?s?|views?|projections?|exposures?)"
 _OF_CASE = rf"(for|of|in|on) (this|the) {_CASE}"
@@ -49,8 +50,8 @@ _OF_THE_FILM = (
     rf"|plain|digital|frontal|lateral|chest|portable|ap|pa|supine|erect|upright))+ {_IMAGE}\b"
 )
 _READS = (
-    r"( for| to (read|interpret|review|look|describe|assess|evaluate|compare|go|report|list|name|check|examine|take|say"
-    r"|give))\b"
+    r"( for| which| whether| what| to (read|interpret|review|look|describe|assess|evaluate|compare|go|report|list|name|check"
+    r"|examine|take|say|give|identify|find|determine|decide|provide|analy[sz]e|comment|state))\b"
     rf"(?![^.;,]*{_DRAWN})"
 )
 
@@ -62,14 +63,15 @@ _HARMLESS: tuple[str, ...] = (
     rf"(labell?ed|annotated|marked|tagged) ((as|with|an?|the|by|to be) ){{0,4}}({_MARK}|(left|right)( side)? marker|arrow"
     r"|technologist|(left|right)(?= ?[.,;]))",
     r"(leads?|electrodes?) (is|are) labell?ed",
-    r"(would|will|do|does|did|should|could|can|may|might|to|i|we) ((not|now|then|rather|best) ){0,4}label(?= (it|this|that"
-    r"|the|as|on|any)\b)",
+    r"(would|will|do|does|did|should|could|can|may|might|to|i|we|let me|let us) ((not|now|then|rather|best) ){0,4}label"
+    r"(?= \w)(?! (sets?|lists?|is|was|says?|said|of|tells?|told)\b)",
     r"(be|best|better) labell?ed|labell?ing (it|this|that|the|any|on|one)(?! (film|image|says))",
     r"(opacity|density|line|shadow|band|haze|patch|area|lucency|structure)( \w+){0,4}? is labell?ed(?! (as )?(positive"
     r"|present))",
     r"(final|my|predicted|following|(more|most) \w+|chosen|possible) labels?( list)?",
-    r"(assign|choose|select|settle on|appl(y|ies)|deserves?|earns?|warrants?|merits?|reject|withhold|(enough"
-    r"|sufficient) to justify) (the |a |any |no )?label",
+    r"(assign|add|choose|select|settle on|appl(y|ies)|deserves?|earns?|warrants?|merits?|reject|withhold|(enough"
+    r"|sufficient) to justify) (the |a |any |no )?labels?",
+    r"labels? (that |which )?(here )?apply|(sticker|adhesive|corner) label|arrow annotations?|from the list (provided|given)",
     rf"labels? (of |for )?({_DRAWN} )?(appl(y|ies)|of its own|(is|are) ((not|therefore|thus) ){{0,4}}(met|warranted|justified"
     r"|dropped|kept|rejected|added|appropriate))",
     r"criteri\w+ (for|of) (the|this|that|each) label",
@@ -106,7 +108,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"(given|provided|supplied|revealed|disclosed|confirmed|reported) to (me|us)",
         r"that (it|they|this|these) (was|were|has been) (given|provided|supplied|told)",
         r"(i|we) (have |had )?(got|received) (the|these|those|this) (findings?|diagnos[ei]s|answers?|list|report)",
-        r"(i|we) (already )?have the (diagnosis|answer|solution)(?! of| that)",
+        r"(i|we) (already )?have the (diagnosis|answer|solution)(?! of| that| narrowed)",
         r"it (is|was|has been) (already )?(given|stated|specified|told) that",
         r"what (is|was|were|has been) (given|provided|told|stated|supplied)(?! by)",
     ),
@@ -117,10 +119,12 @@ LEAKS: dict[str, tuple[str, ...]] = {
         rf"|(required|requested)(?= (?!findings? (of|for|in)\b))) {_RESULT}(?! format| form\b| block| section| tags?)",
         r"(the|these|those|this|all) (given|provided|supplied|stated) (information|list(?! of))",
         r"(correct|expected|known|given|provided|intended|desired|required) (answers?|solutions?|outputs?)(?! format"
-        r"| form\b)",
-        r"the (correct|true|actual|expected|real) (findings?|diagnos[ei]s|answers?|conclusions?) "
+        r"| form\b| depends| would| could| may| might)",
+        r"the (correct|expected) (findings?|diagnos[ei]s|answers?|conclusions?) "
         r"(is|are|was|were|includes?|must be|has to be)"
         r"(?! (not|un\w+|absent|missing|lacking|seen|present|there|open|only|hard|difficult|clear)\b)",
+        rf"the (true|actual|real) {_RESULT} (is|are|was|were|includes?) {_DRAWN}",
+        rf"information {_GIVEN},? ((there|it|this|that) )?(is|are|shows?|means|includes?) {_DRAWN}",
         rf"(since|because|as) {_DRAWN} {_BE} (already )?({_GIVEN}|stated|specified)|given the confirmed {_DRAWN}",
         rf"the (known|stated|provided|specified|supplied|assigned|annotated) {_DRAWN}",
         r"(?<!of )the listed (findings|diagnoses|abnormalities) (is|are|was|were|includes?|fit|match|can|must|should)",
@@ -155,18 +159,21 @@ LEAKS: dict[str, tuple[str, ...]] = {
         rf"(the|this|my|your) {_ASKED} (already |also |only )?(says?|states?|lists?|mentions?|gives?|tells?"
         r"|requires?|wants?|names?|specif(y|ies)"
         r"|demands?|indicates?|includes?|provides?|suggests?)",
-        r"(the|this|my|your) (system |user )?(prompt|request|task|instructions?) asks?",
+        r"(the|this|my|your) (system |user )?(prompt|request|task|instructions?) asks?"
+        r"(?! for (reasoning|a list|the list|a description))",
         r"(in|from|by|per|with|according to) (the|this|my|your) (system |user )?(prompt|request|instructions?)",
         r"per (instructions?|request)",
     ),
     "a result must be reached": (
-        rf"(i|we) (also |still |then |now ){{0,4}}{_MUST} (justify|rationali[sz]e|reach|arrive at|land on|end up (with|at|on)"
+        rf"(i|we) (also |still |then |now ){{0,4}}{_MUST} (justify(?! calling)"
+        rf"|rationali[sz]e|reach|arrive at|land on|end up (with|at|on)"
         r"|conclude(?! that| with)|end with|output|produce|return|lead to)(?! an? (conclusion|diagnosis|decision|firm|final))"
         rf"( \w+){{0,3}}? ({_DRAWN}|conclusion of|diagnosis of|the (conclusion|answer|diagnosis))",
         r"(i|we) (am|are|was|were) (supposed|expected|required|meant) to (find|report|see|conclude|list|identify|name|confirm"
         rf"|diagnose) (only )?{_DRAWN}",
-        rf"(answer|solution|conclusion|output|reasoning|reading|list|response) {_MUST} (be|list|include|contain|name|say|read"
+        rf"(answer|solution|conclusion|output|reasoning|reading|list|response) {_HAS_TO} (be|list|include|contain|name|say|read"
         rf"|lead to|end (in|with|at)|match|support|reach) {_DRAWN}",
+        rf"(reasoning|output|response) should (lead to|reach|match|support) {_DRAWN}",
         r"(explain|justify|show) why the (answer|diagnosis|conclusion) (is|must be)",
         r"work(ing)? back(wards?)? from|reverse engineer\w*",
         r"(come up with|write|produce|construct) (an? |the |some )?(reasoning|rationale|justification)s?",
@@ -183,7 +190,7 @@ LEAKS: dict[str, tuple[str, ...]] = {
         r"|in advance)",
         rf"(with|since|as) the {_RESULT} (is |are |being )?(already )?known",
         r"(knew|know|known|told|given|have) (\w+ )?(beforehand|in advance)",
-        r"that (i|we) (already )?(knew|ha(d|ve) the (answers?|diagnosis|findings|solution))|reportedly|allegedly",
+        r"(?<!now )that (i|we) (already )?(knew|ha(d|ve) the (answers?|diagnosis|findings|solution))|reportedly|allegedly",
     ),
     "it is hidden": (
         r"(reveal(ing)?|disclos(e|ing)|mention(ing)?|refer(ring)? to|hid(e|ing)|conceal(ing)?) (the|any|these|those)"
