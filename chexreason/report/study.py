@@ -18,24 +18,16 @@ import numpy as np
 from chexreason import marks
 from chexreason.answers import metrics, predictions
 from chexreason.answers.predictions import PREDICTIONS, Prediction
-from chexreason.data.records import FRONTAL, TRAINING, UNKNOWN_FRONTAL
+from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, NIH_SHARED
 from chexreason.report.published import PROMPTS
+from chexreason.report.scoring import named
 from chexreason.runs.files import read_lines
 from chexreason.runs.folders import LOG, changed, is_of_another_version, read_manifest
 
 REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
 BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "validation (MIMIC)"}
-# What makes a dataset one of these, and which keys of a dataset choose neither records nor labels.
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "chexpert": {"split": "test", "findings": sorted(FINDINGS)},
-    "nih": {"split": "test", "findings": sorted(NIH_SHARED)},
-    "validation": {"split": "validation", "findings": sorted(FINDINGS)},
-}
-PUBLISHED = {name: one | {"views": sorted(FRONTAL), "uncertain": "negative"} for name, one in PUBLISHED.items()}
-PLACES = frozenset("name world benchmark root made_by table agreement missing".split())
 
 
 @dataclass(frozen=True, order=True)
@@ -301,7 +293,7 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
     Which checkpoint of a seed is the latest is decided once for all test sets.
     """
     ordered = sorted(evaluations, key=lambda one: one.manifest["finished"])
-    test_sets = _test_sets(ordered)
+    test_sets = named(ordered)
     latest = {(one.arm, one.seed): _recipe(one) for one in ordered}
     cells: dict[tuple[Arm, str, int], list[Evaluation]] = defaultdict(list)
     for one in ordered:
@@ -313,66 +305,6 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
         for one in older:
             groups[_variant(arm, one.folder.name), dataset].append(one)
     return tuple(Result(arm, dataset, chosen[0].labels, tuple(chosen)) for (arm, dataset), chosen in groups.items())
-
-
-@dataclass
-class _TestSet:
-    """Evaluations by the same choices of records and labels that nowhere disagree on a record's truth."""
-
-    choices: dict[str, Any]
-    truths: dict[str, Any] = field(default_factory=dict)
-    members: list[Evaluation] = field(default_factory=list)
-
-    def takes(self, one: Evaluation) -> bool:
-        """Add an evaluation where it agrees with those that are there."""
-        truths = {record.id: ({*record.labels}, {*record.ignored}) for record in one.predictions}
-        if self.choices != _choices(one) or any(self.truths.get(id, truth) != truth for id, truth in truths.items()):
-            return False
-        self.truths |= truths
-        self.members.append(one)
-        return True
-
-    def agrees(self, published: dict[str, Any]) -> bool:
-        """Whether nothing is chosen otherwise; that a site does not tell the projection makes no other view."""
-        chosen = {
-            key: [one for one in value if one != UNKNOWN_FRONTAL] if key == "views" else value
-            for key, value in self.choices.items()
-        }
-        return all(chosen.get(key, value) == value for key, value in published.items())
-
-    def title(self, plain: dict[str, Any]) -> str:
-        """What tells it from the plain choices, in the words of a command; the run, where it is but another truth."""
-        said = {key: value for key, value in self.choices.items() if key in plain and value != plain[key]}
-        many = [f"{len(said.pop('findings'))} findings"] if len(said.get("findings", ())) > 3 else []
-        differing = [*many, *(f"{key}={value}".replace("'", "") for key, value in said.items())]
-        return "".join(f", {one}" for one in differing) or f" as scored by run {self.members[0].folder.name.rpartition('-')[2]}"
-
-
-def _choices(one: Evaluation) -> dict[str, Any]:
-    """What its dataset says of which records and labels are scored, and how, rather than where they lie."""
-    asked = {key: value for key, value in one.dataset.items() if key not in PLACES}
-    return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in asked.items()}
-
-
-def _test_sets(evaluations: Sequence[Evaluation]) -> dict[Evaluation, str]:
-    """Each one's test set: its dataset, and what tells it from the paper's, or from that of most runs, where it is another."""
-    found: dict[str, list[_TestSet]] = defaultdict(list)
-    for one in evaluations:
-        of_dataset = found[one.dataset["name"]]
-        if not any(test_set.takes(one) for test_set in of_dataset):
-            of_dataset.append(_TestSet(_choices(one)))
-            of_dataset[-1].takes(one)
-    named: dict[Evaluation, str] = {}
-    for name, of_dataset in found.items():
-        published = PUBLISHED.get(of_dataset[0].members[0].dataset.get("benchmark") or "", {})
-        usual = [one for one in of_dataset if one.agrees(published)]
-        plain = max(usual, key=lambda one: len(one.members), default=None)
-        for test_set in of_dataset:
-            title = name if test_set is plain else f"{name}{test_set.title(plain.choices if plain else published)}"
-            if title in named.values():  # another choice of many findings
-                title += f", run {test_set.members[0].folder.name.rpartition('-')[2]}"
-            named |= dict.fromkeys(test_set.members, title)
-    return named
 
 
 def _recipe(evaluation: Evaluation) -> str:
