@@ -17,8 +17,8 @@ class Prompt:
 
     name: str
     grammar: str  # tags | braces | labels | answer: see chexreason/answers/grammars.py
-    cue: str = field(metadata=CIRCUMSTANCE)  # the design cue in Table 1's words
-    section: str = field(metadata=CIRCUMSTANCE)  # where the paper describes it
+    cue: str | None = field(metadata=CIRCUMSTANCE)  # the design cue in Table 1's words; null: none of the paper's
+    section: str | None = field(metadata=CIRCUMSTANCE)  # where the paper describes it; null: nowhere
     instruction: str
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chexreason.data import paths
 from chexreason.errors import ChexReasonError, one_of
@@ -94,6 +94,41 @@ class StudyTable:
     def noting(self, **facts: int) -> StudyTable:
         """The table with facts noted (underscores in their names become spaces), zeros left out."""
         return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
+
+
+class Dataset(Protocol):
+    """What stages ask of a dataset, which is a frozen dataclass of its settings: `sites.published.Published` has most of it."""
+
+    name: str
+    world: str
+    benchmark: str | None  # of the paper's test sets: chexpert | nih | validation
+    root: str
+    made_by: str | None  # the line of the run that makes it; `root` is then its place inside that run
+    agreement: str | None  # the data-use agreement that it is under
+    table: str | None  # one label table that holds everything
+    split: str
+    views: list[str]
+    missing: str  # fail | skip
+    uncertain: str  # negative | positive | ignore
+    findings: list[str]
+
+    def inputs(self, store: Path | None) -> dict[str, Any]:
+        """What defines it besides its keys: digests of its tables, by name."""
+
+    def folder(self) -> Path:
+        """Where it lies; raises ChexReasonError, saying how to get it, where it is not there."""
+
+    def files(self, root: Path) -> list[Path]:
+        """Every file that its records are read from."""
+
+    def lacks_images(self) -> list[str]:
+        """Why `load` would fail, for a plan."""
+
+    def read(self) -> StudyTable:
+        """The records of `split` with the problems of the tables; image files are not looked at yet."""
+
+    def load(self) -> StudyTable:
+        """The same, nothing left in it that could fail later."""
 
 
 def _are_states(column: pd.Series) -> bool:

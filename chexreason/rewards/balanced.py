@@ -29,10 +29,10 @@ class BalancedReward:
     rarest: float
     min_tokens: int
     length_penalty: float
-    unit: float  # points that count as 1 in training; scores and logs stay in points
+    unit: float
 
     def __post_init__(self) -> None:
-        above(0, unit=self.unit, rarest=self.rarest)
+        above(0, rarest=self.rarest)
         share(rarest=self.rarest)
         at_least(0, power=self.power, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chexreason.answers.parser import Answer
-from chexreason.errors import above, at_least
+from chexreason.errors import at_least
 from chexreason.rewards.scored import Scorer
 
 
@@ -21,10 +21,9 @@ class HardReward:
     name: str
     min_tokens: int
     length_penalty: float
-    unit: float  # points that count as 1 in training; scores and logs stay in points
+    unit: float
 
     def __post_init__(self) -> None:
-        above(0, unit=self.unit)
         at_least(0, min_tokens=self.min_tokens, length_penalty=self.length_penalty)
 
     def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from chexreason.answers.parser import Answer
-from chexreason.errors import above, at_least, share
+from chexreason.errors import at_least, share
 from chexreason.labels import in_order
 from chexreason.rewards.scored import Scorer
 
@@ -35,10 +35,9 @@ class NuancedReward:
     duplicate: float
     extraneous: float  # text outside the blocks
     unreadable: float  # the blocks are not as the grammar wants them
-    unit: float  # points that count as 1 in training; scores and logs stay in points
+    unit: float
 
     def __post_init__(self) -> None:
-        above(0, unit=self.unit)
         at_least(1, window=self.window)
         share(dominance=self.dominance)
         at_least(0, **{one.name: getattr(self, one.name) for one in fields(self) if one.type == "float"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, nan
-from typing import Any
+from typing import Protocol
 
 from chexreason.answers.parser import Answer, parse_strict
 from chexreason.errors import ChexReasonError
@@ -20,19 +20,33 @@ class Scored:
     answer: Answer
 
 
+class Reward(Protocol):
+    """A reward: a dataclass of its settings. One that never looks at `num_tokens` says `COUNTS_TOKENS = False`."""
+
+    name: str
+    unit: float  # the points that count as 1 in training, above 0; scores and logs stay in points
+
+    def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
+        """The parts of one completion's reward by name, in points; they may be negative.
+
+        Args:
+            answer: what was read from it, strictly.
+            truth: the study's positive labels.
+            num_tokens: its length |t|, the end of the turn aside.
+            uncertain: findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
+            scorer: who asks, for rewards that look at label frequencies or remember earlier answers.
+        """
+
+
 @dataclass
 class Scorer:
     """A reward made ready for one grammar and one training set, in which findings have these frequencies (shares of 1).
-
-    `reward`: the dataclass of its settings, among them `name` and `unit`. Its method `parts(answer, truth, num_tokens,
-    uncertain, scorer)` gives the parts of one completion's reward by name; they may be negative. `scorer` is this one, for
-    rewards that ask for frequencies or memory. One that never looks at `num_tokens` says `COUNTS_TOKENS = False`.
 
     `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
     belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty.
     """
 
-    reward: Any
+    reward: Reward
     grammar: str
     frequencies: Mapping[str, float]
     memory: list[list[str]] = field(default_factory=list)
@@ -41,7 +55,7 @@ class Scorer:
     def __call__(self, completion: str, labels: Collection[str], num_tokens: int, uncertain: Collection[str] = ()) -> Scored:
         """The reward of one completion of `num_tokens` tokens, about a study with these positive labels.
 
-        `uncertain`: the findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
+        `uncertain`: as in `Reward.parts`.
         """
         answer = parse_strict(completion, self.grammar)
         parts = self.reward.parts(answer, set(labels), num_tokens, set(uncertain), self)

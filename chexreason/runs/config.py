@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -79,6 +80,9 @@ class Config:
             raise ChexReasonError(f"runs={place}: {there} is a file, and run folders cannot be written there: set runs=FOLDER")
         if self.source not in (sources := choice_names("dataset")):
             raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
+        unit = self.reward.unit  # which training divides by
+        if not isinstance(unit, int | float) or not 0 < unit < inf:
+            raise ChexReasonError(f"reward.unit={unit}: a finite number above 0 is wanted")
         if self.processes < 1:
             raise ChexReasonError(f"processes={self.processes}: one process at least is wanted")
         if self.stage is None:
@@ -88,6 +92,12 @@ class Config:
 KEYS = get_type_hints(Config)
 # The class that describes a group; None: its `_target_` does.
 GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
+# What the class of an open group's choice has, also where it is one's own; what a stage's module has, stage.py says.
+BASES = {
+    "dataset": "chexreason.data.records.Dataset",
+    "reward": "chexreason.rewards.scored.Reward",
+    "teacher": "chexreason.teacher.reply.Teacher",
+}
 # Variables of the environment whose value, where it has so many characters, stands in no config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
 BUNDLES = ("arm", "experiment")  # choices of choices
@@ -102,10 +112,31 @@ def described_by(group: str, values: dict[str, Any]) -> type:
     if "_target_" in values:
         refuse_import(str(values["_target_"]), f"{group}._target_")
     try:
-        return get_class(str(values.get("_target_")))
+        found = get_class(str(values.get("_target_")))
     except Exception as error:  # Hydra wraps whatever an import raises
         why = " ".join(str(error).split()) if "_target_" in values else "its file must name the class that describes it"
         raise ChexReasonError(f"{group}._target_: {values.get('_target_')!r} cannot be imported: {why}") from None
+    _refuse_unfit(group, found)
+    return found
+
+
+@lru_cache
+def _refuse_unfit(group: str, described: type) -> None:
+    """Raises ChexReasonError where a class is no dataclass, or has not all that the group's base has."""
+    path = f"{described.__module__}.{described.__qualname__}"
+    if not is_dataclass(described):
+        raise ChexReasonError(f"{group}._target_: {path} is no dataclass, and the settings of a {group} are one")
+    if group not in BASES:
+        return
+    base = get_class(BASES[group])
+    wanted = [*base.__annotations__, *vars(base)]
+    # What a class announces, itself or one that it goes on from: `splits: ClassVar[tuple[str, ...]]`, a method to be written.
+    wanted += [one for kind in described.__mro__ for one in vars(kind).get("__annotations__", ())]
+    unwritten: frozenset[str] = getattr(described, "__abstractmethods__", frozenset())
+    has = {one.name for one in fields(described)} | {*dir(described)} - unwritten
+    wanted = [one for one in wanted if not one.startswith("_")] + sorted(unwritten)
+    if lacking := [one for one in dict.fromkeys(wanted) if one not in has]:
+        raise ChexReasonError(f"{group}._target_: {path} has no {', '.join(lacking)}; {BASES[group]} says what a {group} has")
 
 
 def group(name: str, values: dict[str, Any]) -> Any:

@@ -121,7 +121,7 @@ def table(prompts: dict[str, Prompt], views: dict[str, dict[str, RenderedPrompt]
     rows = []
     for name, prompt in prompts.items():
         counts = [str(views[model][name].tokens) for model in views]
-        rows.append([name, prompt.cue, prompt.section, prompt.grammar, prompt.version, *counts])
+        rows.append([name, prompt.cue or "-", prompt.section or "-", prompt.grammar, prompt.version, *counts])
     lines = markdown_table(head, rows, align="left").splitlines()
     return lines + ([""] if absent else []) + [f"{name} is not at hand: {reason}" for name, reason in absent.items()]
 
@@ -136,7 +136,9 @@ def page(
     spent = f"Tokens include those of a film of {size[0]} x {size[1]} pixels: {', '.join(visual)}." if visual else ""
     parts = ["# The prompts", "\n".join(table(prompts, views, absent)), spent]
     for name, prompt in prompts.items():
-        parts += [f"## {name}", f"*{prompt.cue}* (section {prompt.section}). Version {prompt.version}."]
+        described = f"*{prompt.cue}*. " if prompt.cue else ""
+        described += f"Section {prompt.section}. " if prompt.section else ""
+        parts += [f"## {name}", f"{described}Version {prompt.version}."]
         untold = f" (its instruction does not say {', '.join(prompt.unsaid)})" if prompt.unsaid else ""
         parts += [_fenced(prompt.instruction), f"An answer has this form{untold}:"]
         parts += [_fenced(write_answer(prompt.grammar, "the reasoning", EXAMPLE))]

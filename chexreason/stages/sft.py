@@ -199,10 +199,10 @@ def split_by_patient(
     import numpy as np
 
     patients = sorted({trace["patient"] for trace in traces})  # one of two sites with the same id is one here: no harm
-    shuffled = np.random.default_rng(seed).permutation(patients)
-    kept_out = set(shuffled[: min(len(patients) - 1, max(1, round(held_out * len(patients))))].tolist())
     if len(patients) < 2:
         raise ChexReasonError(f"{len(traces)} traces of {len(patients)} patients cannot be split: teach more studies")
+    shuffled = np.random.default_rng(seed).permutation(patients)
+    kept_out = set(shuffled[: min(len(patients) - 1, max(1, round(held_out * len(patients))))].tolist())
     return (
         [trace for trace in traces if trace["patient"] not in kept_out],
         [trace for trace in traces if trace["patient"] in kept_out],

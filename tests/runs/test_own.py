@@ -71,9 +71,9 @@ PACKAGED = "# @package _global_\n"
         ),
         (
             "prompt/own",
-            "defaults: [only_label]\nname: own\ncue: null\n",
+            "defaults: [only_label]\nname: own\ngrammar: null\n",
             "stage=sft prompt=own",
-            "cue=null: a value of type str",
+            "grammar=null: a value of type str",
         ),
         ("prompt/own", "", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
         ("prompt/own", "- name: own\n", "stage=sft prompt=own", "prompt=own: keys are wanted in its file"),
@@ -143,6 +143,39 @@ def test_a_stage_that_lacks_what_a_stage_has_says_so(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(NAMED, f"lab, {module}")
     done = command("--config-dir", str(tmp_path), "stage=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
+    assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
+
+
+OWN = "@dataclass(frozen=True, kw_only=True)\nclass Own{}:\n    name: str\n"
+PARTS = "    def parts(self, answer, truth, num_tokens, uncertain, scorer): return {'all': 1.0}\n"
+
+
+@pytest.mark.parametrize(
+    ("group", "code", "said"),
+    [
+        ("reward", OWN.replace("@dataclass(frozen=True, kw_only=True)\n", "").format("") + PARTS, ".Own is no dataclass"),
+        ("reward", OWN.format(""), ".Own has no unit, parts; "),
+        ("reward", OWN.format("") + PARTS, ".Own has no unit; "),
+        *[
+            ("reward", OWN.format("") + f"    unit: float | None = {unit}\n" + PARTS, "reward.unit=")
+            for unit in ("0.0", "-1.0", "1e999", "None")
+        ],
+        ("teacher", OWN.format(""), ".Own has no address, "),
+        ("dataset", OWN.format(""), ".Own has no world, "),
+        ("dataset", OWN.format("(Published)"), ".Own has no read, access, variable, drawn, layout, splits, sources; "),
+    ],
+)
+def test_a_class_that_lacks_what_its_group_has_says_so(
+    group: str, code: str, said: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"own_class_{abs(hash(code))}"
+    imported = "from dataclasses import dataclass\nfrom chexreason.data.sites.published import Published\n"
+    write_text(tmp_path / f"{module}.py", imported + code)
+    write_text(tmp_path / group / "own.yaml", f"_target_: {module}.Own\nname: own\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(NAMED, module)
+    stage = {"reward": "grpo", "teacher": "teach", "dataset": "curate"}[group]
+    done = command("--config-dir", str(tmp_path), f"stage={stage}", f"{group}=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 
 

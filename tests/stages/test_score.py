@@ -82,6 +82,7 @@ class LongReward:
     """A reward of one's own, which says in words of its own how long a completion is to be."""
 
     name: str
+    unit: float
     enough: int
 
     def parts(self, answer: Answer, truth: set[str], num_tokens: int, uncertain: set[str], scorer: Scorer) -> dict[str, float]:
@@ -90,7 +91,7 @@ class LongReward:
 
 def test_a_reward_of_ones_own_is_told_how_long_a_completion_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own" / "reward" / "long.yaml"
-    write_text(own, f"_target_: {__name__}.LongReward\nname: long\nenough: 5\n")
+    write_text(own, f"_target_: {__name__}.LongReward\nname: long\nunit: 1.0\nenough: 5\n")
     monkeypatch.setenv(NAMED, __name__)
     monkeypatch.setattr("chexreason.models.tokens.weights_folder", lambda *_: "somewhere")
     monkeypatch.setattr("chexreason.models.tokens.token_counter", lambda _: lambda text: len(text.split()))
