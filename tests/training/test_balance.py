@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from chexreason.errors import ChexReasonError
 from chexreason.rewards.scored import Scorer
-from chexreason.runs.config import choice_names, compose
+from chexreason.runs.config import as_dict, check, choice_names, compose
 from chexreason.training.rollouts import ADVANTAGE, WEIGHTED_KL, RolloutTrainer
 from chexreason.training.selection import CLIPPED, ClipWatch
 
@@ -46,12 +46,11 @@ def test_both_sides_of_the_balance_are_logged(grpo: Callable[..., RolloutTrainer
 
 @pytest.mark.parametrize("name", choice_names("reward"))
 def test_the_best_completion_earns_one_unit(name: str) -> None:
-    composed = compose(["stage=grpo", f"reward={name}"]).reward
-    reward = instantiate(composed)
+    reward = instantiate(compose(["stage=grpo", f"reward={name}"]).reward)
     best = "<think>" + "word " * 400 + "</think><solution>Edema</solution>"
     assert Scorer(reward, "tags", {"Edema": 0.3})(best, ["Edema"], 400).reward / reward.unit == pytest.approx(1)
-    with pytest.raises(InstantiationException, match="unit=0: more than 0"):
-        instantiate(composed, unit=0)
+    with pytest.raises(ChexReasonError, match=r"reward\.unit=0.*above 0"):
+        check(as_dict(compose(["stage=grpo", f"reward={name}", "reward.unit=0"])))
 
 
 def notes(clipped: list[float]) -> list[str]:
