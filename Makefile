@@ -63,7 +63,7 @@ claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
 
 test: install-dev  ## Run the tests, two files at a time with one thread each, the longest files first
-	OMP_NUM_THREADS=1 $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-real:  ## Real tokenizers and real vLLM, in an environment of its own (downloads 3.5 GB)
 	bash tests_real/environment.sh $(REAL)

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hydra import version
 from hydra._internal import defaults_list
 from hypothesis import settings
-from omegaconf import OmegaConf, base
+from omegaconf import OmegaConf, base, flag_override
 
 LONGEST = (
     "test_resume.py",
@@ -69,12 +70,13 @@ def keep_what_is_imported() -> None:
 def composing_is_quick() -> Iterator[None]:
     """Configs are composed as ever, in half the time.
 
-    Of some twenty files for each of them, Hydra reads the same text once. And by a function of its own it makes a config of all
-    choices for each of these, by which interpolations in its defaults are resolved: where there are none, an empty one does.
-    An interpolation's text is parsed once, too.
+    Of some twenty files for each of them, Hydra reads the same text once, and what it has read it puts in its place without a
+    copy. And by a function of its own it makes a config of all choices for each of these, by which interpolations in its
+    defaults are resolved: where there are none, an empty one does. An interpolation's text is parsed once, too, and so is
+    Hydra's version.
     """
     load, known = OmegaConf.load, dict[str, bytes]()
-    choices = defaults_list._create_interpolation_map
+    choices, update = defaults_list._create_interpolation_map, OmegaConf.update
 
     def read(file: Any) -> Any:
         if not isinstance(file, TextIOBase):
@@ -89,8 +91,14 @@ def composing_is_quick() -> Iterator[None]:
         resolved = any(one.is_interpolation() for one in defaults)
         return choices(overrides, defaults, self_added) if resolved else OmegaConf.create()
 
+    def put(config: Any, key: str, value: Any = None, *, merge: bool = True, **more: Any) -> None:
+        with flag_override(config, "no_deepcopy_set_nodes", not merge):
+            update(config, key, value, merge=merge, **more)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", read)
+        patch.setattr(OmegaConf, "update", put)
+        patch.setattr(version, "base_at_least", cache(version.base_at_least))
         patch.setattr(defaults_list, "_create_interpolation_map", choices_for)
         patch.setattr(base, "parse", cache(base.parse))
         yield

@@ -6,7 +6,7 @@ What is on none of the word lists makes no claim.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from chexreason.answers import lexicon
 from chexreason.answers.lexicon import DENSE, DENSITIES, FILLERS, MAYBE, NO, QUALIFIERS, SEEN, SIGNS, SOUND, TICKS, YES
@@ -159,6 +159,7 @@ def unscaled(number: int, most: int) -> float | None:
     return number / 100 if abs(number) <= 100 and (most > 10 or number == 0) else None
 
 
+@lru_cache(maxsize=1024)  # a reader asks several times of the same few words
 def named(phrase: str) -> str | None:
     """The finding that `phrase` is a name of, place and degree aside.
 

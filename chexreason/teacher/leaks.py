@@ -9,7 +9,7 @@ Rules of wording are never complete: a leak in words of its own passes, and is f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import cache
 from itertools import chain
 
 from chexreason.labels import FINDINGS
@@ -204,11 +204,14 @@ LEAKS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def _any(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(rf"(?<!\w)({pattern})(?!\w)" for pattern in patterns))
+@cache  # compiled when the first trace is read: a plan that has a teacher among its parents reads none
+def _struck_and_leak() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What is struck out, and then what a leak is."""
+    both = _HARMLESS, chain.from_iterable(LEAKS.values())
+    struck, leaks = (re.compile("|".join(rf"(?<!\w)({one})(?!\w)" for one in patterns)) for patterns in both)
+    return struck, leaks
 
 
-_STRUCK, _LEAK = _any(_HARMLESS), _any(chain.from_iterable(LEAKS.values()))
 _PLAIN = {
     re.compile(r"[\u2018\u2019\u02bc\u00b4]"): "'",
     re.compile(r"[*_`\"\u201c\u201d]"): "",  # emphasis and quotation marks
@@ -228,5 +231,6 @@ def leak(thoughts: str) -> str | None:
     plain = thoughts.lower()
     for found, instead in _PLAIN.items():
         plain = found.sub(instead, plain)
-    shown = _LEAK.search(_STRUCK.sub("~", plain))
+    struck, leaks = _struck_and_leak()
+    shown = leaks.search(struck.sub("~", plain))
     return shown and shown.group().strip()
