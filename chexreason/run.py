@@ -13,7 +13,9 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
+from itertools import product
 from pathlib import Path
 
 import hydra
@@ -67,8 +69,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
         sys.exit(141)  # 128 + SIGPIPE, as other commands
     except OSError as error:
-        place = error.filename or "standard output"
-        sys.exit(f"chexreason: {place}: {error.strerror} (runs=FOLDER says where run folders go)")
+        gone = isinstance(error, FileNotFoundError)
+        place = error.filename or ("the current folder" if gone else "standard output")
+        hint = "" if gone else " (runs=FOLDER says where run folders go)"
+        sys.exit(f"chexreason: {place}: {error.strerror}{hint}")
     except Exception as error:
         if type(error).__name__ != "TerminatedWorkerError":  # joblib's
             raise
@@ -99,7 +103,9 @@ def _main(arguments: list[str]) -> None:
     if {"-h", "--help", "--hydra-help"} & set(flags):  # of everything, whatever else was typed
         words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)
-    refuse_files(_own_folders(flags, words))
+    own = _own_folders(flags, words)
+    refuse_files(own)
+    _refuse_folders_of_keys(own, words)
     if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
         flags.append("--multirun")
         # Said of each experiment's own choices, which Hydra composes for its jobs alone.
@@ -113,24 +119,23 @@ def _main(arguments: list[str]) -> None:
     schema.refuse_words(words)
     if {"-c", "--cfg"} & set(flags) and "job" in flags:
         arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
-    with explained(words, schema.compose, schema.CONF):
-        shown = _checked(flags, words) if {"-c", "--cfg"} & set(flags) else None  # what is wrong is said, rather than shown
-        _application()
-        if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
-            _warn(shown, words)
+    # Where Hydra's application has not begun, or has ended, the choices are those of the same folders.
+    os.environ[schema.FOLDERS] = os.pathsep.join(map(str, _own_folders(flags, words, ("-cd", "--config-d"))))
+    try:
+        with explained(words, _compose, schema.CONF):
+            # What is wrong is said, rather than shown.
+            shown = schema.check(schema.as_dict(_compose(words))) if {"-c", "--cfg"} & set(flags) else None
+            _application()
+            if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
+                _warn(shown, words)
+    finally:
+        del os.environ[schema.FOLDERS]
     if sweep.FAILED:
         raise sweep.FAILED[0]
 
 
-def _checked(flags: list[str], words: list[str]) -> schema.Config:
-    """The config that a command would show, composed without Hydra's application, from the same folders."""
-    folders = map(str, _own_folders(flags, words, ("-cd", "--config-d")))
-    os.environ[schema.FOLDERS] = os.pathsep.join(folders)
-    try:
-        alone = [word for word in words if not word.lstrip("+").startswith("hydra.searchpath=")]
-        return schema.check(schema.as_dict(schema.compose(alone)))
-    finally:
-        del os.environ[schema.FOLDERS]
+def _compose(words: Sequence[str]) -> DictConfig:
+    return schema.compose([word for word in words if not word.lstrip("+").startswith("hydra.searchpath=")])
 
 
 def _warn(shown: schema.Config, words: list[str]) -> None:
@@ -212,6 +217,17 @@ def _own_folders(flags: list[str], words: list[str], naming: tuple[str, ...] = (
             searched = OverridesParser.create().parse_override(word).value()
             places += [str(one) for one in OmegaConf.create({"places": searched}).places or ()]
     return [Path(one.removeprefix("file://")) for one in places if one]
+
+
+def _refuse_folders_of_keys(folders: list[Path], words: list[str]) -> None:
+    """A folder among the choices that is called as a key is: Hydra would take the key for a group."""
+    keys = {word.partition("=")[0].lstrip("+") for word in words} & (schema.KEYS.keys() - schema.GROUPS.keys())
+    for folder, key in product(folders, sorted(keys)):
+        if (folder / key).is_dir():
+            raise ChexReasonError(
+                f"{key}: {folder / key} is a folder among your choices, and Hydra takes {key}= for a choice of it: keep your "
+                "choices (prompt/mine.yaml and the like) in a folder that holds nothing else"
+            )
 
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:

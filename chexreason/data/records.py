@@ -183,7 +183,12 @@ def arrange(frame: pd.DataFrame, told_by: str = "its column") -> tuple[pd.DataFr
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs.
 
     `told_by`: what tells a row's patient.
+
+    Raises:
+        ChexReasonError: a column is not there, which a class of one's own forgot.
     """
+    if lacking := [name for name in COLUMNS if name not in frame.columns]:
+        raise ChexReasonError(f"the dataset's class gives its records no {', '.join(lacking)}: read() wants a column for each")
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     # "a//b" and "a/./b" are one file
     frame["path"] = frame["path"].astype("str").str.replace(r"(?:^|(?<=/))(?:\./+)+|(?<=/)/+", "", regex=True)

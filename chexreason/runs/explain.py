@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -96,6 +97,15 @@ def _no_override(word: str) -> str:
     return f"{word}: no override is written so. A value with special characters is quoted twice. Did you mean {twice}?"
 
 
+def _first(word: str) -> list[str]:
+    """The word with the first of its values, where a sweep takes several; nothing where files of choices would tell them."""
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_sweep_override():
+        return [word]
+    values = [] if override.value_type is ValueType.GLOB_CHOICE_SWEEP else list(override.sweep_string_iterator())
+    return [f"{word.partition('=')[0]}={value}" for value in values[:1]]
+
+
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
     others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
     group = key.split(".")[0]
@@ -105,7 +115,7 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
     if swept:
         return f"{key}: a key of one choice, and {swept} are several: sweep over each by itself"
     try:
-        node: Any = compose(others)
+        node: Any = compose([word for line in others for word in _first(line)])
     except ChexReasonError:
         return f"{key}: there is no such key."
     if inside := next((one for one in node if isinstance(node[one], DictConfig) and key in node[one]), None):

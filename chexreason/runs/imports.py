@@ -79,4 +79,6 @@ def _refuse(key: str, value: Any, where: str) -> None:
     if key in TYPED or re.match(r"\+*hydra[./]", key):
         raise ChexReasonError(f"{where}: this is said beside the command, not in a file: hydra.KEY=VALUE")
     if any(not PLAIN.match(after) for after in said.split("${")[1:]):
-        raise ChexReasonError(f"{where}={said}: of resolvers, ${{KEY}} and ${{oc.env:NAME}} are taken")
+        shown = " ".join(said.split())
+        shown = shown if len(shown) < 100 else f"{shown[:97]}..."
+        raise ChexReasonError(f"{where}={shown}: of resolvers, ${{KEY}} and ${{oc.env:NAME}} are taken")

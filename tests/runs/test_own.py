@@ -179,6 +179,28 @@ def test_a_class_that_lacks_what_its_group_has_says_so(
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 
 
+@pytest.mark.parametrize("word", ["runs=elsewhere", "+seed=1"])
+def test_a_folder_that_is_called_as_a_key_is_makes_no_group_of_it(word: str, tmp_path: Path, command: Command) -> None:
+    write_text(tmp_path / "prompt" / "mine.yaml", "defaults: [only_label]\nname: mine\n")
+    words = ["--config-dir", str(tmp_path), "stage=sft", "prompt=mine", "dry_run=true"]
+    folder = tmp_path / word.lstrip("+").partition("=")[0]
+    folder.mkdir()
+    assert command(*words).returncode == 0
+    said = command(*words, word).stderr.splitlines()[-1]
+    assert f"{folder} is a folder among your choices" in said
+
+
+@pytest.mark.parametrize("brought", ["--config-dir={}", "hydra.searchpath=[{}]"])
+@pytest.mark.parametrize("sweep", ["", "seed=1,2", "seed=range(2)", "reward=glob(*)", "teacher=choice(phantom,gemini)"])
+def test_the_nearest_key_is_named_of_ones_own_choices_and_in_a_sweep(
+    brought: str, sweep: str, tmp_path: Path, command: Command
+) -> None:
+    write_text(tmp_path / "prompt" / "mine.yaml", "defaults: [only_label]\nname: mine\n")
+    words = ["prompt=mine", "stage=grpo", "stage.beeta=1", f"runs={tmp_path / 'runs'}"]
+    done = command(brought.format(tmp_path), *words, *(["--multirun", sweep] if sweep else []))
+    assert done.returncode and "stage.beeta: there is no such key. Did you mean beta?" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("content", ["name: x\n\tbad: 1\n", "name: x\nlist: [1, 2\n", "name: 'x\n"])
 def test_a_file_that_is_no_yaml_is_named_with_its_row(content: str, tmp_path: Path, command: Command) -> None:
     file = tmp_path / "prompt" / "mine.yaml"
