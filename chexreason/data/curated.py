@@ -174,6 +174,12 @@ class Curated:
         path = Path(self.table) if self.table else folder / TABLE
         frame, problems = tables.read_table(path, needed if self.table else COLUMNS)
         problems += tables.label_values(frame, path.name)
+        if not self.table and self.split not in ("all", *frame["set"]):
+            without = " (GRPO does without one where stage.parents.validation=null)" if self.split == "validation" else ""
+            raise ChexReasonError(
+                f"{folder.name}: its {self.split} set is empty: {source.site} has too few patients for it. Curate with smaller "
+                f"stage.sizes, or from more of them{without}"
+            )
         frame["split"] = self.split if self.table else frame["set"]
         optional = {name: None for name in ("study", "sex", "age") if name not in frame.columns}
         arranged, more = records.arrange(frame.assign(**optional, table=path.name))

@@ -205,7 +205,8 @@ def _alone(
     worlds = _worlds(config, used, typed, parents)
     refuse.mixture(config, worlds)
     drawn = does.draws(config.stage)  # else every seed gives the same run
-    defined, lacking = _defined(config, used, drawn)
+    groups = {"stage": config.stage, **used}
+    defined, lacking = _defined(groups, config.runs, drawn)
     recipe = digest(
         {
             "schema": SCHEMA,
@@ -223,7 +224,7 @@ def _alone(
         "stage": config.stage.name,
         "status": "planned",
         "recipe": recipe,
-        "config": {"stage": plain["stage"], **{name: plain[name] for name in used}, "seed": config.seed},
+        "config": {**{name: schema.whole(plain[name], one) for name, one in groups.items()}, "seed": config.seed},
         "tracker": plain["tracker"],
         "experiment": config.sweep.name,
         "parents": {role: one.folder.name for role, one in parents.items()},
@@ -259,12 +260,12 @@ def _worlds(
     return worlds.union(*(parent.worlds for parent in parents.values()))
 
 
-def _defined(config: schema.Config, used: dict[str, Any], drawn: bool) -> tuple[dict[str, Any], list[str]]:
+def _defined(groups: dict[str, Any], runs: str, drawn: bool) -> tuple[dict[str, Any], list[str]]:
     """What defines a run, by group, and which of it is not at hand."""
-    remembered = Path(config.runs) / DIGESTS
+    remembered = Path(runs) / DIGESTS
     store = remembered if remembered.exists() else None  # the first run that is complete makes it; a plan makes nothing
     lacking, defined = [], {}
-    for name, one in {"stage": config.stage, **used}.items():
+    for name, one in groups.items():
         try:
             if hasattr(one, "require"):
                 one.require()

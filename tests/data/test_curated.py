@@ -56,6 +56,14 @@ def test_a_set_is_a_dataset_in_all_four_label_states(tmp_path: Path) -> None:
     assert len(Curated(root=folder, split="all").load().records) == 2
 
 
+def test_a_set_that_is_empty_is_named_with_what_to_do(tmp_path: Path) -> None:
+    folder = runs(tmp_path)
+    curated.write(folder, {"sft": records(["0.png"], Edema=1.0)}, Origin("here", None, FINDINGS, None), {})
+    for split, hint in (("rl", "smaller stage.sizes"), ("validation", "stage.parents.validation=null")):
+        with pytest.raises(ChexReasonError, match=f"curate: its {split} set is empty: here has too few.*{hint}"):
+            curated.curated_studies(folder, split)
+
+
 def test_the_same_sets_have_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
     folders = [runs(tmp_path / name) for name in ("a", "b c/d")]
     one, two = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from chexreason.labels import FINDINGS
-from chexreason.runs.files import write_text
+from chexreason.runs.files import read_json, write_text
 from chexreason.runs.imports import NAMED
 from tests.runs.conftest import Command
 
 SITE = """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from chexreason.data import paths, records, tables
 from chexreason.data.sites.published import Published
@@ -29,6 +29,9 @@ class Hospital(Published):
     drawn = "phantom_chexpert"
     layout = ("films.csv",)
     splits = ("train", "test")
+
+    site: str = "Hospital"
+    findings: list[str] = field(default_factory=lambda: list(FINDINGS))
 
     def sources(self, root):
         return root / "films.csv"
@@ -53,12 +56,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pd.DataFrame(facts | states | {"No Finding": None}).to_csv(tmp_path / "data" / "films.csv", index=False)
     for number, one in enumerate(named):
         Image.linear_gradient("L").resize((32, 32 + number)).save(tmp_path / "data" / "films" / one)
-    keys = {"name": "hospital", "site": "Hospital", "split": "train", "root": tmp_path / "data"}
-    lines = [f"{key}: {value}\n" for key, value in keys.items()]
-    write_text(
-        tmp_path / "lab" / "dataset" / "hospital.yaml",
-        "".join(["_target_: hospital.Hospital\n", *lines, f"findings: {list(FINDINGS)}\n"]),
-    )
+    keys = {"_target_": "hospital.Hospital", "name": "hospital", "split": "train", "root": tmp_path / "data"}
+    write_text(tmp_path / "lab" / "dataset" / "hospital.yaml", "".join(f"{key}: {value}\n" for key, value in keys.items()))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hospital", raising=False)
     monkeypatch.setenv(NAMED, "hospital")
@@ -79,6 +78,14 @@ def test_its_films_are_read_and_curated(lab: Path, command: Command) -> None:
     (curated,) = (lab / "runs").glob("curate-hospital-*")
     chosen = pd.concat([pd.read_csv(curated / f"{name}.csv") for name in ("sft", "rl", "validation")])
     assert len(chosen) == 8 and set(chosen["path"].str.slice(6, 7)) <= set("abc"), "none of the test set's patient"
+
+
+def test_what_its_file_leaves_out_is_recorded_as_its_class_has_it(lab: Path, command: Command) -> None:
+    assert asked(command, lab, SITE, "stage=inspect")[0] == 0
+    (manifest,) = (lab / "runs").glob("inspect-hospital-*/manifest.json")
+    recorded = read_json(manifest)["config"]["dataset"]
+    assert recorded["findings"] == list(FINDINGS) and recorded["views"] == ["AP", "PA"] and recorded["site"] == "Hospital"
+    assert asked(command, lab, SITE, "stage=rerun", f"stage.run={manifest.parent}")[0] == 0
 
 
 @pytest.mark.parametrize(
