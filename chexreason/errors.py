@@ -35,7 +35,7 @@ def reason_last(message: str) -> str:
     return f"{message}\nNot done: {'; '.join([*reasons, *last])}"
 
 
-def is_no_room(error: Exception) -> bool:
+def is_no_room(error: BaseException) -> bool:
     """Whether `error` says that the disk takes no more: it is full, a quota is used up, or it may only be read."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM

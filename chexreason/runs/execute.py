@@ -298,14 +298,14 @@ def execute_planned(folder: Path) -> int:
         if not folders.is_complete(folder):
             _fail(folder, manifest, "interrupted", status="interrupted")
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # some libraries end the process
         return _fail(folder, manifest, _told(error, folder))
     said = does.headline(metrics)
     run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")
     return 0
 
 
-def _told(error: Exception, folder: Path) -> str:
+def _told(error: BaseException, folder: Path) -> str:
     """What a person is told of an error; where it is a fault of ours, the whole traceback."""
     if isinstance(error, ChexReasonError):
         return str(error)

@@ -112,9 +112,16 @@ def require_output_folder(output: str | None) -> None:
         raise ChexReasonError(f"stage.output={output}: {place} cannot be written; choose another folder")
 
 
+def _number(value: Any) -> Any:
+    """A number of numpy's or torch's as Python's."""
+    if getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON: {str(value)[:200]}")
+
+
 def write_json(path: Path, value: Any) -> Path:
     """`value` as indented JSON, by atomic rename."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=_number) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -124,7 +131,7 @@ def read_json(path: Path) -> Any:
 
 def as_lines(rows: Iterable[dict[str, Any]]) -> str:
     """`rows` as JSON Lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False, default=_number) + "\n" for row in rows)
 
 
 def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from chexreason.runs import processes
 from chexreason.runs.config import CONF, FOLDERS
-from chexreason.runs.files import write_text
+from chexreason.runs.files import read_json, write_text
 from chexreason.runs.imports import NAMED
 from tests.runs.conftest import Command
 
@@ -144,6 +144,33 @@ def test_a_stage_that_lacks_what_a_stage_has_says_so(
     monkeypatch.setenv(NAMED, f"lab, {module}")
     done = command("--config-dir", str(tmp_path), "stage=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        ("return {'mean': numpy.float64(0.5), 'studies': numpy.int64(3)}", "complete"),
+        ("return {'mean': torch.tensor(0.5)}", "complete"),
+        ("return {'run': run}", "Run cannot be written as JSON"),
+        ("sys.exit('no more')", "SystemExit: no more"),
+        ("sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_what_a_stage_ends_with_is_kept_or_said(
+    gives: str, said: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"own_end_{abs(hash(gives))}"
+    code = "import sys\nfrom dataclasses import dataclass\nimport numpy, torch\n@dataclass\nclass Settings:\n    name: str\n"
+    write_text(tmp_path / "lab" / f"{module}.py", f"{code}USES = ()\ndef execute(run):\n    {gives}\n")
+    write_text(tmp_path / "own" / "stage" / "own.yaml", f"_target_: {module}.Settings\nname: own\n")
+    monkeypatch.syspath_prepend(tmp_path / "lab")
+    monkeypatch.setenv(NAMED, module)
+    words = ["--config-dir", str(tmp_path / "own"), "stage=own", f"runs={tmp_path / 'runs'}", "tracker=none"]
+    for again in (said, "reused" if said == "complete" else said):
+        done = command(*words)
+        assert done.returncode == int(said != "complete") and again in done.stderr.splitlines()[-1]
+    (manifest,) = (tmp_path / "runs").glob("own-*/manifest.json")
+    assert read_json(manifest).get("metrics", {}).get("mean") == (0.5 if said == "complete" else None)
 
 
 OWN = "@dataclass(frozen=True, kw_only=True)\nclass Own{}:\n    name: str\n"
