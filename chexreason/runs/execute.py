@@ -278,7 +278,9 @@ def execute_planned(folder: Path) -> int:
     manifest |= {"status": "running", "started": started.isoformat(timespec="seconds"), **folders.provenance()}
     try:
         files.write_json(folder / folders.MANIFEST, manifest)
-        metrics = does.execute(run)
+        metrics = {} if (found := does.execute(run)) is None else found
+        if not isinstance(metrics, dict):
+            raise ChexReasonError(f"stage={run.settings.name}: execute() gave {str(metrics)[:80]}; metrics by name are wanted")
         if not files.is_first_process():  # what it would look at is being written by the first
             return 0
         done = {
