@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,24 @@ def test_folders_of_ones_own_are_there_and_no_two_have_the_same_file(tmp_path: P
     assert done.stderr.endswith("a choice goes by its file's name alone: prompt=free_reasoning")
 
 
+Bring = Callable[[str, str], list[str]]
+
+
+@pytest.fixture
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bring:
+    """Python of one's own, whose class is `Own`, as the choice `own` of a group; the words that bring it."""
+
+    def bring(group: str, code: str) -> list[str]:
+        module = f"own_{group}_{abs(hash(code))}"
+        write_text(tmp_path / f"{module}.py", f"from dataclasses import dataclass\n{code}")
+        write_text(tmp_path / "choices" / group / "own.yaml", f"_target_: {module}.Own\nname: own\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv(NAMED, f"lab, {module}")
+        return ["--config-dir", str(tmp_path / "choices"), f"{group}=own", f"runs={tmp_path / 'runs'}", "tracker=none"]
+
+    return bring
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -132,17 +151,8 @@ def test_folders_of_ones_own_are_there_and_no_two_have_the_same_file(tmp_path: P
         ("USES = 'prompt'\ndef execute(run): return {}", "USES names 'p', which is no group."),
     ],
 )
-def test_a_stage_that_lacks_what_a_stage_has_says_so(
-    code: str, said: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = f"own_stage_{abs(hash(code))}"
-    write_text(
-        tmp_path / f"{module}.py", f"from dataclasses import dataclass\n@dataclass\nclass Settings:\n    name: str\n{code}\n"
-    )
-    write_text(tmp_path / "stage" / "own.yaml", f"_target_: {module}.Settings\nname: own\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(NAMED, f"lab, {module}")
-    done = command("--config-dir", str(tmp_path), "stage=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
+def test_a_stage_that_lacks_what_a_stage_has_says_so(code: str, said: str, bring: Bring, command: Command) -> None:
+    done = command(*bring("stage", f"@dataclass\nclass Own:\n    name: str\n{code}\n"), "dry_run=true")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 
 
@@ -158,16 +168,9 @@ def test_a_stage_that_lacks_what_a_stage_has_says_so(
         ("sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_what_a_stage_ends_with_is_kept_or_said(
-    gives: str, said: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = f"own_end_{abs(hash(gives))}"
-    code = "import sys\nfrom dataclasses import dataclass\nimport numpy, torch\n@dataclass\nclass Settings:\n    name: str\n"
-    write_text(tmp_path / "lab" / f"{module}.py", f"{code}USES = ()\ndef execute(run):\n    {gives}\n")
-    write_text(tmp_path / "own" / "stage" / "own.yaml", f"_target_: {module}.Settings\nname: own\n")
-    monkeypatch.syspath_prepend(tmp_path / "lab")
-    monkeypatch.setenv(NAMED, module)
-    words = ["--config-dir", str(tmp_path / "own"), "stage=own", f"runs={tmp_path / 'runs'}", "tracker=none"]
+def test_what_a_stage_ends_with_is_kept_or_said(gives: str, said: str, bring: Bring, command: Command, tmp_path: Path) -> None:
+    code = "import sys, numpy, torch\n@dataclass\nclass Own:\n    name: str\nUSES = ()\ndef execute(run):\n"
+    words = bring("stage", f"{code}    {gives}\n")
     for again in (said, "reused" if said == "complete" else said):
         done = command(*words)
         assert done.returncode == int(said != "complete") and again in done.stderr.splitlines()[-1]
@@ -195,16 +198,11 @@ PARTS = "    def parts(self, answer, truth, num_tokens, uncertain, scorer): retu
     ],
 )
 def test_a_class_that_lacks_what_its_group_has_says_so(
-    group: str, code: str, said: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    group: str, code: str, said: str, bring: Bring, command: Command
 ) -> None:
-    module = f"own_class_{abs(hash(code))}"
-    imported = "from dataclasses import dataclass\nfrom chexreason.data.sites.published import Published\n"
-    write_text(tmp_path / f"{module}.py", imported + code)
-    write_text(tmp_path / group / "own.yaml", f"_target_: {module}.Own\nname: own\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(NAMED, module)
     stage = {"reward": "grpo", "teacher": "teach", "dataset": "curate"}[group]
-    done = command("--config-dir", str(tmp_path), f"stage={stage}", f"{group}=own", "dry_run=true", f"runs={tmp_path / 'runs'}")
+    imported = "from chexreason.data.sites.published import Published\n"
+    done = command(*bring(group, imported + code), f"stage={stage}", "dry_run=true")
     assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-500:]
 
 
