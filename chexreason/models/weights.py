@@ -108,6 +108,14 @@ def not_whole(folder: Path) -> str:
     return ""
 
 
+def trained_for(adapter: Path) -> str | None:
+    """The model that the adapter in this folder says it belongs to: a hub id, a folder, or a name; None where it says none."""
+    try:
+        return str(read_json(adapter / ADAPTER[0])["base_model_name_or_path"] or "") or None
+    except (OSError, ValueError, LookupError, TypeError):  # what is wrong with it is said where it is loaded
+        return None
+
+
 def pickled(folder: Path) -> str:
     """What to say, besides, of a folder without safetensors whose weights are pickles; "" where they are not."""
     found = next((name for name in PICKLED if (folder / name).is_file()), None)

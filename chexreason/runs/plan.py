@@ -278,7 +278,7 @@ def _defined(groups: dict[str, Any], runs: str, drawn: bool) -> tuple[dict[str, 
 
 def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: dict[str, Plan]) -> list[str]:
     """What keeps a run from being executed although its own inputs are at hand."""
-    lacks = [*_other_checkpoints(parents, used), *does.lacks(config.stage, used, parents)]
+    lacks = [*_other_checkpoints(parents, used), *_other_models_adapter(used), *does.lacks(config.stage, used, parents)]
     lacks += [lack for one in parents.values() for lack in one.lost]
     if not does.TRAINS:  # to answer, any machine does that holds the weights
         return lacks
@@ -307,6 +307,24 @@ def _other_checkpoints(parents: dict[str, Plan], used: dict[str, Any]) -> list[s
         if parents[role].stage not in ("sft", "grpo") or trained["name"] != model:
             lacks.append(f"{role}: {parents[role].kind} makes no checkpoint of model={model}; name a run that does")
     return lacks
+
+
+def _other_models_adapter(used: dict[str, Any]) -> list[str]:
+    """An adapter from outside that was trained for another of the models: it may fit this one all the same."""
+    model, checkpoint = used.get("model"), used.get("checkpoint")
+    if model is None or checkpoint is None or checkpoint.made_by or checkpoint.adapter is None:
+        return []
+    from chexreason.models.weights import trained_for
+
+    said = trained_for(Path(checkpoint.adapter))
+    if said in (None, model.name, model.weights):
+        return []
+    if said not in schema.choice_names("model") and said not in {one.weights for one in schema.every("model")}:
+        return []  # a name of somebody else's, which may mean this one
+    return [
+        f"checkpoint.adapter={checkpoint.adapter}: it was trained for {said}, and model={model.name} is another; where that is "
+        "meant, take base_model_name_or_path out of its adapter_config.json"
+    ]
 
 
 def _inputs(defined: dict[str, Any]) -> dict[str, Any]:

@@ -211,6 +211,31 @@ def test_a_name_that_would_lead_out_of_the_runs_folder_is_refused(tmp_path: Path
         planned(tmp_path, "stage=curate", "dataset.name=../..")
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"base_model_name_or_path": "phantom_qwen"}, True),
+        ({"base_model_name_or_path": "google/medgemma-1.5-4b-it"}, True),
+        ({"base_model_name_or_path": "phantom_gemma"}, False),
+        ({"base_model_name_or_path": "/elsewhere/phantom_qwen"}, False),  # nobody knows what lay there
+        ({"base_model_name_or_path": None}, False),
+        ({}, False),
+    ],
+)
+def test_an_adapter_of_another_model_is_refused_by_what_it_says(
+    said: dict[str, str | None], refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEDGEMMA_15", raising=False)
+    files.write_json(tmp_path / "adapter" / "adapter_config.json", said)
+    files.write_text(tmp_path / "adapter" / "adapter_model.safetensors", "")
+    words = [*EVALUATE, "model=phantom_gemma", "checkpoint.name=own", f"checkpoint.adapter={tmp_path / 'adapter'}"]
+    lacks = planned(tmp_path / "runs", *words).lacking
+    assert [
+        lack for lack in lacks if f"trained for {said.get('base_model_name_or_path')}, and model=phantom_gemma" in lack
+    ] == (list(lacks) if refused else [])
+    assert bool(lacks) == refused
+
+
 def test_a_terminal_that_cannot_show_a_folders_name_ends_no_run_with_an_error(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "chexreason.run", "stage=curate", "dry_run=true", f"runs='{tmp_path / 'Übung'}'"]
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
