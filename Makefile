@@ -62,6 +62,7 @@ rehearsal: install-dev  ## The clinical study with nothing changed but size, bes
 claims: install  ## Which of the paper's claims hold for the runs at hand
 	$(RUN) stage=report 'stage.show=[claims]' world=$(WORLD) $(MORE)
 
+# Bytecode is kept, whatever a container's environment says: 160 processes import the package.
 test: install-dev  ## Run the tests, two files at a time with one thread each, the longest files first
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(IN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
