@@ -21,6 +21,7 @@ from chexreason.errors import ChexReasonError, suggestion
 # What Hydra takes for a number, a bool or nothing where it is not quoted.
 VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)[\d_]*(?:e[+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE)
 PACKAGED = "# @package _global_"
+OURS = "chexreason."
 GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
 
 
@@ -123,6 +124,9 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
     for name in key.split("."):  # down to the first name that is wrong
         if not isinstance(node, DictConfig) or name not in node:
             valid = {str(one) for one in node or () if one != "_target_"} | ({"arm", "experiment"} if name == group else set())
-            return f"{key}: there is no such key.{suggestion(name, valid) or f' A block that takes more keys: +{key}=VALUE'}"
+            own = isinstance(node, DictConfig) and not str(node.get("_target_", OURS)).startswith(OURS)
+            added = f". One that its class has and its file leaves out: +{key}=VALUE" if own else ""
+            near = suggestion(name, valid) or f" A block that takes more keys: +{key}=VALUE"
+            return f"{key}: there is no such key.{near}{added}"
         node = node[name]
     return f"{key}: it takes no other keys than it has; one that is new to it is added by +{key}.KEY=VALUE"

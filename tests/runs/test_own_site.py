@@ -86,6 +86,9 @@ def test_what_its_file_leaves_out_is_recorded_as_its_class_has_it(lab: Path, com
     recorded = read_json(manifest)["config"]["dataset"]
     assert recorded["findings"] == list(FINDINGS) and recorded["views"] == ["AP", "PA"] and recorded["site"] == "Hospital"
     assert asked(command, lab, SITE, "stage=rerun", f"stage.run={manifest.parent}")[0] == 0
+    assert "leaves out: +dataset.views=VALUE" in asked(command, lab, SITE, "stage=inspect", "dataset.views=[PA]")[1]
+    assert asked(command, lab, SITE, "stage=inspect", "+dataset.views=[PA]")[0] == 0
+    assert "there is no such key" in asked(command, lab, SITE, "stage=inspect", "+dataset.view=[PA]")[1]
 
 
 @pytest.mark.parametrize(
