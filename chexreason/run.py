@@ -71,7 +71,8 @@ def main() -> None:
     except OSError as error:
         gone = isinstance(error, FileNotFoundError)
         place = error.filename or ("the current folder" if gone else "standard output")
-        hint = "" if gone else " (runs=FOLDER says where run folders go)"
+        unreadable = error.filename and os.path.isfile(error.filename) and not os.access(error.filename, os.R_OK)
+        hint = "" if gone or unreadable else " (runs=FOLDER says where run folders go)"
         sys.exit(f"chexreason: {place}: {error.strerror}{hint}")
     except Exception as error:
         if type(error).__name__ != "TerminatedWorkerError":  # joblib's

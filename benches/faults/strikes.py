@@ -14,6 +14,7 @@ import psutil
 
 from benches.faults.study import Study, Tried, failure, start, still_there
 from chexreason.runs.folders import is_complete
+from chexreason.runs.identity import files_in
 
 READERS = {"phantom": "curate", "curate": "teach", "teach": "sft", "standin": "sft", "sft": "grpo", "grpo": "evaluate"}
 
@@ -74,8 +75,9 @@ def damaged_after_a_kill(study: Study, times: int) -> Tried:
         harm, runs = study.rng.choice(HARMS), study.without(stage)
         what = struck(study, stage, runs)
         folder = runs / study.runs[stage]
-        if what and folder.is_dir() and not is_complete(folder) and any(map(Path.is_file, folder.iterdir())):
+        if what and folder.is_dir() and not is_complete(folder):
             still_there(runs)  # until nobody writes there
+        if what and folder.is_dir() and not is_complete(folder) and any(one.stat().st_size for one in files_in(folder)):
             file = study.some_file(folder)
             harm(file)
             lost = study.lost(stage, runs)

@@ -128,6 +128,8 @@ def same_records(first: Sequence[Prediction], second: Sequence[Prediction]) -> l
 
 def _prediction(value: dict[str, Any], where: str) -> Prediction:
     if "completions" in value:
+        if "predicted" in value:
+            raise ChexReasonError(f'{where}: "predicted" beside "completions", which are read anew: leave one of the two out')
         value = _parsed(value, where)
     missing = [key for key in ("id", "labels", "predicted") if key not in value]
     if missing:
@@ -156,7 +158,7 @@ def _prediction(value: dict[str, Any], where: str) -> Prediction:
 
 
 def _who(value: Any, key: str, otherwise: str) -> str:
-    """An id or a patient as text; 7.0, as a spreadsheet saves 7, is 7.
+    """An id or a patient as text, without blanks around it; 7.0, as a spreadsheet saves 7, is 7.
 
     Raises:
         ChexReasonError: it is neither a text nor a number that is one; `otherwise` says what to do.
@@ -164,7 +166,7 @@ def _who(value: Any, key: str, otherwise: str) -> str:
     number = type(value) is int or isinstance(value, float) and isfinite(value)  # no float holds every int
     if not number and not (isinstance(value, str) and value.strip()):
         raise ChexReasonError(f"{key} is {json.dumps(value)[:60]}; a text or a number is wanted, {otherwise}")
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:

@@ -87,7 +87,13 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
         if said["peft_type"] != "LORA" or said.get("megatron_config"):  # of other kinds PEFT imports what they name
             raise ValueError("it is no plain LoRA adapter, by its adapter_config.json")
         adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
-    except (RuntimeError, ValueError, LookupError, TypeError) as error:  # of another size, or for layers that are not there
+    except (
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        SafetensorError,
+    ) as error:  # of another size or kind, or cut short
         raise ChexReasonError(
             f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[-1].strip()}"
         ) from None

@@ -200,7 +200,18 @@ def honoured(traces: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]
     """
     if not Path(path).is_file():
         raise ChexReasonError(f"stage.reviewed={path}: there is no such file; stage=review stage.filled=[FILE] writes it")
-    decided = {(row["path"], row["trace"]): row for row in read_lines(Path(path), SCHEMA)}
+    decided: dict[tuple[str, str], dict[str, Any]] = {}
+    for number, one in enumerate(read_lines(Path(path), SCHEMA), start=1):
+        where = f"stage.reviewed={path}, verdict {number}"
+        if not all(isinstance(one.get(key), str) for key in ("path", "trace", "verdict", "completion")):
+            raise ChexReasonError(f"{where}: it is none that stage=review stage.filled=[FILE] writes")
+        if one["verdict"] not in VERDICTS:
+            raise ChexReasonError(f"{where}: the verdict is {one['verdict']!r}; one of {', '.join(VERDICTS)} is wanted")
+        if decided.setdefault((one["path"], one["trace"]), one) != one:
+            raise ChexReasonError(
+                f"{where}: {one['path']} is judged twice. Read the filled pages together instead: stage=review "
+                "'stage.filled=[FILE,FILE]'"
+            )
     kept, met = [], 0
     for trace in traces:
         row = decided.get((trace["path"], text_digest(trace["completion"])))

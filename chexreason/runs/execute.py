@@ -240,7 +240,7 @@ def _reuse(planned: Plan) -> None:
 def _refuse_changed(planned: Plan) -> None:
     """Raises ChexReasonError where a complete run does not hold what it left, or read something else than is there now."""
     if harmed := planned.harmed:
-        command = (folders.read_manifest(planned.folder) or {}).get("command")
+        command = planned.manifest["command"]
         raise ChexReasonError(f"{harmed}, and is not used. Put it back, or make it again:\n  {command} force=true")
 
 
@@ -283,6 +283,7 @@ def execute_planned(folder: Path) -> int:
             raise ChexReasonError(f"stage={run.settings.name}: execute() gave {str(metrics)[:80]}; metrics by name are wanted")
         if not files.is_first_process():  # what it would look at is being written by the first
             return 0
+        files.share(folder)
         done = {
             "status": "complete",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

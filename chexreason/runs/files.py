@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,17 @@ def to_disk(folder: Path) -> None:
         _flush(Path(inside))
 
 
+def share(folder: Path) -> None:
+    """Have every file in `folder` readable for whom the umask allows: safetensors are written for their owner alone."""
+    os.umask(masked := os.umask(0))
+    for inside, _, names in os.walk(folder):
+        for path in (Path(inside) / name for name in names):
+            with suppress(OSError):
+                mode = path.stat().st_mode
+                if not path.is_symlink() and (wanted := mode | 0o666 & ~masked) != mode:
+                    path.chmod(wanted)
+
+
 def _flush(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -91,20 +102,31 @@ def require_output(output: str | None, *read: str | None) -> None:
         return
     if Path(output).is_dir():
         raise ChexReasonError(f"stage.output={output} is a folder; the name of a file is wanted")
+    _refuse_in_a_run(output)
     if any(one and Path(one).resolve() == Path(output).resolve() for one in read):
         raise ChexReasonError(
             f"stage.output={output} is what is read: the result would be written over it; choose another name"
         )
 
 
-def require_output_folder(output: str | None) -> None:
-    """Pass silently where `output` is None, or a folder that is there or can be made.
+def _refuse_in_a_run(output: str) -> None:
+    for place in (Path(output).absolute(), *Path(output).absolute().parents):
+        with suppress(OSError, ValueError, TypeError):
+            if "recipe" in read_json(place / "manifest.json"):
+                raise ChexReasonError(f"stage.output={output} lies in the folder of a run, {place}: name a place of your own")
+
+
+def require_output_folder(output: str | None, read: str | None = None) -> None:
+    """Pass silently where `output` is None, or a folder that is there or can be made, outside of what is `read`.
 
     Raises:
         ChexReasonError: names stage.output, and what stands in its way.
     """
     if output is None:
         return
+    _refuse_in_a_run(output)
+    if read and Path(read).is_dir() and Path(output).resolve().is_relative_to(Path(read).resolve()):
+        raise ChexReasonError(f"stage.output={output} lies in what is read, {read}: the next run would read it, too")
     place = next(path for path in (Path(output).absolute(), *Path(output).absolute().parents) if path.exists())
     if not place.is_dir():
         raise ChexReasonError(f"stage.output={output}: {place} is a file; the name of a folder is wanted")

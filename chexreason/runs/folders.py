@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import chexreason
-from chexreason.runs.files import is_first_process, read_json, replacing
-from chexreason.runs.identity import DIGESTS, digest, path_digest
+from chexreason.errors import ChexReasonError
+from chexreason.runs.files import is_first_process, read_json, replacing, write_json
+from chexreason.runs.identity import DIGESTS, digest, path_digest, sha256_of
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
+LEFT = ".chexreason.json"  # in a folder that a user named: the files that a run left there, with their digests
 ERROR = "error.txt"  # why a run failed, in full
 ROOT = "root.path"  # where the images that a run names lie
 CHECKPOINTS = "checkpoints"  # of a training, to resume from
@@ -112,10 +114,35 @@ def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
 
 
 def deliver(folder: Path, output: Path) -> None:
-    """Copy what a run left for people to the folder that the user named, each file by atomic rename."""
-    for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in SCAFFOLD):
-        with replacing(output / file.name) as partial:
-            shutil.copyfile(file, partial)
+    """Copy what a run left for people to the folder that the user named."""
+    leave({path.name: path for path in folder.iterdir() if path.is_file() and path.name not in SCAFFOLD}, output)
+
+
+def leave(files: dict[str, Path], output: Path) -> None:
+    """Copy files, by their names there, in place of those that an earlier run left there; each by atomic rename.
+
+    Raises:
+        ChexReasonError: a file of such a name is there that no run left, or that was changed since.
+    """
+    try:
+        before: dict[str, str] = read_json(output / LEFT)
+    except (OSError, ValueError):
+        before = {}
+    now = {name: sha256_of(files[name]) for name in sorted(files)}
+    there = {name: sha256_of(output / name) for name in {*before, *now} if (output / name).is_file()}
+    for name in now:
+        if there.get(name, now[name]) not in (now[name], before.get(name)):
+            raise ChexReasonError(
+                f"stage.output={output}: {name} is there, not as a run left it, and is not written over: move it, or name "
+                f"another folder. The run itself is complete: {files[name].parent}"
+            )
+    for name in before.keys() - now.keys():
+        if there.get(name) == before[name]:
+            (output / name).unlink()
+    for name in now:
+        with replacing(output / name) as partial:
+            shutil.copyfile(files[name], partial)
+    write_json(output / LEFT, now)
 
 
 def kind(manifest: dict[str, Any]) -> str:

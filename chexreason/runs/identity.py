@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -120,6 +120,19 @@ def _digests(value: Any, key: str, store: Path | None, read: Callable[[Path], st
     return path_digest(path, store, read=read)
 
 
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its folders, those that links lead to as well, each folder once."""
+    seen = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        yield from (Path(place, name) for name in names if os.path.isfile(os.path.join(place, name)))
+
+
 def path_digest(
     path: Path, store: Path | None = None, notes: str | None = None, read: Callable[[Path], str] = sha256_of
 ) -> str:
@@ -129,7 +142,7 @@ def path_digest(
     """
     if path.is_file():
         return content_digests([path], store, read)[0]
-    names = sorted(child.relative_to(path) for child in path.rglob("*") if os.path.isfile(child))
+    names = sorted(child.relative_to(path) for child in files_in(path))
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     names = [name for name in names if notes is None or name.suffix != notes]
     files = [path / name for name in names]

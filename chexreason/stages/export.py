@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason import marks, pages
 from chexreason.answers import predictions
 from chexreason.runs.files import require_output_folder, write_text
-from chexreason.runs.folders import Run, ancestors, complete_runs
+from chexreason.runs.folders import Run, ancestors, changed, complete_runs, leave
 from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def execute(run: Run) -> dict[str, Any]:
 
 def deliver(folder: Path, output: Path) -> None:
     """Leave the exported model in the folder that the user named."""
-    shutil.copytree(folder / EXPORT, output, dirs_exist_ok=True)
+    made = folder / EXPORT
+    leave({path.relative_to(made).as_posix(): path for path in made.rglob("*") if path.is_file()}, output)
 
 
 def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
@@ -103,8 +105,11 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
         and manifest["config"]["checkpoint"]["name"] == checkpoint
         and manifest["config"]["prompt"]["name"] == prompt
         and not how_asked(manifest["config"])
+        and not changed(folder)
     ]
     stages = {name: manifest["stage"] for name, manifest in lineage.items()}
+    sets = {(one["name"], *sorted(one["findings"])) for one in (manifest["config"]["dataset"] for manifest, _ in evaluated)}
+    several = {name for name, count in Counter(name for name, *_ in sets).items() if count > 1}
     return {
         "runs": stages,
         "data_cards": {
@@ -113,7 +118,7 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
             if manifest["stage"] in ("curate", "teach")
         },
         "metrics": {
-            manifest["config"]["dataset"]["name"]: {
+            _scored_on(manifest["config"]["dataset"], several): {
                 "macro_f1": found["macro"]["f1"],
                 "interval": found["intervals"]["macro"]["f1"],
                 "micro_f1": found["micro"]["f1"],
@@ -123,6 +128,11 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
             for manifest, found in evaluated
         },
     }
+
+
+def _scored_on(dataset: dict[str, Any], several: set[str]) -> str:
+    """A dataset's name and, where it was scored by `several` sets of findings, which these are."""
+    return f"{dataset['name']} ({', '.join(dataset['findings'])})" if dataset["name"] in several else dataset["name"]
 
 
 def _metrics(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:

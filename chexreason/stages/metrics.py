@@ -58,6 +58,13 @@ def execute(run: Run) -> dict[str, Any]:
         run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
     if predictions.without_patients(given):
         run.note(f'{settings.input}: each line counts as a patient of its own; "patient" says which belong together')
+    told = {name for one in given for name in (*one.labels, *one.ignored)}
+    untold = {name for one in given for name in one.predicted or () if name in labels} - told
+    if untold and not settings.labels:  # as of a site that labels fewer findings: each naming of the others counts as wrong
+        run.note(
+            f"{', '.join(in_order(untold))}: answered, and true of no record. If nobody labelled them, leave them out: "
+            f"stage.labels=[{','.join(name if ' ' not in name else repr(name) for name in in_order(told))}]"
+        )
     result = predictions.summary(given, labels, settings.resamples, settings.exclude_failures)
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings)
@@ -82,7 +89,8 @@ def show(folder: Path) -> None:
     if "against" in result:
         macro = result["against"]["macro"]["f1"]
         low, high = macro["interval"]
-        print(f"macro-F1 minus that of stage.against: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+        on = f"on {result['against']['records']} records"
+        print(f"macro-F1 minus that of stage.against, {on}: {macro['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def _against(given: list[predictions.Prediction], labels: list[str], settings: Settings) -> dict[str, Any]:
@@ -112,4 +120,7 @@ def _against(given: list[predictions.Prediction], labels: list[str], settings: S
         if not both.any():
             raise ChexReasonError("no record was always answered in both files: nothing to compare without failures")
         first, second = ([one.select(both) for one in side] for side in (first, second))
-    return metrics.paired_difference(first, second, settings.resamples)
+    found = metrics.paired_difference(first, second, settings.resamples)
+    if settings.exclude_failures:
+        del found["failure_rate"]  # no record with a failure is left
+    return found

@@ -58,7 +58,7 @@ class Settings:
         if not self.input:
             raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
         image_files(self.input)
-        require_output_folder(self.output)
+        require_output_folder(self.output, self.input)
 
 
 USES = ("model", "prompt", "checkpoint", "engine")
@@ -236,7 +236,8 @@ def describe(file: Path, answered: Sequence[tuple[Any, Any]], doubts: Sequence[s
     counts = Counter(label for _, one in answered for label in one.labels)
     labels = in_order([label for label, count in counts.items() if 2 * count > len(answered)])
     same = [pair for pair in answered if not pair[1].failure and list(pair[1].labels) == labels]
-    completion, shown = (same or list(answered))[0]
+    readable = [pair for pair in answered if not pair[1].failure]
+    completion, shown = (same or readable or list(answered))[0]
     return {
         "file": storable(file),
         "doubts": [storable(one) for one in doubts],

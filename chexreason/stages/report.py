@@ -46,7 +46,7 @@ class Settings:
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
         """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""
-        return {"runs": {Path(one).name: _digest(Path(one)) for one in self.runs}}
+        return {"runs": sorted((Path(one).name, _digest(Path(one))) for one in self.runs)}
 
 
 USES = ()

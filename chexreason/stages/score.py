@@ -21,7 +21,8 @@ from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 from chexreason.runs.lines import refuse_no_line
 
-KEYS = frozenset(("id", "completion", "labels", "num_tokens", "uncertain"))
+KEYS = frozenset(("id", "completion", "labels", "num_tokens", "uncertain", "finished"))
+OTHERS = {"ignored": "uncertain", "tokens": "num_tokens"}  # what predictions call them
 SCORES = "scores.jsonl"
 SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many completions it holds
 
@@ -73,6 +74,7 @@ class Given:
     labels: list[str]
     num_tokens: int | None
     uncertain: list[str]
+    finished: bool
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def execute(run: Run) -> dict[str, Any]:
         num_tokens = one.num_tokens
         if num_tokens is None:
             num_tokens = counter()(one.text) if counts else 0
-        read = parse(one.text, run.prompt.grammar)
+        read = parse(one.text, run.prompt.grammar, one.finished)
         scored = score(one.text, one.labels, num_tokens, one.uncertain)
         rows.append(
             {
@@ -148,6 +150,11 @@ def _completion(values: dict[str, Any], where: str) -> Given:
     if missing:
         raise ChexReasonError(f'{where}: no {", ".join(missing)}; an object with "id", "completion" and "labels" is wanted')
     predictions.refuse_misspelt(values, KEYS, where)
+    if other := next((key for key in OTHERS if key in values), None):
+        raise ChexReasonError(f"{where}: the key {other!r} is not read. Did you mean {OTHERS[other]!r}?")
+    finished = values.get("finished", True)
+    if not isinstance(finished, bool):
+        raise ChexReasonError(f'{where}: "finished" is {finished!r}; true or false is wanted')
     text, labels, num_tokens = values["completion"], values["labels"], values.get("num_tokens")
     uncertain = values.get("uncertain", [])
     if not isinstance(text, str):
@@ -156,7 +163,7 @@ def _completion(values: dict[str, Any], where: str) -> Given:
         predictions.names(found, where, key)
     if num_tokens is not None and (not isinstance(num_tokens, int) or isinstance(num_tokens, bool) or num_tokens < 0):
         raise ChexReasonError(f'{where}: "num_tokens" is no count: {num_tokens!r}')
-    return Given(values["id"], text, labels, num_tokens, uncertain)
+    return Given(values["id"], text, labels, num_tokens, uncertain, finished)
 
 
 def read_frequencies(path: Path) -> dict[str, float]:

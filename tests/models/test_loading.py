@@ -76,7 +76,7 @@ def test_a_saved_adapter_comes_back(checkpoint: Model, tmp_path) -> None:
     assert not any(weight.requires_grad for weight in load_adapter(load_model(checkpoint), tmp_path).parameters())
 
 
-@pytest.mark.parametrize("harm", ["other names", "other sizes", "a layer less", "a layer more"])
+@pytest.mark.parametrize("harm", ["other names", "other sizes", "a layer less", "a layer more", "cut short", "empty"])
 def test_an_adapter_that_fits_in_part_or_not_at_all_is_refused(harm: str, checkpoint: Model, tmp_path: Path) -> None:
     add_lora(load_model(checkpoint), seed=0, **LORA).save_pretrained(tmp_path)
     file = tmp_path / "adapter_model.safetensors"
@@ -88,9 +88,11 @@ def test_an_adapter_that_fits_in_part_or_not_at_all_is_refused(harm: str, checkp
         weights = {name: torch.cat([weight, weight], dim=0 if "lora_A" in name else 1) for name, weight in weights.items()}
     elif harm == "a layer less":
         weights.pop(first)
-    else:
+    elif harm == "a layer more":
         weights[first.replace(".layers.0.", ".layers.99.")] = weights[first].clone()
     save_file({name: weight.contiguous() for name, weight in weights.items()}, file)
+    if harm in ("cut short", "empty"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if harm == "cut short" else 0])
     with pytest.raises(ChexReasonError, match=f"{tmp_path}: this adapter does not fit the model: "):
         load_adapter(load_model(checkpoint), tmp_path)
 

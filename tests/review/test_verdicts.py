@@ -215,6 +215,27 @@ def test_no_json_is_no_review_and_verdicts_of_other_traces_are_refused(taught: P
         learnt(taught, "nowhere.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"verdict": "Reject"}, "the verdict is 'Reject'; one of accept, edit, reject"),
+        ({"verdict": None}, "none that stage=review"),
+        ({"path": None}, "none that stage=review"),
+    ],
+)
+def test_verdicts_that_no_review_wrote_are_refused(changed: dict[str, Any], said: str, taught: Path) -> None:
+    file = review(taught, "review-2", filled=[fill(review(taught), {0: {"verdict": "reject"}})]) / VERDICTS
+    (row,) = read_lines(file)
+    write_text(file, as_lines([row | changed]))
+    with pytest.raises(ChexReasonError, match=said):
+        learnt(taught, str(file))
+    write_text(file, as_lines([row, row]))
+    learnt(taught, str(file))
+    write_text(file, as_lines([row, row | {"verdict": "accept"}]))  # two readers' files, put together by hand
+    with pytest.raises(ChexReasonError, match="is judged twice"):
+        learnt(taught, str(file))
+
+
 @pytest.mark.parametrize("key", ["verdicts", "verdict", "marks", "{case}"])
 def test_a_key_that_stands_twice_in_an_object_is_refused_by_its_name(key: str, taught: Path) -> None:
     made = review(taught)

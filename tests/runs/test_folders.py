@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,64 @@ def test_what_a_file_manager_leaves_in_a_folder_changes_no_digest(tmp_path: Path
     assert path_digest(tmp_path / "films") == before
     (tmp_path / "films" / "a" / "2.png").write_bytes(b"2")
     assert path_digest(tmp_path / "films") != before
+
+
+def test_what_lies_behind_a_linked_folder_counts(tmp_path: Path) -> None:
+    for folder in ("films", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(b"1")
+    alone = path_digest(tmp_path / "films")
+    (tmp_path / "films" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "films")  # and round it goes
+    linked = path_digest(tmp_path / "films")
+    (tmp_path / "elsewhere" / "1.png").write_bytes(b"2")
+    assert len({alone, linked, path_digest(tmp_path / "films")}) == 3
+
+
+def test_what_a_run_leaves_takes_the_place_of_what_runs_left_and_of_nothing_else(tmp_path: Path) -> None:
+    def left(**contents: str) -> None:
+        made = {name: files.write_text(tmp_path / "run" / name, text) for name, text in contents.items()}
+        runs.leave(made, tmp_path / "out")
+
+    def there() -> dict[str, str]:
+        return {path.name: path.read_text() for path in (tmp_path / "out").iterdir() if path.name != runs.LEFT}
+
+    files.write_text(tmp_path / "out" / "notes.txt", "mine")
+    left(adapter="a", card="of the adapter")
+    left(adapter="a", card="of the adapter")
+    left(merged="m", card="of the merged")
+    assert there() == {"notes.txt": "mine", "merged": "m", "card": "of the merged"}
+    for name in ("notes.txt", "card"):  # somebody's own, and one that was changed since
+        files.write_text(tmp_path / "out" / name, "my words")
+        before = there()
+        with pytest.raises(ChexReasonError, match=f"{name} is there, not as a run left it"):
+            left(**{"merged": "other", name: "theirs"})
+        assert there() == before, "nothing is written where something would be lost"
+
+
+@pytest.mark.parametrize("kind", [files.require_output, files.require_output_folder])
+def test_nothing_is_left_inside_a_runs_folder_nor_in_what_is_read(
+    kind: Callable[..., None], tmp_path: Path, answers: Path
+) -> None:
+    folder = execute_planned(overrides(tmp_path, answers))
+    for place in (folder / "manifest.json", folder / "below" / "deeper"):
+        with pytest.raises(ChexReasonError, match="lies in the folder of a run"):
+            kind(str(place))
+    kind(str(tmp_path / "elsewhere" / "out"))
+    films = tmp_path / "films"
+    films.mkdir()
+    for place in (films, films / "out"):
+        with pytest.raises(ChexReasonError, match="lies in what is read"):
+            files.require_output_folder(str(place), str(films))
+    files.require_output_folder(str(tmp_path / "out"), str(films))
+
+
+def test_a_complete_runs_files_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    file = files.write_text(tmp_path / "adapter" / "adapter_model.safetensors", "x")
+    file.chmod(0o600)
+    masked = os.umask(0o027)
+    try:
+        files.share(tmp_path)
+    finally:
+        os.umask(masked)
+    assert file.stat().st_mode & 0o777 == 0o640

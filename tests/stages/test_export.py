@@ -23,7 +23,7 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.groups import Model
-from chexreason.stages.export import base_licence, card, deliver
+from chexreason.stages.export import base_licence, card, deliver, provenance
 from tests.manifests import complete
 from tests.stages.conftest import execute, loaded
 
@@ -213,3 +213,28 @@ def test_its_card_says_what_it_was_trained_on_and_how_it_did(order: Callable[...
     assert "`teach-1`: sha256 `abc`" in card and "`curate-1`: sha256 `def`" in card
     assert "| site_of_sft | 8 | 0.933 [" in " ".join(card.split()) and "| 0.933 | 0.125 |" in " ".join(card.split())
     assert "site_of_grpo" not in card
+
+
+def test_a_card_tells_evaluations_by_other_findings_apart_and_leaves_changed_ones_out(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "sft-1" / runs.MANIFEST, complete("sft"))
+    changed = {PREDICTIONS: "0" * 64}
+    for number, (name, findings, outputs) in enumerate(
+        [
+            ("here", ["Edema"], {}),
+            ("here", ["Edema", "Fracture"], {}),
+            ("there", ["Edema"], {}),
+            ("elsewhere", ["Edema"], changed),
+        ]
+    ):
+        dataset = {"name": name, "findings": findings}
+        config = {"checkpoint": {"name": "sft"}, "dataset": dataset, "prompt": {"name": "p"}, "stage": {}}
+        folder = tmp_path / f"evaluate-{number}"
+        made = complete("evaluate", parents={"checkpoint": "sft-1"}, config=config, outputs=outputs)
+        files.write_json(folder / runs.MANIFEST, made)
+        files.write_text(folder / PREDICTIONS, files.as_lines([{"id": "1", "labels": ["Fracture"], "predicted": ["Fracture"]}]))
+    found = provenance(tmp_path / "sft-1", "sft", "p")["metrics"]
+    assert {name: one["micro_f1"] for name, one in found.items()} == {
+        "here (Edema)": 0.0,
+        "here (Edema, Fracture)": 1.0,
+        "there": 0.0,
+    }

@@ -158,3 +158,34 @@ def test_that_no_patient_is_named_is_said(tmp_path, capsys):
         ChexReasonError, match="moved.jsonl: record '1' belongs to another patient, 'aa', than in .*in.jsonl, 'a'"
     ):
         score(tmp_path, input=other, against=moved)
+
+
+def test_findings_that_nobody_labelled_are_named_where_they_are_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(tmp_path, input=lines(tmp_path / "in.jsonl", [*LINES, {**LINES[0], "id": "4", "predicted": ["Lung Lesion"]}]))
+    said = capsys.readouterr().err
+    assert "Lung Lesion: answered, and true of no record" in said and "stage.labels=['No Finding',Edema,Pneumonia" in said
+    score(tmp_path, input=str(tmp_path / "in.jsonl"), labels=["Edema", "Lung Lesion"])
+    assert "answered, and" not in capsys.readouterr().err
+
+
+def test_a_difference_without_failures_says_of_how_many_records_and_of_no_failures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (lines(tmp_path / f"{name}.jsonl", LINES) for name in "ab")
+    against = score(tmp_path, input=one, against=two, exclude_failures=True)["against"]
+    assert against["records"] == 2 and "failure_rate" not in against
+    show(tmp_path)
+    assert "on 2 records" in capsys.readouterr().out
+
+
+def test_blanks_around_an_id_or_a_patient_make_no_other_one(tmp_path: Path) -> None:
+    spaced = [one | {"patient": f" {one['patient']} " if one["id"] == "1" else one["patient"]} for one in LINES]
+    assert score(tmp_path, input=lines(tmp_path / "in.jsonl", spaced))["patients"] == 2
+
+
+def test_answers_beside_completions_are_refused(tmp_path: Path) -> None:
+    written = {"grammar": "tags", "completions": [{"text": "<solution>Edema</solution>", "finished": True}]}
+    with pytest.raises(ChexReasonError, match='"predicted" beside "completions"'):
+        score(tmp_path, input=lines(tmp_path / "in.jsonl", [LINES[0] | written]))

@@ -46,6 +46,12 @@ def test_labels_are_those_of_the_majority_and_the_reasoning_shown_is_one_that_re
     assert one["reasoning"].strip() == "Because of Edema."
 
 
+def test_a_sample_that_can_be_read_is_shown_rather_than_one_that_cannot() -> None:
+    one = predict.describe(Path("film.png"), [pair("no idea"), said("Edema"), said("Fracture")])
+    assert one["labels"] == [] and one["failure"] is None and one["reasoning"].strip() == "Because of Edema."
+    assert predict.finding(one) == "none agreed"
+
+
 def test_what_a_film_says_that_it_shows_stands_before_its_answer() -> None:
     one = predict.describe(Path("knee.dcm"), [said("No Finding")], ["Body Part Examined (0018,0015) says KNEE"])
     page = {"notice": "", "model": "m", "checkpoint": "sft", "prompt": "p", "images": [one], "left_out": {}, "passed_over": {}}

@@ -53,6 +53,25 @@ def test_a_completion_is_scored_by_the_threshold_that_training_at_its_scale_has(
     assert short["reward"] == pytest.approx(0.9) and short["parts"] == {"jaccard": 1.0, "length": -0.1}
 
 
+def test_a_completion_that_was_cut_off_is_read_as_evaluation_reads_it(tmp_path: Path) -> None:
+    cut = LINE | {"completion": "<think>t</think>\n<solution>Edema, Lung Lesion"}
+    whole, ended = score(tmp_path, lines=[cut, cut | {"finished": False}])
+    assert whole["tolerant"]["labels"] == ["Lung Lesion", "Edema"] and ended["tolerant"]["labels"] == ["Edema"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"ignored": ["Edema"]}, "'ignored' is not read. Did you mean 'uncertain'"),
+        ({"tokens": 3}, "'tokens' is not read. Did you mean 'num_tokens'"),
+        ({"finished": "no"}, "true or false is wanted"),
+    ],
+)
+def test_what_predictions_call_otherwise_is_named(more: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ChexReasonError, match=said):
+        score(tmp_path, lines=[LINE | more])
+
+
 def test_beside_the_reward_stands_what_evaluation_reads_and_how(tmp_path: Path) -> None:
     said = {
         "prose": "<think>t</think><solution>The heart is enlarged, without effusion.</solution>",
