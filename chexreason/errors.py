@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import unicodedata
 from math import inf
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -22,12 +23,24 @@ class ChexReasonError(Exception):
     """What was wrong, where (file, row, key), and what to do next. Printed without a traceback."""
 
 
+def printable(text: str) -> str:
+    """The text on one line, with what would steer a terminal (escape sequences, reversed writing) or is no character
+    written as its code.
+    """
+    steering = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, ... and line separators
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in steering and char != "\t" else char
+        for char in text
+    )
+
+
 def reason_last(message: str) -> str:
     """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
 
     Of a single reason, the last way on as well.
     """
-    lines = message.splitlines()
+    lines = [printable(line) for line in message.splitlines()]  # it may hold what a file says
+    message = "\n".join(lines)
     if not lines[-1:] or not lines[-1].startswith(" "):
         return message
     reasons = [line.rstrip(" .:") for line in lines if not line.startswith(" ")]

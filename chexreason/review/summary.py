@@ -21,7 +21,7 @@ def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
     return {
         "judgements": sum(bool(one.verdict) for one in judgements),
         "undecided": sum(not one.verdict for one in judgements),
-        "cases": len({one.subject for one in judgements}),
+        "cases": len({one.subject for one in judgements if one.verdict}),
         "readers": sorted({one.reader for one in judgements}),
         "all": _rates(judgements),
         "by_label": {

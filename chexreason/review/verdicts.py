@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.answers.parser import parse_strict
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, printable
 from chexreason.labels import FINDINGS, nearest
 from chexreason.prompts import write_answer
 from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
@@ -91,7 +91,7 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
     reader = values.get("reader") or path.stem
     if not isinstance(reader, str):
         raise ChexReasonError(f"{path}: the reader is {reader!r}; a name is wanted")
-    reader = " ".join(reader.split()) or path.stem
+    reader = printable(" ".join(reader.split())) or path.stem
     saved = _time(values.get("saved"), path)
     judged = []
     for name, said in values["verdicts"].items():
@@ -172,7 +172,7 @@ def _last(words: list[Judgement]) -> Judgement:
 
 
 def together(judgements: Sequence[Judgement]) -> list[Trace]:
-    """One decision for each trace: rejected where any reader rejects it, else edited (the last one's words), else accepted.
+    """One decision for each trace: rejected where any reader rejects it, else edited (the words saved last), else accepted.
 
     Traces that nobody has decided on are left out.
     """
@@ -182,10 +182,12 @@ def together(judgements: Sequence[Judgement]) -> list[Trace]:
     decided = []
     for (path, completion), said in by_trace.items():
         verdict = max((one.verdict for one in said), key=VERDICTS.index)
-        text = [one.completion for one in said if one.verdict == "edit"][-1] if verdict == "edit" else completion
+        edits = sorted((one for one in said if one.verdict == "edit"), key=lambda one: one.saved or _EVER)
+        text = edits[-1].completion if verdict == "edit" else completion
         comments = [
             " - ".join(filter(None, (one.reader, one.reason, one.comment))) for one in said if one.reason or one.comment
         ]
+        comments += [f"{one.reader} - edited it otherwise" for one in edits if one.completion != text]
         decided.append(
             Trace(path, text_digest(completion), verdict, text, list(dict.fromkeys(one.reader for one in said)), comments)
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import chexreason
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, printable
 from chexreason.runs.files import is_first_process, read_json, replacing, write_json
 from chexreason.runs.identity import DIGESTS, digest, path_digest, sha256_of
 
@@ -62,7 +62,8 @@ class Run:
     def note(self, message: str) -> None:
         """A progress line for the person who waits."""
         if is_first_process():
-            print(f"[{self.settings.name}] {message}", file=sys.stderr, flush=True)
+            shown = "\n".join(map(printable, message.splitlines()))
+            print(f"[{self.settings.name}] {shown}", file=sys.stderr, flush=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexreason import marks
-from chexreason.errors import ChexReasonError, above, at_least, share
+from chexreason.errors import ChexReasonError, above, at_least, printable, share
 from chexreason.runs import folders
 from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
 from chexreason.runs.folders import Run
@@ -94,7 +93,7 @@ def execute(run: Run) -> dict[str, Any]:
             readable[file] = doubts(file)
         except ImageError as error:
             refused[storable(file)] = storable(error)
-            run.note(f"left out: {printable(str(error))}")
+            run.note(f"left out: {error}")
     if not readable:
         raise ChexReasonError(
             f"stage.input={printable(str(settings.input))}: not one of {len(refused)} files is a readable image; the first: "
@@ -190,17 +189,6 @@ def _inside(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 def counted(kinds: dict[str, int]) -> str:
     return printable(", ".join(f"{count} {kind}" for kind, count in kinds.items()))
-
-
-def printable(text: str) -> str:
-    """The text on one line, with what would steer a terminal (escape sequences, reversed writing) or is no character
-    written as its code.
-    """
-    steering = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, ... and line separators
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in steering and char != "\t" else char
-        for char in text
-    )
 
 
 def storable(name: object) -> str:

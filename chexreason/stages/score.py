@@ -13,7 +13,7 @@ from typing import Any
 
 from chexreason.answers import predictions
 from chexreason.answers.parser import parse
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, printable
 from chexreason.labels import FINDINGS, nearest
 from chexreason.rewards.scored import Scorer
 from chexreason.runs.files import as_lines, each_line, read_json, require_output, write_text
@@ -196,6 +196,6 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     for row in rows[:LINES]:
         reason = f" ({row['failure']})" if row["failure"] else ""
         answer = (", ".join(row["predicted"]) or "-") + reason
-        shown.append([str(row["id"])[-12:], row["reward"], *row["parts"].values(), answer])
+        shown.append([printable(str(row["id"]))[-12:], row["reward"], *row["parts"].values(), answer])
     table = tabulate(shown, head, floatfmt=".3f", disable_numparse=[0])
     return f"{table}\n... and {len(rows) - LINES} more" if len(rows) > LINES else table

@@ -75,6 +75,19 @@ def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None
     assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_readers_edits_the_words_saved_last_hold_and_the_others_are_named(order: int, taught: Path) -> None:
+    made = review(taught)
+    words = ("The left base is dense, I think.", "The right base is dense, I think.")
+    files = [
+        fill(made, {1: {"verdict": "edit", "text": text}}, reader, **saved)
+        for text, reader, saved in zip(words, ("Dr A", "\x1b[31mDr B"), (MONDAY, TUESDAY), strict=True)
+    ]
+    (row,) = read_lines(review(taught, "review-2", filled=files[::order]) / VERDICTS)
+    assert words[1] in row["completion"] and row["comments"] == ["Dr A - edited it otherwise"]
+    assert "\\x1b[31mDr B" in row["readers"], "what would steer a terminal is written as its code"
+
+
 MONDAY, TUESDAY = {"saved": "2026-03-02T16:00:00.000Z"}, {"saved": "2026-03-03T08:00:00.000+01:00"}
 SAID = {0: {"verdict": "reject"}, 1: {"verdict": "accept"}, 2: {"marks": {}, "comment": "later"}}
 

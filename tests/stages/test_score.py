@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chexreason.answers.parser import Answer
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, reason_last
 from chexreason.labels import FINDINGS
 from chexreason.rewards.scored import Scorer
 from chexreason.runs.config import compose
@@ -57,6 +57,14 @@ def test_a_completion_that_was_cut_off_is_read_as_evaluation_reads_it(tmp_path: 
     cut = LINE | {"completion": "<think>t</think>\n<solution>Edema, Lung Lesion"}
     whole, ended = score(tmp_path, lines=[cut, cut | {"finished": False}])
     assert whole["tolerant"]["labels"] == ["Lung Lesion", "Edema"] and ended["tolerant"]["labels"] == ["Edema"]
+
+
+def test_an_id_that_would_steer_a_terminal_is_shown_as_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score(tmp_path, lines=[LINE | {"id": "\x1b[31m\n1"}])
+    assert "\x1b" not in capsys.readouterr().out
+    with pytest.raises(ChexReasonError) as refused:
+        score(tmp_path, lines=[LINE | {"labels": ["\x1b[31m"]}])
+    assert "\x1b" not in reason_last(str(refused.value))
 
 
 @pytest.mark.parametrize(
