@@ -135,7 +135,7 @@ def leave(files: dict[str, Path], output: Path) -> None:
         if there.get(name, now[name]) not in (now[name], before.get(name)):
             raise ChexReasonError(
                 f"stage.output={output}: {name} is there, not as a run left it, and is not written over: move it, or name "
-                f"another folder. The run itself is complete: {files[name].parent}"
+                f"another folder. What was made lies in {files[name].parent}"
             )
     for name in before.keys() - now.keys():
         if there.get(name) == before[name]:
