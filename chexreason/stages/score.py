@@ -6,6 +6,7 @@ reward stands what evaluation reads, and how.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError, printable
 from chexreason.labels import FINDINGS, nearest
 from chexreason.rewards.scored import Scorer
-from chexreason.runs.files import as_lines, each_line, read_json, require_output, write_text
+from chexreason.runs.files import as_lines, each_line, require_output, without_doubles, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 from chexreason.runs.lines import refuse_no_line
@@ -173,11 +174,12 @@ def read_frequencies(path: Path) -> dict[str, float]:
         ChexReasonError: there is no such object in `path`.
     """
     try:
-        given = read_json(path)
-    except (OSError, ValueError):
-        given = None
+        given = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=without_doubles)
+        why = ""
+    except (OSError, ValueError) as error:
+        given, why = None, f" ({error})"
     if not isinstance(given, dict):
-        raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted")
+        raise ChexReasonError(f"stage.frequencies={path}: a JSON object of findings and shares is wanted{why}")
     for finding in (*FINDINGS, *given):
         share = given.get(finding)
         if finding not in FINDINGS:
