@@ -75,6 +75,13 @@ def at_least(minimum: float, **values: float | None) -> None:
             raise ValueError(f"{key.replace('__', '.')}={value}: {minimum:g} at least is wanted{_finite(value)}")
 
 
+def at_most(maximum: float, **values: float | None) -> None:
+    """As `at_least`, from above."""
+    for key, value in values.items():
+        if value is not None and not value <= maximum:
+            raise ValueError(f"{key.replace('__', '.')}={value}: {maximum:,} at most is wanted")
+
+
 def above(minimum: float, **values: float | None) -> None:
     """As `at_least`, the bound itself excluded."""
     for key, value in values.items():

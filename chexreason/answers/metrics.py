@@ -136,7 +136,8 @@ def summary(
     `repeats` holds the predictions of each time that the records were answered, usually one: each metric is its mean over
     them, its interval that of the mean, each patient with one weight in all repeats; what varies is under "repeats".
 
-    Failures count as empty predictions, or their records are left out (`exclude_failures`); the aggregates of both ways
+    Failures count as empty predictions, or their records are left out (`exclude_failures`; of several repeats, where none
+    was answered, as "records" counts them); the aggregates of both ways
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
     "filtered to the valid labels before evaluation").
     """
@@ -147,6 +148,8 @@ def summary(
     given = answered if exclude_failures else everything
     points = [scores(one) for one in given]
     point, cloud = mean(points), resampled(given, resamples)
+    never = np.all([one.failed for one in everything], axis=0)  # answered in no repeat
+    counted = everything[0].select(~never) if exclude_failures else everything[0]
     failure_rate = np.mean([one.failed.mean() for one in everything])
     bounds = Scores(*(interval(getattr(cloud, field.name), getattr(point, field.name)) for field in fields(Scores)))
     if exclude_failures:
@@ -154,9 +157,9 @@ def summary(
         bounds = replace(bounds, failure_rate=interval(failing, failure_rate))
     return {
         "labels": list(labels),
-        "records": len(given[0].truth),
-        "patients": len(np.unique(given[0].patients)),
-        **_nested(point, labels, given[0].truth.sum(axis=0)),
+        "records": len(counted.truth),
+        "patients": len(np.unique(counted.patients)),
+        **_nested(point, labels, counted.truth.sum(axis=0)),
         "failure_rate": float(failure_rate),
         "cardinality": {
             "truth": float(np.mean([one.truth.sum(axis=1).mean() for one in given])),

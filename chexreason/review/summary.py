@@ -81,9 +81,11 @@ def markdown(found: dict[str, Any], refused: Sequence[str]) -> str:
     """The summary for people."""
     readers = ", ".join(_plain(name) for name in found["readers"])
     undecided = f" In {found['undecided']} more there is no verdict yet: their marks count." if found["undecided"] else ""
+    superseded = f" {found['superseded']} more are not counted: the same reader's last word on the case is."
     parts = [
         "# What the reviewers found",
-        f"{found['judgements']} judgements of {found['cases']} cases by {readers}.{undecided}",
+        f"{found['judgements']} judgements of {found['cases']} cases by {readers}.{undecided}"
+        f"{superseded if found['superseded'] else ''}",
     ]
     parts.append(_table("all", {"all": found["all"]}))
     parts += ["## By prompt version", _table("prompt, version", found["by_prompt_version"])]

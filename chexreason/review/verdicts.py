@@ -14,7 +14,7 @@ from chexreason.errors import ChexReasonError, printable
 from chexreason.labels import FINDINGS, nearest
 from chexreason.prompts import write_answer
 from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
-from chexreason.runs.files import read_lines, without_doubles
+from chexreason.runs.files import read_lines, text_of, without_doubles
 from chexreason.teacher.gates import Gates
 
 VERDICTS = ("accept", "edit", "reject")
@@ -71,8 +71,7 @@ def read_filled(path: Path, packs: Mapping[str, Pack]) -> list[Judgement]:
         ChexReasonError: naming the file, the case and what is wrong with it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        values = json.loads(text, object_pairs_hook=without_doubles)
+        values = json.loads(text_of(path), object_pairs_hook=without_doubles)
         json.dumps(values, ensure_ascii=False).encode()  # half a character is none
     except FileNotFoundError:
         raise ChexReasonError(f"stage.filled: there is no file {path}") from None

@@ -241,7 +241,9 @@ def _refuse_changed(planned: Plan) -> None:
     """Raises ChexReasonError where a complete run does not hold what it left, or read something else than is there now."""
     if harmed := planned.harmed:
         command = planned.manifest["command"]
-        raise ChexReasonError(f"{harmed}, and is not used. Put it back, or make it again:\n  {command} force=true")
+        raise ChexReasonError(
+            f"{harmed}, and the run is not used. Put back what was there, or make it again:\n  {command} force=true"
+        )
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:

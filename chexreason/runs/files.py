@@ -186,6 +186,16 @@ def utf16(head: bytes) -> str | None:
     return {b"\0": "utf-16-be"}.get(head[:1]) or {b"\0": "utf-16-le"}.get(head[1:2])
 
 
+def text_of(path: Path, errors: str = "strict") -> str:
+    """A text that people saved, in UTF-8 or UTF-16, without its byte-order mark; `errors` as `bytes.decode` takes it.
+
+    Raises:
+        OSError, UnicodeError: it cannot be read, or it is in another encoding.
+    """
+    content = path.read_bytes()
+    return content.decode(utf16(content[:2]) or "utf-8-sig", errors).removeprefix("\ufeff")
+
+
 def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each JSON object of a file, one a line, and where it stands: `FILE, line 3`; blank lines are passed over.
 

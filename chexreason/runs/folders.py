@@ -6,6 +6,7 @@ reports and later stages read it and nothing else, and its manifest says `comple
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -193,14 +194,14 @@ def changed(folder: Path) -> str | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what runs and, in a checkout, the commit it runs from."""
+    """Versions of what runs, in a checkout the commit it runs from, and the folder that relative paths begin in."""
     versions = {"chexreason": chexreason.__version__, "python": sys.version.split()[0]}
     for name in VERSIONED:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _git()}
+    return {"versions": versions, "git": _git(), "cwd": os.getcwd()}
 
 
 def _git() -> dict[str, Any] | None:

@@ -76,8 +76,7 @@ class Plan:
             return None
         if name := changed(self.folder):
             return f"{self.folder / name} is not what its run left there"
-        film = self.does.misread(self.folder)
-        return f"{film} is not what its run read there" if film else None
+        return self.does.outdated(self.folder)
 
     def every(self) -> list[Plan]:
         """It and all that it stands on, each once, parents first."""

@@ -39,7 +39,7 @@ class Stage:
     lacks: Callable[[Any, Used, Planned], list[str]] = lambda settings, used, parents: []  # what keeps a run from being made
     bill: Callable[[Any, Used, Planned], Bill | None] = lambda settings, used, parents: None  # what it may ask of a service
     lost: Callable[[Path], list[str]] = lambda folder: []  # images that a complete run names, and that are not there any more
-    misread: Callable[[Path], str | None] = lambda folder: None  # what a complete run read and is something else by now
+    outdated: Callable[[Path], str | None] = lambda folder: None  # what a complete run read and is something else by now
     headline: Callable[[dict[str, Any]], str] = lambda metrics: ""  # what came of it, in a line
     show: Callable[[Path], None] = lambda folder: None  # prints what a person waits for
     deliver: Callable[[Path, Path], None] | None = None  # leaves what a run's folder holds at `stage.output`

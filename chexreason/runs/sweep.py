@@ -79,7 +79,7 @@ class Job:
         if self.planned is None:
             return [self.refused]
         if harmed := self.planned.harmed:
-            return [f"{harmed}, and is not used: force=true makes it again"]
+            return [f"{harmed}, and the run is not used: force=true makes it again"]
         if not make_missing and (needed := self.planned.needs()):
             return [needed]
         errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]

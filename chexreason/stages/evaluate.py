@@ -118,11 +118,12 @@ def execute(run: Run) -> dict[str, Any]:
     }
 
 
-def misread(folder: Path) -> str | None:
+def outdated(folder: Path) -> str | None:
     """A film that is not the one that was answered."""
     from chexreason.data import integrity
 
-    return integrity.changed_film(folder)
+    film = integrity.changed_film(folder)
+    return f"{film} is not what its run read there" if film else None
 
 
 def headline(metrics: dict[str, Any]) -> str:

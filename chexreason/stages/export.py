@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chexreason import marks, pages
 from chexreason.answers import predictions
 from chexreason.runs.files import require_output_folder, write_text
-from chexreason.runs.folders import Run, ancestors, changed, complete_runs, leave
+from chexreason.runs.folders import Run, ancestors, changed, complete_runs, leave, read_manifest
 from chexreason.runs.identity import CIRCUMSTANCE
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ def execute(run: Run) -> dict[str, Any]:
     return {"files": files, "checkpoint": run.parents["checkpoint"].name, **facts}
 
 
+def outdated(folder: Path) -> str | None:
+    """A card that lacks what its checkpoint was evaluated on since, or tells what is not there any more."""
+    manifest = read_manifest(folder) or {}
+    config, trained = manifest["config"], folder.parent / manifest["parents"]["checkpoint"]
+    now = {one.name for one, _ in _evaluations(trained, config["checkpoint"]["name"], config["prompt"]["name"])}
+    differ = now.symmetric_difference(manifest["metrics"].get("evaluations", ()))
+    return f"{folder / EXPORT / 'README.md'} is from before {min(differ)} was made or changed" if differ else None
+
+
 def deliver(folder: Path, output: Path) -> None:
     """Leave the exported model in the folder that the user named."""
     made = folder / EXPORT
@@ -94,24 +103,15 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
 
     That is by greedy answers to every record, asked as the export will be; of several on a dataset, the last.
     """
-    from chexreason.report.study import how_asked
-
     lineage = {folder.name: manifest for folder, manifest in ancestors(trained).items() if manifest}
-    evaluated = [
-        (manifest, _metrics(folder, manifest))
-        for folder, manifest in complete_runs(trained.parent)
-        if manifest["stage"] == "evaluate"
-        and manifest["parents"].get("checkpoint") == trained.name
-        and manifest["config"]["checkpoint"]["name"] == checkpoint
-        and manifest["config"]["prompt"]["name"] == prompt
-        and not how_asked(manifest["config"])
-        and not changed(folder)
-    ]
+    evaluations = _evaluations(trained, checkpoint, prompt)
+    evaluated = [(manifest, _metrics(folder, manifest)) for folder, manifest in evaluations]
     stages = {name: manifest["stage"] for name, manifest in lineage.items()}
     sets = {(one["name"], *sorted(one["findings"])) for one in (manifest["config"]["dataset"] for manifest, _ in evaluated)}
     several = {name for name, count in Counter(name for name, *_ in sets).items() if count > 1}
     return {
         "runs": stages,
+        "evaluations": [folder.name for folder, _ in evaluations],
         "data_cards": {
             name: manifest["outputs"].get("card.json")
             for name, manifest in lineage.items()
@@ -128,6 +128,22 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
             for manifest, found in evaluated
         },
     }
+
+
+def _evaluations(trained: Path, checkpoint: str, prompt: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The evaluations of a checkpoint that its card tells, with their manifests, in the order in which they were made."""
+    from chexreason.report.study import how_asked
+
+    return [
+        (folder, manifest)
+        for folder, manifest in complete_runs(trained.parent)
+        if manifest["stage"] == "evaluate"
+        and manifest["parents"].get("checkpoint") == trained.name
+        and manifest["config"]["checkpoint"]["name"] == checkpoint
+        and manifest["config"]["prompt"]["name"] == prompt
+        and not how_asked(manifest["config"])
+        and not changed(folder)
+    ]
 
 
 def _scored_on(dataset: dict[str, Any], several: set[str]) -> str:

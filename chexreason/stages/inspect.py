@@ -121,7 +121,7 @@ def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:
         ChexReasonError: a line is none of the table's images.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in files.text_of(file).splitlines()]
     except (OSError, UnicodeError) as error:
         raise ChexReasonError(f"stage.only={file}: a list in UTF-8 is wanted, an image a line ({error})") from None
     wanted = {line.removeprefix(f"{address}/"): row for row, line in enumerate(lines, start=1) if line}

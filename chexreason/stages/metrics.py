@@ -5,6 +5,8 @@ The metrics are those of the paper's Tables 1-6; the intervals are ours.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chexreason.answers import metrics, predictions
-from chexreason.errors import ChexReasonError, at_least
+from chexreason.answers.intervals import MOST_RESAMPLES
+from chexreason.errors import ChexReasonError, at_least, at_most, printable
 from chexreason.labels import FINDINGS, check_findings, in_order
 from chexreason.runs.files import read_json, require_output, write_json
 from chexreason.runs.folders import Run
@@ -35,6 +38,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         at_least(1, resamples=self.resamples)
+        at_most(MOST_RESAMPLES, resamples=self.resamples)
         if self.labels:
             check_findings(list(dict.fromkeys(self.labels)), key="stage.labels")
 
@@ -53,23 +57,29 @@ def execute(run: Run) -> dict[str, Any]:
     settings: Settings = run.settings
     labels = in_order(settings.labels) or list(FINDINGS)
     given = predictions.read(Path(str(settings.input)))
-    repeated = len(given) - len({one.id for one in given})
-    if repeated:
-        run.note(f"{settings.input}: {repeated} lines have the id of another line; each is counted")
-    if predictions.without_patients(given):
-        run.note(f'{settings.input}: each line counts as a patient of its own; "patient" says which belong together')
-    told = {name for one in given for name in (*one.labels, *one.ignored)}
-    untold = {name for one in given for name in one.predicted or () if name in labels} - told
-    if untold and not settings.labels:  # as of a site that labels fewer findings: each naming of the others counts as wrong
-        run.note(
-            f"{', '.join(in_order(untold))}: answered, and true of no record. If nobody labelled them, leave them out: "
-            f"stage.labels=[{','.join(name if ' ' not in name else repr(name) for name in in_order(told))}]"
-        )
     result = predictions.summary(given, labels, settings.resamples, settings.exclude_failures)
+    result["notes"] = list(_notes(given, settings))
     if settings.against:
         result["against"] = {"file": settings.against} | _against(given, labels, settings)
     write_json(run.folder / "metrics.json", result)
     return result
+
+
+def _notes(given: list[predictions.Prediction], settings: Settings) -> Iterator[str]:
+    """What may not be meant in a file of predictions, although it can be scored."""
+    repeated = len(given) - len({one.id for one in given})
+    if repeated:
+        yield f"{settings.input}: {repeated} lines have the id of another line; each is counted"
+    if predictions.without_patients(given):
+        yield f'{settings.input}: each line counts as a patient of its own; "patient" says which belong together'
+    told = {name for one in given for name in (*one.labels, *one.ignored)}
+    untold = {name for one in given for name in one.predicted or ()} - told
+    if untold and not settings.labels:  # as of a site that labels fewer findings: each naming of the others counts as wrong
+        named = ",".join(name if " " not in name else repr(name) for name in in_order(told))
+        yield (
+            f"{', '.join(in_order(untold))}: answered, and true of no record. If nobody labelled them, leave them out: "
+            f"stage.labels=[{named}]"
+        )
 
 
 def draws(_: Settings) -> bool:
@@ -85,6 +95,8 @@ def deliver(folder: Path, output: Path) -> None:
 def show(folder: Path) -> None:
     """Print the main numbers, of metrics computed now or before."""
     result = read_json(folder / "metrics.json")
+    for note in result["notes"]:
+        print(printable(note), file=sys.stderr)
     print(predictions.main_numbers(result))
     if "against" in result:
         macro = result["against"]["macro"]["f1"]

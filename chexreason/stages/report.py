@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chexreason.errors import ChexReasonError, at_least
+from chexreason.answers.intervals import MOST_RESAMPLES
+from chexreason.errors import ChexReasonError, at_least, at_most
 from chexreason.parts import refuse_unknown
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import MANIFEST, Run, ancestors, complete_runs, is_of_another_version
@@ -38,6 +39,7 @@ class Settings:
     def __post_init__(self) -> None:
         at_least(0, gallery=self.gallery)
         at_least(1, resamples=self.resamples)
+        at_most(MOST_RESAMPLES, resamples=self.resamples)
         refuse_unknown(self.show)
 
     def require(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -92,6 +93,8 @@ def answer(folder: Path) -> Iterator[str]:
         if then.get(key) != now.get(key):
             yield f"  {key}: {then.get(key, 'not there')} then, {now.get(key, 'not there')} today"
     yield from (f"  not at hand: {' '.join(lack.split())}" for lack in today.lacking)
+    if (cwd := manifest.get("cwd")) not in (None, os.getcwd()):
+        yield f"  it was typed in {cwd}, where its relative paths begin"
     commit = (manifest.get("git") or {}).get("commit")
     if commit:
         yield f"  it was made from commit {commit}"

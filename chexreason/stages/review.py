@@ -97,11 +97,9 @@ def read_back(run: Run) -> dict[str, Any]:
     packs = _packs(run.folder.parent)
     read = [one for path in run.settings.filled for one in verdicts.read_filled(Path(path), packs)]
     judgements = verdicts.last_words(read)
-    if len(judgements) < len(read):
-        run.note(f"{len(read) - len(judgements)} judgements are not counted: the same reader's last word on the case is")
     if not judgements:
         raise ChexReasonError(f"{', '.join(run.settings.filled)}: nothing is filled in: no case has a verdict or a mark yet")
-    found = summary.summary(judgements)
+    found = summary.summary(judgements) | {"superseded": len(read) - len(judgements)}
     refused = [f"{one.reader}, case {one.case.id}: {one.reason}" for one in judgements if one.reason]
     for line in refused:
         run.note(line)

@@ -17,7 +17,7 @@ from chexreason.answers.parser import parse
 from chexreason.errors import ChexReasonError, printable
 from chexreason.labels import FINDINGS, nearest
 from chexreason.rewards.scored import Scorer
-from chexreason.runs.files import as_lines, each_line, require_output, without_doubles, write_text
+from chexreason.runs.files import as_lines, each_line, require_output, text_of, without_doubles, write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE, CONTENT
 from chexreason.runs.lines import refuse_no_line
@@ -174,7 +174,7 @@ def read_frequencies(path: Path) -> dict[str, float]:
         ChexReasonError: there is no such object in `path`.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=without_doubles)
+        given = json.loads(text_of(path), object_pairs_hook=without_doubles)
         why = ""
     except (OSError, ValueError) as error:
         given, why = None, f" ({error})"

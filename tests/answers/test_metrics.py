@@ -77,6 +77,15 @@ def test_repeats_are_averaged_and_their_agreement_is_that_of_all_pairs():
     assert "repeats" not in each[0]
 
 
+def test_without_failures_a_record_counts_where_it_was_answered_in_any_repeat():
+    truth, patients = [["Edema"], ["Edema"], ["Fracture"]], ["a", "b", "b"]
+    repeats = [[None, ["Edema"], None], [["Edema"], ["Edema"], None]]
+    found = metrics.summary(truth, repeats, FINDINGS, patients, resamples=50, exclude_failures=True)
+    assert (found["records"], found["patients"], found["failure_rate"]) == (2, 2, 0.5)
+    assert (found["per_label"]["Edema"]["support"], found["per_label"]["Fracture"]["support"]) == (2, 0)
+    assert found["micro"]["f1"] == 1.0
+
+
 def test_a_subset_of_labels_ignores_the_others():
     found = metrics.summary([["Edema", "Fracture"]], [[["Edema", "Pneumonia"]]], ["Edema"], resamples=5)
     assert found["exact_match"] == 1.0 and list(found["per_label"]) == ["Edema"]

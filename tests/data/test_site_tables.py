@@ -323,8 +323,9 @@ def test_an_unknown_nih_label_comes_with_the_nearest(tmp_path: Path) -> None:
 
 def test_nih_lists_may_name_folders_and_an_image_in_both_is_a_problem(tmp_path: Path) -> None:
     root = nih(tmp_path, NIH)
-    (root / "test_list.txt").write_text("images_001/images/00000001_000.png\r\n")
-    assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
+    for encoding in ("utf-8", "utf-16"):
+        (root / "test_list.txt").write_text("images_001/images/00000001_000.png\r\n", encoding=encoding)
+        assert label_sets(Nih(root=str(root)).load()) == [["Edema"]]
     (root / "test_list.txt").write_text("images\\00000001_000.png\n\n00000002_000.png\n")
     assert problems(Nih(root=str(root)).read()) == [
         "test_list.txt, row 3: same image in two splits: 00000002_000.png is in train_val_list.txt too"

@@ -75,6 +75,15 @@ def test_readers_are_compared_and_a_rejection_by_one_holds(taught: Path) -> None
     assert [decided[case["path"]] for case in read_json(made / PACK)["cases"][:3]] == ["reject"] * 3
 
 
+def test_a_filled_page_that_an_editor_saved_in_another_encoding_is_read(taught: Path) -> None:
+    filled = Path(fill(review(taught), {0: {"verdict": "accept"}}, "Dr M\u00fcller"))
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le"):
+        copy = filled.with_name(f"{encoding}.json")
+        copy.write_text(filled.read_text(encoding="utf-8"), encoding=encoding)
+        (row,) = read_lines(review(taught, f"review-{encoding}", filled=[str(copy)]) / VERDICTS)
+        assert row["readers"] == ["Dr M\u00fcller"], encoding
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_readers_edits_the_words_saved_last_hold_and_the_others_are_named(order: int, taught: Path) -> None:
     made = review(taught)
@@ -102,6 +111,8 @@ def test_what_a_reader_said_of_a_case_in_several_files_counts_once(saved: dict[s
         read_json(review(taught, name, filled=files) / "review.json")
         for name, files in (("review-2", [filled]), ("review-3", [filled, filled, str(again)]))
     )
+    assert (once.pop("superseded"), often.pop("superseded")) == (0, 6)
+    assert "6 more are not counted: the same reader's last word" in (taught.parent / "review-3" / REPORT).read_text()
     assert once == often and once["readers"] == ["Dr A"] and once["judgements"] == 2 == once["all"]["judgements"]
     rows = [read_lines(taught.parent / name / VERDICTS) for name in ("review-2", "review-3")]
     assert rows[0] == rows[1] and rows[1][0]["readers"] == ["Dr A"]

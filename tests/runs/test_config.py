@@ -155,6 +155,7 @@ def test_a_wrong_type_or_key_is_refused_even_when_only_shown(override: str, comm
         (["stage=teach", "stage.gates.most_words=1"], "stage.gates.most_words=1: 4 at least"),
         (["stage=teach", "model=medgemma", "teacher.retries=-1"], "teacher.retries=-1: 0 at least"),
         (["stage=report", "stage.resamples=0"], "stage.resamples=0: 1 at least"),
+        (["stage=metrics", "stage.resamples=1000000000"], "stage.resamples=1000000000: 1,000,000 at most"),
         (["stage=metrics", "stage.labels=[Foo]"], "stage.labels: 'Foo' is not one of"),
         (["stage=curate", "dataset=mimic", "dataset.split=tset"], "dataset.split=tset: one of train"),
         (["stage=curate", "dataset=mimic", "dataset.labels=x"], "dataset.labels=x: one of chexpert"),

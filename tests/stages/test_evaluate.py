@@ -24,7 +24,7 @@ from chexreason.report import study
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute as execute_command
 from chexreason.runs.groups import Model
-from chexreason.stages.evaluate import PREDICTIONS, longest_first, misread
+from chexreason.stages.evaluate import PREDICTIONS, longest_first, outdated
 from tests.stages.conftest import execute
 
 PROMPT = Prompt("test", "labels", "", "", "List the findings.")
@@ -51,16 +51,16 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def test_a_film_that_was_replaced_since_is_named_and_the_evaluation_not_reused(evaluation: Callable[..., Path]) -> None:
     folder = evaluation("films")
     execute(folder)
-    assert misread(folder) is None
+    assert outdated(folder) is None
     with (folder / FILMS).open() as stream:
         film = paths.read_root(folder) / list(csv.DictReader(stream))[1]["path"]
     before = film.read_bytes()
     Image.new("L", (64, 64), 90).save(film)
-    assert misread(folder) == str(film)
+    assert outdated(folder) == f"{film} is not what its run read there"
     film.write_bytes(before)
-    assert misread(folder) is None, "its content counts, and not when it was written"
+    assert outdated(folder) is None, "its content counts, and not when it was written"
     film.unlink()
-    assert misread(folder) is None, "films that are not at hand any more are no others"
+    assert outdated(folder) is None, "films that are not at hand any more are no others"
     film.write_bytes(before)
 
 

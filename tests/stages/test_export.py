@@ -23,7 +23,7 @@ from chexreason.models.processors import load_processor
 from chexreason.runs import files
 from chexreason.runs import folders as runs
 from chexreason.runs.groups import Model
-from chexreason.stages.export import base_licence, card, deliver, provenance
+from chexreason.stages.export import base_licence, card, deliver, outdated, provenance
 from tests.manifests import complete
 from tests.stages.conftest import execute, loaded
 
@@ -238,3 +238,28 @@ def test_a_card_tells_evaluations_by_other_findings_apart_and_leaves_changed_one
         "here (Edema, Fracture)": 1.0,
         "there": 0.0,
     }
+
+
+def test_a_card_from_before_an_evaluation_is_not_used_again(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "sft-1" / runs.MANIFEST, complete("sft"))
+    config = {
+        "checkpoint": {"name": "sft"},
+        "prompt": {"name": "p"},
+        "stage": {},
+        "dataset": {"name": "a", "findings": ["Edema"]},
+    }
+
+    def evaluated(name: str) -> None:
+        made = complete("evaluate", parents={"checkpoint": "sft-1"}, config=config)
+        files.write_json(tmp_path / name / runs.MANIFEST, made)
+        line = {"id": "1", "labels": ["Edema"], "predicted": ["Edema"]}
+        files.write_text(tmp_path / name / PREDICTIONS, files.as_lines([line]))
+
+    evaluated("evaluate-1")
+    facts = provenance(tmp_path / "sft-1", "sft", "p")
+    export = complete("export", parents={"checkpoint": "sft-1"}, config=config, metrics=facts)
+    files.write_json(tmp_path / "export-1" / runs.MANIFEST, export)
+    assert outdated(tmp_path / "export-1") is None
+    evaluated("evaluate-2")
+    said = outdated(tmp_path / "export-1")
+    assert said and "export/README.md is from before evaluate-2 was made or changed" in said

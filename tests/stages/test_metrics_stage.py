@@ -50,6 +50,17 @@ def test_few_patients_are_said_beside_the_numbers(tmp_path, capsys, patients, sa
     assert (f"] (of {patients} patients, it promises little)" in capsys.readouterr().out) is said
 
 
+def test_what_may_not_be_meant_is_said_again_where_a_result_is_shown_again(tmp_path, capsys):
+    alone = [{"id": "1", "labels": ["Edema"], "predicted": ["Fracture"]}]
+    score(tmp_path, input=lines(tmp_path / "in.jsonl", [*alone, *alone]))
+    for _ in range(2):
+        show(tmp_path)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 3
+        for one in ("1 lines have the id of another", "a patient of its own", "Fracture: answered, and true of no record"):
+            assert one in said
+
+
 def test_subset_of_labels(tmp_path):
     found = score(tmp_path, input=lines(tmp_path / "in.jsonl", LINES), labels=["Edema", "Fracture"])
     assert list(found["per_label"]) == ["Edema", "Fracture"] and found["macro"]["recall"] == 1.0
@@ -143,13 +154,12 @@ def test_labels_that_do_not_count_go_by_one_name(tmp_path):
         score(tmp_path, input=lines(tmp_path / "in.jsonl", [LINES[0] | {"uncertain": nothing}]))
 
 
-def test_that_no_patient_is_named_is_said(tmp_path, capsys):
+def test_that_no_patient_is_named_is_said(tmp_path):
     nobody = [{key: value for key, value in line.items() if key != "patient"} for line in LINES]
     plain, other = lines(tmp_path / "plain.jsonl", nobody), lines(tmp_path / "in.jsonl", LINES)
-    assert score(tmp_path, input=plain)["patients"] == 3
-    assert 'counts as a patient of its own; "patient" says' in capsys.readouterr().err
-    score(tmp_path, input=other)
-    assert "patient" not in capsys.readouterr().err
+    found = score(tmp_path, input=plain)
+    assert found["patients"] == 3 and 'counts as a patient of its own; "patient" says' in found["notes"][0]
+    assert score(tmp_path, input=other)["notes"] == []
     for sides in ({"input": plain, "against": other}, {"input": other, "against": plain}):
         with pytest.raises(ChexReasonError, match='plain.jsonl: no line names its "patient", as the other file does'):
             score(tmp_path, **sides)
@@ -160,14 +170,11 @@ def test_that_no_patient_is_named_is_said(tmp_path, capsys):
         score(tmp_path, input=other, against=moved)
 
 
-def test_findings_that_nobody_labelled_are_named_where_they_are_answered(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    score(tmp_path, input=lines(tmp_path / "in.jsonl", [*LINES, {**LINES[0], "id": "4", "predicted": ["Lung Lesion"]}]))
-    said = capsys.readouterr().err
+def test_findings_that_nobody_labelled_are_named_where_they_are_answered(tmp_path: Path) -> None:
+    given = lines(tmp_path / "in.jsonl", [*LINES, {**LINES[0], "id": "4", "predicted": ["Lung Lesion"]}])
+    (said,) = score(tmp_path, input=given)["notes"]
     assert "Lung Lesion: answered, and true of no record" in said and "stage.labels=['No Finding',Edema,Pneumonia" in said
-    score(tmp_path, input=str(tmp_path / "in.jsonl"), labels=["Edema", "Lung Lesion"])
-    assert "answered, and" not in capsys.readouterr().err
+    assert score(tmp_path, input=given, labels=["Edema", "Lung Lesion"])["notes"] == []
 
 
 def test_a_difference_without_failures_says_of_how_many_records_and_of_no_failures(

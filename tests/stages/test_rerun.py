@@ -108,6 +108,8 @@ def test_what_makes_it_another_run_today_is_named(tmp_path: Path) -> None:
     _, *said = answer(folder)
     assert said[0].startswith("today it gives another folder")
     assert "  config.stage.resamples: 5 then, 10000 today" in said
+    files.write_json(folder / folders.MANIFEST, older | {"cwd": "/elsewhere"})
+    assert "  it was typed in /elsewhere, where its relative paths begin" in list(answer(folder))
     assert any(line.startswith("  inputs.stage.input: ") for line in said)
     file.unlink()
     assert any("not at hand: stage.input" in line for line in answer(folder))

@@ -192,8 +192,9 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
 
 def test_frequencies_as_an_editor_saves_them_are_read_and_none_stands_twice(tmp_path: Path) -> None:
     file = tmp_path / "frequencies.json"
-    file.write_text(json.dumps(SHARES), encoding="utf-8-sig")
-    assert read_frequencies(file) == SHARES
+    for encoding in ("utf-8-sig", "utf-16"):
+        file.write_text(json.dumps(SHARES), encoding=encoding)
+        assert read_frequencies(file) == SHARES
     file.write_text(json.dumps(SHARES)[:-1] + ', "Edema": 0.9}')
     with pytest.raises(ChexReasonError, match="'Edema' stands in it twice"):
         read_frequencies(file)

@@ -19,6 +19,7 @@ from chexreason.data.records import DUPLICATE, TWICE, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, noted
 from chexreason.errors import ChexReasonError, at_least
 from chexreason.labels import NIH_NAMES, NIH_SHARED
+from chexreason.runs.files import text_of
 from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
     splits: dict[str, str] = {}
     problems = []
     for split, file in LISTS.items():
-        for row, line in enumerate((folder / file).read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        for row, line in enumerate(text_of(folder / file, "replace").splitlines(), start=1):
             name = line.strip().replace("\\", "/").rpartition("/")[2]
             if name and not re.fullmatch(NAME, name):
                 problems.append(Problem(file, row, NAMELESS, f"{tables.shown(line)}; {WANTED}"))
