@@ -84,12 +84,12 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def outdated(folder: Path) -> str | None:
-    """A card that lacks what its checkpoint was evaluated on since, or tells what is not there any more."""
+    """A card that lacks what its checkpoint was evaluated on since."""
     manifest = read_manifest(folder) or {}
     config, trained = manifest["config"], folder.parent / manifest["parents"]["checkpoint"]
     now = {one.name for one, _ in _evaluations(trained, config["checkpoint"]["name"], config["prompt"]["name"])}
-    differ = now.symmetric_difference(manifest["metrics"].get("evaluations", ()))
-    return f"{folder / EXPORT / 'README.md'} is from before {min(differ)} was made or changed" if differ else None
+    lacking = now.difference(manifest["metrics"].get("evaluations", ()))
+    return f"{folder / EXPORT / 'README.md'} is from before {min(lacking)} was made" if lacking else None
 
 
 def deliver(folder: Path, output: Path) -> None:
