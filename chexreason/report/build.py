@@ -90,9 +90,7 @@ def summary(study: Study, made: Contents) -> list[str]:
     """What the report is about, in a few sentences."""
     runs = Counter(manifest["stage"] for manifest in study.manifests)
     counted = ", ".join(f"{number} {stage}" for stage, number in sorted(runs.items()))
-    sentences = [
-        f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} arms, {len(study.datasets)} test sets."
-    ]
+    sentences = [f"Made from {len(study.manifests)} runs ({counted}): {len(study.arms)} arms, {len(study.datasets)} test sets."]
     if made.said:
         sentences.append(
             f"{made.said[0].upper()}{made.said[1:]}: the paper's numbers stand beside these to show the shape of each table, "
@@ -108,7 +106,9 @@ def summary(study: Study, made: Contents) -> list[str]:
     read = Counter(one.how for result in study.results for one in result.predictions if one.how)
     if read:
         ways = ", ".join(f"{'prose' if how == 'prose' else f'a {how}'} ({count:,})" for how, count in read.most_common())
-        sentences.append(f"Answers were read from {ways}" + ("; what prose says is the weaker claim." if "prose" in read else "."))
+        sentences.append(
+            f"Answers were read from {ways}" + ("; what prose says is the weaker claim." if "prose" in read else ".")
+        )
     alike = [*dict.fromkeys(line for one in study.manifests for line in one.get("metrics", {}).get("look_alikes", ()))]
     if alike:
         sentences.append(f"Test images that may be copies of training images: {len(alike)}, the first: {alike[0]}.")
