@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import errno
 import unicodedata
+from collections.abc import Callable
 from math import inf
+from typing import Any
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # Libraries that write in Rust and C++ pass the system's words on, and no number.
@@ -70,38 +72,31 @@ def at_least(minimum: float, **values: float | None) -> None:
     Raises:
         ValueError: `key=value: minimum or more is wanted`; the config's reader puts the group's name before it.
     """
-    for key, value in values.items():
-        if value is not None and not minimum <= value < inf:
-            raise ValueError(f"{key.replace('__', '.')}={value}: {minimum:g} at least is wanted{_finite(value)}")
+    _check(values, lambda value: minimum <= value < inf, f"{minimum:g} at least is wanted")
 
 
 def at_most(maximum: float, **values: float | None) -> None:
     """As `at_least`, from above."""
-    for key, value in values.items():
-        if value is not None and not value <= maximum:
-            raise ValueError(f"{key.replace('__', '.')}={value}: {maximum:,} at most is wanted")
+    _check(values, lambda value: value <= maximum, f"{maximum:,} at most is wanted")
 
 
 def above(minimum: float, **values: float | None) -> None:
     """As `at_least`, the bound itself excluded."""
-    for key, value in values.items():
-        if value is not None and not minimum < value < inf:
-            raise ValueError(f"{key.replace('__', '.')}={value}: more than {minimum:g} is wanted{_finite(value)}")
-
-
-def _finite(value: float) -> str:
-    return ", and a number that is finite" if value == inf else ""
+    _check(values, lambda value: minimum < value < inf, f"more than {minimum:g} is wanted")
 
 
 def share(**values: float | None) -> None:
     """As `at_least`, for shares: 0 to 1."""
-    for key, value in values.items():
-        if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"{key.replace('__', '.')}={value}: a share is wanted, 0 to 1")
+    _check(values, lambda value: 0 <= value <= 1, "a share is wanted, 0 to 1")
 
 
 def one_of(valid: tuple[str, ...], **values: str) -> None:
     """As `at_least`, for words."""
+    _check(values, valid.__contains__, f"one of {', '.join(valid)} is wanted")
+
+
+def _check(values: dict[str, Any], fits: Callable[[Any], bool], wanted: str) -> None:
     for key, value in values.items():
-        if value not in valid:
-            raise ValueError(f"{key.replace('__', '.')}={value}: one of {', '.join(valid)} is wanted")
+        if value is not None and not fits(value):
+            finite = ", and a number that is finite" if value == inf else ""
+            raise ValueError(f"{key.replace('__', '.')}={value}: {wanted}{finite}")

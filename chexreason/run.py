@@ -111,21 +111,21 @@ def _main(arguments: list[str]) -> None:
         flags.append("--multirun")
         # Said of each experiment's own choices, which Hydra composes for its jobs alone.
         words = [re.sub("=(.*)", r"=choice(\1)", word, flags=re.DOTALL) if _refines(word) else word for word in words]
-    if {"-c", "--cfg"} & set(flags) and {"-m", "--multirun"} & set(flags):
+    if "--cfg" in flags and "--multirun" in flags:
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
     words = [word.lstrip("+") if root(word) in CHOICES and "." not in word.partition("=")[0] else word for word in words]
     if not any(re.match("(stage|experiment)=", word) for word in words) and "--hydra-help" not in flags:
         words.append(DEFAULT)
     arguments[1:] = [*flags, *words]
     schema.refuse_words(words)
-    if {"-c", "--cfg"} & set(flags) and "job" in flags:
+    if "--cfg" in flags and "job" in flags:
         arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
     # Where Hydra's application has not begun, or has ended, the choices are those of the same folders.
     os.environ[schema.FOLDERS] = os.pathsep.join(map(str, _own_folders(flags, words, ("-cd", "--config-d"))))
     try:
         with explained(words, _compose, schema.CONF):
             # What is wrong is said, rather than shown.
-            shown = schema.check(schema.as_dict(_compose(words))) if {"-c", "--cfg"} & set(flags) else None
+            shown = schema.check(schema.as_dict(_compose(words))) if "--cfg" in flags else None
             _application()
             if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
                 _warn(shown, words)
@@ -188,6 +188,7 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
         if found := re.fullmatch(r"(--cfg=|-c)(job|hydra|all)", word):
             flags += ["--cfg", found[2]]
             continue
+        word = {"-c": "--cfg", "-m": "--multirun"}.get(word, word)
         if word in ("-i", "--info"):
             flags += ["--info", "all"]  # which Hydra shows where nothing follows, and an override is no part of it
             continue
@@ -281,7 +282,7 @@ def _stages() -> str:
 
 def _groups() -> str:
     """Every other group with its choices, for --help."""
-    groups = sorted({*schema.GROUPS, "arm", "experiment"} - {"stage", "sweep"})
+    groups = sorted({*schema.GROUPS, *schema.BUNDLES} - {"stage", "sweep"})
     return "\n".join(f"  {name}: {', '.join(schema.choice_names(name))}" for name in groups)
 
 

@@ -22,7 +22,7 @@ def load_processor(model: Model, padding_side: str = "right") -> FilmProcessor:
         tokenizer = AutoTokenizer.from_pretrained(model.weights, padding_side=padding_side, trust_remote_code=False)
         images = kind.IMAGES.from_pretrained(model.weights)
         processor = kind.from_pretrained(model.weights, image_processor=images, tokenizer=tokenizer)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         why = str(error).strip().splitlines()[0]
         raise ChexReasonError(f"model={model.name}: {model.weights} holds no processor that can be loaded: {why}") from None
     if not processor.chat_template:

@@ -39,10 +39,7 @@ def processor_at_hand(model: Model, runs: Path, folder: str | None) -> Any:
             weights = snapshot_download(weights, local_files_only=True)
         except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError):
             raise ChexReasonError(f"{weights} is neither a folder nor in the hub's cache") from None
-    try:
-        return load_processor(replace(model, weights=weights))
-    except (OSError, ValueError, KeyError) as error:
-        raise ChexReasonError(f"{weights} holds no processor that can be read: {str(error).splitlines()[0]}") from None
+    return load_processor(replace(model, weights=weights))
 
 
 def render(processor: Any, instruction: str, size: tuple[int, int]) -> RenderedPrompt:

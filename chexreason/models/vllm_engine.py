@@ -113,7 +113,6 @@ def load(
     model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int, memory: float | None
 ) -> Callable[[Sampling], VllmGenerator]:
     """The model in vLLM, its adapter beside it: what answers, once it is told how to sample."""
-    _require_images_at_once(model)
     engine = load_engine(model, prompt, max_tokens, _rank(adapter) if adapter else None, memory)
     request = lora_request(1, adapter) if adapter else None
     return lambda sampling: VllmGenerator(engine, sampling, request)
@@ -135,6 +134,7 @@ def load_engine(
     from vllm import LLM
     from vllm.platforms import current_platform
 
+    _require_images_at_once(model)
     cpu = current_platform.is_cpu()
     processor = load_processor(model)
     text = chat(processor, prompt.instruction)
@@ -206,7 +206,6 @@ def load_rollouts(
     model: Model, prompt: Prompt, adapter: Path, max_tokens: int, sampling: Sampling, memory: float | None, folder: Path
 ) -> Rollouts:
     """`model` in vLLM beside the trainer's own copy, for policies that start from `adapter`; `folder` is for theirs."""
-    _require_images_at_once(model)
     return Rollouts(load_engine(model, prompt, max_tokens, _rank(adapter), memory, sampling.seed), sampling, folder)
 
 

@@ -129,7 +129,7 @@ def _sft(runs: Sequence[Training]) -> Canvas:
 
 def _grpo(runs: Sequence[Training]) -> Canvas:
     canvas, panels = _panels(3)
-    names = ("reward", _reward_function(runs[0]), "completions/mean_length")
+    names = ("reward", f"rewards/{runs[0].arm.reward}/mean", "completions/mean_length")
     titles = _titles(runs)
     for axes, name in zip(panels, names, strict=True):
         for place, (run, title) in enumerate(zip(runs, titles, strict=True)):
@@ -175,12 +175,6 @@ def _transfer(study: Study, pairs: Sequence[transfer.Transfer]) -> Canvas:
         axes.tick_params(labelbottom=True)
     _legend(canvas, grid.flat[0], 2, columns=2)
     return canvas
-
-
-def _reward_function(run: Training) -> str:
-    """The logged mean of the run's reward function: TRL's rewards/<function>/mean."""
-    logged = sorted({key for entry in run.log for key in entry if key.startswith("rewards/") and key.endswith("/mean")})
-    return next((key for key in logged if run.arm.reward in key), logged[0] if logged else "reward")
 
 
 def _panels(count: int) -> tuple[Canvas, Sequence[Axes]]:

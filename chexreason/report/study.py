@@ -23,7 +23,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
 from chexreason.report.scoring import named
 from chexreason.runs.files import read_lines
-from chexreason.runs.folders import LOG, changed, is_of_another_version, read_manifest
+from chexreason.runs.folders import LOG, changed, complete_manifest, is_of_another_version, read_manifest
 
 REWARDS = ("hard", "nuanced")  # the paper's
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO", "grpo_best": "SFT + GRPO, best checkpoint"}
@@ -227,8 +227,8 @@ def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
     """The study in these run folders; runs of other stages serve as provenance alone."""
     evaluations, trainings, manifests, problems = [], [], [], []
     for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
-        manifest = read_manifest(folder)
-        if manifest is None or manifest["status"] != "complete":
+        manifest = complete_manifest(folder)
+        if manifest is None:
             old = is_of_another_version(folder)
             why = "another version of chexreason made it: make it again" if old else "it is not a complete run"
             problems.append(f"{folder.name}: left out, {why}")

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from chexreason.labels import FINDINGS
-from chexreason.pages import markdown_table
+from chexreason.pages import markdown_table, markdown_text
 from chexreason.review.verdicts import VERDICTS, Judgement
 
 
@@ -79,7 +79,7 @@ def _between(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
 
 def markdown(found: dict[str, Any], refused: Sequence[str]) -> str:
     """The summary for people."""
-    readers = ", ".join(_plain(name) for name in found["readers"])
+    readers = ", ".join(markdown_text(name) for name in found["readers"])
     undecided = f" In {found['undecided']} more there is no verdict yet: their marks count." if found["undecided"] else ""
     superseded = f" {found['superseded']} more are not counted: the same reader's last word on the case is."
     parts = [
@@ -95,12 +95,12 @@ def markdown(found: dict[str, Any], refused: Sequence[str]) -> str:
     ]
     if found["between_readers"]:
         pairs = [
-            [" and ".join(map(_plain, pair["readers"])), pair["cases"], _share(pair["same"]), _share(pair["kappa"])]
+            [" and ".join(pair["readers"]), pair["cases"], _share(pair["same"]), _share(pair["kappa"])]
             for pair in found["between_readers"]
         ]
         parts += ["## Between readers", markdown_table(("readers", "cases", "same verdict", "kappa"), pairs)]
     if refused:
-        listed = "\n".join(f"- {line}" for line in refused)
+        listed = "\n".join(f"- {markdown_text(line)}" for line in refused)
         parts += ["## Edits that a gate refused (counted as rejected)", listed]
     parts.append(
         "Agreement: findings that readers saw, of those that they marked seen or not seen. Missed: cases where a reader saw "
@@ -113,15 +113,10 @@ def _table(first: str, rows: dict[str, dict[str, Any]]) -> str:
     lines = []
     for name, row in rows.items():
         interval = "[{:.2f}, {:.2f}]".format(*row["interval"]) if row["interval"] else "-"
-        cells = [_plain(name), row["judgements"], _share(row["accepted"]), interval, row["edit"], row["reject"]]
+        cells = [name, row["judgements"], _share(row["accepted"]), interval, row["edit"], row["reject"]]
         lines.append([*cells, _share(row["agreement"]), row.get("missed", "-")])
     return markdown_table((first, "judged", "accepted", "95 % interval", "edited", "rejected", "agreement", "missed"), lines)
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _plain(text: str) -> str:
-    """A reader's name cannot become markup."""
-    return text.replace("<", "(").replace(">", ")")[:80]

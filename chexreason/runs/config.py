@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from math import inf
 from pathlib import Path
@@ -216,16 +216,6 @@ def _at(values: Any, parts: Sequence[str]) -> Any:
     for part in parts:
         values = values.get(part) if isinstance(values, dict) else None
     return values
-
-
-def whole(values: dict[str, Any], described: Any) -> dict[str, Any]:
-    """`values` and, of the class that describes them, the defaults for what a choice of one's own leaves out."""
-    found = dict(values)
-    for key, default in asdict(described).items():
-        inner = getattr(described, key)
-        given = found.setdefault(key, default)
-        found[key] = whole(given, inner) if is_dataclass(inner) and isinstance(given, dict) else given
-    return found
 
 
 def every(name: str) -> list[Any]:

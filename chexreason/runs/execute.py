@@ -71,8 +71,8 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
 
 def _describe(planned: Plan) -> None:
     """Have a complete run's manifest describe it as today's config does: whose data it is, and under which agreement."""
-    found = folders.read_manifest(planned.folder)
-    if found is None or found["status"] != "complete" or found["recipe"] != planned.recipe:
+    found = folders.complete_manifest(planned.folder)
+    if found is None or found["recipe"] != planned.recipe:
         return
     before = found["config"]
     config = before | {name: before[name] | said for name, said in planned.descriptions.items()}
@@ -202,7 +202,7 @@ def _make(planned: Plan) -> None:
     if not planned.does.TORCH:
         code = execute_planned(planned.folder)
     else:
-        code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["name"] != "none")
+        code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["mode"] != "disabled")
     if code == CANNOT_WRITE:
         raise ChexReasonError(_no_room(planned.folder, "no room is left, not even to say there what failed"))
     if code != 0:
@@ -280,7 +280,7 @@ def execute_planned(folder: Path) -> int:
     manifest |= {"status": "running", "started": started.isoformat(timespec="seconds"), **folders.provenance()}
     try:
         files.write_json(folder / folders.MANIFEST, manifest)
-        metrics = {} if (found := does.execute(run)) is None else found
+        metrics = does.execute(run) or {}
         if not isinstance(metrics, dict):
             raise ChexReasonError(f"stage={run.settings.name}: execute() gave {str(metrics)[:80]}; metrics by name are wanted")
         if not files.is_first_process():  # what it would look at is being written by the first
@@ -300,7 +300,7 @@ def execute_planned(folder: Path) -> int:
         files.to_disk(folder)
         files.write_json(folder / folders.MANIFEST, manifest | done)
     except KeyboardInterrupt:
-        if not folders.is_complete(folder):
+        if not folders.complete_manifest(folder):
             _fail(folder, manifest, "interrupted", status="interrupted")
         raise
     except (Exception, SystemExit) as error:  # some libraries end the process

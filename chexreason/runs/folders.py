@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -89,17 +89,21 @@ def _anyones_manifest(folder: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
+def complete_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of the complete run in `folder`, or None where there is no such run."""
+    manifest = read_manifest(folder)
+    return manifest if manifest and manifest["status"] == "complete" else None
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the run in `folder` finished."""
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest["status"] == "complete"
+    return complete_manifest(folder) is not None
 
 
-def complete_runs(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def complete_runs(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Every complete run under `runs` with its manifest, in the order of their finishing."""
-    found = [(path.parent, read_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
-    complete = [(folder, manifest) for folder, manifest in found if manifest and manifest["status"] == "complete"]
-    return iter(sorted(complete, key=lambda pair: pair[1].get("finished", "")))
+    found = [(path.parent, complete_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
+    return sorted([(folder, one) for folder, one in found if one], key=lambda pair: pair[1]["finished"])
 
 
 def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
@@ -169,8 +173,8 @@ def forget(folders: Iterable[Path], new: Iterable[Path]) -> None:
 
 def outputs_digest(folder: Path) -> str | None:
     """One digest for all that a complete run left, as its manifest names it; None where there is no complete run."""
-    manifest = read_manifest(folder)
-    return digest(manifest["outputs"]) if manifest and manifest["status"] == "complete" else None
+    manifest = complete_manifest(folder)
+    return digest(manifest["outputs"]) if manifest else None
 
 
 def outputs(folder: Path) -> dict[str, str]:

@@ -120,17 +120,20 @@ def _digests(value: Any, key: str, store: Path | None, read: Callable[[Path], st
     return path_digest(path, store, read=read)
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """The files of a folder and its folders, those that links lead to as well, each folder once."""
+def files_in(folder: Path, shut: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """What is in a folder and its folders and is no folder, hidden names left out; links are followed, each folder once.
+
+    `shut`: called for a folder that cannot be opened.
+    """
     seen = set()
-    for place, inner, names in os.walk(folder, followlinks=True):
+    for place, inner, names in os.walk(folder, onerror=shut, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             inner.clear()
             continue
         seen.add(real)
-        inner.sort()
-        yield from (Path(place, name) for name in names if os.path.isfile(os.path.join(place, name)))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def path_digest(
@@ -142,8 +145,7 @@ def path_digest(
     """
     if path.is_file():
         return content_digests([path], store, read)[0]
-    names = sorted(child.relative_to(path) for child in files_in(path))
-    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    names = sorted(child.relative_to(path) for child in files_in(path) if child.is_file())
     names = [name for name in names if notes is None or name.suffix != notes]
     files = [path / name for name in names]
     return digest(list(zip((name.as_posix() for name in names), content_digests(files, store, read), strict=True)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine, refuse
-from chexreason.runs.folders import SCHEMA, changed, kind, outputs_digest, read_manifest
+from chexreason.runs.folders import SCHEMA, changed, complete_manifest, kind, outputs_digest
 from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
 from chexreason.runs.lines import chosen, command, makers_of, parent_config, root
 from chexreason.runs.stage import Stage
@@ -58,8 +58,8 @@ class Plan:
     @property
     def is_complete(self) -> bool:
         """Whether its folder holds it, made from what its parents hold now."""
-        found = read_manifest(self.folder)
-        if not self.reusable or found is None or found["status"] != "complete":
+        found = complete_manifest(self.folder)
+        if not self.reusable or found is None:
             return False
         made_from = {role: outputs_digest(plan.folder) for role, plan in self.parents.items()}
         return all(plan.is_complete for plan in self.parents.values()) and found.get("made_from") == made_from
@@ -223,7 +223,7 @@ def _alone(
         "stage": config.stage.name,
         "status": "planned",
         "recipe": recipe,
-        "config": {**{name: schema.whole(plain[name], one) for name, one in groups.items()}, "seed": config.seed},
+        "config": {**{name: plain[name] | asdict(one) for name, one in groups.items()}, "seed": config.seed},
         "tracker": plain["tracker"],
         "experiment": config.sweep.name,
         "parents": {role: one.folder.name for role, one in parents.items()},

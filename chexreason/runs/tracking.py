@@ -49,11 +49,11 @@ class Log:
 @contextmanager
 def tracked(run: Run) -> Iterator[Log]:
     """The log of `run`, mirrored to W&B: group = experiment, job type = stage, an id that survives a resume."""
-    mode: Any = os.environ.get("WANDB_MODE") or run.tracker.mode
-    if mode not in MODES and run.tracker.name != "none":
+    mode: Any = run.tracker.mode if run.tracker.mode == "disabled" else os.environ.get("WANDB_MODE") or run.tracker.mode
+    if mode not in MODES:
         run.note(f"WANDB_MODE={mode} is none of {', '.join(MODES)}: offline it is")
         mode = os.environ["WANDB_MODE"] = "offline"  # which W&B reads, too
-    if run.tracker.name == "none" or mode == "disabled" or not is_first_process():
+    if mode == "disabled" or not is_first_process():
         yield Log(run.folder / LOG)
         return
     import wandb

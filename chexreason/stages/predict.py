@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chexreason import marks
 from chexreason.errors import ChexReasonError, above, at_least, printable, share
 from chexreason.runs import folders
-from chexreason.runs.files import read_json, require_output_folder, write_json, write_text
+from chexreason.runs.files import require_output_folder, write_json, write_text
 from chexreason.runs.folders import Run
-from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DRAWN, contents, sha256_if_readable
+from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DRAWN, contents, files_in, sha256_if_readable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -139,7 +139,7 @@ def stamp(found: Collection[str]) -> str:
 
 def show(folder: Path) -> None:
     """Print the answers and where the pictures are."""
-    print(as_text(read_json(folder / "answers.json")))
+    print((folder / "answers.txt").read_text(encoding="utf-8"))
     print(f"pictures and answers.json: {folder}", flush=True)
 
 
@@ -172,19 +172,9 @@ def _inside(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The files of a folder and its folders, those that links lead to as well but each once, and the folders that cannot be
     opened. What is hidden, such as a desktop leaves, is not looked at.
     """
-    files: list[Path] = []
-    shut: Counter[str] = Counter()
-    seen = set()
-
-    def count(error: OSError) -> None:
-        shut[f"folder that cannot be opened ({error.strerror})"] += 1
-
-    for place, inner, names in os.walk(folder, onerror=count, followlinks=True):
-        real = os.path.realpath(place)
-        inner[:] = sorted(name for name in inner if not name.startswith(".") and real not in seen)
-        files += [Path(place, name) for name in names if not name.startswith(".") and real not in seen]
-        seen.add(real)
-    return sorted(files), shut
+    errors: list[OSError] = []
+    files = sorted(files_in(folder, errors.append))
+    return files, Counter(f"folder that cannot be opened ({error.strerror})" for error in errors)
 
 
 def counted(kinds: dict[str, int]) -> str:

@@ -117,9 +117,7 @@ class BestAdapter(TrainerCallback):
     def _score(self, state: Any, save_steps: int) -> float | None:
         recent = [entry for entry in state.log_history if entry["step"] > state.global_step - save_steps]
         values = [entry[self._by] for entry in recent if self._by in entry]
-        if self.validate:
-            return values[-1] if values else None
-        return sum(values) / len(values) if values else None
+        return None if not values else values[-1] if self.validate else sum(values) / len(values)
 
 
 def chosen(folder: Path) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ def test_a_run_keeps_its_id_and_w_and_b_may_be_switched_off_by_config_or_environ
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    for name, chosen, mode in (("on-1", {}, None), ("off-1", {"name": "none"}, None), ("off-2", {}, "disabled")):
+    for name, chosen, mode in (("on-1", {}, None), ("off-1", {"mode": "disabled"}, None), ("off-2", {}, "disabled")):
         if mode:
             monkeypatch.setenv("WANDB_MODE", mode)
         folder = tmp_path / name
