@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def reason_last(message: str) -> str:
-    """`message`, and once more what was wrong where ways on stand below it: who looks at one line looks at the last.
+    """`message`; if it ends in indented advice, the reason is repeated as the last line, which people read first.
 
     Of a single reason, the last way on as well.
     """

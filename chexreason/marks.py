@@ -1,4 +1,4 @@
-"""What no patient and no published model is behind says so itself, wherever it is copied: by a tag on its own card.
+"""Tags that mark stand-in models and drawn films as such, on the README of every file derived from them.
 
 A stand-in's weights, a drawn dataset and every export of either hold a README.md whose front matter names it; a run that reads
 one keeps the mark in its manifest, and whatever stands on that run inherits it.

@@ -55,8 +55,8 @@ def main() -> None:
     _open_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
         sys.stdout.reconfigure(errors="backslashreplace")
-    gc.freeze()  # what is imported stays: looking through it for garbage takes a quarter of composing a config
-    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # by libyaml, OmegaConf composes in four fifths of the time
+    gc.freeze()  # exempt what is imported from garbage collection: scanning it takes a quarter of composing a config
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader makes composing a fifth faster
     end_with_starter()
     OmegaConf.register_new_resolver("stages", _stages, replace=True)
     OmegaConf.register_new_resolver("groups", _groups, replace=True)
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Give what was started without standard input, output or error (`>&-`) those that say and show nothing."""
+    """Open /dev/null for whichever of standard input, output and error the process was started without (`>&-`)."""
     for stream in STREAMS:
         try:
             os.fstat(stream)
@@ -101,7 +101,7 @@ def _main(arguments: list[str]) -> None:
     if "--version" in flags:
         print(f"chexreason {__version__}")
         return
-    if {"-h", "--help", "--hydra-help"} & set(flags):  # of everything, whatever else was typed
+    if {"-h", "--help", "--hydra-help"} & set(flags):  # help ignores every other override
         words = [word for word in words if root(word) == "hydra"]
     _refuse_bare_words(flags, words)
     own = _own_folders(flags, words)
@@ -109,7 +109,7 @@ def _main(arguments: list[str]) -> None:
     _refuse_folders_of_keys(own, words)
     if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
         flags.append("--multirun")
-        # Said of each experiment's own choices, which Hydra composes for its jobs alone.
+        # `stage.x=1` refers to the stage that each experiment chooses: as a sweep of one value, Hydra applies it to each job.
         words = [re.sub("=(.*)", r"=choice(\1)", word, flags=re.DOTALL) if _refines(word) else word for word in words]
     if "--cfg" in flags and "--multirun" in flags:
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
@@ -120,11 +120,11 @@ def _main(arguments: list[str]) -> None:
     schema.refuse_words(words)
     if "--cfg" in flags and "job" in flags:
         arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
-    # Where Hydra's application has not begun, or has ended, the choices are those of the same folders.
+    # Read by own_folders() before Hydra's application starts and after it ends.
     os.environ[schema.FOLDERS] = os.pathsep.join(map(str, _own_folders(flags, words, ("-cd", "--config-d"))))
     try:
         with explained(words, _compose, schema.CONF):
-            # What is wrong is said, rather than shown.
+            # --cfg shows a config only if it is valid: check it first.
             shown = schema.check(schema.as_dict(_compose(words))) if "--cfg" in flags else None
             _application()
             if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
@@ -207,7 +207,7 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _own_folders(flags: list[str], words: list[str], naming: tuple[str, ...] = ("-cd", "-cp", "--config-")) -> list[Path]:
-    """The folders whose choices Hydra is to compose, `naming` the flags that bring them, however they are shortened."""
+    """The user's config folders, by hydra.searchpath and by flags that begin with one of `naming` (Hydra takes short forms)."""
     named = [flag.partition("=") for flag in flags]
     places = [
         value if equals else next(iter(flags[at + 1 :]), "")

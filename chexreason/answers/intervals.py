@@ -71,7 +71,7 @@ def difference(point: float, cloud: NDArray[np.float64]) -> dict[str, Any]:
 
     p is twice the share of draws on the other side of zero, at least 1/len(cloud); it is 1 where nothing was observed.
     """
-    point, cloud = np.round(point, 12), np.round(cloud, 12)  # what rounding left of nothing is nothing
+    point, cloud = np.round(point, 12), np.round(cloud, 12)  # treat differences below 1e-12 as zero
     others = [float((side * cloud <= 0).mean()) for side in (1, -1) if side * point >= 0]
     return {
         "difference": float(point),

@@ -136,8 +136,8 @@ def summary(
     `repeats` holds the predictions of each time that the records were answered, usually one: each metric is its mean over
     them, its interval that of the mean, each patient with one weight in all repeats; what varies is under "repeats".
 
-    Failures count as empty predictions, or their records are left out (`exclude_failures`; of several repeats, where none
-    was answered, as "records" counts them); the aggregates of both ways
+    Failures count as empty predictions or, with `exclude_failures`, are left out of each repeat ("records" counts those that
+    some repeat answered); the aggregates of both ways
     are under "failures_as_empty" and "failures_excluded". Predicted labels outside `labels` are ignored (section 3.2.2:
     "filtered to the valid labels before evaluation").
     """

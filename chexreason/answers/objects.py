@@ -83,7 +83,7 @@ def _closed(text: str) -> str:
 
 
 def _without_cut(value: Any) -> Any:
-    """What was cut off, without its last record where that lacks a key that the record before it has."""
+    """A truncated value without its last record, if that lacks a key of the record before it (so it was cut off)."""
     records = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     if not records:
         return value

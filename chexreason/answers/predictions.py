@@ -177,7 +177,10 @@ def _parsed(value: dict[str, Any], where: str) -> dict[str, Any]:
             raise TypeError('"text" is a text, "finished" true or false')
         found = [parse(text, value["grammar"], finished) for text, finished in texts]
     except (KeyError, TypeError) as error:
-        raise ChexReasonError(f'{where}: "completions" are no texts with "finished", beside a "grammar" ({error!r})') from None
+        raise ChexReasonError(
+            f'{where}: each of "completions" needs "text" (a string) and "finished" (true or false), and the line needs '
+            f'"grammar" ({error!r})'
+        ) from None
     except ChexReasonError as error:
         raise ChexReasonError(f"{where}: {error}") from None
     samples: list[dict[str, Any]] = [{"predicted": list(one.labels) if one.failure is None else None} for one in found]

@@ -153,8 +153,10 @@ def _of_one(share: str) -> float:
 
 
 def unscaled(number: int, most: int) -> float | None:
-    """A whole number of no known scale as a share of a hundred; None where it is above that, or `most`, the greatest beside it,
-    is not above ten: beside a 4, a 1 is no yes.
+    """`number`, read as a percentage.
+
+    None (unknown scale) if it exceeds 100, or if `most`, the largest number beside it, does not exceed 10: in "1, 4" the scale
+    may be 0-5, so 1 does not mean yes.
     """
     return number / 100 if abs(number) <= 100 and (most > 10 or number == 0) else None
 

@@ -31,9 +31,9 @@ IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints-2.sqlite
 DECODER = ("codestream", "dicom", "images", "lookup", "misread", "pixels", "tags")  # what decides how a file is shown
 LIMIT_BYTES = 20 * 2**30
 SEAL = 32  # bytes
-CHANCE = random.Random()  # of its own: what a run draws is drawn from the others
+CHANCE = random.Random()  # a separate generator, so that runs' seeded ones are not disturbed
 _TOLD: set[tuple[Path, str]] = set()  # folders, and why nothing is kept there: what this process has said
-ABANDONED = 3600  # seconds that nobody takes to write a file
+ABANDONED = 3600  # seconds after which a half-written file counts as left behind by a killed process
 
 
 def content_digests(files: Iterable[Path], store: Path) -> list[str]:

@@ -23,7 +23,8 @@ APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which s
 LOSSLESS = 0xC3  # the marker of a lossless frame
 INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
-MORE, LAST = b"\xa5\x5a\x13\x77" * 16, 4  # bits that show where any are missing; bytes at the end, without which some are
+MORE = b"\xa5\x5a\x13\x77" * 16  # filler that decodes visibly wherever scan data is missing
+LAST = 4  # bytes at a scan's end: a decoder must need them, or something was left over
 CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
 
@@ -129,7 +130,7 @@ def damaged(stream: bytes, shown: bytes) -> bool:
 
 
 class _Halting(io.BytesIO):
-    """A file of which no reading goes over the place `halt`, so that its reader must ask once more to come there."""
+    """A file whose reads stop at `halt`: whether the decoder reads on shows whether it needs the last bytes."""
 
     def __init__(self, content: bytes, halt: int) -> None:
         super().__init__(content)

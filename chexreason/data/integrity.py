@@ -121,7 +121,7 @@ def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[P
 
 
 def learnt_from(run: Run) -> list[Path]:
-    """The runs, here, that what a run answers with comes of: by its plan or, named from outside, by the folders it lies in."""
+    """The local training runs behind a run's model and adapter: its parents or, for paths, the run folder that they lie in."""
     named = [Path(one).absolute() for one in (run.checkpoint.adapter, run.model.weights) if one]
     holding = (next((place for place in one.parents if folders.read_manifest(place)), None) for one in named)
     return list(folders.ancestors(*filter(None, [run.parents.get("checkpoint"), *holding])))

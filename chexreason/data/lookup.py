@@ -1,7 +1,7 @@
 """DICOM's lookup tables: modality, VOI and palette (PS3.3 C.11.1.1.1, C.11.2.1.1, C.7.6.3.1.6).
 
 pydicom 3.0's own functions count a table's entries in the type of the entries, so that from 256 on a table of 8 bits gives
-noise, and read a big-endian palette as little-endian. What is exact there is used: the expansion of segmented palettes.
+noise, and read a big-endian palette as little-endian. pydicom's expansion of segmented palettes is correct and is used.
 """
 
 from __future__ import annotations

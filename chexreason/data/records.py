@@ -81,7 +81,7 @@ class StudyTable:
             raise ChexReasonError(f"{self.site}: its records lack the columns {', '.join(lacking)}")
         for name in FINDINGS:  # else what is no state would be read as negative
             if not _are_states(self.records[name]):
-                raise ChexReasonError(f"{self.site}: {name} has values that are no states; 1.0, 0.0, -1.0 and NaN are")
+                raise ChexReasonError(f"{self.site}: {name} has values other than 1.0, 0.0, -1.0 and NaN")
 
     def without(self, rows: pd.Series | np.ndarray, reason: str) -> StudyTable:
         """The table less the marked rows, which are counted under `reason`."""

@@ -113,7 +113,7 @@ def _wrong(line: int, cells: Sequence[str], width: int, sign: str) -> str:
         return f"{len(cells)} fields, where the header has {width}"
     spans_lines = width > 1 and "\n" in "".join(cells)  # few rows do, of hundreds of thousands
     swallowed = spans_lines and any("\n" in cell and cell.count(sign) >= width - 1 for cell in cells)
-    return "a quotation mark that is not closed in its row makes one of this row and others before it" if swallowed else ""
+    return "an unclosed quotation mark merged this row with rows before it; close or remove it" if swallowed else ""
 
 
 def _bare(column: pd.Series) -> pd.Series:
@@ -161,7 +161,7 @@ def _text(path: Path) -> str:
 
 
 def _refuse_versions(path: Path, text: str) -> None:
-    """Pass silently where the table does not lie beside itself, zipped or unzipped, or says the same there."""
+    """Raises ChexReasonError if both NAME.csv and NAME.csv.gz are there and differ."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
     if other.is_file() and _text(other) != text:
         raise ChexReasonError(

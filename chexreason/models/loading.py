@@ -103,7 +103,8 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
     )
     if odd := sorted(saved ^ fitted):
         raise ChexReasonError(
-            f"{folder}: this adapter does not fit the model: {len(odd)} weights stand on one side alone, such as {odd[0]}"
+            f"{folder}: this adapter does not fit the model: {len(odd)} weights are only in the file or only in the model, "
+            f"such as {odd[0]}"
         )
     return only_language_model_trains(adapted) if trainable else adapted.eval()
 

@@ -67,7 +67,7 @@ def marked(table: Table, said: str) -> Table:
 
 
 def with_marks(title: str, said: str) -> str:
-    """A title that no copy can lose what is `said` from."""
+    """`title` followed by the disclaimer `said`, if any."""
     return f"{title}, {said}" if said else title
 
 

@@ -41,7 +41,7 @@ class _TestSet:
         return True
 
     def agrees(self, published: dict[str, Any]) -> bool:
-        """Whether nothing is chosen otherwise; that a site does not tell the projection makes no other view."""
+        """Whether the choices equal the published ones; a site's "frontal" view counts as AP or PA."""
         chosen = {
             key: [one for one in value if one != UNKNOWN_FRONTAL] if key == "views" else value
             for key, value in self.choices.items()

@@ -123,7 +123,7 @@ class Result:
         )
 
     def of_trainings(self, other: Result) -> Result:
-        """It, by the trainings alone that `other` is of as well: what is compared between test sets is one checkpoint.
+        """This result restricted to the checkpoints of `other`, so that test sets are compared by one checkpoint.
 
         Its `evaluations` are empty where there is none.
         """

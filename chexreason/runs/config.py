@@ -92,15 +92,15 @@ class Config:
 KEYS = get_type_hints(Config)
 # The class that describes a group; None: its `_target_` does.
 GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
-# What the class of an open group's choice has, also where it is one's own; what a stage's module has, stage.py says.
+# The protocol that a class named by `_target_` must satisfy, users' own included. For stages see runs/stage.py.
 BASES = {
     "dataset": "chexreason.data.records.Dataset",
     "reward": "chexreason.rewards.scored.Reward",
     "teacher": "chexreason.teacher.reply.Teacher",
 }
-# Variables of the environment whose value, where it has so many characters, stands in no config.
+# Environment variables treated as secrets: a value of SHORTEST characters or more must not appear in a config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
-BUNDLES = ("arm", "experiment")  # choices of choices
+BUNDLES = ("arm", "experiment")  # groups whose files choose other groups' options
 FOLDERS = "CHEXREASON_CHOICES"  # in the environment of a stage's process: the folders of choices that its command brings
 
 
@@ -311,7 +311,7 @@ def _read(file: Path) -> dict[str, Any]:
     return as_dict(OmegaConf.load(file))  # type: ignore[arg-type]
 
 
-_COMPOSING = threading.Lock()  # Hydra's state is the process's
+_COMPOSING = threading.Lock()  # Hydra's state is global to the process
 
 
 def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = False) -> DictConfig:
@@ -352,7 +352,7 @@ def refuse_words(overrides: Sequence[str]) -> None:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
         chooses = bare in (*GROUPS, *BUNDLES)
-        # A class has defaults for choices of one's own: without its key, a choice would take one of them for its own value.
+        # Deleting a key (~group.key) would silently replace the choice's value by the dataclass's default.
         if not bare or "@" in key or key.startswith("~") and (bare in kept or bare.count(".") == 1 or bare.endswith(".name")):
             raise ChexReasonError(
                 f"{word}: an override is key=value, a choice keeps its name, and this key can neither be taken away nor moved"

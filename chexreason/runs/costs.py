@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a run may ask of a service: `studies` at one request each or up to `attempts`, tokens of one request at most, and
-    money in the currency of the service's prices, `budget` at most; `written`: tokens of a reply that it then pays for."""
+    """The most that a run may ask of a paid service.
+
+    `read`, `write`: tokens of one request and its reply, at most. `money`: in total, in the prices' currency, capped by
+    stage.budget. `written`: tokens per reply that `money` pays for at one attempt per study.
+    """
 
     service: str
     studies: int

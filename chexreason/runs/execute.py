@@ -37,7 +37,7 @@ PAID = (folders.JOURNAL,)  # nothing is paid twice
 
 
 class Lacking(ChexReasonError):
-    """What keeps a run from being executed, as its plan says it: a sweep has said it of all its jobs before the first."""
+    """What a run lacks. Its own class, because a sweep prints it for all jobs before the first and need not repeat it."""
 
 
 def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
@@ -60,11 +60,11 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     try:
         _make_all(planned, helpful=cfg.make_missing and not cfg.force)
     except ChexReasonError:
-        if JOBS not in os.environ:  # which says at its end what failed, as the folders have it
+        if JOBS not in os.environ:  # a sweep needs the folders: it reads from them what failed
             folders.forget([one.folder for one in planned.every()], new)
         raise
     _deliver(planned)
-    # What a person waits for at the end, whether it was made now or before.
+    # Show the result, also when the run was reused.
     planned.does.show(planned.folder)
     return planned.folder
 
@@ -82,7 +82,8 @@ def _describe(planned: Plan) -> None:
         files.write_json(planned.folder / folders.MANIFEST, found | {"config": config})
     except OSError as error:
         raise ChexReasonError(
-            f"{planned.folder} describes its data otherwise, and cannot be written ({error.strerror}): set runs=FOLDER"
+            f"{planned.folder} needs its manifest updated (the config says another site or agreement), but it cannot be "
+            f"written ({error.strerror}): set runs=FOLDER"
         ) from None
 
 
@@ -175,7 +176,8 @@ def _held(planned: Plan, wait: float | None) -> AbstractContextManager[object]:
         planned.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:
             locks.enter_context(_acquired(folders.LOCK, planned, wait))
-            with _acquired(folders.WRITER, planned, wait):  # whoever started it may have been killed, and it be at work yet
+            # The stage's process may still be running although the one that started it was killed.
+            with _acquired(folders.WRITER, planned, wait):
                 return locks.pop_all()
     except Timeout:  # an OSError, too
         raise
@@ -197,14 +199,14 @@ def _make(planned: Plan) -> None:
     if planned.forced:
         _clear(planned.folder, keep=())
     elif before and (before["status"] == "complete" or before.get("made_from") != made_from):
-        _clear(planned.folder, keep=PAID)  # a run that was made from other parents is not gone on with
+        _clear(planned.folder, keep=PAID)  # its parents have changed: start anew
     files.write_json(planned.folder / folders.MANIFEST, planned.manifest | {"made_from": made_from})
     if not planned.does.TORCH:
         code = execute_planned(planned.folder)
     else:
         code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["mode"] != "disabled")
     if code == CANNOT_WRITE:
-        raise ChexReasonError(_no_room(planned.folder, "no room is left, not even to say there what failed"))
+        raise ChexReasonError(_no_room(planned.folder, "the disk is full: not even the error could be written there"))
     if code != 0:
         found = folders.read_manifest(planned.folder) or {}
         raise ChexReasonError(found.get("error") or f"{planned.folder.name} {_ended(code)}; the same command goes on")
@@ -247,7 +249,7 @@ def _refuse_changed(planned: Plan) -> None:
 
 
 def _clear(folder: Path, keep: Sequence[str]) -> None:
-    """Empty a run's folder but for `keep`, its manifest first: what is left of it must never pass for a run."""
+    """Empty a run's folder except for `keep`. The manifest goes first, so that a half-emptied folder never counts as a run."""
     (folder / folders.MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.name not in (folders.LOCK, folders.WRITER, *keep):

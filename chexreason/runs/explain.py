@@ -72,7 +72,7 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
     if re.search(GRAMMAR, message):
         return _no_override(next((word for word in overrides if not _is_override(word)), message.splitlines()[0]))
     if merged := re.match(r"Error merging override (.*)", message):
-        return f"{merged[1]}: another kind of value stands there. Its keys, which --cfg job shows, are set one by one"
+        return f"{merged[1]}: that key holds a block, not a single value. Set its keys one by one (--cfg job lists them)"
     key = getattr(error, "full_key", None) or next((word for word in overrides if "${" in word), None)
     return (f"{key}: " if key else "") + re.split(r"\n\s*(?:full_key|object_type|reference_type)[:=]", message.strip())[0]
 
@@ -95,11 +95,12 @@ def _no_override(word: str) -> str:
         shown = word.encode("utf-8", "backslashreplace").decode()
         return f"{shown}: it has bytes that are no UTF-8. Name the folder that it is in, or rename it"
     twice = shlex.quote(f"{key}={quoted(value)}")
-    return f"{word}: no override is written so. A value with special characters is quoted twice. Did you mean {twice}?"
+    why = "not valid override syntax. Quote a value with special characters for Hydra and again for the shell"
+    return f"{word}: {why}. Did you mean {twice}?"
 
 
 def _first(word: str) -> list[str]:
-    """The word with the first of its values, where a sweep takes several; nothing where files of choices would tell them."""
+    """The override with the first of its swept values; [] for a glob, whose values only the files tell."""
     override = OverridesParser.create().parse_override(word)
     if not override.is_sweep_override():
         return [word]
@@ -111,10 +112,11 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
     others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
     group = key.split(".")[0]
     if len(others) == len(overrides):  # nobody typed it
-        return f"{key}: there is no such key. A file of one's own has it: an arm's or an experiment's begins with {PACKAGED}"
+        why = "No override sets it, so a config file of yours does; one of an arm or an experiment must begin with"
+        return f"{key}: there is no such key. {why} {PACKAGED}"
     swept = next((line for line in others if line.startswith(f"{group}=") and "," in line), None)
     if swept:
-        return f"{key}: a key of one choice, and {swept} are several: sweep over each by itself"
+        return f"{key}: it belongs to one choice, but {swept} sweeps over several: give each its own sweep"
     try:
         node: Any = compose([word for line in others for word in _first(line)])
     except ChexReasonError:

@@ -61,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def to_disk(folder: Path) -> None:
-    """Have every file in `folder` on the disk itself, so that a mark written afterwards never outlives what it vouches for."""
+    """Flush every file in `folder` to the disk, so that after a crash no sign of completeness is there without the data."""
     for inside, _, names in os.walk(folder):
         for name in names:
             _flush(Path(inside) / name)
@@ -104,9 +104,7 @@ def require_output(output: str | None, *read: str | None) -> None:
         raise ChexReasonError(f"stage.output={output} is a folder; the name of a file is wanted")
     _refuse_in_a_run(output)
     if any(one and Path(one).resolve() == Path(output).resolve() for one in read):
-        raise ChexReasonError(
-            f"stage.output={output} is what is read: the result would be written over it; choose another name"
-        )
+        raise ChexReasonError(f"stage.output={output} is also the input: it would be overwritten. Choose another name")
 
 
 def _refuse_in_a_run(output: str) -> None:
@@ -220,7 +218,7 @@ def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, 
             as_lines([row]).encode()
             if not isinstance(row, dict):
                 raise ValueError(f"this is a {type(row).__name__}")
-        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, half a character, or a line that only means harm
+        except (ValueError, RecursionError) as error:  # invalid JSON or UTF-8, a lone surrogate, nested too deep
             if last_may_be_cut and number == len(lines):
                 return
             why = (_kind(content) if first else None) or _why(error)

@@ -158,9 +158,9 @@ def kind(manifest: dict[str, Any]) -> str:
 
 
 def forget(folders: Iterable[Path], new: Iterable[Path]) -> None:
-    """Remove those of some runs' folders that hold no more than word of why the run failed, and what of `new` is then empty.
+    """Remove each of `folders` that holds only a failed run's manifest and error, then those of `new` that are empty.
 
-    What that word points to stays. `new`: innermost first.
+    A folder that the error message itself names is kept. `new`: folders created for these runs, innermost first.
     """
     for folder in folders:
         found, left = _anyones_manifest(folder), {path.name for path in folder.glob("*")}

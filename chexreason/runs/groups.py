@@ -146,7 +146,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         if self.title is None and self.name != "published":
-            raise ValueError(f"title=null: that is the paper's own training; tables are to call {self.name} by a title")
+            raise ValueError(f"title=null: null is reserved for variant=published; give {self.name} a title for the tables")
 
 
 @dataclass(frozen=True)

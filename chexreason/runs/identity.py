@@ -1,11 +1,11 @@
 """What defines a run, said beside the keys themselves.
 
 A key of a config dataclass defines the run unless its field's metadata say otherwise: CIRCUMSTANCE (how or where it is done,
-not what comes out), DESCRIPTION (what it is called and whose it is: put right afterwards, it holds for what was made before),
+not what comes out), DESCRIPTION (names and ownership: changing it does not make a new run, and existing manifests are updated),
 CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies), UNORDERED (a list that is a set) or
 DRAWN (of no account where nothing is drawn, as by a greedy decoder). A class whose input is more than a path says what counts
-in `inputs()`; one that can lack something says so in `require()`; one whose run is worth what the code of today makes of its
-input names the parts of this package in `CODE`. A class from elsewhere counts by its code: a file, or all files of its package.
+in `inputs()`; one that can lack something says so in `require()`; one whose result depends on this package's own code lists
+those subpackages in `CODE`. A class from elsewhere counts by its code: a file, or all files of its package.
 """
 
 from __future__ import annotations

@@ -49,13 +49,14 @@ def refuse_no_line(key: str, line: str) -> None:
     if odd is None and "stage" not in map(root, words):
         odd = f"it names no stage (null: {key} makes nothing)"
     if odd is not None:
-        raise ChexReasonError(f"{key}={line}: no line of overrides, such as 'stage=sft seed=1': {odd}")
+        raise ChexReasonError(f"{key}={line}: must be a line of overrides that makes a run, such as 'stage=sft seed=1': {odd}")
 
 
 def _refuse_outside(group: str, key: str, place: str | None, set_apart: bool) -> None:
     """Raises ChexReasonError where a group that a run makes does not say where in that run's folder it lies."""
     path = None if place is None else Path(place)
-    if path is None or path.is_absolute() or ".." in path.parts or set_apart:  # a stand-in's run has one place for its weights
+    # `set_apart`: the user set model.weights, and a stand-in's weights are always in one place in its run.
+    if path is None or path.is_absolute() or ".." in path.parts or set_apart:
         raise ChexReasonError(
             f"{group}.{key}={'null' if place is None else place}: its place inside the run that {group}.made_by makes is "
             f"wanted; for one from outside, set {group}.made_by=null"
@@ -83,8 +84,8 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     kept = [
         name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
     ]
-    # The child's values replace what is composed here, but for the stage, whose values a scale and a variant change, and for
-    # what the line says: so other choices need not be told apart, and the jobs of a sweep share what they stand on.
+    # Only `told` groups are composed; below, the child's values overwrite all others except the stage (scale and variant
+    # change it) and what the line sets. So few distinct configs are composed, and compose() can cache them across a sweep.
     told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
     parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
     foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # a world has its own
@@ -118,7 +119,7 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     if len(rest) == len(typed):
         return rest
     said = {word.split("=")[0].lstrip("+"): word for word in rest}
-    # What is said stands there anyway. A world and a model alone bring others, which need not be said.
+    # `rest` is repeated anyway, and what its world and model bring by themselves need not be written out.
     bare = schema.compose([said[name] for name in ("world", "model") if name in said])
     groups = [name for name in schema.GROUPS if name not in ("sweep", *said)]
     groups = [name for name in groups if OmegaConf.select(bare, f"{name}.name") != cfg[name].name]

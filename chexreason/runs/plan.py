@@ -169,7 +169,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
     uses = _uses(config)
     used = {name: getattr(config, name) for name in uses}
     makers = makers_of(config, used, typed)
-    # What its own stage does not use may be what a run that it stands on does: the reward, to an evaluation.
+    # With parents, every group counts: a parent may use one that this stage does not (the reward, for an evaluation).
     key = digest({name: plain[name] for name in plain if makers or name not in schema.GROUPS or name in ("stage", *uses)})
     if key not in known:
         refuse.bad_names(plain, uses)
@@ -216,7 +216,8 @@ def _alone(
     )
     names = [used[name].name for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
-    is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}  # else it is a child's
+    # Where it is not, `dataset=` was typed for the run that needs this one.
+    is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}
     manifest = {
         "schema": SCHEMA,
         "name": folder.name,
@@ -279,7 +280,7 @@ def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: di
     """What keeps a run from being executed although its own inputs are at hand."""
     lacks = [*_other_checkpoints(parents, used), *_other_models_adapter(used), *does.lacks(config.stage, used, parents)]
     lacks += [lack for one in parents.values() for lack in one.lost]
-    if not does.TRAINS:  # to answer, any machine does that holds the weights
+    if not does.TRAINS:  # inference is possible without the GPU that training needs
         return lacks
     lacks += machine.lacks_gpu(config.scale.gpu_gigabytes, config.scale.name)
     processes, accumulation = config.processes, config.stage.accumulation

@@ -129,7 +129,7 @@ def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
     by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
     met = " with ".join(f"{', '.join(choices)} ({kind})" for kind, choices in by_world.items())
     models = {kind: [one.name for one in schema.every("model") if one.world == kind] for kind in by_world}
-    if config.world.name in by_world:  # whose choices may be another world's, made smaller
+    if config.world.name in by_world:  # the rehearsal world reuses the clinical world's models
         models[config.world.name] = models[config.world.name] or [config.world.medical, config.world.general]
     choose = "; ".join(f"{kind}: model={', '.join(names)}" for kind, names in models.items() if names)
     raise ChexReasonError(

@@ -32,7 +32,7 @@ class Stage:
     SEVERAL: Sequence[str] = ()  # the roles that several may take (curated, curated_chexpert)
     OPTIONAL: Sequence[str] = ()  # the roles that none need take
     TORCH: bool = False  # it imports torch: its runs have processes of their own
-    MODEL: bool = False  # a model at work: its runs take the disk that the scale says
+    MODEL: bool = False  # it runs a model: count scale.run_gigabytes of disk for it
     TRAINS: bool = False  # several GPUs may share a run (`processes`), each with the memory that the scale says
     draws: Callable[[Any], bool] = lambda settings: True  # whether another seed gives another run
     reusable: Callable[[Any], bool] = lambda settings: True  # whether a complete run is as good as a new one

@@ -43,7 +43,7 @@ ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what th
 LINE = "job"  # the key by which a job of several experiments is told its words
 SEVERAL = re.compile(r"\+{0,2}experiment=.*,")
 INTERRUPTED = "interrupted; the same command goes on from there"
-FAILED: list[Exception] = []  # what Hydra would swallow: the entry point raises it
+FAILED: list[Exception] = []  # errors that Hydra would swallow; run.py raises the first
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Job:
         if not make_missing and (needed := self.planned.needs()):
             return [needed]
         errors = [(read_manifest(one.folder) or {}).get("error") for one in self.planned.missing()]
-        return self.planned.every_lack() or [next(filter(None, errors), "it was not reached")]
+        return self.planned.every_lack() or [next(filter(None, errors), "it did not start")]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Progress(Callback):
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:
-            with open_dict(config.hydra.launcher):  # its workers would go on with what is in their queue
+            with open_dict(config.hydra.launcher):  # so that joblib's workers stop when this process dies
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it would kill runs that save their step
                 signal.signal(signal.SIGINT, _leave)
@@ -244,7 +244,7 @@ def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
 
 
 def _hand_over(config: DictConfig, sweep: Sweep) -> None:
-    """Have Hydra launch each job of several experiments, as they would be launched; its own sweep is rectangular.
+    """Make Hydra launch the listed jobs: it can only sweep a full grid of values, and several experiments are not one.
 
     Raises:
         ChexReasonError: they would be launched otherwise than each other.

@@ -26,7 +26,7 @@ from chexreason.runs.files import is_first_process
 from chexreason.runs.folders import WRITER
 from chexreason.runs.processes import LONGEST, STREAMS, end_with_starter
 
-GRACE = 90  # seconds after which a process ends that was told to, and in which some library has swallowed the interruption
+GRACE = 90  # seconds from SIGTERM until the process is killed, in case a library swallowed KeyboardInterrupt
 
 
 def main(folder: Path) -> int:

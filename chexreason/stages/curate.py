@@ -193,7 +193,7 @@ def candidates(table: StudyTable, seed: int) -> StudyTable:
 def teachable(table: StudyTable) -> StudyTable:
     """The records whose positive labels keep the policy of No Finding; the others are counted.
 
-    A loader has seen to it that No Finding stands beside no pathology, so that what is left out here has nothing to teach.
+    Loaders have already removed No Finding beside a pathology (records.under_policy); here, records without a usable answer go.
     """
     from chexreason.labels import FINDINGS, NO_FINDING, PATHOLOGIES, POSITIVE
 
@@ -206,9 +206,8 @@ def teachable(table: StudyTable) -> StudyTable:
 def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> dict[str, NDArray[np.intp]]:
     """Rows of the sft, rl and validation sets among the candidates, disjoint in patients.
 
-    Validation is drawn before the sampler has taken its pick, or it would hold what was left over. Where there is too little
-    for all three sets, studies or patients, it is validation that gives way, patient by patient while one is left in it; where
-    that does not fill the other two, it has what the first draw gave it.
+    Validation is drawn first, so that it is no leftover of the balanced sets. If studies or patients do not suffice for all
+    three sets, validation shrinks patient by patient until the other two are full; if even that fails, the first draw is kept.
     """
     import numpy as np
     import pandas as pd
@@ -236,7 +235,7 @@ def choose(records: pd.DataFrame, sizes: Sizes, balance: Balance, seed: int) -> 
 
 
 def _draw(order: NDArray[np.intp], patients: NDArray[np.intp], size: int, studies: int, people: int) -> NDArray[np.intp]:
-    """The first `size` rows of `order`, less those of patients without whom fewer than so many studies or people were free."""
+    """The first `size` rows of `order` that leave at least `studies` studies and `people` patients free for the other sets."""
     import numpy as np
 
     count = np.bincount(patients)

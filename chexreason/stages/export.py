@@ -48,7 +48,8 @@ def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[s
         return ["checkpoint=base is the model as it comes: choose checkpoint=sft, grpo or grpo_best"]
     if "checkpoint" not in parents:
         return [
-            f"checkpoint={used['checkpoint'].name}: an adapter from elsewhere, of whose training the card could say nothing"
+            f"checkpoint={used['checkpoint'].name}: export needs a checkpoint trained by a run here, because the model card "
+            "reports its training"
         ]
     return []
 

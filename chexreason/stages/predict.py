@@ -266,7 +266,7 @@ def minority(one: dict[str, Any]) -> str:
 
 
 def draw(path: Path, image: Image.Image, one: dict[str, Any], title: str, stamp: str) -> None:
-    """The image with its answer beside it, the `stamp` across both: no copy of a stand-in's may pass for a reading."""
+    """The image with the answer beside it; a `stamp` across both, so that nobody takes a stand-in's output for a diagnosis."""
     import textwrap
 
     from matplotlib.figure import Figure

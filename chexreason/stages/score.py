@@ -90,7 +90,7 @@ def execute(run: Run) -> dict[str, Any]:
     counts = getattr(run.reward, "COUNTS_TOKENS", True)
 
     @cache
-    def counter() -> Any:  # its tokenizer is looked for at the first text that needs it
+    def counter() -> Any:  # load the tokenizer only if a line lacks num_tokens
         wanted = settings.tokenizer
         return token_counter(weights_folder(wanted.model, wanted.made_by, wanted.weights, run.folder.parent))
 

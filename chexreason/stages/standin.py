@@ -71,7 +71,7 @@ def execute(run: Run) -> dict[str, Any]:
     prompts = choices("prompt", sorted(set(settings.prompts)))  # they define the run in any order
     corpus = draw_corpus(seen.corpus, seen.images, prompts, seen.prompt_share, run.seed)
     set_seed(run.seed)
-    # What learns needs float32; what does not may be too large for it.
+    # Training needs float32. An untrained model of the published size would not fit in memory as float32.
     dtype = "float32" if seen.steps else run.model.dtype
     model, processor = build(run.model.family, corpus.texts(), settings.vocabulary, seen.size, dtype)
     parameters = sum(weight.numel() for weight in model.parameters())

@@ -87,7 +87,7 @@ class Ledger:
                 if self._settled + self._lost + self._under_way + _money(at_most) <= _money(self.budget):
                     break
                 if not self._open:
-                    self._changed.notify_all()  # whoever waits for room has waited in vain too
+                    self._changed.notify_all()  # wake the other waiters: there will be no room for them either
                     raise ChexReasonError(self._exhausted(at_most))
                 self._changed.wait()
             self.requests += 1

@@ -22,7 +22,7 @@ from chexreason.teacher.reply import SHOWN, Declined, Reply, StudyRecord, Teache
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
 ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
 LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
-GO_ON = "Mend the teacher; the same command then goes on from there (with force=true it begins anew)."
+GO_ON = "Fix the teacher (model, address or settings); the same command then continues (with force=true it begins anew)."
 LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
 
 
@@ -187,7 +187,7 @@ class Classroom:
         return Reply(None)
 
     def _unless_declining(self, study: StudyRecord, declined: Declined) -> None:
-        """Note that a study was not taken; soon too many where nothing else was. One that was not taken before is known."""
+        """Count a study that was declined, and not in an earlier run already; stop sooner while nothing was accepted yet."""
         if study.path not in self.ledger.declined:
             self.declined = declined
             # Refusals are fast and replies are slow: each thread may have met one before the first reply is there.

@@ -1,8 +1,8 @@
 """Checkpoints to resume from: complete ones only, so that a resumed run ends where an uninterrupted one would.
 
 The trainer saves weights, optimizer, schedule, random state and its history. Saved here besides: the reward's window and
-whether training was over. What is logged is flushed before each checkpoint, so that no logged mean spans one. A run that is
-told to end saves one more checkpoint first.
+whether training was over. A log entry is written before each checkpoint, so that no logged mean covers steps on both sides of
+it. A run that is told to end saves one more checkpoint first.
 """
 
 from __future__ import annotations

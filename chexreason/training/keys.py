@@ -35,8 +35,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 # Arguments of theirs by which a training would send weights, prompts or completions to somebody else.
 SENDS = tuple("push_to_hub hub_ trackio_ log_completions log_multimodal log_unique_prompts vllm_server_".split())
-# What is no choice: a run's place, seed and device, what saving, resuming, evaluating and rollouts stand on, and what makes
-# GRPO the paper's.
+# Arguments that the stages set themselves: folder, seed, device; saving, resuming, evaluation, rollouts; GRPO as in the paper.
 KEPT = frozenset(
     "output_dir seed use_cpu bf16 report_to max_length save_total_limit "
     "eval_strategy eval_steps eval_delay eval_on_start logging_strategy save_strategy save_only_model save_on_each_node "

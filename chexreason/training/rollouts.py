@@ -102,7 +102,8 @@ class RolloutTrainer(GRPOTrainer):
         self.nucleus = NucleusMass(self.temperature, self.top_p, ends)
         self.features = features if features is not None and can_pack(features.model) else None
         self.rollouts = rollouts
-        self.use_vllm = rollouts is not None  # said this late, TRL corrects for the sampler and starts no vLLM of its own
+        # Set only after __init__: TRL then applies its importance correction, but starts no vLLM of its own.
+        self.use_vllm = rollouts is not None
         self.films: list[ImageFeatures] = []  # of the rollout's prompts
         self.scored: torch.Tensor | None = None
 
@@ -119,7 +120,8 @@ class RolloutTrainer(GRPOTrainer):
             return super()._prepare_inputs(generation_batch)
         if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
             made = self._generate_and_score_completions(generation_batch)
-            drawn = torch.randperm(len(made["advantages"])) // self.num_generations  # as many random numbers as TRL draws
+            # As many random numbers as TRL's own shuffle would draw.
+            drawn = torch.randperm(len(made["advantages"])) // self.num_generations
             places = [group * self.num_generations for group in dict.fromkeys(drawn.tolist())]
             order = torch.cat([torch.arange(place, place + self.num_generations) for place in places])
             made = {key: value[order] if torch.is_tensor(value) and value.ndim else value for key, value in made.items()}

@@ -66,7 +66,7 @@ def with_images(rows: list[dict[str, Any]], read: Callable[[Path], Image.Image])
 
 
 class _Examples(Dataset):
-    """Rows are transformed as ever; a column is given as it is, so that nobody reads 2,000 images to know their `length`."""
+    """A dataset whose columns are returned without the transform: asking for `length` must not decode every image."""
 
     def __getitem__(self, key: Any) -> Any:
         return Dataset.__getitem__(self.with_format(None) if isinstance(key, str) else self, key)

@@ -309,7 +309,7 @@ def test_a_table_alone_needs_no_images_and_keeps_its_paths(tmp_path: Path) -> No
 def test_labels_that_are_no_states_are_refused_and_not_read_as_negative(value: object) -> None:
     frame = pd.DataFrame({**dict.fromkeys(COLUMNS), **dict.fromkeys(FINDINGS, 0.0)}, index=[0])
     assert StudyTable("mine", Path(), FINDINGS, frame).records.shape == (1, len(COLUMNS))
-    with pytest.raises(ChexReasonError, match="^mine: Edema has values that are no states"):
+    with pytest.raises(ChexReasonError, match="^mine: Edema has values other than 1.0"):
         StudyTable("mine", Path(), FINDINGS, frame.assign(Edema=value))
     with pytest.raises(ChexReasonError, match="^mine: its records lack the columns patient, view$"):
         StudyTable("mine", Path(), FINDINGS, frame.drop(columns=["patient", "view"]))

@@ -32,9 +32,9 @@ PACKAGED = "# @package _global_\n"
             "arm/own",
             "defaults: [override /model: phantom_gemma]\n",
             "stage=evaluate arm=own",
-            "begins with # @package _global_",
+            "must begin with # @package _global_",
         ),
-        ("experiment/own", TABLE4.replace(PACKAGED, ""), "experiment=own", "begins with # @package _global_"),
+        ("experiment/own", TABLE4.replace(PACKAGED, ""), "experiment=own", "must begin with # @package _global_"),
         (
             "experiment/own",
             TABLE4.replace("  - _sweep\n", ""),
@@ -84,7 +84,7 @@ PACKAGED = "# @package _global_\n"
             "variant/own",
             "name: own\ntitle: null\n",
             "stage=grpo variant=own",
-            "variant.title=null: that is the paper's own training",
+            "variant.title=null: null is reserved for variant=published; give own a title",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_frequencies_are_shares_of_findings(tmp_path: Path, text: str) -> None:
 
 def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("{}")
-    for output, said in ((tmp_path / "x/../in.jsonl", "is what is read"), (tmp_path, "is a folder")):
+    for output, said in ((tmp_path / "x/../in.jsonl", "is also the input"), (tmp_path, "is a folder")):
         with pytest.raises(ChexReasonError, match=f"stage.output=.*{said}"):
             require_output(str(output), None, str(tmp_path / "in.jsonl"))
     require_output(str(tmp_path / "out.jsonl"), str(tmp_path / "in.jsonl"))

@@ -33,7 +33,7 @@ class TestFailingAlike:
             assert 7 <= len(server.asked) <= 8, "no more than were under way"
         told = str(caught.value)
         assert "grammar: text outside the blocks" in told and "| [key] ?[31mI cannot <think>I see a sign of" in told
-        assert "\x1b" not in told and "goes on from there" in told.splitlines()[-1]
+        assert "\x1b" not in told and "the same command then continues" in told.splitlines()[-1]
 
     def test_once_it_is_mended_the_run_goes_on_and_nothing_is_paid_twice(self, curated: Path, key: str) -> None:
         with Server(write=lambda asked: "no") as server, pytest.raises(ChexReasonError, match="failed alike"):

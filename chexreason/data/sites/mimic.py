@@ -72,7 +72,7 @@ class Mimic(Published):
         keys = ("dicom_id", "subject_id", "study_id")
         metadata, named, path = self.sources(root)
         images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
-        images = images.filter((*keys, "ViewPosition", "PatientSex", "row"))  # who joins tables leaves others' columns in it
+        images = images.filter((*keys, "ViewPosition", "PatientSex", "row"))  # a joined table may carry columns of the others
         problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
         splits, found = _splits(named)
         labels, more = _labels(path)
