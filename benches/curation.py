@@ -29,6 +29,7 @@ from chexreason.data.sites.chexpert import Chexpert
 from chexreason.labels import FINDINGS
 
 SIZES = [2000, 1000]
+BALANCE = Balance(floor=0.05, ceiling=0.30, penalty=10.0)  # conf/stage/curate.yaml
 PER_PATIENT = 227_835 / 65_379  # studies per patient in MIMIC-CXR-JPG
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     wanted = parser.parse_args()
     labels, patients = resampled(wanted.studies, wanted.seed)
     methods: dict[str, Callable[[], list[np.ndarray]]] = {
-        "penalty-based greedy": lambda: select(labels, patients, SIZES, Balance(), wanted.seed),
+        "penalty-based greedy": lambda: select(labels, patients, SIZES, BALANCE, wanted.seed),
         "random": lambda: at_random(labels, wanted.seed),
         "iterative stratification": lambda: stratified(labels, wanted.seed),
     }

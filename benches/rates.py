@@ -16,7 +16,7 @@ from benches.reward_examples import scorer
 from chexreason.answers import metrics
 from chexreason.answers.grammars import GRAMMARS
 from chexreason.answers.parser import parse, parse_strict
-from chexreason.data.curation import Balance, select
+from chexreason.data.curation import select
 
 STUDIES, RESAMPLES, SEED = 227_835, 10_000, 0
 SMALL = (
@@ -33,7 +33,7 @@ def rates() -> Iterator[tuple[str, float, str]]:
     """Name, number and unit of each."""
     labels, patients = curation.resampled(STUDIES, SEED)
     began = time.process_time()
-    select(labels, patients, curation.SIZES, Balance(), SEED)
+    select(labels, patients, curation.SIZES, curation.BALANCE, SEED)
     yield f"curation of {STUDIES:,} studies", time.process_time() - began, "s"
 
     for grammar in GRAMMARS:

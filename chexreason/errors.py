@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -58,12 +58,21 @@ def is_no_room(error: BaseException) -> bool:
 
 
 def suggestion(word: str, valid: set[str]) -> str:
-    """` Did you mean ...? Valid: ...` for a word that is none of `valid`."""
-    if not valid:
-        return ""
-    plain = {one.lower(): one for one in sorted(valid)}
-    near = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.5)
-    return f"{f' Did you mean {plain[near[0]]}?' if near else ''} Valid: {', '.join(sorted(valid))}"
+    """` Did you mean ...? Valid: ...` for a key or a choice that is none of `valid`; empty where there is none."""
+    near = _near(word, sorted(valid))
+    return f"{f' Did you mean {near}?' if near else ''} Valid: {', '.join(sorted(valid))}" if valid else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The same of a name that stands in a file, in quotes and without a list of those `known`; empty where none is near."""
+    near = _near(name, known)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def _near(word: str, known: Iterable[str]) -> str | None:
+    plain = {one.casefold().replace("_", " "): one for one in known}
+    near = difflib.get_close_matches(word.casefold().replace("_", " ").strip(), plain, n=1, cutoff=0.5)
+    return plain[near[0]] if near else None
 
 
 def at_least(minimum: float, **values: float | None) -> None:

@@ -6,11 +6,10 @@ ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315) for its names; the paper's sec
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chexreason.errors import ChexReasonError
+from chexreason.errors import ChexReasonError, nearest
 
 FINDINGS: tuple[str, ...] = (
     "No Finding",
@@ -76,13 +75,6 @@ NIH_SHARED: tuple[str, ...] = (
     "Pneumonia",
     "Pneumothorax",
 )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence `Did you mean ...?`, after a blank, for a name that is not among those known; empty where none is near."""
-    plain = {one.casefold().replace("_", " "): one for one in known}
-    near = difflib.get_close_matches(name.casefold().replace("_", " ").strip(), plain, n=1, cutoff=0.5)
-    return f" Did you mean {plain[near[0]]!r}?" if near else ""
 
 
 def check_findings(

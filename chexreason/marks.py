@@ -47,11 +47,6 @@ def on_card(place: str | Path) -> set[str]:
     return {STAND_IN, DRAWN_FILMS} & {str(tag) for tag in tags} if isinstance(tags, list) else set()
 
 
-def of_model(weights: str, made_by: str | None) -> set[str]:
-    """The marks of a model: weights that a run here makes are a stand-in's, others say it on their card."""
-    return on_card(weights) | ({STAND_IN} if made_by else set())
-
-
 def of_lineage(*folders: Path) -> set[str]:
     """The marks of the runs in `folders` and of all that they stand on."""
     found: set[str] = set()
@@ -71,7 +66,7 @@ def of_run(run: Run, images: Path | None = None) -> list[str]:
     """The marks of a run that is under way: of its model and adapter, of the `images` that it reads, and of its parents."""
     found = of_lineage(*run.parents.values())
     if run.model is not None:
-        found |= of_model(run.model.weights, run.model.made_by)
+        found |= on_card(run.model.weights) | ({STAND_IN} if run.model.made_by else set())  # what runs here make are stand-ins
     if run.checkpoint is not None and run.checkpoint.adapter is not None:
         found |= on_card(run.checkpoint.adapter)
     found |= on_card(images) if images else set()

@@ -27,7 +27,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def run_here(folder: Path, *words: str) -> None:
     """The same in this process, its stages too: to start them is nothing that depends on the model."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "stage", lambda folder, *_, **__: execute_planned(folder))
+        patch.setattr(processes, "run_stage", lambda folder, *_, **__: execute_planned(folder))
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(sys, "argv", ["chexreason.run", "--config-dir", str(CONF), f"runs={folder}", *words])
         main()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 # Shapes of two gamma distributions. Weights of shape 1 are Rubin's; a little less makes intervals a twentieth wider, which
 # skewed counts of a few hundred films need (benches/coverage.py measures it).
 WEIGHT, PSEUDO_COUNT = 0.9, 0.5
+RESAMPLES = 10_000
 MOST_RESAMPLES = 1_000_000  # of which each takes a kilobyte
 _CELLS = 8_000_000  # weights drawn at once: 64 MB, and four times that are kept
 

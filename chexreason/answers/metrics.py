@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexreason.answers import intervals
-from chexreason.answers.intervals import difference, interval
+from chexreason.answers.intervals import RESAMPLES, difference, interval
 from chexreason.errors import ChexReasonError
 
 RATES = ("precision", "recall", "f1")
@@ -103,7 +103,7 @@ def scores(given: Answers) -> Scores:
     return _from_sums(_per_record(given).sum(axis=0), len(given.labels))
 
 
-def resampled(given: Sequence[Answers], resamples: int = 10_000) -> Scores:
+def resampled(given: Sequence[Answers], resamples: int = RESAMPLES) -> Scores:
     """What the metrics may be in the population: draws of a Bayesian bootstrap over patients; leading axis (resamples,).
 
     `given` holds one or more repeats of answers to the same records; the draws are those of the mean over them. In each
@@ -127,7 +127,7 @@ def summary(
     repeats: Sequence[Sequence[Collection[str] | None]],
     labels: Sequence[str],
     patients: Sequence[Hashable] | None = None,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     exclude_failures: bool = False,
     ignored: Sequence[Collection[str]] | None = None,
 ) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def agreement(given: Sequence[Answers]) -> NDArray[np.float64]:
     return ((votes * (votes - 1) + (count - votes) * (count - votes - 1)) / (count * (count - 1))).mean(axis=0)
 
 
-def paired_difference(first: Sequence[Answers], second: Sequence[Answers], resamples: int = 10_000) -> dict[str, Any]:
+def paired_difference(first: Sequence[Answers], second: Sequence[Answers], resamples: int = RESAMPLES) -> dict[str, Any]:
     """`first` minus `second` on the same records in the same order: difference, 95 % interval and two-sided p.
 
     Each side is the mean of one or more repeats, each patient with one weight in all of them.

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.answers import metrics
+from chexreason.answers.intervals import RESAMPLES
 from chexreason.answers.parser import parse
-from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, nearest
+from chexreason.errors import ChexReasonError, nearest
+from chexreason.labels import FINDINGS
 from chexreason.runs.files import each_line
 
 KEYS = frozenset("id patient labels predicted ignored samples completions grammar failure completion how path".split())
@@ -56,7 +57,7 @@ def row(study: dict[str, Any], grammar: str, completions: Sequence[Any]) -> dict
 
 
 def summary(
-    predictions: Sequence[Prediction], labels: Sequence[str], resamples: int = 10_000, exclude_failures: bool = False
+    predictions: Sequence[Prediction], labels: Sequence[str], resamples: int = RESAMPLES, exclude_failures: bool = False
 ) -> dict[str, Any]:
     """Every metric of these predictions over `labels`, with its 95 % interval over patients (see metrics.summary)."""
     return metrics.summary(

@@ -36,9 +36,9 @@ TIE = 1e-9
 class Balance:
     """The sampler's shares: of a set's studies, for every label."""
 
-    floor: float = 0.05
-    ceiling: float = 0.30
-    penalty: float = 10.0
+    floor: float
+    ceiling: float
+    penalty: float
 
 
 def select(labels: np.ndarray, patients: np.ndarray, sizes: list[int], balance: Balance, seed: int) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Test sets stay test sets: no run trains on an image or a patient that some registered test set holds.
 
-A test set is registered by writing a manifest of its images' content digests and patients under `<runs>/test-sets/`;
+A test set is registered by writing a list of its images' content digests and patients under `<runs>/test-sets/`;
 whoever scores or inspects a test set registers it, and whoever is about to train calls `vouch_for_training` first.
 """
 
@@ -33,7 +33,7 @@ LISTED = ("site", "patient", "path", "sha256")
 SEAL = "# sha256 of the lines below: "  # how a registered test set's list begins
 
 
-def manifest(table: StudyTable, runs: Path) -> pd.DataFrame:
+def listing(table: StudyTable, runs: Path) -> pd.DataFrame:
     """One row per record: site, patient, path and sha256 of the image ("" for a label table alone)."""
     listed = table.records[["patient", "path"]].assign(site=table.site)
     if not table.images:
@@ -108,7 +108,7 @@ def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[P
     Raises:
         ChexReasonError: names the run, the image and the patient; also where the test set was not registered at that time.
     """
-    listed = manifest(table, runs)
+    listed = listing(table, runs)
     for folder, seen in _learnt(trained):
         shared = listed[listed["sha256"].isin(set(seen["sha256"]) - {""}) | _people(listed).isin(_people(seen))]
         if not shared.empty:
@@ -173,7 +173,7 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     from filelock import FileLock
 
     path = runs / FOLDER / f"{name}.csv"
-    listed = manifest(table, runs)
+    listed = listing(table, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.parent / ".lock"):  # two that register at once would lose one's list
         if path.is_file():
@@ -214,7 +214,7 @@ def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
     """Pass silently if no image (by content) and no patient (by site and id) of `training` is in a registered test set.
 
     Args:
-        training: `manifest` of the records to train on.
+        training: `listing` of the records to train on.
         runs: the folder of run folders, where test sets are registered.
 
     Raises:

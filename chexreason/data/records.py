@@ -28,7 +28,7 @@ from chexreason.labels import (
     check_findings,
     marked,
 )
-from chexreason.runs.processes import each
+from chexreason.runs.processes import CHUNK, each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,6 @@ ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
 TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
 TRAINING = ("train", "train_val", "sft", "rl")  # splits that are no test sets
-CHUNK = 16  # images that a process reads at a time
 ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"  # a long number as a spreadsheet shows and saves it: 8.4E+35
 POLICIES = ("negative", "positive", "ignore")
 MISSING = ("fail", "skip", "later")  # later: image files are looked for when they are read
@@ -91,9 +90,9 @@ class StudyTable:
         excluded = self.excluded | {reason: self.excluded.get(reason, 0) + count}
         return replace(self, records=self.records[~rows].reset_index(drop=True), excluded=excluded)
 
-    def noting(self, **facts: int) -> StudyTable:
-        """The table with facts noted (underscores in their names become spaces), zeros left out."""
-        return replace(self, noted=self.noted | {key.replace("_", " "): int(n) for key, n in facts.items() if n})
+    def noting(self, facts: Mapping[str, int]) -> StudyTable:
+        """The table with facts noted, each with how many records it is true of; zeros left out."""
+        return replace(self, noted=self.noted | {fact: int(count) for fact, count in facts.items() if count})
 
 
 class Dataset(Protocol):
@@ -289,13 +288,14 @@ def under_policy(table: StudyTable) -> StudyTable:
     positive = (states[list(PATHOLOGIES)] == POSITIVE).any(axis=1)
     unsure = (states[list(PATHOLOGIES)] == UNCERTAIN).any(axis=1)
     believed = states[NO_FINDING].mask((normal | (states[NO_FINDING] == UNCERTAIN)) & (positive | unsure), NEGATIVE)
-    return replace(table, records=table.records.assign(**{NO_FINDING: believed})).noting(
-        No_Finding_beside_a_positive_finding=(normal & positive).sum(),
-        No_Finding_beside_an_uncertain_finding=(normal & unsure & ~positive).sum(),
-        No_Finding_beside_Support_Devices=(normal & device & ~positive & ~unsure).sum(),
-        Support_Devices_alone_without_No_Finding=(device & ~positive & ~normal).sum(),
-        no_label_at_all=sum(place not in illegal for place in silent),
-    )
+    facts = {
+        "No Finding beside a positive finding": (normal & positive).sum(),
+        "No Finding beside an uncertain finding": (normal & unsure & ~positive).sum(),
+        "No Finding beside Support Devices": (normal & device & ~positive & ~unsure).sum(),
+        "Support Devices alone without No Finding": (device & ~positive & ~normal).sum(),
+        "no label at all": sum(place not in illegal for place in silent),
+    }
+    return replace(table, records=table.records.assign(**{NO_FINDING: believed})).noting(facts)
 
 
 def with_images(table: StudyTable) -> StudyTable:
@@ -339,7 +339,7 @@ def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) ->
     if not table.images or table.records.empty:
         return table
     files = [paths.image_file(table.root, path) for path in table.records["path"]]
-    errors = each(partial(_error, read), files, min(os.cpu_count() or 1, 1 + len(files) // CHUNK), killed, CHUNK)
+    errors = each(partial(_error, read), files, min(os.cpu_count() or 1, 1 + len(files) // CHUNK), killed)
     listed = list(tqdm(errors, total=len(files), desc="reading images", unit="image", leave=False))
     unreadable = [(position, error) for position, error in enumerate(listed) if error is not None]
     problems = tuple(_at(table.records, position, paths.UNREADABLE, error) for position, error in unreadable)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from chexreason.data import paths
 from chexreason.data.records import ILLEGAL, Problem
-from chexreason.errors import ChexReasonError
-from chexreason.labels import FINDINGS, nearest
+from chexreason.errors import ChexReasonError, nearest
+from chexreason.labels import FINDINGS
 from chexreason.runs.files import utf16, write_text
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")  # of an enhanced object
 GROUPED = ("PixelMeasuresSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence")
-SHOWN = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
 WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE, *SPACINGS, *GROUPS, "PresentationLUTSequence"]
 FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
@@ -114,7 +114,7 @@ def check(data: Dataset, name: str) -> None:
         if missing:
             raise ImageError(f"{name}: its colours are those of a palette that it lacks: it has no {', '.join(missing)}")
     check_size(int(data.Columns), int(data.Rows), name)
-    if data.PhotometricInterpretation not in SHOWN:
+    if data.PhotometricInterpretation not in PHOTOMETRIC:
         raise ImageError(
             f"{name}: Photometric Interpretation (0028,0004) {data.PhotometricInterpretation} is not read here; have the film "
             "exported as MONOCHROME2 or RGB"

@@ -30,7 +30,7 @@ def weights_identity(model: Model, store: Path | None) -> str:
     if folder.is_dir():
         held = folder.resolve()
         is_revision = held.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", held.name)
-        return held.name if is_revision else path_digest(folder, store, notes=".md")
+        return held.name if is_revision else path_digest(folder, store, without_suffix=".md")
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(model.weights, "config.json")

@@ -1,4 +1,4 @@
-"""The paper's own numbers (experiments/published.csv) and which of its rows a run of ours is the counterpart of.
+"""The paper's own numbers (published.csv among the experiments) and which of its rows a run of ours is the counterpart of.
 
 One line of the file is one number: table, row, dataset, split, label (empty for an aggregate), metric, value.
 """

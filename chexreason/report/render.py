@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV, LaTeX, HTML and plain text for the terminal."""
+"""Tables as Markdown, CSV, LaTeX, and plain text for the terminal; as HTML, build.py writes them."""
 
 from __future__ import annotations
 

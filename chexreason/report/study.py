@@ -17,11 +17,12 @@ import numpy as np
 
 from chexreason import marks
 from chexreason.answers import metrics, predictions
+from chexreason.answers.intervals import RESAMPLES
 from chexreason.answers.predictions import PREDICTIONS, Prediction
 from chexreason.data.records import TRAINING
 from chexreason.errors import ChexReasonError
 from chexreason.report.published import PROMPTS
-from chexreason.report.scoring import named
+from chexreason.report.test_sets import named
 from chexreason.runs.files import read_lines
 from chexreason.runs.folders import LOG, changed, complete_manifest, is_of_another_version, read_manifest
 
@@ -171,7 +172,7 @@ class Study:
     trainings: tuple[Training, ...]
     manifests: tuple[dict[str, Any], ...]
     problems: tuple[str, ...] = ()
-    resamples: int = 10_000
+    resamples: int = RESAMPLES
     titles: dict[Arm, str] = field(default_factory=dict)
 
     @cached_property
@@ -223,7 +224,7 @@ class Study:
         return self.titles.get(arm, arm.model)
 
 
-def read(folders: Iterable[Path], resamples: int = 10_000) -> Study:
+def read(folders: Iterable[Path], resamples: int = RESAMPLES) -> Study:
     """The study in these run folders; runs of other stages serve as provenance alone."""
     evaluations, trainings, manifests, problems = [], [], [], []
     for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):

@@ -103,12 +103,13 @@ def paper_tables(study: Study) -> list[Table]:
     validation = study.on("validation")
     base = [one for one in validation if one.arm.checkpoint == "base" and one.arm.paper_model == "MedGemma"]
     tuned = [one for one in validation if one.arm.checkpoint == "sft"]
+    reinforced = [one for one in validation if one.arm.checkpoint in ("grpo", "grpo_best")]
     short = tuple(column for column in COLUMNS if column[1] in ("micro_f1", "macro_f1", "failure_rate"))
     made = [
         _variants(study, "1", "Prompt ablation on the base model", base, short),
         _variants(study, "2", "Supervised fine-tuning variants, medically pre-trained model", _of("MedGemma", tuned)),
         _variants(study, "3", "Supervised fine-tuning variants, general-purpose model", _of("Qwen2.5", tuned)),
-        _variants(study, "4", "GRPO by reward function", [one for one in validation if one.arm.checkpoint.startswith("grpo")]),
+        _variants(study, "4", "GRPO by reward function", reinforced),
         _per_label(study, "chexpert", "Per-label F1 on the CheXpert test set"),
         _per_label(study, "nih", "Per-label F1 on the NIH test set"),
     ]

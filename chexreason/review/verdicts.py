@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.answers.parser import parse_strict
-from chexreason.errors import ChexReasonError, printable
-from chexreason.labels import FINDINGS, nearest
+from chexreason.errors import ChexReasonError, nearest, printable
+from chexreason.labels import FINDINGS
 from chexreason.prompts import write_answer
 from chexreason.review.pack import SCHEMA, Case, Pack, text_digest
 from chexreason.runs.files import read_lines, text_of, without_doubles

@@ -204,7 +204,7 @@ def _make(planned: Plan) -> None:
     if not planned.does.TORCH:
         code = execute_planned(planned.folder)
     else:
-        code = processes.stage(planned.folder, planned.processes, planned.manifest["tracker"]["mode"] != "disabled")
+        code = processes.run_stage(planned.folder, planned.processes, planned.manifest["tracker"]["mode"] != "disabled")
     if code == CANNOT_WRITE:
         raise ChexReasonError(_no_room(planned.folder, "the disk is full: not even the error could be written there"))
     if code != 0:
@@ -287,7 +287,7 @@ def execute_planned(folder: Path) -> int:
             raise ChexReasonError(f"stage={run.settings.name}: execute() gave {str(metrics)[:80]}; metrics by name are wanted")
         if not files.is_first_process():  # what it would look at is being written by the first
             return 0
-        files.share(folder)
+        files.make_readable(folder)
         done = {
             "status": "complete",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

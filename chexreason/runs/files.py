@@ -68,7 +68,7 @@ def to_disk(folder: Path) -> None:
         _flush(Path(inside))
 
 
-def share(folder: Path) -> None:
+def make_readable(folder: Path) -> None:
     """Have every file in `folder` readable for whom the umask allows: safetensors are written for their owner alone."""
     os.umask(masked := os.umask(0))
     for inside, _, names in os.walk(folder):

@@ -23,7 +23,7 @@ from chexreason.runs.files import is_first_process, read_json, replacing, write_
 from chexreason.runs.identity import DIGESTS, digest, path_digest, sha256_of
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
-LEFT = ".chexreason.json"  # in a folder that a user named: the files that a run left there, with their digests
+DELIVERED = ".chexreason.json"  # in a folder that a user named: the files that a run left there, with their digests
 ERROR = "error.txt"  # why a run failed, in full
 ROOT = "root.path"  # where the images that a run names lie
 CHECKPOINTS = "checkpoints"  # of a training, to resume from
@@ -35,7 +35,7 @@ SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
 # Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
 SCAFFOLD = {MANIFEST, LOG, ERROR, ROOT, CHECKPOINTS, JOURNAL, LOCK, WRITER, "wandb"}
-WORD = {MANIFEST, ERROR, LOCK, WRITER}  # all that is left of a run that failed before it worked
+FAILED_ONLY = {MANIFEST, ERROR, LOCK, WRITER}  # all that is left of a run that failed before it worked
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def leave(files: dict[str, Path], output: Path) -> None:
         ChexReasonError: a file of such a name is there that no run left, or that was changed since.
     """
     try:
-        before: dict[str, str] = read_json(output / LEFT)
+        before: dict[str, str] = read_json(output / DELIVERED)
     except (OSError, ValueError):
         before = {}
     now = {name: sha256_of(files[name]) for name in sorted(files)}
@@ -148,7 +148,7 @@ def leave(files: dict[str, Path], output: Path) -> None:
     for name in now:
         with replacing(output / name) as partial:
             shutil.copyfile(files[name], partial)
-    write_json(output / LEFT, now)
+    write_json(output / DELIVERED, now)
 
 
 def kind(manifest: dict[str, Any]) -> str:
@@ -164,7 +164,7 @@ def forget(folders: Iterable[Path], new: Iterable[Path]) -> None:
     """
     for folder in folders:
         found, left = _anyones_manifest(folder), {path.name for path in folder.glob("*")}
-        if left <= WORD and found.get("status", "failed") == "failed" and str(folder) not in found.get("error", ""):
+        if left <= FAILED_ONLY and found.get("status", "failed") == "failed" and str(folder) not in found.get("error", ""):
             shutil.rmtree(folder, ignore_errors=True)
     for place in new:
         with suppress(OSError):

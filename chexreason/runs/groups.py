@@ -100,7 +100,7 @@ class Checkpoint:
         """An adapter from outside counts by its files."""
         if self.made_by or self.adapter is None:
             return {"adapter": self.adapter}
-        return {"adapter": path_digest(Path(self.adapter), store, notes=".md")}
+        return {"adapter": path_digest(Path(self.adapter), store, without_suffix=".md")}
 
     def require(self) -> None:
         """Raises ChexReasonError where an adapter from outside is not at hand."""

@@ -55,7 +55,7 @@ def _code(described: Any) -> dict[str, Any]:
     kind = type(described)
     if kind.__module__.split(".")[0] == __name__.split(".")[0]:
         parts = getattr(described, "CODE", ())
-        return {"code": [path_digest(PACKAGE / part, notes=".pyc") for part in parts]} if parts else {}
+        return {"code": [path_digest(PACKAGE / part, without_suffix=".pyc") for part in parts]} if parts else {}
     module = sys.modules[kind.__module__]
     files = [Path(str(module.__file__))]
     if "." in kind.__module__:
@@ -137,16 +137,16 @@ def files_in(folder: Path, shut: Callable[[OSError], None] | None = None) -> Ite
 
 
 def path_digest(
-    path: Path, store: Path | None = None, notes: str | None = None, read: Callable[[Path], str] = sha256_of
+    path: Path, store: Path | None = None, without_suffix: str | None = None, read: Callable[[Path], str] = sha256_of
 ) -> str:
     """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once).
 
-    Hidden files do not count: file managers and downloads leave them behind. Nor do those whose names end on `notes`.
+    Hidden files do not count: file managers and downloads leave them behind. Nor do those whose names end on `without_suffix`.
     """
     if path.is_file():
         return content_digests([path], store, read)[0]
     names = sorted(child.relative_to(path) for child in files_in(path) if child.is_file())
-    names = [name for name in names if notes is None or name.suffix != notes]
+    names = [name for name in names if name.suffix != without_suffix]
     files = [path / name for name in names]
     return digest(list(zip((name.as_posix() for name in names), content_digests(files, store, read), strict=True)))
 

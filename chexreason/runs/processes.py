@@ -32,6 +32,8 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 # What takes long to import: torch and transformers, tables, and what W&B imports when a run of its begins.
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
 STREAMS = [0, 1, 2]  # standard input, output and error
+CHUNK = 16  # items that a worker takes at a time
+GRACE = 90  # seconds from SIGTERM until a stage's process is killed, in which it saves what it is at
 LONGEST = 100_000  # bytes that one request, or one variable of an environment, may have
 
 Item = TypeVar("Item")
@@ -79,7 +81,7 @@ def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
 
 
 def each(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, lost: Callable[[Item], Result], chunk: int = 16
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, lost: Callable[[Item], Result], chunk: int = CHUNK
 ) -> Iterator[Result]:
     """`function` of every item, in their order, by so many workers.
 
@@ -133,7 +135,7 @@ def _end_with(starter: int, end: Callable[[], None]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def stage(folder: Path, processes: int, tracked: bool) -> int:
+def run_stage(folder: Path, processes: int, tracked: bool) -> int:
     """Execute the run that folder/manifest.json plans in `processes` processes of their own; their exit status.
 
     Importing torch, transformers and (where it is `tracked`) W&B takes seconds, and a sweep executes dozens of runs. Where no

@@ -87,7 +87,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Multirun:
     """A multirun's config, its jobs in order, and the experiments, composed, where it is one of several."""
 
     config: DictConfig
@@ -210,7 +210,7 @@ class Progress(Callback):
             forget(every, self.new)
 
 
-def foresee(config: DictConfig) -> Sweep:
+def foresee(config: DictConfig) -> Multirun:
     """The sweep that Hydra is about to run, planned; several experiments are one, of the jobs of each.
 
     Raises:
@@ -229,7 +229,7 @@ def foresee(config: DictConfig) -> Sweep:
     known: dict[str, Plan] = {}
     jobs = [_job(list(job), known) for job in every]
     _refuse_one_output(jobs)
-    return Sweep(config, jobs, experiments)
+    return Multirun(config, jobs, experiments)
 
 
 def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
@@ -243,7 +243,7 @@ def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
     return jobs
 
 
-def _hand_over(config: DictConfig, sweep: Sweep) -> None:
+def _hand_over(config: DictConfig, sweep: Multirun) -> None:
     """Make Hydra launch the listed jobs: it can only sweep a full grid of values, and several experiments are not one.
 
     Raises:

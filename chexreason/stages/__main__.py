@@ -24,9 +24,7 @@ from filelock import FileLock
 from chexreason.runs.execute import execute_planned
 from chexreason.runs.files import is_first_process
 from chexreason.runs.folders import WRITER
-from chexreason.runs.processes import LONGEST, STREAMS, end_with_starter
-
-GRACE = 90  # seconds from SIGTERM until the process is killed, in case a library swallowed KeyboardInterrupt
+from chexreason.runs.processes import GRACE, LONGEST, STREAMS, end_with_starter
 
 
 def main(folder: Path) -> int:

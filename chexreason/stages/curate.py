@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from chexreason import marks
 from chexreason.errors import ChexReasonError, at_least, share
-from chexreason.runs import files
-from chexreason.runs import folders as runs
+from chexreason.runs import files, folders
 from chexreason.runs.explain import quoted
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
@@ -99,8 +98,7 @@ def execute(run: Run) -> dict[str, Any]:
     refuse_test_split(table)
     pool = candidates(table, run.seed)
     if pool.records.empty:
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in pool.excluded.items())
-        raise ChexReasonError(f"{table.site}: no study has a positive label to teach. Left out: {reasons or 'none'}")
+        raise ChexReasonError(f"{table.site}: no study has a positive label to teach: {records.nothing_left(pool)}")
 
     clock = time.perf_counter()
     rows = choose(pool.records, wanted.sizes, balance, run.seed)
@@ -117,7 +115,7 @@ def execute(run: Run) -> dict[str, Any]:
         raise ChexReasonError("stage.strict=true and not everything was reached:\n  " + "\n  ".join(missed))
 
     for name, part in sets.items():
-        vouched = integrity.manifest(replace(pool, records=part), run.folder.parent)
+        vouched = integrity.listing(replace(pool, records=part), run.folder.parent)
         integrity.refuse_test_data(vouched, run.folder.parent)
         sets[name] = part.assign(sha256=vouched["sha256"])
     origin = Origin(table.site, run.dataset.agreement, table.findings, table.root if table.images else None)
@@ -150,7 +148,7 @@ def deliver(folder: Path, output: Path) -> None:
     """Leave the sets, and where their images lie, in the folder that the user named."""
     from chexreason.data import curated, paths
 
-    runs.deliver(folder, output)
+    folders.deliver(folder, output)
     if root := curated.origin(folder).root:
         paths.write_root(output, root)
 
@@ -305,15 +303,15 @@ def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
         return
     address = getattr(run.dataset, "download", None)
     files.write_text(listed, "".join(f"{address}/{path}\n" if address else f"{path}\n" for path in wanted.records["path"]))
-    folders = urlsplit(address or "").path.strip("/").count("/") + 1
+    depth = urlsplit(address or "").path.strip("/").count("/") + 1
     how = ""
     if str(address).startswith("http"):
         places = shlex.join(["-P", str(pool.root), "-i", str(listed)])
-        how = f"wget -c -x -nH --cut-dirs={folders} --user=NAME --ask-password {places}"
+        how = f"wget -c -x -nH --cut-dirs={depth} --user=NAME --ask-password {places}"
     elif str(address).startswith("gs:"):  # `gsutil cp -I` would put all images into one folder
         bare, place = shlex.join(["sed", f"s|{address}/||", str(listed)]), shlex.quote(f"{pool.root}/{{}}")
         how = f"{bare} | xargs -P8 -I{{}} gsutil -u PROJECT cp {address}/{{}} {place}"
-    command = files.read_json(run.folder / runs.MANIFEST)["command"]
+    command = files.read_json(run.folder / folders.MANIFEST)["command"]
     look = on_the_same(command, "stage=inspect", f"stage.only={quoted(str(listed))}")
     raise ChexReasonError(
         f"{pool.site}: the sets are chosen by the tables; {missing:,} of their {len(rows):,} images are not in {pool.root}.\n"

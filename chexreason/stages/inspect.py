@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chexreason.data.records import Problem, StudyTable
 
-SHOWN = 100  # problems in the page; problems.csv has them all
+LISTED = 100  # problems in the page; problems.csv has them all
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         [name, f"{part['images']:,}", f"{part['patients']:,}", counts(part["views"]), counts(part["sexes"])]
         for name, part in summary["splits"].items()
     ]
-    more = [f"- ... and {len(problems) - SHOWN:,} more in problems.csv"] if len(problems) > SHOWN else []
+    more = [f"- ... and {len(problems) - LISTED:,} more in problems.csv"] if len(problems) > LISTED else []
     return "\n".join([
         f"# {summary['site']}: {len(problems):,} problems" if problems else f"# {summary['site']}: no problem found",
         "",
@@ -224,7 +224,7 @@ def page(summary: dict[str, Any], problems: list[Problem]) -> str:
         "",
         *([f"- {kind}: {count:,}" for kind, count in summary["problems"].items()] or ["- none"]),
         "",
-        *[f"- {describe(problem)}" for problem in problems[:SHOWN]],
+        *[f"- {describe(problem)}" for problem in problems[:LISTED]],
         *more,
         "",
         f"Left out: {counts(summary['excluded'])}.",

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chexreason.answers import metrics, predictions
-from chexreason.answers.intervals import MOST_RESAMPLES
+from chexreason.answers.intervals import MOST_RESAMPLES, RESAMPLES
 from chexreason.errors import ChexReasonError, at_least, at_most, printable
 from chexreason.labels import FINDINGS, check_findings, in_order
 from chexreason.runs.files import read_json, require_output, write_json
@@ -34,7 +34,7 @@ class Settings:
     against: str | None = field(metadata=CONTENT, default=None)
     labels: list[str] = field(metadata=UNORDERED, default_factory=list)
     exclude_failures: bool = False
-    resamples: int = 10_000
+    resamples: int = RESAMPLES
 
     def __post_init__(self) -> None:
         at_least(1, resamples=self.resamples)

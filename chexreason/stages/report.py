@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chexreason.answers.intervals import MOST_RESAMPLES
+from chexreason.answers.intervals import MOST_RESAMPLES, RESAMPLES
 from chexreason.errors import ChexReasonError, at_least, at_most
 from chexreason.parts import refuse_unknown
 from chexreason.runs.files import write_text
@@ -34,7 +34,7 @@ class Settings:
     show: list[str] = field(default_factory=lambda: ["headline"])
     gallery: int = 60
     embed_credentialed: bool = False
-    resamples: int = 10_000
+    resamples: int = RESAMPLES
 
     def __post_init__(self) -> None:
         at_least(0, gallery=self.gallery)

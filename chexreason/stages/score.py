@@ -14,8 +14,8 @@ from typing import Any
 
 from chexreason.answers import predictions
 from chexreason.answers.parser import parse
-from chexreason.errors import ChexReasonError, printable
-from chexreason.labels import FINDINGS, nearest
+from chexreason.errors import ChexReasonError, nearest, printable
+from chexreason.labels import FINDINGS
 from chexreason.rewards.scored import Scorer
 from chexreason.runs.files import as_lines, each_line, require_output, text_of, without_doubles, write_text
 from chexreason.runs.folders import Run

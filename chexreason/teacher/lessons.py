@@ -17,7 +17,7 @@ from chexreason.prompts import Prompt
 from chexreason.teacher.gates import Gates, Refusal
 from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
-from chexreason.teacher.reply import SHOWN, Declined, Reply, StudyRecord, Teacher, Unanswered
+from chexreason.teacher.reply import MOST_SHOWN, Declined, Reply, StudyRecord, Teacher, Unanswered
 
 GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
 ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
@@ -70,8 +70,9 @@ def as_it_came(reply: Reply) -> str:
 
 def shown(reply: str) -> str:
     """The beginning of `reply` for a message, on lines of its own, with nothing in it that a terminal would obey."""
-    lines = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in reply[:SHOWN]).strip().splitlines()
-    more = ["..."] if len(reply) > SHOWN else []
+    printed = (letter if letter.isprintable() or letter == "\n" else "?" for letter in reply[:MOST_SHOWN])
+    lines = "".join(printed).strip().splitlines()
+    more = ["..."] if len(reply) > MOST_SHOWN else []
     return "".join(f"\n    | {line}" for line in [*lines, *more] if line.strip())
 
 

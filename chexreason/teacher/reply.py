@@ -11,7 +11,7 @@ from typing import Protocol
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
 
-SHOWN = 600  # characters that a message shows of what came
+MOST_SHOWN = 600  # characters that a message shows of what came
 CAME: ContextVar[str] = ContextVar("CAME", default="")  # the last HTTP body of this thread: clients keep a part of it
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from chexreason.errors import ChexReasonError, above, at_least
 from chexreason.prompts import Prompt
 from chexreason.runs.identity import CIRCUMSTANCE
-from chexreason.teacher.reply import CAME, SHOWN, Declined, Reply, StudyRecord, Unanswered
+from chexreason.teacher.reply import CAME, MOST_SHOWN, Declined, Reply, StudyRecord, Unanswered
 from chexreason.teacher.request import Request, compose
 
 # A server's own failures, those of a proxy such as Cloudflare (520 to 530) among them.
@@ -105,7 +105,7 @@ class Service(ABC):
             raised, reply = self.meaning(error), self.reply(None, None, None)
         if raised is not None:
             raise raised  # outside the handler: a client's exception may hold the key
-        return reply if reply.text else replace(reply, said=self.without_key(_unescaped(CAME.get()))[:SHOWN])
+        return reply if reply.text else replace(reply, said=self.without_key(_unescaped(CAME.get()))[:MOST_SHOWN])
 
     @abstractmethod
     def client(self) -> Any:

@@ -22,10 +22,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from chexreason.runs.files import read_json, to_disk, write_json
 from chexreason.runs.folders import CHECKPOINTS
 from chexreason.runs.identity import sha256_of
+from chexreason.runs.processes import GRACE
 
 STATE = "trainer_state.json"
 WHOLE = "whole.json"  # the last file that a checkpoint gets, with the digests of all others
-GRACE = 90  # seconds that the step and its checkpoint get in a run that is told to end
 
 
 class Checkpoints(TrainerCallback):

@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from chexreason.errors import at_least, one_of, share
-from chexreason.labels import nearest
+from chexreason.errors import at_least, nearest, one_of, share
 
 # Arguments of both, and the key of SFT and GRPO that says each.
 SHARED = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chexreason.data.curation import Balance, imbalance_ratio, select, step_change
 
 LABELS = 14
+BALANCE = Balance(floor=0.05, ceiling=0.30, penalty=10.0)
 
 
 def table(seed: int, studies: int, patients: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ sizes = st.lists(st.integers(0, 120), min_size=1, max_size=3)
 @given(tables, sizes, st.integers(0, 99))
 def test_sets_are_disjoint_in_studies_and_patients(given_table: tuple, wanted: list[int], seed: int) -> None:
     labels, patients = given_table
-    chosen = select(labels, patients, wanted, Balance(), seed)
+    chosen = select(labels, patients, wanted, BALANCE, seed)
     assert [len(rows) <= size for rows, size in zip(chosen, wanted, strict=True)] == [True] * len(wanted)
     studies = np.concatenate(chosen)
     assert len(set(studies.tolist())) == len(studies)
@@ -48,7 +49,7 @@ def test_sets_are_disjoint_in_studies_and_patients(given_table: tuple, wanted: l
 @given(tables, sizes, st.integers(0, 99))
 def test_same_seed_same_sets(given_table: tuple, wanted: list[int], seed: int) -> None:
     labels, patients = given_table
-    first, second = (select(labels, patients, wanted, Balance(), seed) for _ in range(2))
+    first, second = (select(labels, patients, wanted, BALANCE, seed) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -60,7 +61,7 @@ def test_every_floor_that_candidates_allow_is_reached(world: int, seed: int) -> 
     rare = np.repeat(np.eye(LABELS, dtype=bool), 30, axis=0)
     labels = np.concatenate([labels, rare])
     wanted = [200, 100]
-    for rows, size in zip(select(labels, np.arange(len(labels)), wanted, Balance(), seed), wanted, strict=True):
+    for rows, size in zip(select(labels, np.arange(len(labels)), wanted, BALANCE, seed), wanted, strict=True):
         assert len(rows) == size
         assert labels[rows].sum(axis=0).min() >= math.ceil(0.05 * size)
 
@@ -69,7 +70,7 @@ def test_scarce_labels_are_shared_in_proportion_to_the_sets() -> None:
     labels = np.zeros((3000, LABELS), dtype=bool)
     labels[:, 3] = True
     labels[:60, 5] = True  # 60 studies, where 5 % of both sets would be 75
-    sft, rl = select(labels, np.arange(3000), [1000, 500], Balance(), 0)
+    sft, rl = select(labels, np.arange(3000), [1000, 500], BALANCE, 0)
     assert labels[sft][:, 5].sum() + labels[rl][:, 5].sum() == 60
     assert 35 <= labels[sft][:, 5].sum() <= 45
 
@@ -78,14 +79,14 @@ def test_abundant_labels_are_held_near_the_ceiling_when_there_is_a_choice() -> N
     rng = np.random.default_rng(0)
     labels = rng.random((5000, LABELS)) < 0.1
     labels[:, 3] = rng.random(5000) < 0.8
-    (chosen,) = select(labels, np.arange(5000), [500], Balance(ceiling=0.3), 0)
+    (chosen,) = select(labels, np.arange(5000), [500], BALANCE, 0)
     assert labels[:, 3].mean() > 0.75 and labels[chosen][:, 3].mean() <= 0.31
-    (loose,) = select(labels, np.arange(5000), [500], Balance(ceiling=1.0, penalty=0.0), 0)
+    (loose,) = select(labels, np.arange(5000), [500], Balance(0.05, 1.0, 0.0), 0)
     assert labels[loose][:, 3].mean() > 0.6
 
 
 def test_step_change_is_the_difference_of_the_documented_objective() -> None:
-    balance, size, counts = Balance(0.05, 0.3, 10.0), 200, np.array([0, 1, 5, 40, 60])
+    balance, size, counts = BALANCE, 200, np.array([0, 1, 5, 40, 60])
 
     def phi(c: np.ndarray, n: int, floor: float) -> float:
         return float((np.maximum(0, floor - c) ** 2 + 10 * np.maximum(0, c - 0.3 * n) ** 2).sum())
@@ -99,6 +100,6 @@ def test_step_change_is_the_difference_of_the_documented_objective() -> None:
 
 
 def test_no_candidates_give_empty_sets_and_the_ratio_of_a_missing_label_is_infinite() -> None:
-    empty = select(np.zeros((0, LABELS), dtype=bool), np.zeros(0, dtype=int), [5, 5], Balance(), 0)
+    empty = select(np.zeros((0, LABELS), dtype=bool), np.zeros(0, dtype=int), [5, 5], BALANCE, 0)
     assert [len(rows) for rows in empty] == [0, 0]
     assert imbalance_ratio(np.eye(3, dtype=bool)[:2]) == math.inf and imbalance_ratio(np.eye(3, dtype=bool)) == 1.0

@@ -34,14 +34,14 @@ def site(root: Path, split: str, patient: str = "patient1", name: str = "CheXper
 
 def test_separate_data_may_train(tmp_path: Path) -> None:
     integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
-    integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
+    integrity.refuse_test_data(integrity.listing(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
 
 
 def test_a_test_patient_is_refused_by_name_and_the_same_id_at_another_site_is_not(tmp_path: Path) -> None:
     integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
     with pytest.raises(ChexReasonError, match=r"held_out.*view1_frontal.jpg, patient patient1"):
-        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
-    integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", name="another").load(), tmp_path), tmp_path)
+        integrity.refuse_test_data(integrity.listing(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
+    integrity.refuse_test_data(integrity.listing(site(tmp_path / "b", "train", name="another").load(), tmp_path), tmp_path)
 
 
 def test_a_copied_test_image_is_refused_whatever_its_name_and_patient(tmp_path: Path) -> None:
@@ -50,14 +50,14 @@ def test_a_copied_test_image_is_refused_whatever_its_name_and_patient(tmp_path: 
     image = "patient1/study1/view1_frontal.jpg"
     shutil.copy(tmp_path / "a/test" / image, tmp_path / "b/train/patient9/study1/view1_frontal.jpg")
     with pytest.raises(ChexReasonError, match=r"1 images and 0 images' patients"):
-        integrity.refuse_test_data(integrity.manifest(training.load(), tmp_path), tmp_path)
+        integrity.refuse_test_data(integrity.listing(training.load(), tmp_path), tmp_path)
 
 
 def test_a_label_table_alone_is_checked_by_patient(tmp_path: Path) -> None:
     held_out = site(tmp_path / "a", "test")
     integrity.register(held_out.load(), "held_out", tmp_path)
     with pytest.raises(ChexReasonError, match="patient patient1"):
-        integrity.refuse_test_data(integrity.manifest(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path), tmp_path)
+        integrity.refuse_test_data(integrity.listing(Chexpert(table=str(tmp_path / "a/test.csv")).load(), tmp_path), tmp_path)
 
 
 def test_training_proves_which_images_it_saw_and_refuses_altered_ones(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_another_draw_of_a_test_set_does_not_set_the_one_before_free(tmp_path: P
         listed = integrity.register(site(tmp_path / patient, "test", patient).load(), "held_out", tmp_path)
     assert len(listed.read_text().splitlines()) == 4, "a seal, a head and two images"
     with pytest.raises(ChexReasonError, match="patient patient1"):
-        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
+        integrity.refuse_test_data(integrity.listing(site(tmp_path / "b", "train").load(), tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("spelt", ["Patient 1", "patient00001", "1", "1.0", " PATIENT1 "])
@@ -105,7 +105,7 @@ def test_a_register_that_is_not_what_was_written_is_noticed(damaged: Callable[[s
     path = integrity.register(site(tmp_path / "a", "test").load(), "held_out", tmp_path)
     path.write_text(damaged(path.read_text()))
     with pytest.raises(ChexReasonError, match=r"held_out.csv is cut short, changed or .*delete it"):
-        integrity.refuse_test_data(integrity.manifest(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
+        integrity.refuse_test_data(integrity.listing(site(tmp_path / "b", "train", "patient2").load(), tmp_path), tmp_path)
 
 
 def test_no_cell_of_a_register_is_a_formula_or_begins_a_row(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_two_that_register_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_an_evaluation_is_refused_where_training_saw_its_images_before_it_was_a_test_set(tmp_path: Path) -> None:
     table, trained = site(tmp_path / "a", "test").load(), tmp_path / "sft-1"
-    listed = integrity.manifest(table, tmp_path)
+    listed = integrity.listing(table, tmp_path)
     trained.mkdir()
     copied = listed.assign(patient="another", path="renamed")
     same_patient = listed.assign(sha256="", patient=listed["patient"].str.upper())
@@ -143,7 +143,7 @@ def test_a_list_of_what_was_learnt_from_that_its_run_did_not_leave_so_is_not_bel
 ) -> None:
     table, trained = site(tmp_path / "a", "test").load(), tmp_path / "sft-1"
     trained.mkdir()
-    integrity.manifest(table, tmp_path).assign(patient="another", sha256="other").to_csv(
+    integrity.listing(table, tmp_path).assign(patient="another", sha256="other").to_csv(
         trained / integrity.STUDIES, index=False
     )
     write_json(trained / "manifest.json", complete("sft", outputs=outputs(trained)))

@@ -50,7 +50,7 @@ def test_what_another_process_is_making_is_left_to_it_while_there_is_something_e
 def test_a_stage_that_ended_without_a_word_is_spoken_for(
     code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "stage", lambda *_, **__: code)
+    monkeypatch.setattr(processes, "run_stage", lambda *_, **__: code)
     cfg = compose(words := ["stage=standin", "model=phantom_gemma", f"runs={tmp_path}"])
     with pytest.raises(ChexReasonError, match=said):
         execute(cfg, words)

@@ -238,7 +238,7 @@ def test_what_a_run_leaves_takes_the_place_of_what_runs_left_and_of_nothing_else
         runs.leave(made, tmp_path / "out")
 
     def there() -> dict[str, str]:
-        return {path.name: path.read_text() for path in (tmp_path / "out").iterdir() if path.name != runs.LEFT}
+        return {path.name: path.read_text() for path in (tmp_path / "out").iterdir() if path.name != runs.DELIVERED}
 
     files.write_text(tmp_path / "out" / "notes.txt", "mine")
     left(adapter="a", card="of the adapter")
@@ -275,7 +275,7 @@ def test_a_complete_runs_files_can_be_read_by_whom_the_umask_allows(tmp_path: Pa
     file.chmod(0o600)
     masked = os.umask(0o027)
     try:
-        files.share(tmp_path)
+        files.make_readable(tmp_path)
     finally:
         os.umask(masked)
     assert file.stat().st_mode & 0o777 == 0o640

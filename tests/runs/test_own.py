@@ -314,7 +314,7 @@ def test_a_stages_process_is_told_the_folders_of_choices(
     (own / "prompt").mkdir(parents=True)
     (own / "prompt" / "mine.yaml").write_text("defaults: [only_label, _self_]\nname: mine\n")
     told: list[str] = []
-    monkeypatch.setattr(processes, "stage", lambda *_: told.append(processes._environment()[FOLDERS]) or 1)
+    monkeypatch.setattr(processes, "run_stage", lambda *_: told.append(processes._environment()[FOLDERS]) or 1)
     command("stage=prompts", "prompt=mine", word.format(own), f"runs={tmp_path / 'runs'}", "tracker=none")
     assert told == [str(own)]
 

@@ -215,7 +215,7 @@ def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
     def ends(name: str) -> int:
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        status = processes.stage(Path("none"), 1, tracked=False)
+        status = processes.run_stage(Path("none"), 1, tracked=False)
         said = capfd.readouterr().err
         assert "none/" in said or status < 0
         return status
@@ -224,7 +224,7 @@ def test_runs_are_forked_from_one_process_and_from_another_where_that_is_killed(
     first = processes._forks()[0]
     assert ends("two") == 1 and processes._forks()[0].pid == first.pid
     with ThreadPoolExecutor(1) as threads, FileLock(tmp_path / WRITER):
-        run = threads.submit(processes.stage, tmp_path, 1, tracked=False)  # waits for what another process has
+        run = threads.submit(processes.run_stage, tmp_path, 1, tracked=False)  # waits for what another process has
         while [child.cwd() for child in psutil.Process(first.pid).children()] != [str(tmp_path / "two")]:
             assert not run.done()
             time.sleep(0.01)
@@ -243,4 +243,4 @@ def test_where_a_gpu_or_an_environment_without_measure_is_nothing_is_forked(
     monkeypatch.setattr(processes, "_forks", None)
     for name in ("ONE", "TWO"):
         monkeypatch.setenv(name, value)
-    assert processes.stage(tmp_path / "nothing", 1, tracked=False) == 1
+    assert processes.run_stage(tmp_path / "nothing", 1, tracked=False) == 1

@@ -20,7 +20,7 @@ from chexreason.errors import ChexReasonError
 from chexreason.report import published
 from chexreason.runs.config import CONF, as_dict, choice_names, compose
 from chexreason.runs.plan import plan
-from chexreason.runs.sweep import Sweep, foresee
+from chexreason.runs.sweep import Multirun, foresee
 from tests.runs.conftest import Command
 
 
@@ -205,7 +205,7 @@ def test_the_rehearsal_is_the_clinical_world_with_nothing_changed_but_size(stage
 NOWHERE = Path("no-runs").absolute()  # the same for every sweep, so that what two of them stand on is composed once
 
 
-def foreseen(*words: str) -> Sweep:
+def foreseen(*words: str) -> Multirun:
     """The sweep that Hydra would run."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = hydra_compose("config", list(words), return_hydra_config=True)

@@ -26,6 +26,7 @@ from chexreason.stages.curate import Sizes, candidates, choose
 from tests.data.layouts import mimic, write_image
 from tests.policy import consistent
 
+BALANCE = Balance(floor=0.05, ceiling=0.30, penalty=10.0)
 COLUMNS = ["path", "patient", "view", *FINDINGS]
 
 
@@ -150,7 +151,7 @@ def test_studies_whose_numbers_begin_anew_with_each_patient_are_told_apart(tmp_p
 def test_validation_gives_way_patient_by_patient(patients: dict[str, int], sizes: tuple[int, int, int], tmp_path: Path) -> None:
     pool = candidates(Mimic(table=str(joined(tmp_path, patients))).load(), 0).records
     for seed in range(6):
-        sets = {name: pool.iloc[rows] for name, rows in choose(pool, Sizes(*sizes), Balance(), seed).items()}
+        sets = {name: pool.iloc[rows] for name, rows in choose(pool, Sizes(*sizes), BALANCE, seed).items()}
         assert (len(sets["sft"]), len(sets["rl"])) == sizes[:2] and 0 < len(sets["validation"]) <= sizes[2]
         people = [set(part["patient"]) for part in sets.values()]
         assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])

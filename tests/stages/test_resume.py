@@ -90,7 +90,7 @@ import sys
 from pathlib import Path
 from chexreason.runs import processes
 processes.gpu_gigabytes = lambda: {gigabytes}
-sys.exit(processes.stage(Path(sys.argv[1]), 1, tracked=False))
+sys.exit(processes.run_stage(Path(sys.argv[1]), 1, tracked=False))
 """
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from chexreason.errors import ChexReasonError
 from chexreason.phantom.server import READ, WRITTEN
 from chexreason.runs.config import as_dict, compose, group
-from chexreason.teacher.reply import SHOWN, Declined, Reply, StudyRecord, Unanswered
+from chexreason.teacher.reply import MOST_SHOWN, Declined, Reply, StudyRecord, Unanswered
 from chexreason.teacher.service import retry_after, transport
 from tests.teacher.conftest import prompt, settings, teacher
 from tests.teacher.server import Server, Turn, image_of
@@ -212,17 +212,17 @@ def test_where_there_is_no_text_it_is_told_what_came_but_never_the_key(
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in key)
     with Server(Turn(body=body.format(key=key, escaped=escaped))) as server:
         reply = ask(backend, server, curated)
-    assert reply.text is None and len(reply.said) <= SHOWN and key not in reply.said and escaped not in reply.said
+    assert reply.text is None and len(reply.said) <= MOST_SHOWN and key not in reply.said and escaped not in reply.said
     assert "no credit on [key]" in reply.said or body.startswith("[[")
     reply.said.encode()
 
 
 @pytest.mark.parametrize("shift", range(0, 30, 5))
 def test_a_key_at_the_end_of_what_is_told_is_not_told_in_part(shift: int, curated: Path, key: str) -> None:
-    with Server(Turn(body="x" * (SHOWN - shift) + key)) as server:
+    with Server(Turn(body="x" * (MOST_SHOWN - shift) + key)) as server:
         said = ask("openai", server, curated).said
     assert key[:4] not in said
-    with Server(Turn(body="<html>".ljust(SHOWN - shift) + key)) as server, pytest.raises(Unanswered) as caught:
+    with Server(Turn(body="<html>".ljust(MOST_SHOWN - shift) + key)) as server, pytest.raises(Unanswered) as caught:
         ask("openai", server, curated)
     assert key[:4] not in caught.value.said
 

@@ -92,8 +92,8 @@ class Chexpert(Published):
             return dropped.without((zero & device)[~zero | device].to_numpy(), "all labels but Support Devices are zero")
         if self.all_zero == "relabel":
             table.records.loc[zero, NO_FINDING] = POSITIVE
-            return table.noting(all_zero_labels_relabelled_No_Finding=zero.sum())
-        return table.noting(all_14_labels_are_zero=(table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum())
+            return table.noting({"all zero labels relabelled No Finding": zero.sum()})
+        return table.noting({"all 14 labels are zero": (table.records[list(FINDINGS)] == NEGATIVE).all(axis=1).sum()})
 
 
 def _contradicted(frame: pd.DataFrame, path: Path, split: str, root: Path) -> tuple[Problem, ...]:

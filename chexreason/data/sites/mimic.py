@@ -102,7 +102,7 @@ class Mimic(Published):
         table = table.without(table.records["split"].isna(), "image has no row in the split table")
         versions = sorted({one.name.split("-")[2] for one in (metadata, named, path)})
         mixed = f"tables of versions {' and '.join(versions)} beside each other"
-        return table.noting(**{mixed: len(table.records) if len(versions) > 1 else 0})
+        return table.noting({mixed: len(table.records) if len(versions) > 1 else 0})
 
     def _alone(self, path: Path) -> StudyTable:
         """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""

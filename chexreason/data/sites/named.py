@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from chexreason.data.records import ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.published import Published
 from chexreason.data.tables import shown
-from chexreason.errors import one_of
-from chexreason.labels import FINDINGS, NEGATIVE, POSITIVE, SiteName, in_order, nearest
+from chexreason.errors import nearest, one_of
+from chexreason.labels import FINDINGS, NEGATIVE, POSITIVE, SiteName, in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,4 +95,4 @@ def nothing_scored(table: StudyTable) -> pd.Series:
 
 def noted(table: StudyTable) -> StudyTable:
     """The table with a note of how many images have nothing that is scored."""
-    return table.noting(all_its_findings_lie_outside_those_scored=nothing_scored(table).sum())
+    return table.noting({"all its findings lie outside those scored": nothing_scored(table).sum()})

@@ -16,8 +16,7 @@ from chexreason.data import paths, records, tables
 from chexreason.data.records import DUPLICATE, ILLEGAL, Problem, StudyTable
 from chexreason.data.sites.named import Named, inside, label, labelled, names_of, noted
 from chexreason.data.sites.published import split_tables
-from chexreason.errors import ChexReasonError
-from chexreason.labels import nearest
+from chexreason.errors import ChexReasonError, nearest
 from chexreason.runs.identity import CONTENT, UNORDERED
 
 if TYPE_CHECKING:
