@@ -32,13 +32,13 @@ from chexreason.runs import sweep
 from chexreason.runs.execute import Lacking, execute
 from chexreason.runs.explain import explained
 from chexreason.runs.imports import refuse_files
-from chexreason.runs.lines import root
+from chexreason.runs.overrides import BUNDLES, key_of, root
 from chexreason.runs.plan import plan, refuse_visible_mixture
 from chexreason.runs.processes import STREAMS, end_with_starter
 
 DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
 # Where a bare word is looked for, in this order: what it names most often first.
-CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *schema.BUNDLES, *schema.GROUPS)))
+CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *BUNDLES, *schema.GROUPS)))
 WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name".split()  # of flags
 FLAGS = [
     *WITH_VALUE,
@@ -113,7 +113,7 @@ def _main(arguments: list[str]) -> None:
         words = [re.sub("=(.*)", r"=choice(\1)", word, flags=re.DOTALL) if _refines(word) else word for word in words]
     if "--cfg" in flags and "--multirun" in flags:
         raise ChexReasonError("--cfg shows one composed config: leave out --multirun, and choose one value for each key")
-    words = [word.lstrip("+") if root(word) in CHOICES and "." not in word.partition("=")[0] else word for word in words]
+    words = [word.lstrip("+") if root(word) in CHOICES and "." not in key_of(word) else word for word in words]
     if not any(re.match("(stage|experiment)=", word) for word in words) and "--hydra-help" not in flags:
         words.append(DEFAULT)
     arguments[1:] = [*flags, *words]
@@ -175,8 +175,8 @@ def _application(cfg: DictConfig) -> None:
 
 def _refines(word: str) -> bool:
     """Whether an override is of a key of a choice, and names one value."""
-    key, _, value = word.partition("=")
-    return root(word) in schema.GROUPS.keys() - {"sweep"} and "." in key and not re.match(r"\w+\(", value)
+    value = word.partition("=")[2]
+    return root(word) in schema.GROUPS.keys() - {"sweep"} and "." in key_of(word) and not re.match(r"\w+\(", value)
 
 
 def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -223,7 +223,7 @@ def _own_folders(flags: list[str], words: list[str], naming: tuple[str, ...] = (
 
 def _refuse_folders_of_keys(folders: list[Path], words: list[str]) -> None:
     """A folder among the choices that is called as a key is: Hydra would take the key for a group."""
-    keys = {word.partition("=")[0].lstrip("+") for word in words} & (schema.KEYS.keys() - schema.GROUPS.keys())
+    keys = {*map(key_of, words)} & (schema.KEYS.keys() - schema.GROUPS.keys())
     for folder, key in product(folders, sorted(keys)):
         if (folder / key).is_dir():
             raise ChexReasonError(
@@ -234,7 +234,7 @@ def _refuse_folders_of_keys(folders: list[Path], words: list[str]) -> None:
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
     """`sft`, `--stage sft`, `--sft`, `Stage: sft` and the like are answered with `stage=sft`."""
-    keys = {*schema.KEYS, *schema.BUNDLES}
+    keys = {*schema.KEYS, *BUNDLES}
     for flag in flags:
         name, _, value = flag.lstrip("-").replace("-", "_").partition("=")
         is_hydras = any(known.startswith(flag.partition("=")[0]) for known in FLAGS)
@@ -282,7 +282,7 @@ def _stages() -> str:
 
 def _groups() -> str:
     """Every other group with its choices, for --help."""
-    groups = sorted({*schema.GROUPS, *schema.BUNDLES} - {"stage", "sweep"})
+    groups = sorted({*schema.GROUPS, *BUNDLES} - {"stage", "sweep"})
     return "\n".join(f"  {name}: {', '.join(schema.choice_names(name))}" for name in groups)
 
 

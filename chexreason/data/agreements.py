@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from chexreason.errors import ChexReasonError
-from chexreason.runs.explain import quoted
 from chexreason.runs.folders import read_manifest
+from chexreason.runs.overrides import quoted
 
 UNRESTRICTED = "unrestricted"
 

@@ -30,10 +30,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.prompts import Prompt
-from chexreason.runs.explain import VALUE, explained, literal, quoted
+from chexreason.runs.explain import explained
 from chexreason.runs.groups import Checkpoint, Engine, Model, Scale, Sweep, Tracker, Variant, World
 from chexreason.runs.identity import CONTENT
 from chexreason.runs.imports import refuse_import, walk
+from chexreason.runs.overrides import BUNDLES, VALUE, literal, quoted
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout keeps it visible at the top.
@@ -100,7 +101,6 @@ BASES = {
 }
 # Environment variables treated as secrets: a value of SHORTEST characters or more must not appear in a config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
-BUNDLES = ("arm", "experiment")  # groups whose files choose other groups' options
 FOLDERS = "CHEXREASON_CHOICES"  # in the environment of a stage's process: the folders of choices that its command brings
 
 

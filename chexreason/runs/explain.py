@@ -17,9 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from chexreason.errors import ChexReasonError, suggestion
+from chexreason.runs.overrides import BUNDLES, key_of, quoted
 
-# What Hydra takes for a number, a bool or nothing where it is not quoted.
-VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)[\d_]*(?:e[+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE)
 PACKAGED = "# @package _global_"
 OURS = "chexreason."
 GRAMMAR = "LexerNoViableAlt|mismatched input|extraneous input|no viable alternative|token recognition|missing EQUAL"
@@ -36,25 +35,6 @@ def explained(overrides: Sequence[str], compose: Callable[[Sequence[str]], DictC
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.name}, row {mark.line + 1}" if mark else "a file of configs"
         raise ChexReasonError(f"{where}: it is no YAML: {getattr(error, 'problem', None) or error}") from None
-
-
-def quoted(value: str) -> str:
-    """A text as Hydra's override grammar takes it for one value, whatever characters are in it."""
-    if re.fullmatch(r"[\w./:@+-]+", value, re.ASCII) and not VALUE.fullmatch(value):
-        return value
-    escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
-    escaped = re.sub(r"(\\+)\Z", lambda found: 2 * found.group(1), escaped)
-    return literal(f"'{escaped}'")
-
-
-def literal(value: str) -> str:
-    """A text as OmegaConf takes it for itself, where `${` is in it as well."""
-    return re.sub(r"(\\*)\$\{", lambda found: 2 * found.group(1) + r"\${", value)
-
-
-def written(value: Any) -> str:
-    """A value of a config's own as an override takes it."""
-    return quoted(value) if isinstance(value, str) else "null" if value is None else str(value)
 
 
 def _meaning(error: Exception, overrides: list[str], compose: Callable[..., DictConfig], conf: Path) -> str:
@@ -109,7 +89,7 @@ def _first(word: str) -> list[str]:
 
 
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
-    others = [line for line in overrides if line.lstrip("+~").split("=")[0] != key]
+    others = [line for line in overrides if key_of(line) != key]
     group = key.split(".")[0]
     if len(others) == len(overrides):  # nobody typed it
         why = "No override sets it, so a config file of yours does; one of an arm or an experiment must begin with"
@@ -125,7 +105,7 @@ def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConf
         return f"{key}: a key of {inside}. Did you mean {inside}.{key}?"
     for name in key.split("."):  # down to the first name that is wrong
         if not isinstance(node, DictConfig) or name not in node:
-            valid = {str(one) for one in node or () if one != "_target_"} | ({"arm", "experiment"} if name == group else set())
+            valid = {str(one) for one in node or () if one != "_target_"} | ({*BUNDLES} if name == group else set())
             own = isinstance(node, DictConfig) and not str(node.get("_target_", OURS)).startswith(OURS)
             added = f". One that its class has and its file leaves out: +{key}=VALUE" if own else ""
             near = suggestion(name, valid) or f" A block that takes more keys: +{key}=VALUE"

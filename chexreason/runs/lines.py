@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
-from chexreason.runs.explain import literal, quoted, written
+from chexreason.runs.overrides import BUNDLES, key_of, literal, quoted, root, written
 
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
@@ -76,8 +76,8 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     not use itself, keeps the child's values: `stage=sft dataset.root=...` reaches the run that curates.
     """
     words = shlex.split(line)
-    said = _brought(words) | {root(word): word.partition("=")[2] for word in words if "." not in word.split("=")[0]}
-    refined = {root(word) for word in words if "." in word.split("=")[0]}
+    said = _brought(words) | {root(word): word.partition("=")[2] for word in words if "." not in key_of(word)}
+    refined = {root(word) for word in words if "." in key_of(word)}
     groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
     if said.get("scale", cfg.scale.name) != cfg.scale.name:  # the child's values are those of another scale
         refined |= {*SIZED} - said.keys()
@@ -98,7 +98,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
 
     def inherits(word: str) -> bool:
         name = root(word)
-        if name in schema.GROUPS and "." in word.split("=")[0]:
+        if name in schema.GROUPS and "." in key_of(word):
             return name in kept and name not in refined
         return name not in said
 
@@ -107,7 +107,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
 
 def _brought(words: Sequence[str]) -> dict[str, str]:
     """What the choices of a line bring with them, by group: a model its world, its scale and its data, an arm its model."""
-    if not {"world", "model", *schema.BUNDLES} & set(map(root, words)):
+    if not {"world", "model", *BUNDLES} & set(map(root, words)):
         return {}
     alone, line = (schema.compose(list(some)) for some in ([word for word in words if root(word) == "stage"], words))
     return {name: line[name].name for name in schema.GROUPS if name != "stage" and line[name].name != alone[name].name}
@@ -115,10 +115,10 @@ def _brought(words: Sequence[str]) -> dict[str, str]:
 
 def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
-    rest = [word for word in typed if root(word) not in schema.BUNDLES]
+    rest = [word for word in typed if root(word) not in BUNDLES]
     if len(rest) == len(typed):
         return rest
-    said = {word.split("=")[0].lstrip("+"): word for word in rest}
+    said = {key_of(word): word for word in rest}
     # `rest` is repeated anyway, and what its world and model bring by themselves need not be written out.
     bare = schema.compose([said[name] for name in ("world", "model") if name in said])
     groups = [name for name in schema.GROUPS if name not in ("sweep", *said)]
@@ -143,8 +143,3 @@ def on_the_same(command: str, *words: str) -> str:
     """The line of another run, which `words` choose, on the data and other choices that `command` names."""
     kept = [word for word in shlex.split(command) if "=" not in word or root(word) not in OF_ONE_RUN]
     return shlex.join([*kept, *words])
-
-
-def root(override: str) -> str:
-    """The first name of an override's key: `stage` for `stage.learning_rate=1e-4`."""
-    return override.lstrip("+~").split("=")[0].split("@")[0].split(".")[0]

@@ -22,7 +22,8 @@ from chexreason.runs import config as schema
 from chexreason.runs import costs, machine, refuse
 from chexreason.runs.folders import SCHEMA, changed, complete_manifest, kind, outputs_digest
 from chexreason.runs.identity import DIGESTS, by_name, defining, descriptions, digest
-from chexreason.runs.lines import chosen, command, makers_of, parent_config, root
+from chexreason.runs.lines import chosen, command, makers_of, parent_config
+from chexreason.runs.overrides import root
 from chexreason.runs.stage import Stage
 
 NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from chexreason.errors import ChexReasonError, suggestion
 from chexreason.runs import config as schema
-from chexreason.runs.lines import SIZED, root
+from chexreason.runs.lines import SIZED
+from chexreason.runs.overrides import root
 from chexreason.runs.stage import Stage
 
 if TYPE_CHECKING:

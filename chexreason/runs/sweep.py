@@ -33,9 +33,8 @@ from chexreason.errors import ChexReasonError, reason_last
 from chexreason.runs import config as schema
 from chexreason.runs import costs, machine
 from chexreason.runs.execute import JOBS, execute
-from chexreason.runs.explain import literal, quoted
 from chexreason.runs.folders import forget, is_complete, read_manifest
-from chexreason.runs.lines import root
+from chexreason.runs.overrides import literal, quoted, root
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 

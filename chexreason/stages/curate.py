@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from chexreason import marks
 from chexreason.errors import ChexReasonError, at_least, share
 from chexreason.runs import files, folders
-from chexreason.runs.explain import quoted
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CIRCUMSTANCE
 from chexreason.runs.lines import on_the_same
+from chexreason.runs.overrides import quoted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,11 +12,11 @@ from typing import Any
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config as schema
 from chexreason.runs import folders
-from chexreason.runs.explain import quoted
 from chexreason.runs.files import write_text
 from chexreason.runs.folders import Run
 from chexreason.runs.identity import CONTENT, path_digest
-from chexreason.runs.lines import COMMAND, root
+from chexreason.runs.lines import COMMAND
+from chexreason.runs.overrides import quoted, root
 from chexreason.runs.plan import plan
 
 SHOWN = "command.txt"

@@ -17,8 +17,8 @@ import pytest
 from chexreason.errors import ChexReasonError
 from chexreason.runs import config
 from chexreason.runs.config import GROUPS, as_dict, check, choice_names, compose, described_by
-from chexreason.runs.explain import quoted
 from chexreason.runs.identity import CONTENT
+from chexreason.runs.overrides import quoted
 from chexreason.runs.plan import plan
 from tests.runs.conftest import Command
 

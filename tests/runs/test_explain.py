@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from chexreason.runs.explain import quoted, written
+from chexreason.runs.overrides import quoted, written
 
 
 def taken(word: str) -> Any:

@@ -179,7 +179,7 @@ def test_a_manifest_that_lacks_what_others_read_of_it_is_none(tmp_path: Path) ->
 @pytest.mark.parametrize("odd", ["with blank, k=v {x} #1 $x übung", "it's", 'say "it\'s"\\', r"${runs} ${oc.env:HOME} \\${x}"])
 def test_a_report_on_runs_in_a_folder_of_any_name(tmp_path: Path, odd: str) -> None:
     from chexreason.runs import sweep
-    from chexreason.runs.explain import quoted
+    from chexreason.runs.overrides import quoted
 
     runs = tmp_path / odd
     words = ["stage=curate", f"runs={quoted(str(runs))}"]

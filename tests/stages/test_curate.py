@@ -21,7 +21,7 @@ from chexreason.labels import FINDINGS
 from chexreason.phantom.labelsets import real_table
 from chexreason.runs.config import compose
 from chexreason.runs.execute import execute
-from chexreason.runs.explain import quoted
+from chexreason.runs.overrides import quoted
 from chexreason.stages.curate import Sizes, candidates, choose
 from tests.data.layouts import mimic, write_image
 from tests.policy import consistent

@@ -18,10 +18,10 @@ from chexreason.errors import ChexReasonError
 from chexreason.models.generation import Completion
 from chexreason.phantom.standins import README
 from chexreason.runs.config import as_dict, compose, group
-from chexreason.runs.explain import quoted
 from chexreason.runs.files import read_json, write_json
 from chexreason.runs.folders import MANIFEST, Run
 from chexreason.runs.groups import Model
+from chexreason.runs.overrides import quoted
 from chexreason.stages import predict
 from tests.data.encodings import FILM, dicom
 from tests.data.test_dicom import film, needs_films
