@@ -13,6 +13,7 @@ import shlex
 import signal
 import sys
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -189,6 +190,8 @@ class Progress(Callback):
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of several jobs would mix
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:
+            # It replaces a worker whose memory has grown, between two jobs: none is lost.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             with open_dict(config.hydra.launcher):  # so that joblib's workers stop when this process dies
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it would kill runs that save their step
