@@ -80,7 +80,7 @@ NIH_SHARED: tuple[str, ...] = (
 def check_findings(
     names: Sequence[str], known: Sequence[str] = FINDINGS, whose: str = "the 14 findings", key: str = "dataset.findings"
 ) -> None:
-    """Pass silently where each of `key` is a finding that is known, named once.
+    """Check that each of `key` is a known finding, named once.
 
     Raises:
         ChexReasonError: names the first that is not, and the nearest that is.

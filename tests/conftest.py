@@ -1,4 +1,4 @@
-"""The order of the tests, and what several files of them stand on."""
+"""The order of the tests, and fixtures that several test files share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONGEST = (
     "test_reproducible.py",
     "test_server.py",
 )
-# No test is about time: a busy machine must not fail an example.
+# No test checks timing, so a busy machine must not make an example fail.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
@@ -47,11 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     keep_what_is_imported()
-    gc.set_threshold(70_000)  # garbage is looked for a hundred times less often than Python would
+    gc.set_threshold(70_000)  # collect garbage a hundred times less often than by default
 
 
 def pytest_runtest_teardown() -> None:
-    if len(sys.modules) > kept + 200:  # torch, say: TRL has all of it looked through at each end of a training
+    if len(sys.modules) > kept + 200:  # such as torch: TRL collects garbage after each training
         keep_what_is_imported()
 
 
@@ -59,7 +59,7 @@ kept = 0  # modules
 
 
 def keep_what_is_imported() -> None:
-    """What the tests have imported stays: looking through it for garbage takes a quarter of composing a config."""
+    """Exclude imported modules from garbage collection, which takes a quarter of the time of composing a config."""
     global kept
     kept = len(sys.modules)
     gc.collect()
@@ -68,12 +68,11 @@ def keep_what_is_imported() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def composing_is_quick() -> Iterator[None]:
-    """Configs are composed as ever, in half the time.
+    """Patch Hydra and OmegaConf so that configs are composed as usual, in half the time.
 
-    Of some twenty files for each of them, Hydra reads the same text once, and what it has read it puts in its place without a
-    copy. And by a function of its own it makes a config of all choices for each of these, by which interpolations in its
-    defaults are resolved: where there are none, an empty one does. An interpolation's text is parsed once, too, and so is
-    Hydra's version.
+    Each of the some twenty files per config is parsed once for the same text, and nodes are set without a deep copy unless they
+    are merged. Hydra builds a map of all choices to resolve interpolations in a defaults list; without interpolations, an empty
+    one suffices. The text of an interpolation and Hydra's version are parsed only once, too.
     """
     load, known = OmegaConf.load, dict[str, bytes]()
     choices, update = defaults_list._create_interpolation_map, OmegaConf.update
@@ -83,7 +82,7 @@ def composing_is_quick() -> Iterator[None]:
             return load(file)
         begin, text = file.tell(), file.read()
         if text not in known:
-            file.seek(begin)  # and not from the text: an error names its file
+            file.seek(begin)  # load the file, not its text, so that errors name the file
             known[text] = pickle.dumps(load(file))
         return pickle.loads(known[text])
 
@@ -105,13 +104,13 @@ def composing_is_quick() -> Iterator[None]:
 
 
 def heeds_interruptions() -> None:
-    """As at a terminal; where these tests run in the background, what they start would ignore Ctrl-C."""
+    """Handle SIGINT as at a terminal; if the tests run in the background, processes they start would ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
 def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """A folder by its name, filled by whichever worker asks for it first; nobody writes there afterwards."""
+    """A folder by its name, filled by the first worker that asks for it; no test writes there afterwards."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if hasattr(request.config, "workerinput") else own
 

@@ -1,4 +1,4 @@
-"""What a heading (of a section, a column, a JSON key) makes of what stands under it."""
+"""How a heading (of a section, a column, a JSON key) affects what follows it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Intervals over patients: a Bayesian bootstrap with pseudo-counts, for anything that is computed from sums of counts.
 
-Why so, and how often the intervals hold the truth: docs/intervals.md. Sources: Rubin (1981), The Bayesian Bootstrap;
+Rationale and measured coverage: docs/intervals.md. Sources: Rubin (1981), The Bayesian Bootstrap;
 Brown, Cai and DasGupta (2001), Interval Estimation for a Binomial Proportion, for pseudo-counts of 1/2 (Jeffreys').
 """
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 # skewed counts of a few hundred films need (benches/coverage.py measures it).
 WEIGHT, PSEUDO_COUNT = 0.9, 0.5
 RESAMPLES = 10_000
-MOST_RESAMPLES = 1_000_000  # of which each takes a kilobyte
-_CELLS = 8_000_000  # weights drawn at once: 64 MB, and four times that are kept
+MOST_RESAMPLES = 1_000_000  # each takes a kilobyte
+_CELLS = 8_000_000  # weights drawn at once: 64 MB; up to four such arrays are cached
 
 
 def weighted_sums(table: NDArray[np.float64], resamples: int, seed: Sequence[int]) -> NDArray[np.float64]:
@@ -37,7 +37,7 @@ def weighted_sums(table: NDArray[np.float64], resamples: int, seed: Sequence[int
     return sums / WEIGHT
 
 
-@lru_cache(maxsize=4)  # all runs on the same records have the same weights, and to draw them is most of an interval's cost
+@lru_cache(maxsize=4)  # runs on the same records share weights, and drawing them is most of an interval's cost
 def _weights(patients: int, resamples: int, seed: tuple[int, ...]) -> NDArray[np.float64]:
     return np.random.default_rng(seed).standard_gamma(WEIGHT, (patients, resamples))
 
@@ -48,10 +48,10 @@ def pseudo_counts(shape: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.flo
 
 
 def worth(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one pseudo-count is worth in each column of `table` (patients, C), whose column -4 counts films; shape (C,).
+    """The weight of one pseudo-count in each column of `table` (patients, C), whose column -4 counts films; shape (C,).
 
-    Several films of one patient tell less than as many patients' films: a pseudo-count weighs as much as one patient
-    typically adds to the column (the design effect), or as many films as one has where nobody adds anything.
+    Several films of one patient are less informative than films of as many patients. A pseudo-count therefore weighs as much
+    as one patient typically adds to the column (the design effect), or as one patient's films if no patient adds anything.
     """
     total, squares = table.sum(axis=0), (table**2).sum(axis=0)
     return np.divide(squares, total, out=np.full(len(total), squares[-4] / total[-4]), where=total > 0)
@@ -60,9 +60,9 @@ def worth(table: NDArray[np.float64]) -> NDArray[np.float64]:
 def interval(values: NDArray[np.float64], point: NDArray[np.float64] | float | None = None) -> NDArray[np.float64]:
     """Central 95 % interval of draws over the first axis, widened to hold the observed `point` where one is given.
 
-    The result's last axis is (low, high). Draws of a share of 0 of 500 all lie above 0; the interval begins at 0 all the same.
+    The result's last axis is (low, high). All draws for an observed 0 of 500 lie above 0, but the interval begins at 0.
     """
-    with np.errstate(invalid="ignore"):  # a bound between infinite values is not a number, and nobody need be warned
+    with np.errstate(invalid="ignore"):  # a quantile between infinite values is NaN
         low, high = np.quantile(values, [0.025, 0.975], axis=0)
     return np.stack([low, high] if point is None else [np.minimum(low, point), np.maximum(high, point)], axis=-1)
 

@@ -33,7 +33,7 @@ ASIDE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _CERTAIN = YES.union(
     SURE, "mild moderate severe small large trace minimal marked stable unchanged worsening new persistent".split()
 )
-_SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # no item is what is denied beside one of them
+_SENTENCE = FILLERS | {word for word in YES if not word.isalpha()}  # with one of these, a denial is a sentence and no item
 _SCARCE = frozenset("little minimal slight weak scant faint subtle".split())  # evidence
 _ITEM = re.compile(r"(?:\([^()]*\)|[^,])+")
 _JOIN = re.compile(r"(?i)\s+(?:and/or|and|plus|with|along with|as well as)\s+|\s*[&/]\s*")
@@ -96,7 +96,7 @@ def read(clause: str) -> list[Mention] | None:
 
 
 def _begin(clause: str, name: int) -> int:
-    """Where an item begins whose name does at `name`: with its denial, in "Edema (0.8), no fracture (0.6)"."""
+    """The start of the item whose name starts at `name`, its denial included: "Edema (0.8), no fracture (0.6)"."""
     denial = _DENIAL.search(clause[max(0, name - 20) : name])
     return name - len(denial[0]) if denial else name
 
@@ -104,18 +104,18 @@ def _begin(clause: str, name: int) -> int:
 def _listed(clause: str) -> list[Mention] | None:
     """The items between commas and "and", or None where one of them is none ("edema or fracture" is prose)."""
     found: list[Mention] = []
-    alone: Mention | None = None  # a status without a name: of what stands before the clause
-    reaching: bool | None = True  # what an item that began with a denial or a doubt makes of those after it
-    settled = False  # whether a status has stood alone behind the last name
-    group = 0  # where what the last raw item names begins
-    bare: list[int] = []  # which items are names and nothing else
+    alone: Mention | None = None  # a status without a name, which applies to what stands before the clause
+    reaching: bool | None = True  # the status that a leading denial or doubt gives to the items after it
+    settled = False  # whether a status alone has followed the last name
+    group = 0  # index of the first finding that the last raw item names
+    bare: list[int] = []  # indices of items that are bare names
     raws = [raw for raw in _ITEM.findall(clause) if raw.strip(EDGES)]
-    denials = sum(1 for _ in itertools.takewhile(lambda raw: _first_word(raw) in NO, raws))  # items that begin so
+    denials = sum(1 for _ in itertools.takewhile(lambda raw: _first_word(raw) in NO, raws))  # leading items with a denial
     chosen = any(map(_CHOICE.match, raws))  # "no edema, large effusion, or fracture" denies all three
     signed = any(raw.lstrip()[0] == "+" for raw in raws)
     for place, raw in enumerate(raws):
         if 1 < place == denials and not _LEADING.match(raw):
-            # "no edema, no effusion, mild cardiomegaly" or "..., cardiomegaly, no fracture": each denial is of its own item
+            # "no edema, no effusion, mild cardiomegaly" or "..., cardiomegaly, no fracture": each denial applies to one item
             denied_again = place + 1 < len(raws) and _first_word(raws[place + 1]) in NO
             reaching = reaching if raw.strip(EDGES + ".").casefold() in NAMES and not denied_again else True
         raw = re.sub(r"^\s*([-+])\s?(?=\w)", r"(\1) ", raw) if signed else raw  # "+Edema, -Fracture"
@@ -133,7 +133,7 @@ def _listed(clause: str) -> list[Mention] | None:
             if item.finding is None and piece is pieces[0] and len(pieces) > 1:  # "likely with edema": of what follows
                 reaching = item.claimed
                 continue
-            if item.finding is None:  # a status alone: of the item before it; a number beside one is only a confidence
+            if item.finding is None:  # a status alone applies to the item before it; a number beside one is only a confidence
                 if settled and share(piece.strip(EDGES)) is not None:
                     continue
                 settled = True
@@ -150,7 +150,7 @@ def _listed(clause: str) -> list[Mention] | None:
                 item = replace(item, claimed=None)
                 found = [replace(one, claimed=None) if one.claimed and len(raws) == 2 else one for one in found]
             first = _first_word(piece)
-            if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign reaches no further than its item
+            if item.claimed is not True and first.isalpha() and first in NO | MAYBE:  # a sign applies to its own item only
                 reaching = item.claimed
             elif own is not True and piece is not pieces[0] and first.isalpha() and piece.rstrip()[-1] != ")":
                 # "edema, fracture and pneumonia absent"
@@ -171,13 +171,13 @@ def names_a_finding(text: str) -> bool:
 
 
 def is_told(line: str) -> bool:
-    """Whether a line is a name with a plain yes or no behind it: "Edema 0", "Edema: absent"."""
+    """Whether a line is a name followed by a plain yes or no: "Edema 0", "Edema: absent"."""
     pair = PAIR.match(line)
     return pair is not None and status(line[pair.end() :].strip(" :=-()[]")) is not None
 
 
 def ticked(mark: re.Match[str]) -> bool | None:
-    """What a MARK says of what it stands at; None: "[?]", "~"."""
+    """Whether a MARK ticks its item; None if it is undecided: "[?]", "~"."""
     sign = mark[1] or mark[2] or mark[3]
     return None if sign in ("?", "~") else sign in TICKS
 
@@ -187,7 +187,7 @@ def _first_word(text: str) -> str:
 
 
 def _item(raw: str) -> Mention | None:
-    """One item, or None where its words are not those of an item."""
+    """Read one item; None if its words do not form an item."""
     if len(raw) > _LONGEST:
         return None
     told: bool | None = True
@@ -252,7 +252,7 @@ def _valued(text: str) -> Mention | None:
 
 
 def _first(value: str) -> bool | None:
-    """What a plain status or a share says that stands before a name: "Y - Edema", "0.95: Edema"."""
+    """The status that a plain word or a share gives to the name after it: "Y - Edema", "0.95: Edema"."""
     if value.strip().isdigit():  # of a numbered list
         return None
     said = share(value)
@@ -281,7 +281,7 @@ def _worded(text: str) -> Mention | None:
         sentence = (denied or doubted) and not _SENTENCE.isdisjoint(core)  # "no evidence of edema"
         claimed = False if denied else None if doubted else True
         return None if finding is None or normal_denied or sentence else Mention(text, finding, claimed, "list")
-    if words[-1] in ("of", "for"):  # cut off before what it denies
+    if words[-1] in ("of", "for"):  # truncated before the finding that it denies
         return None
     if denied and not doubted and _NO_FINDINGS.fullmatch(text):  # said of the film: "there are no findings"
         return None

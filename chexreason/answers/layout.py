@@ -1,4 +1,4 @@
-"""Lines rearranged: a value or a sentence that stands below, above or beside a name is set beside it as `name: value`."""
+"""Rearranges lines: a value or a sentence below, above or beside a name is joined to it as `name: value`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def arranged(text: str) -> list[str]:
 
 
 def _spelt_out(lines: list[str]) -> list[str]:
-    """Lines with words for numbers and letters where one of them says what they mean: "0 = absent, 1 = unsure, 2 = present"."""
+    """Replace numbers and letters by words if one of the lines defines them: "0 = absent, 1 = unsure, 2 = present"."""
     at, legend = next(((at, found) for at, found in enumerate(map(_legend, lines)) if len(found) > 1), (None, {}))
     if at is None:
         return lines
@@ -56,7 +56,7 @@ def _spelt_out(lines: list[str]) -> list[str]:
 
 
 def _legend(line: str) -> dict[str, str]:
-    """What a line says that numbers and letters mean; empty where it says something else, too."""
+    """The meanings that a line defines for numbers and letters; empty if it says anything else as well."""
     legend = {number: word.strip() for number, word in _LEGEND.findall(line)}
     known = all(
         status(word) is not None or not (MAYBE | QUALIFIERS | SOUND).isdisjoint(words_of(word)) for word in legend.values()
@@ -75,7 +75,7 @@ def _columns(lines: list[str]) -> list[str]:
 
 
 def _pairs(names: str, values: str) -> list[str]:
-    """`name: value` for each name of a line of nothing but names; none where the other line does not hold as many values."""
+    """`name: value` for each name, if `names` holds nothing but names and `values` as many values; else empty."""
     given, cells = items.NAME.findall(names), _CELL.findall(values)
     if len(given) < 2 or len(given) != len(cells) or _BETWEEN.sub("", items.NAME.sub("", names)):
         return []
@@ -98,7 +98,7 @@ def _cells(lines: list[str]) -> list[str]:
 
 
 def _sections(lines: list[str]) -> list[str]:
-    """Lines with what stands below names that are headings beside them: a sentence, or the line that gives the verdict."""
+    """Join what stands below a name that is a heading to it: a sentence, or the line that gives the verdict."""
     names = [named_beside(bare_line(line).rstrip(":")) for line in lines]
     heads = [at for at, name in enumerate(names) if name]
     if not heads or any(names[at + 1] for at in heads if at + 1 < len(lines)):
@@ -128,20 +128,20 @@ def _sections(lines: list[str]) -> list[str]:
 
 
 def _is_of_its_own(line: str, finding: str | None, last: bool) -> bool:
-    """Whether a line is a heading, at the end speaks of the rest of the film, or begins with the name of another finding."""
+    """Whether a line is a heading, begins with another finding's name, or (if `last`) is about the rest of the film."""
     return (
         line.rstrip().endswith(":") or bool(last and _REST.search(line)) or _other(_CLAUSE.split(line, maxsplit=1)[0], finding)
     )
 
 
 def _of_another(line: str, finding: str | None) -> bool:
-    """Whether a line speaks of the rest of the film, or of an organ that `finding` is none of."""
+    """Whether a line is about the rest of the film, or about an organ that `finding` does not belong to."""
     organs = words_of(line) & _EVERY_ORGAN
     return bool(_REST.search(line)) or bool(organs) and organs.isdisjoint(_ORGANS.get(str(finding), frozenset()))
 
 
 def _is_sound(line: str, finding: str | None) -> bool:
-    """Whether a line is a sentence on what is as it should be, of the same organ: "The ribs are intact." below a fracture."""
+    """Whether a line is a sentence that says that the same organ is normal: "The ribs are intact." below a fracture."""
     return (
         not _of_another(line, finding)
         and line.rstrip().endswith(".")
@@ -167,7 +167,7 @@ def _denies(line: str, finding: str | None) -> bool:
 
 
 def _paired(lines: list[str]) -> list[str]:
-    """Lines with the value that stands on the line below a name set beside it: "Edema:" and "Absent" are "Edema: Absent"."""
+    """Join a value on the line below a name to it: "Edema:" and "Absent" are "Edema: Absent"."""
     bare = [bare_line(line).rstrip(" ?") for line in lines]
     names = [named(line.rstrip(":")) for line in bare]
     plain = len(lines) > 2 or len(lines) == 2 and (status(bare[1]) is not None or MAYBE.issuperset(bare[1].casefold().split()))

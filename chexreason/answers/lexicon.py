@@ -1,6 +1,6 @@
-"""The words that say yes, no or maybe, that head a list or name a key: data, to be extended by people who read completions.
+"""Word lists for yes, no and maybe, for headings and for keys: data, to be extended by people who read completions.
 
-Other languages than English are those that models fall into.
+The languages besides English are those that models switch to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 
 def spelt(terms: str) -> tuple[str, ...]:
-    """The terms between the bars; of several words in braces each: "{is, are} out" is two."""
+    """The terms separated by bars; braces hold alternatives: "{is, are} out" is two terms."""
     found: list[str] = []
     for term in terms.split("|"):
         parts = re.split(r"[{}]", " ".join(term.split()))
@@ -22,7 +22,7 @@ ANATOMY = frozenset(
     "lobe lobes lung lungs zone zones field fields hemithorax side costophrenic angle angles rib ribs clavicle clavicles "
     "humerus scapula sternum vertebra vertebral spine both".split()
 )
-# Where, how much, and since when a finding is: said of something that is there.
+# Words for the place, degree and duration of a finding, used of findings that are present.
 QUALIFIERS = ANATOMY.union(
     "trace tiny small mild minimal slight moderate large marked severe massive extensive diffuse focal patchy dense hazy "
     "faint subtle linear streaky loculated layering acute chronic old new stable unchanged multiple scattered displaced left "
@@ -39,12 +39,12 @@ FILLERS = (SURE | SEEN).union(
     "radiograph for film xray x-ray finding findings also but it and any either patient has have i see currently label class "
     "category place situ cxr those do one".split()
 )
-DEGREES = frozenset(  # said only of what is there
+DEGREES = frozenset(  # used only of findings that are present
     "tension resolving same as before than more least at up still again remains remaining persists persisting positioned well "
     "appropriately".split()
 )
 GRADES = frozenset("change changes displacement displaced tension shift interval severe".split())  # "no change": it is there
-# Signs of disease: a description with one of them is of something that is there.
+# Signs of disease: a description with one of them is of a finding that is present.
 SIGNS = frozenset(
     "haze haziness opacity opacities opacified opacification blunted blunting blurred blurring enlarged enlargement "
     "increased elevated elevation thickened thickening obscured obscuring obliterated obliteration meniscus effacement "
@@ -86,7 +86,7 @@ SOUND = frozenset(
     "normal wnl unremarkable clear intact sharp preserved maintained symmetric symmetrical smooth crisp less below within "
     "limits well-defined aerated expanded healthy".split()
 )
-# Under one of these, the denial of one of those is its own: "Pneumonia: no infiltrate".
+# Under a finding in DENSE, the denial of one in DENSITIES denies the former itself: "Pneumonia: no infiltrate".
 DENSE, DENSITIES = frozenset({"Pneumonia", "Consolidation", "Lung Opacity"}), frozenset({"Consolidation", "Lung Opacity"})
 # What says how sure a claim is, and what else a number beside a name is.
 NUMBER_KEYS = frozenset(
@@ -95,9 +95,9 @@ NUMBER_KEYS = frozenset(
 MEASURES = NUMBER_KEYS.union("very readers votes % percent approximately about ~".split())
 LIKELINESS = frozenset("likelihood probability chance".split())  # less than a high one is a doubt
 PLACED = frozenset("place situ".split())
-ABSENT = frozenset("0 absent negative".split())  # what is not that is there
+ABSENT = frozenset("0 absent negative".split())  # "not" with one of these means present
 PAST = frozenset("history prior previous previously risk concern than instead protocol".split())
-# What describes a finding, said in parentheses; and what says there that it is about something else.
+# Words in parentheses that describe a finding, and words which show that the parentheses are about something else.
 DESCRIPTIONS = (QUALIFIERS | DEGREES | SIGNS).union(
     "compressive passive plate subsegmental segmental lobar alveolar cardiogenic non-cardiogenic iatrogenic post-biopsy "
     "postoperative post-op postsurgical post-surgical traumatic spontaneous dependent wedge compression inspiration volumes "
@@ -126,7 +126,7 @@ CLAIMING = frozenset(
     "présents présentes vorhandene positivos positivas positifs presentes achados identifican observan befund befunde "
     "beurteilung diagnose sicher hallazgos impresión diagnóstico 结论 诊断 答案 结果".split()
 )
-# Under a part of the body stand claims of that part.
+# Under the name of a body part, claims are about that part.
 PLACES = frozenset(
     "heart lung lungs pleura pleural mediastinum mediastinal cardiac cardiovascular cardiomediastinal cardiomediastinum bones "
     "bone skeleton skeletal osseous airways airway airspace diaphragm hila hilum hilar chest thorax devices device lines "
@@ -134,7 +134,7 @@ PLACES = frozenset(
     "bilateral zones zone upper lower bases respiratory silhouette musculoskeletal thoracic cavity abdomen spaces space "
     "parenchymal other everything else breathing circulation disability respiration ventilation fields".split()
 )
-LOOKED_AT = frozenset("checked evaluated assessed screened reviewed considered".split())  # found or not
+LOOKED_AT = frozenset("checked evaluated assessed screened reviewed considered".split())  # whether found or not
 # Under these, nothing is claimed of this film.
 OPEN = LOOKED_AT.union(
     "differentials ddx history indication comparison technique recommendation recommendations plan follow followup clinical "
@@ -151,7 +151,7 @@ DENYING = frozenset(
 )
 CHOSEN = frozenset("selected chosen picked correct accepted supported applicable confirmed".split())  # of options
 GROUPS = {"p": "present", "a": "absent", "u": "uncertain"}  # letters that stand for them where there is more than one
-# Keys of records and titles of columns: of what names a finding, says whether it is there, and remarks on it.
+# Keys of records and titles of columns: for a finding's name, for its status, and for remarks on it.
 NAME_KEYS = frozenset(
     "label finding name disease condition class pathology observation diagnosis abnormality category disorder feature title "
     "key type".split()

@@ -43,7 +43,7 @@ _NOT_SEEN = re.compile(rf"(?i)not {_SEEN}")
 _OPEN_ABOVE = re.compile(
     rf"(?i)(?:all|both|they|all {_ABOVE})(?: {_BE})?(?: only)? (?:uncertain|possible|doubtful|unclear|cannot be excluded)"
 )
-_MOST = 100  # mentions that a line may speak of
+_MOST = 100  # most mentions that a line may refer back to
 _ONLY = re.compile(r"(?i)\bonly\b|\ball (?:are|were) (?:absent|negative)\b.{0,9}\bexcept\b")
 _IN_IMAGE = re.compile(r"(?i) (?:in|on) (?:the|this) (?:image|film|radiograph|x-?ray)\W*\Z")
 _CLAUSE = re.compile(  # not "no. 5"
@@ -57,7 +57,7 @@ def read(text: str) -> list[Mention]:
     begin, found = records.written(text)
     if found:
         return (read(text[:begin]) if begin else []) + found
-    scope: bool | None = True  # what the last heading makes of the lines under it
+    scope: bool | None = True  # the status that the last heading gives to the lines under it
     lines, at = arranged(mended(text)), 0
     while at < len(lines):
         line = lines[at]
@@ -109,7 +109,7 @@ def _are_items(cells: list[str]) -> bool:
 
 
 def _of_above(line: str, found: list[Mention]) -> list[Mention]:
-    """What `line` makes of all that was named above it; `found` itself where it says nothing of that."""
+    """`found` as changed by a line about all that was named above it; `found` itself if the line says nothing about that."""
     bare = _IN_IMAGE.sub("", line.strip(" .!()-=>:*"))
     if line.rstrip().endswith(":") or len(found) > _MOST:  # a heading, over what is below it; no list, but one that never ends
         return found
@@ -125,7 +125,7 @@ def _of_above(line: str, found: list[Mention]) -> list[Mention]:
 
 
 def _is_heading(line: str, below: str | None, bulleted: bool) -> bool:
-    """Whether a line stands over the lines under it."""
+    """Whether a line is a heading of the lines under it."""
     if line.rstrip(" :").casefold() in NOT_IN_PROSE and (line.endswith(":") or below and names_a_finding(below)):  # "Normal"
         return True
     if line.endswith(":"):
@@ -139,7 +139,7 @@ def _is_heading(line: str, below: str | None, bulleted: bool) -> bool:
 def _line(line: str, scope: bool | None) -> list[Mention]:
     """What one line says, clause by clause."""
     found: list[Mention] = []
-    carried: bool | None = scope  # what a heading in the line makes of what follows it up to a full stop
+    carried: bool | None = scope  # the status that a heading in the line gives to what follows, up to a full stop
     for clause, goes_on in _clauses(bare_line(line)):
         if not clause.strip(EDGES):
             continue
@@ -204,7 +204,7 @@ def _explained(clause: str) -> list[Mention] | None:
         return None
     if claimed is None and MAYBE.isdisjoint(first.casefold().split()):
         return None
-    if claimed is not True:  # why it is not there is no finding
+    if claimed is not True:  # the reason for a denial claims no finding
         turn = prose.TURN.search(rest)
         rest = rest[turn.end() :] if turn else ""
     beside = [mention for mention in prose.read(rest) if mention.finding != finding]
@@ -212,7 +212,7 @@ def _explained(clause: str) -> list[Mention] | None:
 
 
 def _described(head: str, value: str, finding: str) -> list[Mention]:
-    """A name that a sentence is said of: "Edema: the vessels are sharp". What the sentence says of that finding decides."""
+    """A name followed by a sentence: "Edema: the vessels are sharp". What the sentence says of that finding decides."""
     said = prose.read(value)
     own = [mention.claimed for mention in said if mention.finding == finding]
     words = words_of(value)
@@ -232,7 +232,7 @@ def _described(head: str, value: str, finding: str) -> list[Mention]:
 
 
 def _clauses(line: str) -> list[tuple[str, bool]]:
-    """The sentences of a line, and whether each goes on after a semicolon; what stands in parentheses divides none."""
+    """The clauses of a line, and whether each follows a semicolon; separators within parentheses are ignored."""
     whole = items.ASIDE.sub(lambda aside: "x" * len(aside.group()), line)
     starts, ends, on = [0], [], [False]
     for end in _CLAUSE.finditer(whole):

@@ -22,7 +22,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys(map(ord, "👍🗸"), "\u2713")
     | dict.fromkeys(map(ord, "👎🚫⛔❎✖✕"), "\u2717")
     | dict.fromkeys(map(ord, "⬜🔲🔳◻□"), "\u2610")
-    | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫🟥🟧🟨🟩🟦🟪❓❔⚠"), "[?]")  # a colour means what its writer thought of
+    | dict.fromkeys(map(ord, "🟢🔴🟡🟠🔵⚪⚫🟥🟧🟨🟩🟦🟪❓❔⚠"), "[?]")  # the meaning of a colour is not known
     | dict.fromkeys(map(ord, "│┃║"), "|")  # of tables drawn with lines
     | dict.fromkeys(map(ord, "─━═┄┈"), "-")
     | dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘╔╦╗╠╬╣╚╩╝╭╮╰╯┏┳┓┣╋┫┗┻┛"), "+")
@@ -30,7 +30,7 @@ _SIGNS = str.maketrans(
     | {chr(0x2460 + number): f"\n{number + 1}. " for number in range(20)}  # in circles
 )  # fmt: skip
 _ORNAMENT = re.compile(f"(?![{TICKMARKS}])[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_BOUNDS = re.compile(r"(?i)\A\s*<s>|(?<!<s>)</s>\s*\Z")  # what begins and ends a text for some models
+_BOUNDS = re.compile(r"(?i)\A\s*<s>|(?<!<s>)</s>\s*\Z")  # start and end tokens of some models
 _STRUCK = re.compile(r"(?i)~~[^~\n]{1,300}~~|<(del|strike|s)>[^<]{0,300}</\1>")
 _SCRATCHED = re.compile(  # "Edema, no, I meant Fracture"
     r"(?i)(?:\A|(?<=[,.;\n]))[^,.;\n]{1,60}?[\s,(\u2014-]{1,3}(?:(?:no|wait|sorry|oops)\b[\s,\u2014-]{1,3}){0,3}"
@@ -93,7 +93,7 @@ _SIMPLY = [  # each sign or decoration with what is read in its place, one after
 
 
 def plain(text: str) -> str:
-    """`text` as lines without decoration. A boxed answer is all of the answer. Linear in the length of `text`."""
+    """`text` as lines without decoration. If there is a boxed answer, it alone counts. Linear in the length of `text`."""
     if "<" in text:
         text = _NAMED.sub(r"\n\2: \4\n", text)
         if "=" in text:
@@ -121,7 +121,7 @@ def unfenced(text: str) -> str:
 
 
 def _by_its_place(found: re.Match[str]) -> str:
-    """What stands between lenticular brackets: a heading or a name before its value, one name of several, or a remark."""
+    """Text in lenticular brackets, by context: a heading, a name before its value, one name of several, or a remark."""
     text = found[2]
     if found[3] or found[1] is not None and not named(text):
         return f"\n{text}:"
@@ -129,7 +129,7 @@ def _by_its_place(found: re.Match[str]) -> str:
 
 
 def _annotated(text: str) -> str:
-    """Footnotes as remarks in the place of their marks: "Edema*" over "* doubtful" is "Edema (doubtful)"."""
+    """Replace the marks of footnotes by the notes, as remarks: "Edema*" over "* doubtful" is "Edema (doubtful)"."""
     lines = text.rstrip().split("\n")
     end = len(lines)
     while end and (not lines[end - 1].strip() or _NOTE.fullmatch(lines[end - 1])):
@@ -199,7 +199,7 @@ def _boxed(text: str, start: int, end: int) -> str:
 
 
 def closed_at(brackets: re.Pattern[str], text: str, start: int, end: int) -> int | None:
-    """Where the bracket that opens at `start` has been closed, at most as far as `end`; None where it is not."""
+    """The position after the bracket that closes the one at `start`, searched up to `end`; None if it is not closed."""
     depth = 0
     for sign in brackets.finditer(text, start, end):
         depth += (sign.group() in "[{(") - (sign.group() in "]})")

@@ -1,4 +1,4 @@
-"""What every reader of an answer hands back, and how several words on one finding are one."""
+"""The result of every reader of answers, and how several statements about one finding are combined."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Mention:
 
 
 def under(heading: bool | None, said: bool | None) -> bool | None:
-    """What is said of a finding under a heading: a claim is what the heading makes of it; a denial of a denial is nothing."""
+    """The status of a finding under a heading: a claim takes the heading's status; a denial or a doubt stays as it is."""
     return heading if said is True else said
 
 
 def together(said: Collection[bool | None]) -> bool | None:
-    """What several say of one finding: a denial first, then a doubt."""
+    """Combine several statements about one finding: a denial outweighs a doubt, and a doubt outweighs a claim."""
     return False if False in said else None if None in said else True

@@ -2,7 +2,7 @@
 
 Precision, recall and F1 (micro, macro, per label) are scikit-learn's with zero_division=0; they are computed here from
 counts, so that ten thousand bootstrap resamples are one matrix product. Paper: sections 4.1-4.4, Tables 1-6.
-How the intervals are made, and how often they hold the truth: docs/intervals.md.
+How the intervals are computed, and their measured coverage: docs/intervals.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from chexreason.answers.intervals import RESAMPLES, difference, interval
 from chexreason.errors import ChexReasonError
 
 RATES = ("precision", "recall", "f1")
-FEW_PATIENTS = 50  # with fewer, an interval of a macro average holds the truth clearly less often than it says
-FEW_POSITIVES = 5  # a label with fewer (its "support" in a summary) has an interval that promises little
+FEW_PATIENTS = 50  # with fewer, the interval of a macro average covers the truth clearly less often than stated
+FEW_POSITIVES = 5  # a label with fewer (its "support" in a summary) has an unreliable interval
 MACRO_SHARE = 2 / 3  # of each pseudo-count, in macro averages: chosen by benches/coverage.py
 
 
@@ -34,7 +34,7 @@ class Answers:
     predicted: NDArray[np.bool_]  # (n, L); a failure's row is empty
     failed: NDArray[np.bool_]  # (n,)
     patients: NDArray[np.int64]  # (n,) a number for each patient, from 0
-    stream: int = 0  # which stream of random weights the patients get: it follows from who they are
+    stream: int = 0  # the patients' stream of random weights, derived from who they are
 
     def select(self, records: NDArray[np.bool_]) -> Answers:
         """The answers of some records (boolean mask of shape (n,)); each patient keeps number, stream and so weights."""
@@ -73,7 +73,7 @@ def answers(
     patients: Sequence[Hashable] | None = None,
     ignored: Sequence[Collection[str]] | None = None,
 ) -> Answers:
-    """Arrays from sets of labels; `predicted` is None where parsing failed, `patients` None where each record is one's.
+    """Arrays from sets of labels; `predicted` is None where parsing failed, `patients` None if each record is its own patient.
 
     `ignored` names, per record, the labels that are neither true nor false there (uncertain ones, by policy): nothing
     that is predicted for them counts. Patients are numbered in the order of their names, so that the order of the records
@@ -104,7 +104,7 @@ def scores(given: Answers) -> Scores:
 
 
 def resampled(given: Sequence[Answers], resamples: int = RESAMPLES) -> Scores:
-    """What the metrics may be in the population: draws of a Bayesian bootstrap over patients; leading axis (resamples,).
+    """Draws of the metrics' values in the population, by a Bayesian bootstrap over patients; leading axis (resamples,).
 
     `given` holds one or more repeats of answers to the same records; the draws are those of the mean over them. In each
     draw every patient gets a random weight, the same for all of their records and in every run on the same records,
@@ -211,7 +211,7 @@ def paired_difference(first: Sequence[Answers], second: Sequence[Answers], resam
 
 
 def _per_record(given: Answers) -> NDArray[np.float64]:
-    """Columns that sums of are all that the metrics need.
+    """Columns, one row per record, whose sums are all that the metrics need.
 
     TP, FP and FN of each label (3 L), of all labels together (3), records, failures, exact matches, Jaccard.
     """

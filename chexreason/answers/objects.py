@@ -22,7 +22,7 @@ from chexreason.labels import NO_FINDING
 _WRAPPERS = frozenset("data content payload study items classes categories tags concepts detections objects".split())
 _INDICES = frozenset("index indices indexes idx".split())
 _BRACKET = re.compile(r"\"[^\"]*\"|'[^'\n]*'(?=\s*[,:\]})])|[\[\]{}()]")
-_LONGEST = 20_000  # characters of a Python literal; more is no answer, and Python's parser takes its time
+_LONGEST = 20_000  # characters of a Python literal; a longer one is no answer, and slow to parse
 
 
 def read(text: str) -> list[Mention] | None:
@@ -64,14 +64,14 @@ def _values(text: str) -> list[Any]:
     if len(text) > _LONGEST or not ("'" in text or '"' in text):
         return []
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python's remarks on what a model wrote are nobody's concern
+        with warnings.catch_warnings(action="ignore"):  # Python's warnings on a model's text are noise
             return [ast.literal_eval(text)]
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return []
 
 
 def _closed(text: str) -> str:
-    """An object that the end of the text cut off, with the brackets that it lacks."""
+    """A truncated object, completed with the closing brackets that it lacks."""
     whole = text[:_LONGEST].rstrip(", \n")
     opened: list[str] = []
     for sign in re.findall(r'"[^"]*"|[\[\]{}]', whole):
@@ -94,7 +94,7 @@ def _without_cut(value: Any) -> Any:
 
 
 def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
-    """Mentions under a heading that makes `said` of them."""
+    """The mentions in `value`, under a heading with the status `said`."""
     if depth > 20:
         return
     if isinstance(value, dict):
@@ -114,9 +114,9 @@ def _walk(value: Any, said: bool | None, depth: int) -> Iterator[Mention]:
         if beside := _beside(value):
             yield from (_mention(name, under(said, said_by(each, named(name)))) for name, each in beside)
             return
-        if any(_are_indices(str(key), each) for key, each in value.items()):  # of names that stand beside them: not read
+        if any(_are_indices(str(key), each) for key, each in value.items()):  # indices of names beside them are not read
             said = None
-        for numbers in (False, True):  # how sure it is counts where nothing else is said
+        for numbers in (False, True):  # certainties count only if nothing else is said
             groups = [pair for pair in value.items() if bool(words_of(str(pair[0])) & NUMBER_KEYS) == numbers]
             found = [mention for key, each in groups for mention in _entry(str(key), each, said, depth)]
             yield from found
@@ -158,7 +158,7 @@ def _scaled(record: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _are_indices(key: str, value: Any) -> bool:
-    """Whether a list tells by numbers which of the names beside it are meant: "predicted_indices": [1]."""
+    """Whether a list holds indices that select names beside it: "predicted_indices": [1]."""
     numbers = isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
     return numbers and not named(key) and (heading(key) is True or not words_of(key).isdisjoint(_INDICES))
 

@@ -1,8 +1,8 @@
 """The parser: from what a model wrote to the answer it gave.
 
-A strict parse asks what equation 3 asks of a valid output and serves the rewards; a tolerant one finds the answer in whatever
-tags the model has, hands it to the readers (`reading`) and serves evaluation. Neither reads a label that the model did not
-claim, crashes, or takes more than linear time.
+The strict parse, for rewards, requires what equation 3 requires of a valid output. The tolerant parse, for evaluation, finds
+the answer in any tags that the model uses and passes it to the readers (`reading`). Neither reads a label that the model did
+not claim, crashes, or takes more than linear time.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Answer:
 
     labels: tuple[str, ...] = ()  # claimed findings, once each, in CheXpert's order
     unknown: tuple[str, ...] = ()  # items that claim no finding
-    duplicates: tuple[str, ...] = ()  # findings claimed again, as often as they were
-    negated: tuple[str, ...] = ()  # findings named to be denied
+    duplicates: tuple[str, ...] = ()  # findings claimed again, once per repetition
+    negated: tuple[str, ...] = ()  # findings that are denied
     thoughts: str = ""  # the reasoning
     extraneous: str = ""  # text outside the blocks
     failure: str | None = None  # why no answer could be read
@@ -76,7 +76,7 @@ def parse(text: str, grammar: str, finished: bool = True) -> Answer:
         return _read_loosely(whole, Answer()) if whole.strip() else Answer(failure=TRUNCATED)
     body, found = _blocks_loosely(text, rule, finished)
     around = found.extraneous
-    if _EXAMPLE.search(around) and _NO_IMAGE.search(around):  # how an answer would look, of an image there were
+    if _EXAMPLE.search(around) and _NO_IMAGE.search(around):  # an example, as no image was seen
         return replace(found, failure=NO_VALID_LABEL)
     return found if found.failure else _read_loosely(rule.loosely.sub("\n", body), found)  # a stray marker is no word
 
@@ -124,17 +124,17 @@ def _breaks_off(text: str, marker: str) -> bool:
 
 
 def _blocks_loosely(text: str, rule: Grammar, finished: bool) -> tuple[str, Answer]:
-    """The body of the last solution block after the reasoning that holds anything, and what stands around it."""
+    """The body of the last non-empty solution block after the reasoning, and the text around it."""
     markers = list(rule.loosely.finditer(text))
     ends = [at for at, marker in enumerate(markers) if marker.lastgroup == "end_think"]
     first, last = (ends[0], ends[-1]) if ends else (-1, -1)
-    outside, thinking = [], False  # what stands in the reasoning is no answer, be it a draft or a quotation of the prompt
+    outside, thinking = [], False  # text in the reasoning is no answer, but a draft or a quotation of the prompt
     for at, marker in enumerate(markers):
         if marker.lastgroup in ("think", "end_think"):
             thinking = marker.lastgroup == "think" and at < last
         elif at > first and not thinking:
             outside.append(marker)
-    # A block that is begun anew before it was ended ends there.
+    # A block that is reopened before it was closed ends there.
     blocks = [pair for pair in zip_longest(outside, outside[1:]) if pair[0].lastgroup == "answer"]
     opened = next((marker for marker in markers if marker.lastgroup == "think"), None)
     closed = markers[first] if ends else blocks[0][0] if blocks and rule is BRACES else None
@@ -204,7 +204,7 @@ def _read_exactly(body: str, found: Answer) -> Answer:
 
 
 def _frames(item: str) -> bool:
-    """Whether an item is no mere name but words that change what names beside it mean: "Absent:", "No Edema", "All clear"."""
+    """Whether an item is not just a name but changes the meaning of names beside it: "Absent:", "No Edema", "All clear"."""
     words = _words(item)
     if ":" in item or "?" in item or len(words) > 4 or " ".join(words) in _FRAMING:
         return True
@@ -216,12 +216,12 @@ def _words(item: str) -> list[str]:
 
 
 def _read_loosely(body: str, found: Answer) -> Answer:
-    """What a reader takes for claimed or denied."""
+    """Read claims and denials as a human reader would."""
     plain = _plain_list(body)
     if plain is not None:
         return _answer(found, plain, how="list")
     labels, unknown, negated = [], [], []
-    from chexreason.answers import reading  # a strict parse, and a command that only composes a reward, need none of it
+    from chexreason.answers import reading  # a strict parse, or composing a reward, does not need it
 
     mentions = reading.read(body)
     for mention in mentions:
@@ -235,7 +235,7 @@ def _read_loosely(body: str, found: Answer) -> Answer:
 
 
 def _plain_list(body: str) -> list[str] | None:
-    """A list of nothing but names, bulleted or not: by far the most frequent answer, read without any more ado."""
+    """A list of nothing but names, bulleted or not: by far the most frequent answer, hence a fast path."""
     names = []
     for item in body.replace("\n", ",").split(","):
         item = item.strip()

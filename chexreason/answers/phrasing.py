@@ -1,4 +1,4 @@
-"""One wording for what may be said in several: questions, signs, statuses and remarks in parentheses as `name: value`."""
+"""Normalises wording: questions, signs, statuses and remarks in parentheses become `name: value`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _SEVERITY = re.compile(r"(?i)sever|mild|grade")
 _POINT = re.compile(rf"(?i)({NAME.pattern})([ \t:=|(\u2013-]{{1,5}})(\d{{1,3}})(?![\w.%/]|\s?[cm]m\b)")
 _MEANT = re.compile(r"(?i)\d(?:\.\d|\s?%|/\d|\sout of|\s?=)|sever|grade|scale|stage|mean")  # says what a number is
 _PLUS = re.compile(rf"(?im)^\s*(?:\++\s*\w|[\u2713\u2714\u2611\u2705]\s*{NAME.pattern})")
-_MINUS = re.compile(r"(?m)^\s*[-\u2212]+\s*(?=\w)")  # no bullets, where both are
+_MINUS = re.compile(r"(?m)^\s*[-\u2212]+\s*(?=\w)")  # not bullets if there are plus signs too
 _BOXED = rf"[\[(] ?(?:[-+xX*\u2212{TICKMARKS}]|yes|no|y|n|[01]|present|absent)? ?[\])]"
 _STATUS = (
     r"(?:(?:not )?(?:seen|detected|present|identified|confirmed|visible|noted|found|evident)|ruled out|excluded"
@@ -244,7 +244,7 @@ def _of_no_scale(text: str) -> str:
 
 
 def _signed(text: str) -> str:
-    """A sign before or behind several names of a line, and no other, as a heading over them: "\u2717 Edema, Fracture"."""
+    """Turn a line's only sign, before or after several names, into a heading over them: "\u2717 Edema, Fracture"."""
     return "\n".join(map(_under_its_sign, text.split("\n"))) if MARKED.search(text) else text
 
 
@@ -278,7 +278,7 @@ def _ticked(text: str) -> str:
 
 
 def _opted(text: str) -> str:
-    """The names of the options that an answer in letters or numbers, or a tick, chooses, in the place of all of it."""
+    """Replace the whole text by the names of the options that it chooses by letter, number or tick."""
     opted = _OPTED.search(text)
     letters = next(filter(None, opted.groups())) if opted else ""
     chosen = re.findall(r"[A-Za-z](?![A-Za-z])|\d+", letters.replace("and", ",")) or [
@@ -293,7 +293,7 @@ def _opted(text: str) -> str:
 
 
 def _without_asides(whole: str) -> str:
-    """What stands in parentheses behind a name: a finding beside it is one of its own, a guess of its cause is none."""
+    """Resolve parentheses after a name: another finding becomes a separate one, a guess at the cause is removed."""
     whole = _TOGETHER.sub(lambda aside: f", {aside[1]}" if words_of(aside[1]).isdisjoint(NO | MAYBE) else aside[0], whole)
     return _DOUBTED_ASIDE.sub(lambda aside: "" if _is_doubt(aside[1]) else aside[0], whole)
 

@@ -22,7 +22,7 @@ from chexreason.labels import FINDINGS
 from chexreason.runs.files import each_line
 
 KEYS = frozenset("id patient labels predicted ignored samples completions grammar failure completion how path".split())
-# What others call a key of ours, in small letters and without signs.
+# Other tools' names for our keys, in lower case and without punctuation.
 CALLED = dict.fromkeys("subjectid patientid patientname patientnumber personid pid mrn".split(), "patient")
 CALLED |= {"uncertain": "ignored", "uncertainlabels": "ignored"}
 PREDICTIONS = "predictions.jsonl"  # in the folder of an evaluate run
@@ -96,7 +96,7 @@ def read(path: Path) -> list[Prediction]:
     if not found:
         raise ChexReasonError(f"{path}: no predictions in it; one JSON object a line is wanted")
     lacking = [where for where, value in rows if "patient" not in value]
-    if 0 < len(lacking) < len(rows):  # records of one patient would count as patients of their own
+    if 0 < len(lacking) < len(rows):  # else records of one patient would count as different patients
         raise ChexReasonError(f"{lacking[0]}: no patient, which other lines have; give each line its patient, or none of them")
     return found
 
@@ -199,7 +199,7 @@ def _answer(value: Any, where: str) -> tuple[str, ...] | None:
 def refuse_misspelt(value: Mapping[str, Any], read: Set[str], where: str) -> None:
     """Raises ChexReasonError for a key that stands for one of those that are read: misspelt, or as others call it.
 
-    What else a line holds is its own matter.
+    Other keys of a line are ignored.
     """
     for key in (key for key in value if key not in read):
         called = CALLED.get("".join(filter(str.isalnum, key)).lower()) if value[key] else None

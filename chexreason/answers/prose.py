@@ -170,8 +170,8 @@ def sentences(text: str) -> list[str]:
 
 @lru_cache(maxsize=20_000)
 def read_sentence(sentence: str) -> tuple[Mention, ...]:
-    """The findings that one sentence names. Remembered, since rollouts and repeats say the same thing over and over."""
-    whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # half a character is none
+    """The findings that one sentence names. Cached, since rollouts and repeats say the same thing over and over."""
+    whole = " ".join(sentence.encode("utf-8", "replace").decode().split())  # replaces lone surrogates
     doc = _reader()(_written_out(whole))
     found: list[Mention] = []
     choices, unclear = _choices(doc), _unclear(doc)
@@ -205,7 +205,7 @@ def read_sentence(sentence: str) -> tuple[Mention, ...]:
 
 
 def _written_out(sentence: str) -> str:
-    """`sentence` in the wording that the readers know."""
+    """`sentence` rewritten in the wording that the pipeline handles."""
     for pattern, wording in _WORDINGS:
         sentence = pattern.sub(wording, sentence)
     parts = _NOW.split(sentence)  # those that tell what was there at another time, and compare nothing with it
@@ -229,12 +229,12 @@ def _choices(doc: Any) -> set[int]:
 
 
 def _without_grades(text: str) -> str:
-    """`text` with signs of no meaning for a "not" that only grades what is there."""
+    """`text` with a placeholder of equal length for each "not" that only grades a finding that is present."""
     return _GRADED.sub(lambda graded: "changed".ljust(len(graded[0]), "x")[: len(graded[0])], text)
 
 
 def _unclear(doc: Any) -> set[int]:
-    """Where the findings begin of which a verb says what is not said of something that is there: "edema is off the table"."""
+    """Where the findings begin whose verb phrase does not say that they are present: "edema is off the table"."""
     found: set[int] = set()
     text = _without_grades(doc.text)
     entities = [entity for entity in doc.ents if entity.label_ in FINDINGS and entity.label_ != NO_FINDING]

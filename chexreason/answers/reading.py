@@ -55,7 +55,7 @@ _TAKEN_BACK = re.compile(
 def read(body: str) -> list[Mention]:
     """What the body of an answer claims, denies and leaves open, in its order.
 
-    That a film is normal, in other words than CheXpert's own, is said of the rest of it where a finding is claimed beside it.
+    If a finding is claimed, a statement that the film is normal, in other words than CheXpert's own, applies to the rest of it.
     """
     text = _CHOSEN.sub("", _ROLE.sub("\n", _USER.split(_own_turn(over_threshold(markup.unfenced(body))))[0]))
     finals, answers = list(_FINAL.finditer(text)), list(_ANSWER_LINE.finditer(text))
@@ -77,7 +77,7 @@ def read(body: str) -> list[Mention]:
 
 
 def _own_turn(text: str) -> str:
-    """What the model itself wrote first, where marks of where a turn ends show that it went on to write others' turns."""
+    """The model's own first turn, if end-of-turn markers show that it went on to write other speakers' turns."""
     turns = [turn for turn in _END.split(text) if turn.strip()]
     if len(turns) < 2:
         return text
@@ -107,6 +107,6 @@ def _read(text: str) -> list[Mention]:
 
 
 def weakest(mentions: Sequence[Mention]) -> str:
-    """How the claims were read; of several ways the one that is the weakest claim."""
+    """How the claims were read; if in several ways, the least reliable one."""
     used = {mention.how for mention in mentions if mention.claimed}
     return next((how for how in _WEAKEST_FIRST if how in used), "list")

@@ -14,7 +14,7 @@ _INVERSE_KEYS = frozenset(
     "absent negated negative excluded ruled_out denied uncertain rejected dismissed dropped discarded removed eliminated "
     "false_positive artifact artefact refuted".split()
 )
-_NOT_EXCLUDED = frozenset("ruled_out excluded".split())  # what was not is left open
+_NOT_EXCLUDED = frozenset("ruled_out excluded".split())  # if it was not, the finding is left open
 _URGENT = frozenset("urgent critical followup follow actionable measurable".split())  # what is to be done about it
 
 _FIELD = r"[ \t\"'*]*(?:is )?({})[ \t\"'*]*[:=][ \t\"'*]*"
@@ -32,7 +32,7 @@ def separated(text: str) -> str:
 
 
 def key_of(name: object) -> str:
-    """A key as the sets above have it: "Ruled-Out" is "ruled_out"."""
+    """A key in the form of the sets above: "Ruled-Out" is "ruled_out"."""
     return str(name).strip().casefold().replace(" ", "_").replace("-", "_")
 
 

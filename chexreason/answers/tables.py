@@ -12,7 +12,7 @@ from chexreason.answers.mentions import Mention, together, under
 from chexreason.answers.values import is_sound, named, named_beside, share, status, verdict, words_of
 from chexreason.labels import NO_FINDING
 
-# What columns are called whose cells say whether a finding is there, and whose cells say how sure that is.
+# Titles of columns whose cells give a finding's status, and of columns whose cells give its certainty.
 _STATUS = lexicon.STATUS_KEYS.union("yes/no y/n label interpretation pred call says above".split())
 _TELLING = frozenset("present absent positive negative seen detected observed visible identified".split())
 _EITHER = re.compile(r"\b(?:0 ?/ ?1|1 ?/ ?0)\b|\u662f\u5426")
@@ -78,7 +78,7 @@ def _is_head(row: list[str]) -> bool:
 
 
 def _meaning(title: str) -> bool | None:
-    """What a yes or a tick in a column says: True, False where the column is of what is absent, None for neither."""
+    """What a yes or a tick in a column means: True (present), False (the column is for absent findings), or None (neither)."""
     words = words_of(title)
     asks = words & _STATUS and words.isdisjoint(NO | MAYBE) or words & _PRESENT and words & _ABSENT or _EITHER.search(title)
     return True if asks else heading(title)

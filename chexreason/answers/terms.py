@@ -1,4 +1,4 @@
-"""What denies a finding in a sentence, what leaves it open, and where either ends: NegEx's term sets, as data."""
+"""NegEx's term sets as data: terms that deny a finding or leave it open, and terms that end the scope of either."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ OPEN_LATER = spelt("""
     been, was} treated | possibility | {first, initial} impression | hard to {assess, judge, evaluate, exclude, confirm,
     verify, establish, diagnose, determine}
 """)
-# What a textbook says of any film, and not of this one.
+# Terms of general statements, as in a textbook, that are not about this film.
 GENERALLY = spelt("""
     often | usually | commonly | typically | generally | frequently | classically | can {be, lead, result, occur, mimic, cause,
     also, show, include, appear, present} | is {when, defined, diagnosed, characterized} | requires | depends on |
@@ -106,7 +106,7 @@ GENERALLY = spelt("""
 """)
 # Names of a normal film that, in a sentence, may be said of one part of it.
 NOT_IN_PROSE = frozenset({"normal", "wnl", "within normal limits", "unremarkable", "negative"})
-# What looks like one of them and is none.
+# Terms that look like a denial but are none.
 NO_DENIAL = spelt("""
     no {change in, new change, increase in, decrease, larger, worsening, improvement, progression, reason to doubt, denying,
     doubt, question that, displacement, significant interval} | not {changed, significantly changed, increased, only, just,
@@ -130,7 +130,7 @@ NO_DOUBT = spelt("""
 CAN_BE = spelt("""
     can be {seen, identified, appreciated, noted, made out, confirmed, confident}
 """)
-# Where the reach of a denial or of a doubt ends.
+# Terms that end the scope of a denial or a doubt.
 TURNS = spelt("""
     , {keep, yet, the, with, now, there is, there are, only, i am left, i see} | and {keep, yet, that, i, the presence of,
     chose, kept, went with, in favor of, in favour of, presence of, selected} | although | but | except | however |

@@ -1,6 +1,6 @@
-"""What a cell, a sign or a remark says of the finding beside it: that it is there, that it is not, or neither.
+"""What a cell, a sign or a remark says about the finding beside it: present, absent, or neither.
 
-What is on none of the word lists makes no claim.
+Text that is on none of the word lists makes no claim.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def status(text: str) -> bool | None:
 
 
 def share(text: str) -> bool | None:
-    """A number, as a share of one or of a hundred: whether it is at least half of it; None where `text` is no number."""
+    """Whether a number, read as a fraction or a percentage, is at least one half; None if `text` is no number."""
     text = _RANGE.sub("", text)
     words = [
         word
@@ -135,7 +135,7 @@ def share(text: str) -> bool | None:
 
 
 def over_threshold(text: str) -> str:
-    """Shares as 1 or 0 where the text says above what they count: "cutoff 0.7", "threshold: 30%"."""
+    """Replace shares by 1 or 0 if the text states a threshold: "cutoff 0.7", "threshold: 30%"."""
     if not re.search(_THRESHOLD, text, re.IGNORECASE) or _RATIO.search(text):
         return text
     given = {_of_one("".join(least)) for least in _GIVEN.findall(text)}
@@ -163,9 +163,9 @@ def unscaled(number: int, most: int) -> float | None:
 
 @lru_cache(maxsize=1024)  # a reader asks several times of the same few words
 def named(phrase: str) -> str | None:
-    """The finding that `phrase` is a name of, place and degree aside.
+    """The finding that `phrase` names, ignoring words of place and degree.
 
-    A film is normal only as a whole: of "normal left lung" no place is left aside.
+    A film is normal only as a whole, so in "normal left lung" the place is not ignored.
     """
     plain = " ".join(_KEY.sub("", phrase.casefold()).replace("_", " ").strip(" \t*\"'`.").split())
     if plain in NAMES:
@@ -199,13 +199,13 @@ def _naming(finding: str) -> re.Pattern[str]:
 
 
 def _other_than(finding: str | None, part: str) -> bool:
-    """Whether a part of a remark names findings, and not that which it is made on."""
+    """Whether a part of a remark names other findings, and not the one that the remark is about."""
     others = (one for one in FINDINGS if one not in (NO_FINDING, finding))
     return finding in FINDINGS and not _naming(finding).search(part) and any(_naming(one).search(part) for one in others)
 
 
 def decides(text: str) -> bool:
-    """Whether a line speaks of the finding above it at all."""
+    """Whether a line says anything about the finding above it."""
     return not (YES | NO | MAYBE | SOUND | SIGNS | QUALIFIERS | SEEN).isdisjoint(_words(text)) or share(text) is not None
 
 

@@ -1,8 +1,8 @@
-"""Whose rules data is under, and when it may leave this machine.
+"""Data-use agreements: which one data is under, and when the data may leave this machine.
 
-A dataset's `agreement` names its data-use agreement, or says `unrestricted` where anyone may have the data. Where it says
-nothing, the data stays here, unless a stage=phantom run drew it. A curated set is under what the record of its curate run
-says: the manifest, with the dataset's config as it was. card.json is documentation only: the manifest decides.
+A dataset's `agreement` names its data-use agreement, or is `unrestricted` if anyone may have the data. Without an agreement,
+the data stays on this machine, unless a stage=phantom run drew it. For a curated set, the manifest of its curate run decides,
+which holds the dataset's config as it was then; card.json is documentation only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ UNRESTRICTED = "unrestricted"
 def agreement_of(folder: Path, manifest: dict[str, Any] | None = None) -> str | None:
     """The agreement that the films of the run in `folder` are under; None where anyone may have them.
 
-    `manifest`: what the run's record says, where it has been read.
+    `manifest`: the run's manifest, if it has been read already.
 
     Raises:
-        ChexReasonError: neither the run's record nor those of the runs it stands on say.
+        ChexReasonError: neither the run's manifest nor those of its parent runs say.
     """
     manifest = manifest or read_manifest(folder) or {}
     dataset = manifest.get("config", {}).get("dataset")
@@ -36,7 +36,7 @@ def agreement_of(folder: Path, manifest: dict[str, Any] | None = None) -> str | 
     if made_by:
         maker = folder.parent / made_by
         made = read_manifest(maker) or {}
-        if made.get("stage") == "curate":  # a set of its own again
+        if made.get("stage") == "curate":  # the parent is itself a curated set
             return agreement_of(maker)
         drawn = made.get("stage") == "phantom" and made["status"] == "complete" and _lies_in(maker, dataset)
         if drawn and not stated:
@@ -58,7 +58,7 @@ def _lies_in(maker: Path, dataset: dict[str, Any]) -> bool:
 
 
 def refuse_unacknowledged(agreement: str | None, acknowledged: str | None, key: str, doing: str) -> None:
-    """Pass silently where the data is free, or where the config key `key` acknowledges its agreement by name.
+    """Check that the data is unrestricted, or that the config key `key` acknowledges its agreement by name.
 
     Raises:
         ChexReasonError: names the agreement and the key.

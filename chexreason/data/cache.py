@@ -1,7 +1,7 @@
 """Caches: file digests, fingerprints, decoded images, image features.
 
-All are keyed by content, may be used by several runs at once, and can be deleted at any time. What is found damaged in
-them is made again; where they cannot be written, the work is done anew each time.
+All are keyed by content, may be used by several runs at once, and can be deleted at any time. Damaged entries are computed
+again; if a cache cannot be written, the work is repeated each time.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGES, FEATURES, FINGERPRINTS = ".images", ".features", ".fingerprints-2.sqlite"
-DECODER = ("codestream", "dicom", "images", "lookup", "misread", "pixels", "tags")  # what decides how a file is shown
+DECODER = ("codestream", "dicom", "images", "lookup", "misread", "pixels", "tags")  # modules that determine the decoded pixels
 LIMIT_BYTES = 20 * 2**30
 SEAL = 32  # bytes
 CHANCE = random.Random()  # a separate generator, so that runs' seeded ones are not disturbed
-_TOLD: set[tuple[Path, str]] = set()  # folders, and why nothing is kept there: what this process has said
+_TOLD: set[tuple[Path, str]] = set()  # (folder, reason) pairs that this process has reported
 ABANDONED = 3600  # seconds after which a half-written file counts as left behind by a killed process
 
 
@@ -52,7 +52,7 @@ def fingerprints(files: Sequence[Path], read: Callable[[Path], Image.Image], run
     """The perceptual fingerprint of each image as `read` reads it, remembered as its digest is; raises what `read` raises."""
     from tqdm import tqdm
 
-    with tqdm(desc="fingerprints", unit="image", delay=5) as bar:  # of thousands of full size it takes minutes, once
+    with tqdm(desc="fingerprints", unit="image", delay=5) as bar:  # thousands of full-size images take minutes, but only once
 
         def look(file: Path) -> str:
             bar.update()
@@ -69,22 +69,23 @@ def _state(file: Path) -> tuple[int, str]:
 
 
 def image_reader(runs: Path, size: int | None) -> Callable[[Path], Image.Image]:
-    """What reads images for a model: through the cache in `runs`, or (`size` None) each time anew at full size."""
+    """A reader of images for a model: through the cache in `runs`, or decoding at full size each time if `size` is None."""
     return read_image if size is None else ImageCache(runs / IMAGES, size).read
 
 
 class Entries:
     """Bytes by kind and name in a folder that several runs may use at once.
 
-    Each entry is a file that ends with a checksum; appears by atomic rename; and is dropped, least recently used first, when
-    all of them outgrow `limit_bytes`. Where the folder cannot be written, it says once what that means, `otherwise`.
+    Each entry is a file that ends with a checksum and is created by atomic rename. The least recently used entries are dropped
+    when their total exceeds `limit_bytes`. If the folder cannot be written, a message says so once; `otherwise` is the
+    consequence that it names.
     """
 
     def __init__(self, folder: Path, otherwise: str, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.otherwise, self.limit_bytes = folder, otherwise, limit_bytes
 
     def load(self, kind: str, name: str) -> bytes | None:
-        """What is kept there; None where there is nothing, or not what was put there."""
+        """The entry's content; None if there is no such entry or its checksum does not match."""
         file = self._file(kind, name)
         try:
             content = file.read_bytes()
@@ -94,21 +95,21 @@ class Entries:
         if content[-SEAL:] != _seal(f"{kind}/{name}", body):
             return None
         with suppress(OSError):
-            os.utime(file)  # the order in which files are dropped
+            os.utime(file)  # mark as recently used
         return body
 
     def store(self, kind: str, name: str, body: bytes) -> None:
-        """Keep it, if there is room."""
+        """Store an entry; if it cannot be written (a full disk), only a message is printed."""
         try:
             with replacing(self._file(kind, name)) as partial:
                 partial.write_bytes(body + _seal(f"{kind}/{name}", body))
         except OSError as error:
             self.tell(error.strerror or str(error))
-        if CHANCE.random() * self.limit_bytes < 20 * len(body):  # once in a twentieth of the limit, whoever writes it
+        if CHANCE.random() * self.limit_bytes < 20 * len(body):  # on average once per twentieth of the limit written
             self._shrink()
 
     def tell(self, why: str) -> None:
-        """Say, once, why nothing is kept there."""
+        """Print, once per process, why nothing is stored in the folder."""
         if (self.folder, why) not in _TOLD:
             print(f"{self.folder}: {why}; {self.otherwise}", file=sys.stderr, flush=True)
         _TOLD.add((self.folder, why))
@@ -130,16 +131,16 @@ class Entries:
                     if total <= self.limit_bytes * 9 // 10:
                         break
         except (Timeout, OSError):
-            pass  # another process is at it, or the folder is read-only
+            pass  # another process is shrinking the folder, or it is read-only
 
 
 def _seal(name: str, body: bytes) -> bytes:
-    """A checksum that also knows the entry's name, and with it what the entry was made of."""
+    """A checksum of the entry's content and of its name, which identifies what the entry was made from."""
     return hashlib.sha256(name.encode() + body).digest()
 
 
 def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
-    """(time of last use, size, file) of all entries, and of what a killed process left half written."""
+    """(time of last use, size, file) of all entries, and of partial files that killed processes left behind."""
     for file in folder.rglob("*.*"):
         with suppress(OSError):  # another process has renamed it
             status = file.stat()
@@ -149,13 +150,13 @@ def _stored(folder: Path) -> Iterator[tuple[int, int, Path]]:
 
 @lru_cache
 def decoder() -> str:
-    """A digest of the code that makes pictures of files."""
+    """A digest of the code that decodes image files."""
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECODER)).hexdigest()[:8]
 
 
 class ImageCache:
-    """Radiographs with their longer side at most `size` pixels, decoded once per content: .npy entries, grey where the picture
-    is grey, that are named by the digest of the encoded content. What another version's code made of it is no entry."""
+    """Radiographs with their longer side at most `size` pixels, decoded once per content: .npy entries, with one channel if the
+    picture is grey, named by the digest of the encoded content. Entries of another version of the decoder are not used."""
 
     def __init__(self, folder: Path, size: int, limit_bytes: int = LIMIT_BYTES) -> None:
         self.entries, self.size = Entries(folder, "images are decoded anew each time", limit_bytes), size
@@ -192,5 +193,5 @@ class ImageCache:
 
 
 def feature_entries(runs: Path) -> Entries:
-    """Where image features are kept that all runs beside each other share."""
+    """The cache of image features that all runs in the folder `runs` share."""
     return Entries(runs / FEATURES, "image features are computed anew each time")

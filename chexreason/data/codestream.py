@@ -1,4 +1,4 @@
-"""What a JPEG, JPEG-LS or JPEG 2000 stream says of itself, looked at before a decoder allocates what it asks for."""
+"""Checks of the headers of JPEG, JPEG-LS and JPEG 2000 streams, before a decoder allocates the memory they ask for."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 JPEG, J2K, END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
 JP2 = b"\0\0\0\x0cjP"  # a file of JPEG 2000, before its stream
-MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # no byte that was stuffed into the bits, and no restart among them
+MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")  # excludes stuffed bytes and restart markers
 COMMENT = 0xFE
-APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # without JFIF's and Adobe's, which say what colours there are
+APPLICATIONS = (*range(0xE1, 0xEE), 0xEF)  # except JFIF's and Adobe's, which state the colour space
 LOSSLESS = 0xC3  # the marker of a lossless frame
-INTERVAL = 0xDD  # the marker that says after how many units a restart marker stands
+INTERVAL = 0xDD  # the marker that gives the number of units between restart markers
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 MORE = b"\xa5\x5a\x13\x77" * 16  # filler that decodes visibly wherever scan data is missing
-LAST = 4  # bytes at a scan's end: a decoder must need them, or something was left over
+LAST = 4  # bytes at a scan's end: if a decoder does not need them, the scan holds excess data
 CUT = "its pixel data is cut short or damaged; a decoder would make up what is missing"
 
 
 def check_stream(stream: bytes, data: Dataset, name: str) -> None:
-    """Refuse a stream that holds another picture than the file's tags announce, or only a part of one.
+    """Refuse a stream whose picture is not the one that the file's tags announce, or is incomplete.
 
-    A JPEG picture corrects the tags where they allocate more than its numbers take.
+    If the tags allocate more bits than a JPEG stream's samples take, Bits Allocated, Bits Stored and High Bit are corrected.
 
     Raises:
         ImageError: names the file.
@@ -40,7 +40,7 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
 
     syntax = data.file_meta.TransferSyntaxUID
     coded = header(stream)
-    if coded is None:  # the decoder will say it better
+    if coded is None:  # the decoder's error message is better
         return
     if stream.startswith(JPEG) != (syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)):
         kind = "JPEG" if stream.startswith(JPEG) else "JPEG 2000"
@@ -53,13 +53,13 @@ def check_stream(stream: bytes, data: Dataset, name: str) -> None:
         raise ImageError(f"{name}: the numbers inside are signed, its Pixel Representation says unsigned; refused")
     if END not in stream.rstrip(b"\0")[-32:]:  # a few bytes are padding
         raise ImageError(f"{name}: {CUT}")
-    room = next((room for room in (8, 16) if coded.bits <= room), 32)  # what decoders give each number
+    room = next((room for room in (8, 16) if coded.bits <= room), 32)  # bits that decoders allocate per sample
     if coded.bits > data.BitsAllocated:
         raise ImageError(
             f"{name}: the picture inside has {coded.bits} bits, Bits Allocated (0028,0100) says {data.BitsAllocated}; correct "
             f"it to {room} and Bits Stored (0028,0101) to {coded.bits}"
         )
-    if shift := _point_transform(stream):  # of which the decoder begins each scan with the wrong grey
+    if shift := _point_transform(stream):  # the decoder starts each scan of such a stream with the wrong grey
         raise ImageError(
             f"{name}: the picture inside is lossless JPEG with a point transform of {shift} bits, which is not read here; have "
             "the film exported as Explicit VR Little Endian"
@@ -83,15 +83,15 @@ def _point_transform(stream: bytes) -> int:
 
 
 def overrun(stream: bytes, held: int) -> bool:
-    """Whether a segment of an RLE stream (PS3.5, G.3) decodes to more than the `held` bytes of its plane, one of padding aside.
+    """Whether a segment of an RLE stream (PS3.5, G.3) decodes to more than the `held` bytes of its plane and a byte of padding.
 
-    Decoders leave out what is too much: all that follows the damage is shifted then.
+    Decoders drop the excess bytes, so everything after the damage is shifted.
     """
     count, *offsets = struct.unpack("<16L", stream[:64])
     for begin, end in pairwise([*offsets[:count], len(stream)]):
         segment, at, found = stream[begin:end].rstrip(b"\0"), 0, 0
         while at < len(segment):
-            run = segment[at]  # so many bytes and one, or one so often; 128 is none
+            run = segment[at]  # < 128: run + 1 literal bytes; > 128: one byte, 257 - run times; 128: nothing
             at += run + 2 if run < 128 else 2 if run > 128 else 1
             found += run + 1 if run < 128 else 257 - run if run > 128 else 0
         if found > held + 1:
@@ -100,7 +100,7 @@ def overrun(stream: bytes, held: int) -> bool:
 
 
 def without_metadata(stream: bytes) -> tuple[bytes, bytes]:
-    """A JPEG stream without what is said about its picture, which may be broken or hold others; and its EXIF, or nothing."""
+    """A JPEG stream without comments and metadata, which may be broken or hold other pictures; and its EXIF, b"" if none."""
     parts, done, exif = [b""], 0, b""
     for marker, at in _segments(stream):
         if marker == 0xDA:
@@ -114,10 +114,9 @@ def without_metadata(stream: bytes) -> tuple[bytes, bytes]:
 
 
 def damaged(stream: bytes, shown: bytes) -> bool:
-    """Whether a JPEG stream of 8 bits, from which Pillow decodes `shown`, holds less than its picture, or more.
+    """Whether an 8-bit JPEG stream, which Pillow decodes to `shown`, lacks data of its picture or holds excess data.
 
-    Pillow tells neither: it makes up what is missing and skips what is left over. A piece that was lost, or overwritten with
-    something else, leaves the one or the other.
+    Pillow reports neither: it makes up missing data and skips excess data. Lost or overwritten data causes one or the other.
     """
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -143,10 +142,10 @@ class _Halting(io.BytesIO):
 
 
 def prolonged(stream: bytes) -> tuple[bytes, int]:
-    """A JPEG stream with more bits at the end of each scan and before each restart, and the place before its own last few.
+    """A JPEG stream with filler at the end of each scan and before each restart, and the offset of its last own scan bytes.
 
-    Decoders do not tell what is missing: they make it up. A whole picture stays as it is; in one that was cut and closed the
-    bits show, so that two decodings differ.
+    Decoders make up missing data without reporting it. A complete picture decodes to the same pixels; in one that was truncated
+    and closed the filler is visible, so the two decodings differ.
     """
     segments, parts, done = list(_segments(stream)), [b"", b""], 0
     restarts = any(marker == INTERVAL for marker, _ in segments)
@@ -158,14 +157,13 @@ def prolonged(stream: bytes) -> tuple[bytes, int]:
 
 
 def other_ends(stream: bytes) -> tuple[bytes, list[int], int]:
-    """A JPEG stream that says something else in the last few bytes before each restart and at the end of each scan.
+    """A JPEG stream in which the last few bytes before each restart and at the end of each scan are changed.
 
-    A decoder makes the same pixels of it only where those bytes were left over. It never takes what they become for no code at
-    all: whatever is less than a code is a code as well (ISO 10918-1, C.2), and so is, as a rule, a one followed by
-    zeros.
+    A decoder yields the same pixels only if those bytes were excess data. The new bytes are always valid codes: any bit pattern
+    below a valid code is a valid code as well (ISO 10918-1, C.2), and so is, as a rule, a one followed by zeros.
 
     Returns:
-        It, which of the parts between restarts have such bytes, and how many units a part has; 0 where there is one alone.
+        The stream, the indices of the parts between restarts that were changed, and the units per part; 0 if there is only one.
     """
     segments, parts, done, changed, interval = list(_segments(stream)), [b""], 0, [], 0
     for marker, at in segments:
@@ -175,7 +173,7 @@ def other_ends(stream: bytes) -> tuple[bytes, list[int], int]:
         runs = re.split(b"(%s)" % RESTART.pattern, stream[begin:end]) if interval else [stream[begin:end]]
         for number, run in enumerate(runs[::2]):
             cut = max(len(run) - LAST, 0)
-            cut -= run[cut - 1 : cut] == b"\xff"  # after which a byte would make a marker
+            cut -= run[cut - 1 : cut] == b"\xff"  # which would form a marker with the next byte
             if len(run) > LAST:
                 changed.append(number)
                 run = run[:cut] + (bytes(LAST) if run[cut:-1].strip(b"\0") else b"\x10") + bytes(128)
@@ -185,7 +183,7 @@ def other_ends(stream: bytes) -> tuple[bytes, list[int], int]:
 
 
 def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:
-    """Whether a scan has not the restart markers that it announces, in their order (ISO 10918-1, E.1.4)."""
+    """Whether a scan lacks the restart markers that it announces, or has them out of order (ISO 10918-1, E.1.4)."""
     wide, high, interval, tall = 0, 0, 0, {}
     scans = _scans(stream, segments)
     for marker, at in segments:
@@ -199,7 +197,7 @@ def _lacks_restarts(stream: bytes, segments: list[tuple[int, int]]) -> bool:
             if not interval or not tall:
                 continue
             most = [max(sides) for sides in zip(*tall.values(), strict=True)]
-            # Units of a scan: of one component its own blocks of 8 x 8, of several what holds whole blocks of each.
+            # A scan's unit is an 8 x 8 block if it has one component, else the area that holds whole blocks of each.
             own = tall.get(stream[at + 3], (1, 1)) if stream[at + 2] == 1 else (1, 1)
             across, down = (-(-side * one // (8 * all_)) for side, one, all_ in zip((wide, high), own, most, strict=True))
             wanted = [0xD0 + number % 8 for number in range((across * down - 1) // interval)]
@@ -217,8 +215,8 @@ def _scans(stream: bytes, segments: list[tuple[int, int]]) -> Iterator[tuple[int
 
 
 def _lacks_scans(stream: bytes, segments: list[tuple[int, int]]) -> bool:
-    """Whether a progressive JPEG stream ends before its last refinement (ISO 10918-1, G.1): it shows, blurred."""
-    missing: set[tuple[int, int]] = set()  # coefficients, by component, whose lowest bit has not come
+    """Whether a progressive JPEG stream ends before its last refinement (ISO 10918-1, G.1): it is shown, but blurred."""
+    missing: set[tuple[int, int]] = set()  # (component, coefficient) pairs whose lowest bit has not come
     for marker, at in segments:
         if marker in (0xC2, 0xCA):  # start of a progressive frame: components are listed from its ninth byte on
             missing = {(stream[at + 8 + 3 * part], place) for part in range(stream[at + 7]) for place in range(64)}
@@ -233,7 +231,7 @@ def _lacks_scans(stream: bytes, segments: list[tuple[int, int]]) -> bool:
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Each marker of a JPEG or JPEG-LS stream up to its end, and where what follows it begins."""
+    """Each marker of a JPEG or JPEG-LS stream up to the end marker, and the offset after it."""
     at = len(JPEG)
     while found := MARKER.search(stream, at):
         marker, at = found[1][0], found.end()
@@ -244,7 +242,7 @@ def _segments(stream: bytes) -> Iterator[tuple[int, int]]:
 
 
 class Header(NamedTuple):
-    """What a stream's header says; `signed` is None where it says nothing of that."""
+    """What a stream's header says; `signed` is None if it does not say."""
 
     width: int
     height: int
@@ -260,14 +258,14 @@ def header(stream: bytes) -> Header | None:
         return int.from_bytes(stream[at : at + size], "big")
 
     siz = stream.find(J2K, 0, 4096)
-    if 0 <= siz < len(stream) - 42 and not stream.startswith(JPEG):  # ISO 15444-1, A.5.1: the grid from its offset on
+    if 0 <= siz < len(stream) - 42 and not stream.startswith(JPEG):  # ISO 15444-1, A.5.1: grid size less offset
         width, height = number(siz + 8, 4) - number(siz + 16, 4), number(siz + 12, 4) - number(siz + 20, 4)
         return Header(width, height, number(siz + 40, 2), (stream[siz + 42] & 127) + 1, stream[siz + 42] > 127)
     at = 2 if stream.startswith(JPEG) else len(stream)
     while at + 10 <= len(stream):
         marker = stream[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # start of frame
-            lossy = marker in (0xC0, 0xC1, 0xC2)  # whose numbers are unsigned; the others keep any bits
+            lossy = marker in (0xC0, 0xC1, 0xC2)  # their samples are unsigned; the others keep any bits
             return Header(number(at + 7, 2), number(at + 5, 2), stream[at + 9], stream[at + 4], False if lossy else None)
         at += 1 if marker == 0xFF else 2 + number(at + 2, 2)  # fill bytes, or a segment with its length
     return None

@@ -1,8 +1,8 @@
 """Curated sets: the one table that stage=curate leaves, written, read and loaded here.
 
 `curated.csv` has one row per image with its set, its digest and the 14 findings in CheXpert's four states (1, 0, -1, blank).
-card.json says, among what is for people, where the studies come from; where their images lie is the machine's affair and stands
-in a file of its own, so that the same sets have the same bytes wherever the data is.
+card.json describes the sets for people and also says where the studies come from. The location of the images depends on the
+machine and is kept in a separate file, so that the same sets have the same bytes wherever the data is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Origin:
 
 
 def write(folder: Path, sets: dict[str, pd.DataFrame], origin: Origin, more: dict[str, Any]) -> None:
-    """Write the sets as one table, and as the CSVs of 0 and 1 that people take along, with their card.
+    """Write the sets as one table, and as one CSV per set with binary labels for use elsewhere, with their card.
 
     Args:
         sets: records of sft, rl and validation, with a column sha256 (the digest of each image's content, "" if there is none).
@@ -66,7 +66,7 @@ def origin(folder: Path) -> Origin:
     """Where the studies of the curate run in `folder` come from.
 
     Raises:
-        ChexReasonError: it is no such folder, or one that an older version left.
+        ChexReasonError: it is not a curate run's folder, or an older version wrote it.
     """
     if not is_curated(folder):
         raise ChexReasonError(
@@ -104,9 +104,9 @@ def curated_studies(folder: Path, split: str) -> tuple[list[dict[str, Any]], Pat
 
 
 def lacking(folder: Path) -> list[str]:
-    """Which images of the complete curate run in `folder` are not there any more, as `records.lacking`; drawn ones are."""
+    """Images of the complete curate run in `folder` that are now missing, as `records.lacking`; none if a run drew them."""
     manifest = read_manifest(folder) or {}
-    if "dataset" in manifest.get("parents", {}):  # the run that drew them vouches for them
+    if "dataset" in manifest.get("parents", {}):  # the run that drew them checks them
         return []
     how = f"{manifest['command']} force=true   # lists them, with the line that fetches them"
     try:
@@ -154,7 +154,7 @@ class Curated:
         return [Path(self.table) if self.table else root / TABLE]
 
     def lacks_images(self) -> list[str]:
-        """Nothing here: the run that it is looks for its images itself (`stages.curate.lost`)."""
+        """Always empty: the curate run looks for its images itself (`stages.curate.lost`)."""
         return []
 
     def folder(self) -> Path:
@@ -163,7 +163,7 @@ class Curated:
         return paths.require_folder(self.root, "curated set", made_by, None, "stage=curate dataset=phantom_mimic")
 
     def load(self) -> StudyTable:
-        """The set's records, nothing left in them that could fail later."""
+        """The set's records, checked so that they cannot fail later."""
         return records.checked(self.read(), self.missing)
 
     def read(self) -> StudyTable:

@@ -34,7 +34,7 @@ TIE = 1e-9
 
 @dataclass(frozen=True)
 class Balance:
-    """The sampler's shares: of a set's studies, for every label."""
+    """The sampler's settings; `floor` and `ceiling` are shares of a set's studies and apply to every label."""
 
     floor: float
     ceiling: float
@@ -101,7 +101,7 @@ class _Pool:
         order = rng.permutation(len(labels))
         self._queue = order[np.argsort(group[order], kind="stable")]  # studies by pattern, in random order within it
         self._start = np.concatenate([[0], np.cumsum(count)])
-        self._next = np.tile(self._start[:-1], (sets, 1))  # where each set goes on in each pattern's queue
+        self._next = np.tile(self._start[:-1], (sets, 1))  # each set's next position in each pattern's queue
         self._left = np.tile(count, (sets, 1))
         by_patient = np.argsort(patients, kind="stable")
         self._by_patient = by_patient

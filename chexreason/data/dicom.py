@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from PIL import Image
     from pydicom import Dataset
 
-# Of a deflated file: 64 million grey pixels of 16 bits, and as much again for all else. Bombs inflate a thousandfold.
+# Limit for a deflated file: 64 million 16-bit grey pixels, and as much again for everything else. Decompression bombs inflate
+# a thousandfold.
 MAX_INFLATED = 256 * 2**20
-WRONG_BITS = 0.02  # share of pixels that may be larger than their stated bits hold: a marker, not the film
-OBLONG = 0.01  # from there on pixels are not square: what is less is rounding
+WRONG_BITS = 0.02  # share of pixels that may exceed the stated bits: as many may belong to a marker
+OBLONG = 0.01  # deviation from 1 of a pixel's aspect ratio that is more than rounding
 RLE = "1.2.840.10008.1.2.5"
-RLE_START = b"\0\0\0\x40\0\0\0"  # of a picture, after the number of its segments: the first follows 64 bytes of header
+RLE_START = b"\0\0\0\x40\0\0\0"  # RLE header after the number of segments: the first one starts at byte 64
 OVERLAYS = [0x60000102 + (group << 17) for group in range(16)]  # Overlay Bit Position of the groups 6000 to 601E
 
 
@@ -71,7 +72,7 @@ def decode_dicom(content: bytes, name: str) -> Image.Image:
 
 
 def dicom_doubts(content: bytes, name: str) -> list[str]:
-    """What a DICOM file says that it shows, where that is no frontal view of the chest; nothing where it does not say."""
+    """Tags of a DICOM file that say it shows something other than a frontal chest view; empty if none does."""
     import pydicom
 
     wanted: list[Any] = [*SAYS_WHAT]
@@ -80,7 +81,7 @@ def dicom_doubts(content: bytes, name: str) -> list[str]:
 
 
 def _square(picture: Image.Image, shape: float, name: str) -> Image.Image:
-    """A picture whose pixels are `shape` times as high as wide, stretched the way that viewers do it: to square pixels."""
+    """Stretch a picture whose pixels are `shape` times as high as wide to square pixels, as viewers do."""
     from PIL import Image
 
     if abs(shape - 1) < OBLONG:
@@ -109,7 +110,7 @@ def _shown(data: Dataset, name: str) -> Image.Image:
 
 
 def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
-    """MONOCHROME pixels as they come out of the decoder, shown as the file asks."""
+    """Decoded MONOCHROME pixels, transformed for display as the file asks."""
     import numpy as np
 
     padding = _padding(pixels, data)
@@ -154,7 +155,7 @@ def _grey(pixels: np.ndarray, data: Dataset, name: str) -> Image.Image:
 
 
 def _outer(padding: np.ndarray) -> np.ndarray:
-    """Where there is padding all the way to one of the four sides; of the same shape."""
+    """A mask, of the same shape, of pixels with nothing but padding between them and one of the four sides."""
     import numpy as np
 
     along = np.logical_and.accumulate
@@ -165,7 +166,7 @@ def _outer(padding: np.ndarray) -> np.ndarray:
 def _windowed(values: np.ndarray, data: Dataset, name: str) -> np.ndarray:
     """Values through the window: 0 where it is black, 1 where it is white (PS3.3 C.11.2.1.2, C.11.2.1.3).
 
-    pydicom 3.0's own function shows bright what is dark where the rescale slope is negative.
+    pydicom 3.0's own function is not used: with a negative rescale slope it shows dark parts bright.
     """
     import numpy as np
 
@@ -189,7 +190,7 @@ def _read(content: bytes, name: str) -> Dataset:
     wanted: list[Any] = [*WANTED, *OVERLAYS]
     content = _inflated(content, name)
     data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=wanted)
-    if not len(data) and b"\xe0\x7f\x10\0" in content:  # pixel data, before whose end pydicom gave up
+    if not len(data) and b"\xe0\x7f\x10\0" in content:  # there is pixel data, but pydicom gave up before its end
         raise ImageError(f"{name}: it is cut short, or not written in the transfer syntax that it names")
     if not data.file_meta.get("TransferSyntaxUID"):
         if "PixelData" in data and data["PixelData"].is_undefined_length:
@@ -211,7 +212,7 @@ def _read(content: bytes, name: str) -> Dataset:
 
 
 def _inflated(content: bytes, name: str) -> bytes:
-    """A file of the deflated transfer syntax written plainly; any other as it is. Stops inflating at MAX_INFLATED."""
+    """A file of the deflated transfer syntax, inflated (up to MAX_INFLATED bytes); any other file unchanged."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.filebase import DicomBytesIO
     from pydicom.filereader import read_dataset
@@ -241,7 +242,7 @@ def _inflated(content: bytes, name: str) -> bytes:
 
 
 def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
-    """(rows, columns[, 3]) as stored, YBR made RGB once, and the photometric interpretation that this leaves."""
+    """(rows, columns[, 3]) as stored, YBR converted to RGB, and the resulting photometric interpretation."""
     from PIL import Image
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
@@ -252,7 +253,7 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
     codec = f"; a codec for {syntax.name} comes with pip install 'chexreason[dicom]'"
     if not decoder.is_available:
         raise ImageError(f"{name}: it cannot be read yet{codec}")
-    strict = "pyjpegls" in decoder.available_plugins  # it alone refuses what is cut; the others fill it up
+    strict = "pyjpegls" in decoder.available_plugins  # the only plugin that refuses truncated streams
     options: dict[str, Any] = {"correct_unused_bits": False}  # see _stored_bits
     options |= {"decoding_plugin": "pyjpegls"} if strict else {}
     frame = b""
@@ -297,18 +298,18 @@ def _decoded(data: Dataset, name: str) -> tuple[np.ndarray, str]:
 
 
 def _left_over(stream: bytes, pixels: np.ndarray, decode: Callable[[bytes], np.ndarray]) -> bool:
-    """Whether a JPEG stream, from which `decode` makes `pixels`, holds more than they take, at its end or before a restart."""
+    """Whether a JPEG stream, which `decode` turns into `pixels`, holds excess data at its end or before a restart."""
     import numpy as np
 
     other, changed, interval = other_ends(stream)
     try:
         differ = pixels != decode(other)
-    except RuntimeError:  # so that its ends do matter
+    except RuntimeError:  # the decoder needs the bytes that were changed
         return False
     coded = header(stream)
-    unit = 8 if coded and coded.signed is False else 1  # pixels that a unit is wide and high
+    unit = 8 if coded and coded.signed is False else 1  # a unit's width and height in pixels
     if differ.ndim == 3:
-        differ, interval = differ.any(axis=2), interval if unit == 1 else 0  # whose units may be larger
+        differ, interval = differ.any(axis=2), interval if unit == 1 else 0  # units of colours may be larger
     if not interval:
         return bool(changed) and not differ.any()
     rows, columns = (np.arange(side) // unit for side in differ.shape)
@@ -317,7 +318,7 @@ def _left_over(stream: bytes, pixels: np.ndarray, decode: Callable[[bytes], np.n
 
 
 def _stream(data: Dataset, name: str) -> bytes:
-    """The compressed picture, put together from its fragments; offset tables, which may be wrong, are not needed for one.
+    """The compressed picture, joined from its fragments. Offset tables, which may be wrong, are not needed for one picture.
 
     Raises:
         ImageError: there is none, or there are several, whatever Number of Frames says; names the file.
@@ -340,9 +341,9 @@ def _stream(data: Dataset, name: str) -> bytes:
 
 
 def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: str) -> np.ndarray:
-    """Each sample's own bits (PS3.5, 8.1.1): below the high bit, without what else lies in the word, the sign extended.
+    """Each sample's stored bits (PS3.5, 8.1.1): those up to the high bit, without other data in the word, sign-extended.
 
-    Samples with nothing above them but more of themselves are clipped instead: they are brighter, or darker, than stated.
+    If the word holds no other data, larger samples are clipped instead: they are brighter, or darker, than Bits Stored allows.
     """
     import numpy as np
     from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
@@ -353,16 +354,16 @@ def _stored_bits(pixels: np.ndarray, padding: np.ndarray, data: Dataset, name: s
         return pixels
     extended = pixels.dtype.kind == "u" or pixels.min() < 0 or pixels.max() >= 2**stored
     if syntax in JPEG2000TransferSyntaxes or (syntax in JPEGLSTransferSyntaxes and extended):
-        return pixels  # JPEG-LS knows its bits, JPEG 2000 its sign as well
+        return pixels  # JPEG-LS decodes to the stored bits, JPEG 2000 also to the right sign
     high = int(data.get("HighBit", stored - 1))
     if not stored - 1 <= high < allocated:
         raise ImageError(
             f"{name}: bits allocated {allocated}, stored {stored} and high bit {high} contradict each other; correct High Bit "
             "(0028,0102), which is one less than Bits Stored as a rule"
         )
-    overlay = any(tag in data and int(data[tag].value or 0) > 0 for tag in OVERLAYS)  # drawn into the bits that are left over
+    overlay = any(tag in data and int(data[tag].value or 0) > 0 for tag in OVERLAYS)  # stored in the unused bits
     if high == stored - 1 and not overlay:
-        negative = bool((pixels[~padding] < 0).any())  # so that the sign is extended already
+        negative = bool((pixels[~padding] < 0).any())  # the sign is already extended
         low, top = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if negative else (0, 2**stored - 1)
         if (((pixels < low) | (pixels > top)) & ~padding).sum() > WRONG_BITS * pixels.size:
             raise ImageError(

@@ -1,13 +1,13 @@
-"""Films that look alike: a perceptual fingerprint that outlives encoding, resizing, cropping by a few percent and mirroring.
+"""Films that look alike: a perceptual fingerprint that survives encoding, resizing, cropping by a few percent and mirroring.
 
 A fingerprint is the signs of a film's low frequencies (pHash: Zauner 2010), finer than the usual 64 bits, since chest films
-have their coarse structure in common. A crop moves every frequency, so a film is compared at a grid of crops of its own; a
-mirrored film has the signs of its odd columns turned. ImageHash, the library for such hashes, knows neither: it
-would hash each crop and its mirror image anew, which takes hundreds of times as long.
+have their coarse structure in common. A crop changes every frequency, so each film is compared at a grid of its own crops;
+mirroring flips the signs of the odd columns. ImageHash, the library for such hashes, supports neither: it would have to hash
+each crop and its mirror image, which takes hundreds of times as long.
 
-A match is a reason to look, and none to refuse: at this threshold `benches/fingerprints.py` finds nearly every copy, and takes
-one pair of different drawn films in 98,000 for copies; a study compares a million pairs, and of real films too few were at hand
-to state a rate. What is certain, equal content or a patient in common, is refused elsewhere (`integrity`).
+A match is a reason to look at both films, not to refuse one: at this threshold `benches/fingerprints.py` finds nearly every
+copy, and takes one pair of different drawn films in 98,000 for copies; a study compares a million pairs, and too few real films
+were available to state a rate. Certain overlap, equal content or a shared patient, is refused elsewhere (`integrity`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIDE = 128  # pixels that a film is reduced to
 LOW = 20  # frequencies kept each way, the mean left out
-CROPS = (0.0, 0.02, 0.04)  # of a side, that may be missing at each edge
+CROPS = (0.0, 0.02, 0.04)  # shares of a side that may be missing at each edge
 ALIKE = 0.75  # likeness from which two films are called look-alikes: measured, see benches/fingerprints.py
 
 
@@ -35,12 +35,12 @@ def fingerprint(image: Image.Image) -> str:
 
 
 def likeness(images: Iterable[Image.Image], fingerprints: Sequence[str]) -> Iterator[np.ndarray]:
-    """For each image, (N,) how like it the films with these fingerprints are, cropped or mirrored: 1 equal, 0 unrelated."""
+    """For each image, its (N,) likeness to the films with these fingerprints, if cropped or mirrored: 1 equal, 0 unrelated."""
     import numpy as np
 
     packed = np.frombuffer(bytes.fromhex("".join(fingerprints)), np.uint8).reshape(len(fingerprints), -1)
     known = 2 * np.unpackbits(packed, axis=1, count=LOW * LOW - 1).astype(np.float32) - 1
-    odd = np.arange(LOW * LOW)[1:] % LOW % 2 == 1  # a mirrored film has these columns turned
+    odd = np.arange(LOW * LOW)[1:] % LOW % 2 == 1  # mirroring flips the signs of these columns
     evens, odds = known[:, ~odd], known[:, odd]
     for image in images:
         own = _signs(image, CROPS)
@@ -60,7 +60,7 @@ def _signs(image: Image.Image, crops: tuple[float, ...]) -> np.ndarray:
 
 @cache
 def _waves(crops: tuple[float, ...]) -> np.ndarray:
-    """(len(crops) ** 2, LOW, SIDE) Cosines (of a DCT-II) over what is left of a side when each of its ends is cropped."""
+    """(len(crops) ** 2, LOW, SIDE) Cosines (of a DCT-II) over the rest of a side after cropping each end."""
     import numpy as np
 
     pixels = np.arange(SIDE)

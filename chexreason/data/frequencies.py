@@ -1,4 +1,4 @@
-"""How often CheXpert's labels occur: what a reward weighs by where no training set is at hand.
+"""Frequencies of CheXpert's labels, by which a reward weights findings if there is no training set.
 
 label_frequencies.csv counts each set of positive findings among the frontal images of CheXpert's train.csv (Irvin et al. 2019);
 `python -m chexreason.phantom.labelsets` derives it anew from the real table.

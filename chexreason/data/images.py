@@ -41,7 +41,7 @@ MAX_BYTES = 512 * 2**20
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # EXIF
 UNPACK, CONVERT = "unpack it", "save it as PNG"
-FOREIGN: list[tuple[bytes, str]] = [  # beginnings of what people have in place of a film, and what to do about it
+FOREIGN: list[tuple[bytes, str]] = [  # first bytes of files given in place of a film, and what to do about them
     (rb"(\xef\xbb\xbf)?\s*<", "a page of HTML or XML; a download needs its login, or another address"),
     (rb"\s*[{\[]", "text in JSON; a download needs its login, or another address"),
     (rb"version https://git-lfs", "a pointer of Git LFS; fetch the film itself with git lfs pull"),
@@ -66,8 +66,8 @@ FOREIGN: list[tuple[bytes, str]] = [  # beginnings of what people have in place 
     (rb"Rar!", f"a RAR archive; {UNPACK}"),
     (rb"[\s\x20-\x7e]{16}", "text, such as what a server says in place of a file; fetch it again"),
 ]
-LINES = 8  # so many line feeds do not each follow a carriage return by chance
-# Of PNG: channels by kind of colour, where the header says that rows come in passes, and their first pixels and steps.
+LINES = 8  # from this many line feeds on, a carriage return before each of them is no coincidence
+# PNG: channels by colour type, offset of the header's interlace method, and (left, top, step across, step down) of each pass.
 CHANNELS, INTERLACED = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}, 28
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 
@@ -92,7 +92,7 @@ def image_bytes(path: Path) -> bytes:
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether the file begins as a JPEG, a PNG or a DICOM file does; True also where that cannot be seen, to be told why."""
+    """Whether the file begins as a JPEG, a PNG or a DICOM file does; True also if it cannot be opened: reading says why."""
     try:
         with _opened(path) as stream:
             head = stream.read(132)
@@ -104,7 +104,7 @@ def looks_like_image(path: Path) -> bool:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    """A regular file of at most MAX_BYTES, opened; looked at first, since merely opening a pipe waits for its other end."""
+    """Open a regular file of at most MAX_BYTES. Its type is checked first, since opening a pipe would block."""
     state = path.stat()
     if not stat.S_ISREG(state.st_mode):
         raise ImageError(f"{path}: a folder, pipe, socket or device; an image file is wanted")
@@ -127,7 +127,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def doubts(path: Path) -> list[str]:
-    """What the image at `path` says that it shows, where that is no frontal chest film: DICOM files may say so.
+    """Tags of the image at `path` that say it is no frontal chest film; only DICOM files can have them.
 
     Raises:
         ImageError: it cannot be read.
@@ -135,7 +135,7 @@ def doubts(path: Path) -> list[str]:
     content = image_bytes(path)
     try:
         return dicom_doubts(content, path.name) if is_dicom(content[:132]) else []
-    except Exception:  # whatever pydicom raises on a tag that is broken: it says nothing
+    except Exception:  # pydicom raises various errors on broken tags, which then count as absent
         return []
 
 
@@ -152,7 +152,7 @@ def decode(content: bytes, name: str) -> Image.Image:
         picture = decode_dicom(content, name) if is_dicom(content[:132]) else _decode_picture(content, name)
     except ImageError as error:  # it may quote tags of any length
         raise ImageError(f"{name}: {one_line(str(error).removeprefix(f'{name}: '))}") from None
-    except Exception as error:  # decoders raise all kinds on hostile bytes; to the caller it is one: not readable
+    except Exception as error:  # decoders raise various errors on hostile bytes; the caller needs only one kind
         why = _foreign(content) if type(error).__name__ == "UnidentifiedImageError" else one_line(error)
         raise ImageError(f"{name}: cannot be read as JPEG, PNG or DICOM: {why}") from None
     refuse_flat(np.asarray(picture.convert("L")), name, ALIKE, NOISE)
@@ -160,7 +160,7 @@ def decode(content: bytes, name: str) -> Image.Image:
 
 
 def _foreign(content: bytes) -> str:
-    """What is wrong with what Pillow does not know."""
+    """Why Pillow does not recognise the content."""
     if content.startswith((JPEG, PNG)):
         return "its header is damaged, or of a kind that is not read here, such as JPEG of 12 bits or JPEG-LS"
     kind = next((f": {what}" for start, what in FOREIGN if re.match(start, content, re.DOTALL)), "")
@@ -218,19 +218,19 @@ def _decode_picture(content: bytes, name: str) -> Image.Image:
 
 
 def _orientation(exif: bytes) -> int:
-    """How a picture is to be turned; 1, not at all, where its EXIF is broken."""
+    """The EXIF orientation; 1 (not rotated) if the EXIF data is broken."""
     from PIL import Image
 
     said = Image.Exif()
     try:
         said.load(exif)
         return int(said.get(ORIENTATION, 1))
-    except Exception:  # Pillow raises all kinds; pixels are whole whatever is said of them
+    except Exception:  # Pillow raises various errors; the pixels are intact all the same
         return 1
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Of each chunk of a PNG its name, where it begins and where it ends."""
+    """(type, start, end) of each chunk of a PNG."""
     at = len(PNG)
     while (kind := content[at + 4 : at + 8]).isalpha():
         yield kind, at, (end := at + 12 + int.from_bytes(content[at : at + 4], "big"))
@@ -238,7 +238,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _essential(content: bytes, name: str) -> tuple[bytes, bytes]:
-    """A PNG without the chunks that a decoder may skip, which may be broken; and its EXIF, or nothing.
+    """A PNG without the chunks that a decoder may skip, which may be broken; and its EXIF data, b"" if it has none.
 
     Raises:
         ImageError: it is animated.
@@ -255,7 +255,7 @@ def _essential(content: bytes, name: str) -> tuple[bytes, bytes]:
 
 
 def _png_head(content: bytes) -> tuple[int, int, int, int]:
-    """Width, height, bits a sample and kind of colour."""
+    """Width, height, bits per sample and colour type."""
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big"), content[24], content[25]
 
 
@@ -263,8 +263,8 @@ def _png_data(content: bytes, name: str) -> bytes:
     """A PNG's deflated rows.
 
     Raises:
-        ImageError: they are fewer than the header says, of which Pillow makes black ones, or their end or checksum is
-            wrong: of zeros in place of what was never downloaded, Pillow makes rows as well.
+        ImageError: there are fewer rows than the header says (Pillow makes the rest black), or their end or checksum is wrong
+            (Pillow also decodes zeros in place of data that was never downloaded).
     """
     data, wanted = b"".join(content[begin + 8 : end - 4] for kind, begin, end in _chunks(content) if kind == b"IDAT"), 0
     width, height, depth, kind = _png_head(content)
@@ -274,7 +274,7 @@ def _png_data(content: bytes, name: str) -> bytes:
     unpacker = zlib.decompressobj()
     try:
         held = len(unpacker.decompress(data, wanted))
-        unpacker.decompress(unpacker.unconsumed_tail, wanted + 1)  # more rows than are wanted do no harm, within bounds
+        unpacker.decompress(unpacker.unconsumed_tail, wanted + 1)  # excess rows are harmless, within bounds
     except zlib.error:
         raise ImageError(f"{name}: its pixel data is damaged or was never written to its end; copy it again") from None
     if held < wanted:
@@ -285,10 +285,10 @@ def _png_data(content: bytes, name: str) -> bytes:
 
 
 def _deep_colours(content: bytes, data: bytes) -> np.ndarray | None:
-    """A PNG's colours, or its grey beside an alpha channel, where they have 16 bits; None where they have not.
+    """The 16-bit colours of a PNG, or its 16-bit grey if it has an alpha channel; None for any other PNG.
 
-    Pillow keeps the upper eight of such bits. Its decoder gives the lower ones as well, when asked for them as if they
-    were a picture of their own: little-endian instead of big-endian. The alpha channel is not part of a film.
+    Pillow keeps only the upper eight bits of such samples. Its decoder yields the lower eight if the same data is decoded a
+    second time as little-endian instead of big-endian. The alpha channel is not part of a film and is dropped.
 
     Returns:
         uint16 of (rows, columns) or (rows, columns, 3).

@@ -43,10 +43,10 @@ def listing(table: StudyTable, runs: Path) -> pd.DataFrame:
 
 
 def refuse_other_images(files: Sequence[Path], curated: Sequence[str], runs: Path) -> None:
-    """Pass silently where each of `files` holds the image that was curated, whose content's sha256 is in `curated`.
+    """Check that each of `files` holds the image that was curated; `curated` has the SHA-256 of the contents.
 
     Raises:
-        ChexReasonError: names the first that does not; ImageError where one is not there.
+        ChexReasonError: names the first that does not; ImageError if a file is missing.
     """
     found = cache.content_digests(files, runs / DIGESTS)
     changed = [file for file, sha256, meant in zip(files, found, curated, strict=True) if sha256 != meant]
@@ -60,11 +60,11 @@ def refuse_other_images(files: Sequence[Path], curated: Sequence[str], runs: Pat
 def vouch_for_training(
     studies: Sequence[dict[str, Any]], folder: Path, read: Callable[[Path], Image.Image] | None = None
 ) -> None:
-    """Refuse test data and altered images, and leave in the run's `folder` the list of studies that it will learn from.
+    """Refuse test data and altered images, and write the list of studies to be trained on to the run's `folder`.
 
     Args:
         studies: dictionaries with site, patient, root, path (relative to that) and sha256 of the image, as curated.
-        read: reads an image file as training will, so that what it decodes is cached for that; None: at full size.
+        read: reads an image file as training will, so that the decoded image is cached for training; None: at full size.
 
     Raises:
         ChexReasonError: an image is not the one that was curated (and decoded) then, or a test set holds it.
@@ -79,7 +79,7 @@ def vouch_for_training(
 
 
 def note_films(folder: Path, root: Path, names: Sequence[str]) -> None:
-    """Leave in the run's `folder` which films it answers, and their content."""
+    """Record in the run's `folder` which films it answers, with digests of their content."""
     import pandas as pd
 
     paths.write_root(folder, root)
@@ -88,9 +88,9 @@ def note_films(folder: Path, root: Path, names: Sequence[str]) -> None:
 
 
 def changed_film(folder: Path) -> str | None:
-    """The first film that is another than the run in `folder` answered; those that are not at hand any more count as they were.
+    """The first film whose content is not what the run in `folder` answered; missing films count as unchanged.
 
-    Costs one `stat` a film, and reads those that have changed since.
+    Costs one `stat` per film; only files that have changed since are read.
     """
     if not (folder / FILMS).is_file():  # a label table alone
         return None
@@ -103,7 +103,7 @@ def changed_film(folder: Path) -> str | None:
 
 
 def refuse_what_was_trained_on(table: StudyTable, name: str, trained: Sequence[Path], runs: Path) -> None:
-    """Pass silently if no run among `trained` (folders of a checkpoint's training) learnt from `table`'s images or patients.
+    """Check that no run among `trained` (folders of a checkpoint's training) learnt from `table`'s images or patients.
 
     Raises:
         ChexReasonError: names the run, the image and the patient; also where the test set was not registered at that time.
@@ -128,7 +128,7 @@ def learnt_from(run: Run) -> list[Path]:
 
 
 def _learnt(trained: Sequence[Path]) -> Iterator[tuple[Path, pd.DataFrame]]:
-    """The runs among `trained` that learnt from studies, with those, as each run left the list."""
+    """The runs among `trained` that learnt from studies, each with the list of studies that it wrote."""
     import pandas as pd
 
     for folder in trained:
@@ -165,9 +165,9 @@ def look_alikes(table: StudyTable, trained: Sequence[Path], read: Callable[[Path
 
 
 def register(table: StudyTable, name: str, runs: Path) -> Path:
-    """Make `table` a registered test set of the run folders under `runs`, beside what was registered by its name before.
+    """Register `table` as a test set of the run folders under `runs`, in addition to earlier records under the same name.
 
-    Registering it again is harmless; another draw of a test set does not set the one before free.
+    Registering it again is harmless; registering another draw of a test set does not release the earlier draw for training.
     """
     import pandas as pd
     from filelock import FileLock
@@ -175,7 +175,7 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
     path = runs / FOLDER / f"{name}.csv"
     listed = listing(table, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / ".lock"):  # two that register at once would lose one's list
+    with FileLock(path.parent / ".lock"):  # else one of two concurrent registrations would be lost
         if path.is_file():
             listed = pd.concat([_registered(path), listed.astype("str")], ignore_index=True)
         text = tables.as_csv(listed.drop_duplicates())
@@ -183,7 +183,7 @@ def register(table: StudyTable, name: str, runs: Path) -> Path:
 
 
 def _registered(path: Path) -> pd.DataFrame:
-    """A registered test set's list; a damaged one would protect only what is left of it. One written by hand has no seal."""
+    """A registered test set's list. A damaged one is refused, as it would protect only a part; one made by hand has no seal."""
     import pandas as pd
 
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -197,13 +197,13 @@ def _registered(path: Path) -> pd.DataFrame:
 
 
 def patient_keys(patients: pd.Series) -> pd.Series:
-    """What a site's patients are compared by: "Patient 00017", "patient00017", "17" and "17.0" are one patient."""
+    """Keys by which a site's patients are compared: "Patient 00017", "patient00017", "17" and "17.0" are one patient."""
     plain = patients.astype("str").str.replace(r"\s+", "", regex=True).str.casefold()
     return plain.str.extract(r"^[a-z_-]*?0*([0-9]+)(?:\.0*)?$")[0].fillna(plain)
 
 
 def _people(listed: pd.DataFrame) -> pd.MultiIndex:
-    """Who a row is of, however site and patient are spelt."""
+    """Each row's (site, patient) key, whatever the spelling of site and patient."""
     import pandas as pd
 
     site = listed["site"].astype("str").str.replace(r"\s+", "", regex=True).str.casefold()
@@ -211,7 +211,7 @@ def _people(listed: pd.DataFrame) -> pd.MultiIndex:
 
 
 def refuse_test_data(training: pd.DataFrame, runs: Path) -> None:
-    """Pass silently if no image (by content) and no patient (by site and id) of `training` is in a registered test set.
+    """Check that no image (by content) and no patient (by site and id) of `training` is in a registered test set.
 
     Args:
         training: `listing` of the records to train on.

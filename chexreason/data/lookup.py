@@ -1,7 +1,8 @@
 """DICOM's lookup tables: modality, VOI and palette (PS3.3 C.11.1.1.1, C.11.2.1.1, C.7.6.3.1.6).
 
-pydicom 3.0's own functions count a table's entries in the type of the entries, so that from 256 on a table of 8 bits gives
-noise, and read a big-endian palette as little-endian. pydicom's expansion of segmented palettes is correct and is used.
+pydicom 3.0's own functions count a table's entries in the data type of the entries, so that an 8-bit table with 256 or more
+entries gives noise; they also read a big-endian palette as little-endian. pydicom's expansion of segmented palettes is correct
+and is used.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def coloured(indices: np.ndarray, data: Dataset, name: str) -> np.ndarray:
 
 
 def _through(values: np.ndarray, descriptor: Any, element: Any, data: Dataset, name: str) -> np.ndarray:
-    """Values through a table; below its first entry the first, beyond its last the last."""
+    """Map values through a table; values outside it get its first or its last entry."""
     import numpy as np
 
     if np.size(descriptor) != 3:
@@ -61,7 +62,7 @@ def _through(values: np.ndarray, descriptor: Any, element: Any, data: Dataset, n
 
 
 def _entries(count: int, bits: int, element: Any, data: Dataset, name: str) -> np.ndarray:
-    """The `count` entries: a word of 16 bits each or, of 8 bits, two to a word where there are too few words for them."""
+    """The `count` entries: one 16-bit word each, or 8-bit entries packed two to a word if there are too few words."""
     import numpy as np
 
     if isinstance(element.value, bytes):

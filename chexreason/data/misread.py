@@ -1,6 +1,6 @@
-"""DICOM pixels that are a film only if they are read otherwise than their tags say.
+"""DICOM pixels that form a film only if they are read differently from what their tags say.
 
-Viewers show them as noise, sheared or in false colours; here the tag that does not fit is named instead.
+Viewers show such pixels as noise, sheared or in false colours; here an error names the wrong tag instead.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 COLOURED = 0.05  # share of pixels that annotations in colour may cover
 UNWRITTEN = 0.25  # share of a film
-TINT = 8  # of 256: so far the channels of a grey film may differ after lossy compression
+TINT = 8  # grey levels, of 256, by which the channels of a grey film may differ after lossy compression
 
 
 def refuse_excess(data: Dataset, name: str) -> None:
-    """Refuse native pixels of which a row or a column, or more, would not be shown; a few bytes are padding."""
+    """Refuse native pixel data that is a row, a column or more longer than announced; a few extra bytes are padding."""
     from pydicom.pixels.utils import get_expected_length
 
     held, announced = len(data.PixelData), get_expected_length(data)
@@ -32,10 +32,10 @@ def refuse_excess(data: Dataset, name: str) -> None:
 
 
 def refuse_unwritten(data: Dataset, name: str) -> None:
-    """Refuse native pixels that break off amid a row, with zeros from there on: their room was taken, but not filled.
+    """Refuse native pixels that break off in the middle of a row, with zeros from there on: space was allocated, not filled.
 
-    What is collimated or padded ends with a row, or with a tilted edge: there each row ends elsewhere than the one before it,
-    while written rows reach one edge. Of an edge that is hardly tilted less than UNWRITTEN of the film is missing.
+    A collimated or padded film ends with a full row or a tilted edge. At a tilted edge each row ends at a different column,
+    while written rows end at the same one. An edge that is hardly tilted cuts off less than UNWRITTEN of the film.
     """
     from pydicom.pixels.utils import get_expected_length
 
@@ -60,7 +60,7 @@ def refuse_misread(pixels: np.ndarray, data: Dataset, name: str) -> None:
     """
     import numpy as np
 
-    if data.file_meta.TransferSyntaxUID.is_encapsulated:  # whose streams know it
+    if data.file_meta.TransferSyntaxUID.is_encapsulated:  # compressed streams state their own layout
         return
     rows, columns = pixels.shape[:2]
     if rougher(pixels, pixels.reshape(columns, rows, *pixels.shape[2:])):
@@ -81,11 +81,11 @@ def refuse_misread(pixels: np.ndarray, data: Dataset, name: str) -> None:
 
 
 def refuse_false_colours(pixels: np.ndarray, raw: np.ndarray, data: Dataset, name: str) -> None:
-    """Refuse a grey film that is green because its colours are of another kind than its tag says.
+    """Refuse a grey film that appears green because its colour space is not the one that its tag says.
 
     Args:
-        pixels: RGB of (rows, columns, 3), as the tag has them shown.
-        raw: as they are stored.
+        pixels: RGB of (rows, columns, 3), converted as the tag says.
+        raw: the same pixels as stored.
 
     Raises:
         ImageError: names the file and the tag.

@@ -27,18 +27,18 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _UNSAFE = (
     r"^[=+\-@/\\~]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
-WIDEST = 200  # folders of one level that are looked into for a root
+WIDEST = 200  # most folders per level that are searched for a root
 UNSAFE, MISSING, UNREADABLE = "unsafe path", "missing image", "unreadable image"
 
 
 def require_folder(root: str, site: str, access: str, variable: str | None, phantom: str, tables: Sequence[str] = ()) -> Path:
-    """The dataset's folder; `variable` is the one of the environment that its config reads, if any.
+    """The dataset's folder; `variable` is the environment variable that its config reads, if any.
 
-    `tables`: patterns of which one at least is to be found there; none: whatever is there.
+    `tables`: glob patterns, at least one of which must match a file there; empty: no check.
 
     Raises:
-        ChexReasonError: it is not there, or a folder above or below it is; says how to get it, and the phantom command that
-            shows the same thing.
+        ChexReasonError: it is missing (says how to get it, and the phantom command that shows the same thing), or holds no such
+            table (names a folder above or below that does, if there is one).
     """
     folder = Path(root).absolute()
     if folder.is_dir():
@@ -62,7 +62,7 @@ def _holds(folder: Path, tables: Sequence[str]) -> bool:
 
 
 def _near(folder: Path) -> Iterator[Path]:
-    """Where a root may be that is given too low or too high: two folders up, and four down, where `wget -r` puts it."""
+    """Candidates for a root that was given too deep or too high: two levels up, and four down, where `wget -r` puts it."""
     yield from folder.parents[:2]
     level = [folder]
     for _ in range(4):
@@ -76,9 +76,9 @@ def place(dataset: Any) -> Path:
 
 
 def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
-    """Digests of the files that a dataset from outside is read from: its label table, or those at its root; no others count.
+    """Digests of the files that an external dataset is read from: its label table, or those at its root; no others count.
 
-    One that a run makes counts by that run, by its place inside it, and by the files from outside that are named beside it.
+    A dataset that a run makes is identified by that run, by its place inside it, and by external files named in its config.
 
     Raises:
         ChexReasonError: it is not there.
@@ -90,14 +90,14 @@ def table_digests(dataset: Any, store: Path | None) -> dict[str, Any]:
         return {"root": dataset.root} | {name: value for name, value in beside.items() if value}
     root = place(dataset)
     files = dataset.files(root)
-    if dataset.table:  # one that is named alone counts whatever it is called
+    if dataset.table:  # a table given by itself counts by its content, not its name
         return {"tables": content_digests(files, store)}
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
     return {"tables": dict(zip(names, content_digests(files, store), strict=True))}
 
 
 def write_root(folder: Path, root: Path) -> None:
-    """Leave in the run's `folder` where its images lie: relative to it where another run beside it made them, else absolute."""
+    """Record in the run's `folder` where its images are: a relative path if a run beside it made them, else an absolute one."""
     beside = root.absolute().is_relative_to(folder.absolute().parent)
     write_text(folder / ROOT, os.path.relpath(root, folder) if beside else str(root.absolute()))
 
@@ -167,7 +167,7 @@ def image_problems(root: Path, paths: Iterable[str]) -> Iterator[tuple[int, str,
 
 
 def one_content(files: Sequence[Path]) -> bool:
-    """Whether all of them have one content; one that cannot be read is another."""
+    """Whether all files have the same content; an unreadable file counts as different."""
     try:
         return all(filecmp.cmp(files[0], other, shallow=False) for other in files[1:])
     except OSError:
@@ -175,7 +175,7 @@ def one_content(files: Sequence[Path]) -> bool:
 
 
 def _reached(file: str | Path) -> Path:
-    """Where a path ends; one that a link leads in a circle ends where it is."""
+    """The path with its links resolved; resolution stops at a circular link."""
     return Path(os.path.realpath(file))
 
 

@@ -1,4 +1,4 @@
-"""From numbers to a picture: what sizes are films, which grey is white, and when there is nothing to see."""
+"""From pixel values to a picture: which sizes are plausible, which values are black and white, and which films are empty."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits of usual detectors
 TAIL = 0.02  # share of the pixels that a burnt-in marker may cover
 BORDER = 0.25  # a border of one value that no tag declares covers less than this share of the pixels
 ALIKE = "all its pixels are alike"
-NOISE = 3  # grey levels that noise alone spans in a film of nothing
-MOVED = 2**15  # by so much signed numbers of 16 bits are moved where a format has none
-LEVELS = 256  # values that are more than noise
-LEAPS = 0.2  # a row, between neighbouring pixels, from one end of all numbers to the other: real films have none
-ROUGHER = 3  # times the difference between neighbouring rows: from there on the other reading is the right one
-SAMPLED = 256  # rows or columns that are enough to know how rough a picture is
-SAMPLE = 1_000_000  # pixels that are enough to know where most of them lie
+NOISE = 3  # grey levels that noise spans in an empty film
+MOVED = 2**15  # offset of signed 16-bit numbers in formats that have only unsigned ones
+LEVELS = 256  # span of values that is more than noise
+LEAPS = 0.2  # jumps per row, between neighbouring pixels, across the whole range of values: real films have none
+ROUGHER = 3  # times as rough as the other reading: from this ratio on, the other reading is the right one
+SAMPLED = 256  # rows or columns that suffice to measure roughness
+SAMPLE = 1_000_000  # pixels that suffice to estimate the distribution of values
 
 
 class ImageError(ChexReasonError):
@@ -56,7 +56,7 @@ def refuse_flat(values: np.ndarray, name: str, why: str, noise: float = 0) -> No
     Args:
         values: grey values, of any shape.
         why: what to say, after the file's name.
-        noise: a span up to which values are alike.
+        noise: span up to which values count as equal.
 
     Raises:
         ImageError: all values are alike, or all but what a marker may cover; there are none, or some are no finite numbers.
@@ -73,7 +73,7 @@ def refuse_flat(values: np.ndarray, name: str, why: str, noise: float = 0) -> No
 def middle(values: np.ndarray, border: float = 0) -> tuple[float, float]:
     """The smallest and the largest value, without the share TAIL of the pixels at either end.
 
-    Before that, the one value that such an end falls on is left out if less than the share `border` of the pixels has it.
+    Before that, the value at either of these ends is excluded if less than the share `border` of the pixels has it.
     """
     import numpy as np
 
@@ -103,9 +103,9 @@ def extent(values: np.ndarray) -> tuple[float, float]:
 def black_and_white(values: np.ndarray) -> tuple[int, int]:
     """The values that are black and white in unsigned integers of unknown depth.
 
-    Black is 0; white is the largest value of the smallest usual depth that holds the film. A film that lies wholly in the
-    upper half of 16 bits holds signed numbers that were moved up there: its black is the middle. One that lies so far up that
-    it would have less than a quarter of the greys, which no film from 0 on has, was moved as well: its black is its smallest.
+    Black is 0; white is the largest value of the smallest usual depth that holds the film. A film that lies entirely in the
+    upper half of 16 bits holds signed numbers shifted by MOVED, which is then its black. A film whose values would span less
+    than a quarter of the greys was shifted as well, as no film that starts at 0 does so: its black is its smallest value.
     """
     low, high = extent(values)
     whole = 8 * values.dtype.itemsize
@@ -120,14 +120,14 @@ def black_and_white(values: np.ndarray) -> tuple[int, int]:
 
 
 def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:
-    """Whether integers were read with the wrong sign: neighbours of about the middle grey lie at either end then.
+    """Whether integers were read with the wrong signedness: neighbouring mid-grey pixels then fall at opposite ends.
 
-    Of real films read so, a row has three or four such leaps; read rightly, none. A sharp edge does not leap that far.
+    Real films read wrongly have three or four such jumps per row; read correctly, none. A sharp edge does not jump that far.
 
     Args:
         values: signed or unsigned, of (rows, columns).
-        bits: how many of each are its own.
-        film: where there is film, of the same shape. Burnt-in text or a background, all of one value at an end, are none.
+        bits: number of stored bits per value.
+        film: mask of the film, of the same shape. Burnt-in text or background at an extreme value does not count as film.
     """
     import numpy as np
 
@@ -147,7 +147,7 @@ def wrapped(values: np.ndarray, bits: int, film: np.ndarray) -> bool:
 def rougher(values: np.ndarray, other: np.ndarray) -> bool:
     """Whether pixels differ from their neighbours far more than in the `other` reading of the same numbers.
 
-    A film is smooth along its rows and its columns; read with its sides exchanged, or the bytes of its numbers, it is not.
+    A film is smooth along its rows and columns; read with its sides or the bytes of its values swapped, it is not.
 
     Args:
         values: of (rows, columns) or (rows, columns, 3), as `other`.
@@ -163,7 +163,7 @@ def rougher(values: np.ndarray, other: np.ndarray) -> bool:
 
 
 def refuse_swapped(values: np.ndarray, name: str, meant: str) -> None:
-    """Refuse a film of which only noise is shown, since the two bytes of each number stand in the other order than is `meant`.
+    """Refuse a film that looks like noise because its byte order is the opposite of the one that `meant` describes.
 
     Raises:
         ImageError: names the file.
@@ -191,6 +191,6 @@ def rgb(pixels: np.ndarray) -> Image.Image:
 
 
 def one_line(said: object) -> str:
-    """What a decoder or a tag says, short enough for a line of ours and without what would steer a terminal."""
+    """The text of a decoder or a tag, shortened to one line of a message and without terminal control characters."""
     text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "it", " ".join(str(said)[:1000].split()))[:300]
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FRONTAL = ("AP", "PA")
 UNKNOWN_FRONTAL = "frontal"  # a frontal view whose projection the site does not tell (CheXpert's test set)
-VIEWS = (*FRONTAL, UNKNOWN_FRONTAL, "lateral")  # as sites' own words for them are read
+VIEWS = (*FRONTAL, UNKNOWN_FRONTAL, "lateral")  # to which sites' own terms are mapped
 ILLEGAL, DUPLICATE = "illegal label", "duplicate image"
 TWO_SPLITS, TWICE = "patient in two splits", "same image in two splits"
 COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split", "table", "row", *FINDINGS)
@@ -78,7 +78,7 @@ class StudyTable:
         check_findings(self.findings)
         if lacking := [name for name in (*COLUMNS, *FINDINGS) if name not in self.records]:
             raise ChexReasonError(f"{self.site}: its records lack the columns {', '.join(lacking)}")
-        for name in FINDINGS:  # else what is no state would be read as negative
+        for name in FINDINGS:  # else an invalid value would be read as negative
             if not _are_states(self.records[name]):
                 raise ChexReasonError(f"{self.site}: {name} has values other than 1.0, 0.0, -1.0 and NaN")
 
@@ -91,7 +91,7 @@ class StudyTable:
         return replace(self, records=self.records[~rows].reset_index(drop=True), excluded=excluded)
 
     def noting(self, facts: Mapping[str, int]) -> StudyTable:
-        """The table with facts noted, each with how many records it is true of; zeros left out."""
+        """The table with facts added to `noted`, each with the number of records it applies to; zeros are left out."""
         return replace(self, noted=self.noted | {fact: int(count) for fact, count in facts.items() if count})
 
 
@@ -127,19 +127,19 @@ class Dataset(Protocol):
         """The records of `split` with the problems of the tables; image files are not looked at yet."""
 
     def load(self) -> StudyTable:
-        """The same, nothing left in it that could fail later."""
+        """The same records, checked so that they cannot fail later."""
 
 
 def _are_states(column: pd.Series) -> bool:
     """Whether a column holds states and nothing else."""
     if column.dtype.kind != "f":
         return False
-    states = column.to_numpy(float)  # where pandas takes ten times as long
+    states = column.to_numpy(float)  # pandas takes ten times as long
     return bool(((states == POSITIVE) | (states == NEGATIVE) | (states == UNCERTAIN) | (states != states)).all())
 
 
 def check_choices(missing: str, uncertain: str, benchmark: str | None) -> None:
-    """What a dataset does about images that are not there and about uncertain labels, and which of the paper's test sets it is.
+    """Check a dataset's settings for missing images, for uncertain labels, and for which of the paper's test sets it is.
 
     Raises:
         ValueError: as `errors.one_of`.
@@ -181,10 +181,10 @@ def _in_state(state: float, table: StudyTable) -> list[list[str]]:
 def arrange(frame: pd.DataFrame, told_by: str = "its column") -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """`frame` with exactly COLUMNS, and a problem for each row whose path or patient is unsafe or whose path recurs.
 
-    `told_by`: what tells a row's patient.
+    `told_by`: what a row's patient is read from, for the message.
 
     Raises:
-        ChexReasonError: a column is not there, which a class of one's own forgot.
+        ChexReasonError: a column is missing (a user's own dataset class does not set it).
     """
     if lacking := [name for name in COLUMNS if name not in frame.columns]:
         raise ChexReasonError(f"the dataset's class gives its records no {', '.join(lacking)}: read() wants a column for each")
@@ -202,7 +202,7 @@ def arrange(frame: pd.DataFrame, told_by: str = "its column") -> tuple[pd.DataFr
             else:
                 told = f"{told_by} would tell it" if column == "patient" else ""
                 problems.append(_at(frame, position, f"no {column}", told))
-    for column in ("patient", "study"):  # many become one
+    for column in ("patient", "study"):  # rounding makes many ids equal
         rounded = frame[column].fillna("").astype("str").str.fullmatch(ROUNDED)
         for position in rounded.to_numpy().nonzero()[0]:
             detail = f"{column} {frame.at[position, column]} was rounded by a spreadsheet; take the published table"
@@ -231,9 +231,9 @@ def choose(
     """The records of one split ("all": every one) and of the views wanted; the others are counted as excluded.
 
     Args:
-        known: the views that the site tells, "" where it leaves some blank. They are read in any case, with blanks, hyphens or
-            underscores; any other is a problem.
-        words: what the site calls some of them.
+        known: the views that the site uses, with "" if it leaves some blank. Case, blanks, hyphens and underscores are
+            ignored; any other value is a problem.
+        words: the site's own terms for some of them.
     """
     table = of_split(table, split)
     said = table.records["view"].fillna("")
@@ -265,18 +265,18 @@ def _shown(view: str) -> str:
 
 
 def of_split(table: StudyTable, split: str) -> StudyTable:
-    """The records of one split; the rest of the site is no exclusion, so it is not counted."""
+    """The records of one split; those of other splits do not count as excluded."""
     if split == "all" or table.records.empty:
         return table
     have = sorted(set(table.records["split"].dropna()))
-    if split not in have and not table.problems:  # which say more
+    if split not in have and not table.problems:  # problems explain more
         raise ChexReasonError(f"dataset.split={split}: {table.site} has {', '.join(have) or 'no split'} and 'all'")
     rows = table.records["split"] == split
     return replace(table, records=table.records[rows].reset_index(drop=True))
 
 
 def under_policy(table: StudyTable) -> StudyTable:
-    """The table in which No Finding stands beside no pathology, with a note of what was odd.
+    """The table with No Finding made negative wherever it contradicts a pathology, and with inconsistencies noted.
 
     As CheXpert's labeller does, No Finding is given only where none of the 12 pathologies is positive or uncertain: where a
     table says otherwise, the pathology is believed and No Finding becomes negative.
@@ -302,7 +302,7 @@ def with_images(table: StudyTable) -> StudyTable:
     """The table with a problem for each image file that is missing or lies outside the root."""
     if not table.images:
         return table
-    safe = table.records[~paths.unsafe(table.records["path"])]  # the others are problems already, and no file's name
+    safe = table.records[~paths.unsafe(table.records["path"])]  # unsafe paths are reported already
     found = paths.image_problems(table.root, safe["path"])
     places = list(zip(safe["table"], safe["row"].tolist(), strict=True))
     problems = tuple(Problem(*places[position], kind, detail) for position, kind, detail in found)
@@ -310,7 +310,7 @@ def with_images(table: StudyTable) -> StudyTable:
 
 
 def lacking(table: StudyTable, how: str) -> list[str]:
-    """Which of the table's images are not in their places, in a line, and how to get them; nothing where all are."""
+    """A message that says which of the table's images are missing and how to get them; empty if none is missing."""
     lost = with_images(replace(table, problems=())).problems
     if not lost:
         return []
@@ -332,7 +332,7 @@ def checked(table: StudyTable, missing: str) -> StudyTable:
 def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) -> StudyTable:
     """The table with every image decoded once, over all cores, so that none can fail later.
 
-    Unreadable ones are treated as missing ones. `read` can be pickled.
+    Unreadable ones are treated as missing ones. `read` must be picklable.
     """
     from tqdm import tqdm
 
@@ -347,7 +347,7 @@ def readable(table: StudyTable, missing: str, read: Callable[[Path], object]) ->
 
 
 def killed(file: Path | str) -> str:
-    """What is wrong with an image whose reading a process did not survive."""
+    """The error message for an image whose reading killed its process."""
     return f"{file}: the process that read it was ended, twice: for want of memory, or by what is in the file"
 
 
@@ -362,7 +362,7 @@ def _error(read: Callable[[Path], object], file: Path) -> str | None:
 
 
 def _settled(table: StudyTable, missing: str) -> StudyTable:
-    """Problems made an error or, where `missing` allows it, counted exclusions."""
+    """Raise an error that lists the problems or, where `missing` allows it, exclude and count their rows."""
     import pandas as pd
 
     lost = {paths.MISSING: "image file is missing", paths.UNREADABLE: "image cannot be read"}

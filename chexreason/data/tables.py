@@ -1,4 +1,4 @@
-"""Label tables as people have them: every cell as text, and a row that cannot be trusted is a problem with its line."""
+"""Reading of label tables: every cell is text, and a row that cannot be trusted is reported as a problem with its line."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from chexreason.runs.files import utf16, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CHARACTERS = 2 * 2**30  # of a table, unpacked: MIMIC-CXR-JPG's largest has a fortieth of it
+MOST_CHARACTERS = 2 * 2**30  # of an uncompressed table: MIMIC-CXR-JPG's largest has a fortieth of it
 FIELDS = "wrong number of fields"
 GZIP = b"\x1f\x8b"
 _BLANKS = re.compile(r'[,;\t\n"] | [,;\t\r\n"]')  # beside a cell, or beginning or ending it
-_UNNAMED = re.compile(r"(?:Unnamed: \d+)?")  # what pandas calls the numbers of rows that somebody saved with them
-_END = "\0end"  # put after a table as a row of its own: a cell that is not closed there swallows it
+_UNNAMED = re.compile(r"(?:Unnamed: \d+)?")  # header of an index column that pandas saved
+_END = "\0end"  # appended to a table as a last row: an unclosed cell absorbs it
 BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 
 
 def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """A CSV, plain or gzipped: cells as text (NaN where blank), with a column `row`, the line that each row ends on.
 
-    A spreadsheet's copy is read too: divided by semicolons or tabs, in UTF-16, with blanks around its cells, with carriage
-    returns alone, or with empty rows below it. Columns without a name are left out.
+    Tables saved by a spreadsheet are read too: separated by semicolons or tabs, in UTF-16, with blanks around cells, with
+    carriage returns alone, or with empty rows at the end. Columns without a name are left out.
 
-    The problems are the rows with more or fewer fields than the header, and those that a stray quotation mark made one of; they
-    are left out: nobody can say what they mean.
+    Rows with more or fewer fields than the header, and rows that a stray quotation mark merged, are returned as problems and
+    left out, since their meaning cannot be known.
 
     Raises:
         ChexReasonError: the file is missing, is no CSV, lacks a required column, has one twice, or lies beside another version.
@@ -61,7 +61,7 @@ def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tup
         rows = {line: _wrong(line, cells, len(header), sign) for line, cells in lines if cells}
         require(path, header, dict.fromkeys([*required, *filter(None, header)]))
         odd = {line: why for line, why in rows.items() if why}
-        # pandas alone fills a short row with blanks, and shifts the columns where every row has a field too many.
+        # By itself, pandas fills a short row with blanks, and shifts the columns if every row has one field too many.
         names = {place: name for place, name in enumerate(header) if not _UNNAMED.fullmatch(name)}
         frame = pd.read_csv(
             io.StringIO(_without(text, sign, odd) if odd else text),
@@ -84,14 +84,14 @@ def read_table(path: Path, required: Collection[str]) -> tuple[pd.DataFrame, tup
 
 
 def _ended(text: str) -> str:
-    """The table less the rows of empty cells that a spreadsheet leaves below it."""
+    """The table without the rows of empty cells that a spreadsheet leaves at its end."""
     bare = text.rstrip(",;\t \r\n")
     last, _, below = text[len(bare) :].partition("\n")
     return f"{bare}{last}\n" if set(below) & set(",;\t") else text
 
 
 def _lines(text: str, sign: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table, whose cells `sign` divides, with the line that each ends on."""
+    """The rows of a table with cells separated by `sign`, each with the line that it ends on."""
     reader = csv.reader(chain(io.StringIO(text), [_END]), delimiter=sign)
     try:
         for cells in reader:
@@ -111,7 +111,7 @@ def _wrong(line: int, cells: Sequence[str], width: int, sign: str) -> str:
         return f"the table ends inside a cell: a quotation mark in row {opened} is not closed"
     if len(cells) != width:
         return f"{len(cells)} fields, where the header has {width}"
-    spans_lines = width > 1 and "\n" in "".join(cells)  # few rows do, of hundreds of thousands
+    spans_lines = width > 1 and "\n" in "".join(cells)  # a cheap test that few rows pass
     swallowed = spans_lines and any("\n" in cell and cell.count(sign) >= width - 1 for cell in cells)
     return "an unclosed quotation mark merged this row with rows before it; close or remove it" if swallowed else ""
 
@@ -123,7 +123,7 @@ def _bare(column: pd.Series) -> pd.Series:
 
 
 def _without(text: str, sign: str, lines: Container[int]) -> str:
-    """The table, whose cells `sign` divides, less the rows that end on `lines`."""
+    """The table, with cells separated by `sign`, without the rows that end on `lines`."""
     kept = io.StringIO()
     reader = csv.reader(io.StringIO(text), delimiter=sign)
     csv.writer(kept, delimiter=sign).writerows(cells for cells in reader if reader.line_num not in lines)
@@ -145,9 +145,9 @@ def require(path: Path, columns: Iterable[str], required: Iterable[str]) -> None
 
 
 def _text(path: Path) -> str:
-    """The table's text, a byte-order mark taken off; no more of it than any published table has.
+    """The table's text without a byte-order mark; ValueError if it is longer than MOST_CHARACTERS.
 
-    Gzipped or not is what it begins with, whatever its name.
+    Whether it is gzipped is decided by its first bytes, not by its name.
     """
     with path.open("rb") as start:
         opened = gzip.open if start.read(2) == GZIP else open
@@ -216,7 +216,7 @@ def label_values(frame: pd.DataFrame, table: str) -> tuple[Problem, ...]:
 
 
 def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tuple[Problem, ...]:
-    """A problem for each cell that is no plain number: tables whose ids differ in form find nothing in each other."""
+    """A problem for each cell that is no plain number: ids written in different forms would not match between tables."""
     problems = []
     for column in columns:
         cells = frame[column].fillna("")
@@ -230,8 +230,8 @@ def plain_numbers(frame: pd.DataFrame, columns: Sequence[str], table: str) -> tu
 
 
 def unlisted(frame: pd.DataFrame, column: str, known: Collection[str], other: str) -> Iterator[tuple[int, str, bool]]:
-    """Row of each cell of `column` that is not `known` to the table `other`, what is wrong, and whether it is known there in
-    another spelling: in other case, as a file's name, or without its zeros.
+    """For each cell of `column` that is not `known` to the table `other`: its row, what is wrong, and whether another spelling
+    of it is known there (other case, with a file extension, or without leading zeros).
     """
     lost = frame[column].dropna()[~frame[column].dropna().isin(known)]
     near = {_plain(one): one for one in known} if len(lost) else {}
@@ -251,7 +251,7 @@ def newest(root: Path, pattern: str) -> Path | None:
 
 
 def _version(path: Path) -> tuple[bool, list[int], str]:
-    """A key that sorts versions of one table by the numbers in their names, the newest last; a browser's copies before all."""
+    """A key that sorts versions of one table by the numbers in their names, the newest last; a browser's copies come first."""
     copied = bool(re.search(r" \(\d+\)|\bcopy\b", path.name, re.IGNORECASE))
     return not copied, [int(number) for number in re.findall(r"\d+", path.name)], path.name
 
@@ -267,7 +267,7 @@ def as_csv(frame: pd.DataFrame) -> str:
     def safely(cell: object) -> object:
         if not isinstance(cell, str):
             return cell
-        line = cell.replace("\r", " ")  # which would begin a row of its own: pandas does not quote it
+        line = cell.replace("\r", " ")  # pandas does not quote it, so it would start a new row
         return f"'{line}" if cell.startswith(paths.FORMULA) else line
 
     return str(frame.map(safely).to_csv(index=False, lineterminator="\n"))

@@ -1,6 +1,6 @@
-"""A DICOM file's tags, brought into the one form that its reader expects, or refused by name.
+"""Normalises a DICOM file's tags to the form that the reader expects, or refuses them by name.
 
-What is left empty, said twice or written in small letters is clear enough to be read. What contradicts itself is not.
+Empty, repeated or lower-case values are accepted; contradictory ones are refused.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CHOSEN = (
     "RescaleIntercept WindowCenter WindowWidth VOILUTFunction PresentationLUTShape PresentationIntentType SOPClassUID"
 ).split()
 TABLES = ("ModalityLUTSequence", "VOILUTSequence")
-# How high a pixel is and how wide, the first that is given.
+# Tags with a pixel's height and width; the first one present is used.
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")  # of an enhanced object
 GROUPED = ("PixelMeasuresSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-# What decides the picture. Nothing else is kept of a file: no name of a patient, no million of foreign elements.
+# Tags that determine the picture. No others are read, such as patients' names or millions of foreign elements.
 WANTED = [*NEEDED, *CHOSEN, *TABLES, *PALETTE, *SPACINGS, *GROUPS, "PresentationLUTSequence"]
 FIRST = ("WindowCenter", "WindowWidth", "VOILUTFunction")  # of several alternatives, a viewer shows the first
 
@@ -39,7 +39,7 @@ UNTOLD = re.compile(r"\W*(UNKNOWN|UNSPECIFIED|UNDEFINED|NONE|N/?A|OTHER)?\W*")
 
 
 def doubts(data: Dataset) -> list[str]:
-    """What a file says that it shows, in its tags SAYS_WHAT, where that is no frontal view of the chest."""
+    """Those of a file's tags SAYS_WHAT that say it shows something other than a frontal view of the chest."""
     found = []
     for keyword, wanted in zip(SAYS_WHAT, (CHEST, FRONTAL), strict=True):
         said = " ".join(str(data.get(keyword) or "").split())
@@ -49,12 +49,13 @@ def doubts(data: Dataset) -> list[str]:
 
 
 def tidy(data: Dataset, name: str) -> None:
-    """Take away what is left empty, keep one of what is said twice, and write code words as the standard does.
+    """Remove empty values, reduce repeated values to one, and write code words as the standard does.
 
-    What an enhanced object says of its one frame in functional groups is put where any other file says it.
+    The functional groups of an enhanced object's one frame are copied to the top level, where other files have these tags.
 
     Raises:
-        ImageError: a tag has several values where there is one or is no number, or a lookup table lacks a part; names the file.
+        ImageError: a single-valued tag has several values, a numeric one is no number, or a lookup table lacks a part; names
+            the file.
     """
     from pydicom.multival import MultiValue
 
@@ -87,11 +88,11 @@ def tidy(data: Dataset, name: str) -> None:
         if keyword in data:
             setattr(data, keyword, whole[:1])
     if data.file_meta.TransferSyntaxUID.is_encapsulated and "PlanarConfiguration" not in data:
-        data.PlanarConfiguration = 0  # it only says how pixels lie that are not compressed
+        data.PlanarConfiguration = 0  # it only describes the layout of uncompressed pixels
 
 
 def check(data: Dataset, name: str) -> None:
-    """Refuse what is no single radiograph, from the tags alone.
+    """Refuse a file that is not a single radiograph, judged by its tags alone.
 
     Raises:
         ImageError: names the file.
@@ -142,7 +143,7 @@ def check(data: Dataset, name: str) -> None:
 
 
 def pixel_shape(data: Dataset) -> float:
-    """How many times its width a pixel is high; 1 where nothing, or nothing of sense, is said of it."""
+    """A pixel's height divided by its width; 1 if no tag gives valid values."""
     for keyword in SPACINGS:
         try:
             high, wide = (float(side) for side in data.get(keyword) or ())
@@ -154,5 +155,5 @@ def pixel_shape(data: Dataset) -> float:
 
 
 def has_window(data: Dataset) -> bool:
-    """Whether there is a window. Who has none to give leaves it out, leaves it empty, or writes a width of 0."""
+    """Whether there is a window. Files without one omit the tag, leave it empty, or give a width of 0."""
     return "WindowCenter" in data and float(data.get("WindowWidth", 0)) > 0

@@ -102,7 +102,7 @@ def write(asked: Asked) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers requests; of every forty one is refused for haste, one for overload, and one answer leaks."""
+    """Answers requests; of every forty, one gets HTTP 429, one gets HTTP 503, and one gets an answer that leaks."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else each reply waits 40 ms for its headers to be acknowledged

@@ -1,7 +1,7 @@
 """Stand-in models: the real architectures of the families with random weights, small or as published.
 
-They are as awkward as what they stand for: tokenizer, chat template, generation settings and the names of their weights have
-the published form, so that every stage and every engine that runs on them runs on the clinical models too.
+They share the peculiarities of the models they stand for: tokenizer, chat template, generation settings and the names of their
+weights have the published form, so that every stage and engine that runs on them also runs on the clinical models.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build(
     Its tokenizer is learnt from `texts`; a published architecture keeps its own larger embedding matrix.
     """
     default = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))  # so that 4 billion weights are never there in float32
+    torch.set_default_dtype(getattr(torch, dtype))  # so that 4 billion weights are never allocated in float32
     try:
         shape = architecture(name, size) if isinstance(size, str) else size
         model, processor = family(name).stand_in(shape, texts, vocabulary)

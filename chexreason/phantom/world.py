@@ -69,7 +69,7 @@ def _dicom(pixels: NDArray[np.uint8], name: str) -> Dataset:
     film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[name])
     film.WindowCenter, film.WindowWidth = 2048, 4096
     stored = 4095 - pixels.astype(np.uint16) * 16
-    film.set_pixel_data(stored, "MONOCHROME1", bits_stored=12, generate_instance_uid=False)  # it would be another each time
+    film.set_pixel_data(stored, "MONOCHROME1", bits_stored=12, generate_instance_uid=False)  # it would differ each time
     return film
 
 

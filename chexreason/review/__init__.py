@@ -1,1 +1,1 @@
-"""Review packs: traces laid before radiologists, and what they made of them (section 3.1)."""
+"""Review packs: traces for review by radiologists, and their verdicts (section 3.1)."""

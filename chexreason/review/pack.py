@@ -35,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Pack:
-    """What a page asks about, and what is needed to take it back in."""
+    """The cases of a page, and what is needed to read the filled page."""
 
     prompt: str
     prompt_version: str
@@ -47,7 +47,7 @@ class Pack:
 
     @property
     def digest(self) -> str:
-        """Ties a filled page to the pack that it was made from."""
+        """A digest that identifies the pack that a filled page was made from."""
         return digest([SCHEMA, self.prompt_version, [asdict(case) for case in self.cases]])[:16]
 
     def as_json(self) -> dict[str, Any]:
@@ -62,14 +62,14 @@ def from_json(values: dict[str, Any]) -> Pack:
 
 
 def text_digest(completion: str) -> str:
-    """Says which text a verdict is about."""
+    """A digest of the text that a verdict is about."""
     return hashlib.sha256(completion.encode()).hexdigest()
 
 
 def sample(traces: Sequence[dict[str, Any]], count: int, seed: int) -> list[Case]:
-    """`count` traces with every label as often as the others, as far as they go round, in a seeded order.
+    """`count` traces with labels as equally frequent as possible, in a seeded order.
 
-    Each draw serves the label that is rarest among those drawn so far; so the rare ones can be judged too.
+    Each draw picks a trace with the label that is rarest among those drawn so far, so that rare labels are judged too.
     """
     order = list(range(len(traces)))
     random.Random(f"{seed}/draw").shuffle(order)

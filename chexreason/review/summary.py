@@ -12,7 +12,7 @@ from chexreason.review.verdicts import VERDICTS, Judgement
 
 
 def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Rates over judgements (one reader's word on one case each: see `last_words`); without a verdict, their marks count.
+    """Rates over judgements (one per reader and case: see `last_words`); of those without a verdict, the marks count.
 
     "agreement" is the share of a case's findings that readers saw among those that they marked seen or not seen; "accepted"
     comes with its 95 % Wilson interval.

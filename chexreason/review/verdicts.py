@@ -1,4 +1,4 @@
-"""Filled review pages read back: checked against their pack, put together, and honoured in the SFT set."""
+"""Reads filled review pages, checks them against their pack, combines them, and applies them to the SFT set."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one reader said of one case. `verdict` is what holds: an edit that a gate refuses is a rejection.
+    """One reader's judgement of one case. `verdict` is the effective one: an edit that a gate refuses is a rejection.
 
-    A reader may have marked findings and not yet decided: then `verdict` is "", and the marks count. Two are equal where the
-    same was said of the same case, by whomever and whenever.
+    If a reader has marked findings but not yet decided, `verdict` is "" and the marks count. Two judgements are equal if they
+    say the same about the same case, whoever made them and whenever.
     """
 
     pack: Pack = field(compare=False)
     case: Case
     reader: str = field(compare=False)
     verdict: str
-    completion: str  # as it is to be learnt
+    completion: str  # the text to be trained on
     comment: str
     marks: Mapping[str, str]  # finding -> seen | not_seen | unsure
     missed: tuple[str, ...]
     reason: str  # why an edit was refused
     file: Path = field(compare=False)
-    saved: datetime | None = field(compare=False)  # None in files of pages that did not say it
+    saved: datetime | None = field(compare=False)  # None in files that do not state it
 
     @property
     def subject(self) -> tuple[str, str, str]:
-        """The trace that is judged, in whichever pack of its prompt's version it stands."""
+        """The key of the judged trace, the same in all packs of one version of its prompt."""
         return self.pack.prompt, self.pack.prompt_version, self.case.id
 
 
@@ -146,7 +146,7 @@ def _judgement(pack: Pack, case: Case, reader: str, said: Any, path: Path, saved
 
 
 def last_words(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """One judgement for each reader and case, the one saved last; a reader's name is one however its letters are cased.
+    """The last saved judgement for each reader and case; readers' names are compared without regard to case.
 
     Raises:
         ChexReasonError: a reader said different things of a case in files that do not say which of them was saved last.
@@ -171,9 +171,9 @@ def _last(words: list[Judgement]) -> Judgement:
 
 
 def together(judgements: Sequence[Judgement]) -> list[Trace]:
-    """One decision for each trace: rejected where any reader rejects it, else edited (the words saved last), else accepted.
+    """One decision per trace: rejected if any reader rejects it, else edited (the edit saved last), else accepted.
 
-    Traces that nobody has decided on are left out.
+    Traces without a verdict are left out.
     """
     by_trace: dict[tuple[str, str], list[Judgement]] = {}
     for one in filter(lambda one: one.verdict, judgements):
@@ -194,7 +194,7 @@ def together(judgements: Sequence[Judgement]) -> list[Trace]:
 
 
 def honoured(traces: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]]:
-    """`traces` less the rejected ones, the edited ones in their reviewers' words; traces that nobody judged stay.
+    """`traces` without the rejected ones and with the reviewers' edits applied; traces that were not judged stay.
 
     Raises:
         ChexReasonError: the file is missing, or judges none of these traces.

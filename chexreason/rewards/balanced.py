@@ -1,4 +1,4 @@
-"""A reward that minds transfer (not in the paper): equation 3 with every finding worth the same over the training set.
+"""A reward for transfer between sites (not in the paper): equation 3 with all findings of equal total weight in training.
 
     r = sum of w(l) over Y and Y^ / sum of w(l) over Y or Y^, less the length penalty of equation 3; 0 where t is not valid
     w(l) = max(f(l), rarest) ** -power, f(l) being the share of training studies that carry finding l

@@ -13,9 +13,9 @@ from chexreason.rewards.scored import Scorer
 class HardReward:
     """Equation 3. `min_tokens` is the length |t|, in tokens, below which `length_penalty` is taken off.
 
-    A well-formed answer without a valid label is valid in equation 3's sense: its Jaccard similarity says what it is worth.
-    That of two empty sets is 1: they agree that nothing is there. (Curation leaves no study without a positive label, so
-    the empty truth occurs in other people's files only.)
+    A well-formed answer without a valid label is valid in equation 3's sense and is scored by its Jaccard similarity. That of
+    two empty sets is 1, since they agree. (Curation leaves no study without a positive label, so an empty truth occurs only
+    in files from elsewhere.)
     """
 
     name: str

@@ -16,17 +16,17 @@ from chexreason.rewards.scored import Scorer
 class NuancedReward:
     """Equation 4; every number is in the paper's points unless its name says share.
 
-    What it remembers are the last `window` predictions.
+    Its memory holds the last `window` predictions.
     """
 
-    COUNTS_TOKENS: ClassVar[bool] = False  # no completion is too short for it: none needs a tokenizer to be scored
+    COUNTS_TOKENS: ClassVar[bool] = False  # length does not matter, so scoring needs no tokenizer
 
     name: str
     exact_match: float
     recall: float
     precision: float
     false_positive: float  # per false positive, whatever the label
-    false_positive_frequency: float  # more for a label that a share of 1 of the training set carries
+    false_positive_frequency: float  # in addition, times the label's frequency in the training set
     window: int  # predictions that are looked back on
     dominance: float  # share of the window above which a label counts as dominant
     excess_repetition: float  # per prediction of a dominant label above that share
@@ -59,7 +59,7 @@ class NuancedReward:
         return sum(self.false_positive + self.false_positive_frequency * share for share in shares)
 
     def _collapse(self, answer: Answer, memory: list[list[str]]) -> float:
-        """What this prediction costs for repeating a label that dominates a full window, itself included."""
+        """The penalty for repeating a label that dominates a full window; the window includes this prediction."""
         memory.append(list(answer.labels))
         del memory[: -self.window]
         if len(memory) < self.window:

@@ -1,4 +1,4 @@
-"""What a reward gives (a number, the parts that it is made of, and the answer that it was given for), and how it is asked."""
+"""The result of a reward (its value, its parts, and the answer it was given for), and the interface of rewards."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Reward(Protocol):
             truth: the study's positive labels.
             num_tokens: its length |t|, the end of the turn aside.
             uncertain: findings that the labels neither affirm nor deny; the paper's rewards take them for negative.
-            scorer: who asks, for rewards that look at label frequencies or remember earlier answers.
+            scorer: the caller, for rewards that use label frequencies or remember earlier answers.
         """
 
 
 @dataclass
 class Scorer:
-    """A reward made ready for one grammar and one training set, in which findings have these frequencies (shares of 1).
+    """A reward set up for one grammar and one training set, in which findings have these frequencies (shares of 1).
 
-    `memory` is all that a score depends on besides its arguments: earlier predictions, oldest first. It is plain JSON and
-    belongs in a training checkpoint; a reward that looks at one completion at a time leaves it empty.
+    `memory` is the only state that a score depends on: earlier predictions, oldest first. It is plain JSON and belongs in a
+    training checkpoint; a reward that considers one completion at a time leaves it empty.
     """
 
     reward: Reward

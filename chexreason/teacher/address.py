@@ -1,4 +1,4 @@
-"""Where a teacher is, and which proxy the environment would put on the way there."""
+"""The address of a teacher, and the proxy that the environment configures for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(url: str) -> bool:
-    """Whether `url` names this very machine: localhost, 127.0.0.0/8 or ::1. Every other address counts as somebody else's."""
+    """Whether `url` names this machine: localhost, 127.0.0.0/8 or ::1. Every other address counts as a remote one."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -17,7 +17,7 @@ def is_loopback(url: str) -> bool:
 
 
 def proxy_on_the_way(url: str) -> str | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY put before `url`; never one before this machine."""
+    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY set for `url`; None for addresses of this machine."""
     parts = urlsplit(url)
     if is_loopback(url) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None

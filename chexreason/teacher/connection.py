@@ -1,7 +1,7 @@
 """The HTTP client of both hosted teachers: it reaches one address and no other, and limits a reply's size and time.
 
-The official clients would follow a redirect (and send films and key there), use whatever proxy the environment names, and
-read a reply however long it is. Both accept an HTTP client from outside: this one, which refuses before a byte is sent.
+The official clients would follow a redirect (and send films and key there), use any proxy that the environment names, and
+read replies of any length. Both accept a custom HTTP client: this one, which refuses before a byte is sent.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class _OneAddress(httpx2.BaseTransport):
         """One request and its whole reply.
 
         Raises:
-            ChexReasonError: it would go elsewhere, or the server sends us elsewhere.
-            Unanswered: what came is a web page, breaks off, is no answer yet, or is longer than any reply.
+            ChexReasonError: the request would go to another address, or the server redirects to one.
+            Unanswered: the reply is a web page, is truncated, is not final, or is too long.
         """
         here = (self.address.scheme, self.address.host, self.address.port)
         if (request.url.scheme, request.url.host, request.url.port) != here:
@@ -98,10 +98,10 @@ class _OneAddress(httpx2.BaseTransport):
 
 
 def _meant(body: str) -> int:
-    """The status of a reply that came with 200: gateways put an error of those behind them, with its code, into one.
+    """The actual status of a reply with HTTP 200: gateways wrap an upstream error, with its code, in such a reply.
 
     Raises:
-        Unanswered: it breaks off.
+        Unanswered: the reply is truncated.
     """
     try:
         said = json.loads(body)

@@ -16,7 +16,7 @@ _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 @dataclass(frozen=True)
 class Refusal:
-    """Which gate a trace failed, and on what."""
+    """The gate that a trace failed, and why."""
 
     gate: str  # no_answer | grammar | labels | leak | length | repetition; declined: the service does not take the study
     detail: str

@@ -13,7 +13,7 @@ from chexreason.teacher.service import Service
 
 @dataclass(frozen=True)
 class Gemini(Service):
-    """`model` is one of the Gemini API's; the tokens that it thinks with are counted and paid as written."""
+    """`model` is one of the Gemini API's; its thinking tokens are counted and billed as output tokens."""
 
     HOME: ClassVar[str] = "https://generativelanguage.googleapis.com"
     LIBRARY: ClassVar[str] = "google.genai"
@@ -35,7 +35,7 @@ class Gemini(Service):
             ),
         )
         usage = answer.usage_metadata
-        content = answer.candidates[0].content if answer.candidates else None  # none where it refused
+        content = answer.candidates[0].content if answer.candidates else None  # none if it refused
         parts = (content.parts if content else None) or []
         text, thoughts = ("".join(part.text or "" for part in parts if bool(part.thought) is kind) for kind in (False, True))
         if usage is None or usage.prompt_token_count is None:

@@ -1,4 +1,4 @@
-"""What must hold before a film leaves this machine for a teacher."""
+"""Checks before a film is sent from this machine to a teacher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chexreason.teacher.reply import Teacher
 
 
 def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, Any]], root: Path) -> None:
-    """Pass silently where `teacher` may be sent these studies of the curate run in `curated`, whose images lie under `root`.
+    """Check that these studies of the curate run in `curated`, with images under `root`, may be sent to `teacher`.
 
     Raises:
         ChexReasonError: their agreement is not acknowledged, a proxy would see them, or they are not what was curated.
@@ -24,13 +24,13 @@ def refuse_to_send(teacher: Teacher, curated: Path, studies: Sequence[dict[str, 
     if teacher.address is None or is_loopback(teacher.address):
         return
     refuse_address(teacher, agreement_of(curated))
-    # The agreement is that of the images which were curated: others in their place are not sent under its name.
+    # The agreement covers the images that were curated: replaced images must not be sent under it.
     files = [image_file(root, study["path"]) for study in studies]
     refuse_other_images(files, [study["sha256"] for study in studies], curated.parent)
 
 
 def refuse_address(teacher: Teacher, agreement: str | None) -> None:
-    """Pass silently where data under `agreement` (None: anyone may have it) may go to where `teacher` is.
+    """Check that data under `agreement` (None: unrestricted) may be sent to the address of `teacher`.
 
     Raises:
         ChexReasonError: the agreement is not acknowledged, or a proxy would see the data.

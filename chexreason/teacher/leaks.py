@@ -1,9 +1,9 @@
-"""What a teacher lets slip that was told the labels of a film, in the text of a reasoning trace.
+"""Detects reasoning traces which reveal that the teacher was told the labels of a film.
 
-A word is no leak by itself. A film may be labelled AP, a view may be given, an effusion may be expected to layer, and the
-reader may label what is seen. A leak says that somebody other than the film told the writer a result: it quotes labels or
-a truth, calls findings given or known, speaks of whoever asked, has to reach a result, or hides that it was told.
-Rules of wording are never complete: a leak in words of its own passes, and is for those who review traces to find.
+A single word is no leak. A film may be labelled AP, a view may be given, an effusion may be expected to layer, and the
+reader may label what is seen. A leak says that the result came from a source other than the film: it quotes labels or
+a truth, calls findings given or known, mentions whoever asked, has to reach a result, or hides that it was told.
+Rules of wording are never complete: a leak in other words passes, and reviewers of the traces have to find it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _READS = (
     rf"(?![^.;,]*{_DRAWN})"
 )
 
-# Struck out before a leak is looked for: text on the film, the reader's own labelling, and the film itself that was given.
+# Removed before the search for leaks: text on the film, the reader's own labelling, and mentions that the film was given.
 _HARMLESS: tuple[str, ...] = (
     r"(?<![^.,;])(?=[^.,;]*\b(markers?|corner|technologist|portable|supine|erect|upright|ap|pa|lead|side|letter|text|burned|cropped|overl\w+|project\w*|upside|leads"
     rf"|legible|pacemaker|patient's name)\b)(?![^.,;]*\b({_DRAWN}|{_RESULT}\b))[^.,;]*\blabel(s|l?ed)?",
@@ -204,9 +204,9 @@ LEAKS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-@cache  # compiled when the first trace is read: a plan that has a teacher among its parents reads none
+@cache  # compiled when the first trace is checked, since planning a run checks none
 def _struck_and_leak() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What is struck out, and then what a leak is."""
+    """Two patterns: the harmless text to remove first, and the leaks."""
     both = _HARMLESS, chain.from_iterable(LEAKS.values())
     struck, leaks = (re.compile("|".join(rf"(?<!\w)({one})(?!\w)" for one in patterns)) for patterns in both)
     return struck, leaks
@@ -227,7 +227,7 @@ _PLAIN = {
 
 
 def leak(thoughts: str) -> str | None:
-    """The first words of a reasoning that show that its writer was told the labels, in lower case, or None."""
+    """The first words, in lower case, that show that the writer of a reasoning was told the labels, or None."""
     plain = thoughts.lower()
     for found, instead in _PLAIN.items():
         plain = found.sub(instead, plain)

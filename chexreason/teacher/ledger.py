@@ -1,7 +1,7 @@
-"""What was asked, answered and paid: a journal that outlives the process, and the budget that it is held against.
+"""A journal on disk of requests, replies and costs, and the budget that they count against.
 
-A paid request is written down before it is sent and again when it is answered, each time down to the disk, so that after a
-kill no reply that had come is asked for again, and what was under way counts as spent.
+A paid request is recorded before it is sent and again when it is answered, and flushed to disk each time. After a kill, no
+reply that had arrived is requested again, and requests that were under way count as spent.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SCHEMA = 1
 
 
 def _money(amount: float) -> Decimal:
-    """`amount` as it is written in decimals, three times 0.1 being 0.3, to twelve digits.
+    """`amount` as a decimal of twelve significant digits, so that three times 0.1 is 0.3.
 
-    Noise of binary arithmetic lies beyond them; so a sum may be short of what is spent by 1e-11 of it, and by no more.
+    Binary rounding errors lie beyond these digits; a sum may fall short of what is spent by at most 1e-11 of it.
     """
     return Decimal(f"{amount:.12g}")
 
@@ -35,9 +35,9 @@ class Ledger:
     def __init__(self, path: Path, budget: float | None):
         self.budget = budget
         self.requests, self.input_tokens, self.output_tokens = 0, 0, 0
-        self._settled = Decimal(0)  # the price of what was answered
+        self._settled = Decimal(0)  # cost of answered requests
         self._open: dict[int, Decimal] = {}  # the most that each request under way can cost
-        self._lost = Decimal(0)  # the most that requests may have cost that were under way when a process died
+        self._lost = Decimal(0)  # the most that requests under way when a process died may have cost
         self._dearest = 0.0
         self._replies: dict[str, list[Reply]] = defaultdict(list)
         self.declined: set[str] = set()  # studies that the service refused to take in earlier processes
@@ -48,7 +48,7 @@ class Ledger:
 
     def _read(self, path: Path) -> None:
         rows = read_lines(path, SCHEMA) if path.exists() else []
-        write_text(path, as_lines(rows))  # without the half line that a kill may have left
+        write_text(path, as_lines(rows))  # without a last line that a kill cut short
         for row in rows:
             self.requests = max(self.requests, row["request"])
             if "at_most" in row:
@@ -63,7 +63,7 @@ class Ledger:
 
     @property
     def spent(self) -> float:
-        """What was paid, requests whose price is not known at the most that they can cost."""
+        """The money spent; requests of unknown price count at their maximum."""
         return float(self._settled + self._lost)
 
     @property
@@ -72,18 +72,18 @@ class Ledger:
         return sum(self._open.values(), Decimal(0))
 
     def replies(self, path: str) -> list[Reply]:
-        """What a teacher has written for a study so far, in its order."""
+        """The replies of the teacher for a study so far, in order."""
         return list(self._replies[path])
 
     def open(self, path: str, attempt: int, at_most: float) -> int:
-        """Set the price of one request aside, waiting for those under way where that may make room; returns its number.
+        """Reserve the price of one request, waiting for those under way if that may make room; returns its number.
 
         Raises:
             ChexReasonError: the request could exceed the budget.
         """
         with self._changed:
             while self.budget is not None:
-                at_most = max(at_most, self._dearest) if at_most else 0.0  # a price that was met may be met again
+                at_most = max(at_most, self._dearest) if at_most else 0.0  # a price that occurred may occur again
                 if self._settled + self._lost + self._under_way + _money(at_most) <= _money(self.budget):
                     break
                 if not self._open:
@@ -97,7 +97,7 @@ class Ledger:
             return self.requests
 
     def close(self, number: int, path: str, reply: Reply, counts: bool = True, declined: str | None = None) -> None:
-        """Write down what became of a request; `counts` is false where the teacher did not reply at all.
+        """Record the outcome of a request; `counts` is false if the teacher did not reply at all.
 
         `declined`: why the service did not take it.
         """

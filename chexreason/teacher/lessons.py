@@ -1,4 +1,4 @@
-"""Asking a teacher for traces: several at once, no faster than it allows, and again where it was busy or a gate refused."""
+"""Requests traces from a teacher: concurrently, rate-limited, and with retries if it was busy or a gate refused a trace."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from chexreason.teacher.ledger import Ledger
 from chexreason.teacher.reading import completion
 from chexreason.teacher.reply import MOST_SHOWN, Declined, Reply, StudyRecord, Teacher, Unanswered
 
-GIVE_UP = 5  # requests in a row that get no reply, each after all its retries: then the service is down
-ALIKE = 36  # replies in a row that fail alike, or twice as many in whatever way: then the teacher is stopped
+GIVE_UP = 5  # consecutive requests without a reply, after all retries, from which the service counts as down
+ALIKE = 36  # consecutive replies that fail alike (or twice as many in any way) after which the run stops
 LONGEST_PAUSE = 60.0  # seconds before a retry, unless the server asks for more
 GO_ON = "Fix the teacher (model, address or settings); the same command then continues (with force=true it begins anew)."
-LONGEST_WAIT = 900.0  # seconds that a server may ask for before we rather stop
+LONGEST_WAIT = 900.0  # seconds; if a server asks for a longer wait, the run stops
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What came of one study: the last text, and why each attempt that failed was refused."""
+    """The result for one study: the last text, and why each failed attempt was refused."""
 
     text: str | None
     attempts: int
@@ -57,19 +57,19 @@ class Pace:
         self.stopped.wait(turn - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody pass for so long."""
+        """Let no thread pass for `seconds`."""
         with self.lock:
             self.next = max(self.next, time.monotonic() + seconds)
 
 
 def as_it_came(reply: Reply) -> str:
-    """A reply for people to look at: its text, or what came where there is none, and the thinking that came apart from it."""
+    """A reply for display: its text, or the raw body if there is none, and any thinking that was returned separately."""
     apart = f"(thinking, apart from the answer:) {reply.thoughts}" if reply.thoughts else ""
     return "\n".join(filter(None, (apart, reply.text or reply.said or "(no text)")))
 
 
 def shown(reply: str) -> str:
-    """The beginning of `reply` for a message, on lines of its own, with nothing in it that a terminal would obey."""
+    """The beginning of `reply` for a message, on separate lines and without terminal control characters."""
     printed = (letter if letter.isprintable() or letter == "\n" else "?" for letter in reply[:MOST_SHOWN])
     lines = "".join(printed).strip().splitlines()
     more = ["..."] if len(reply) > MOST_SHOWN else []
@@ -78,7 +78,7 @@ def shown(reply: str) -> str:
 
 @dataclass
 class Classroom:
-    """All that the threads share. `gates` judge the completion that a reply is read as."""
+    """State that the threads share. `gates` judge the completion that is read from a reply."""
 
     teacher: Teacher
     prompt: Prompt
@@ -94,7 +94,7 @@ class Classroom:
         self.unanswered = 0  # requests in a row
         self.failed: list[tuple[str, float]] = []  # the kind and cost of each reply in a row that failed
         self.taken = False  # whether the service has taken any request of this process
-        self.declined: Declined | None = None  # the last study that it did not take, and had not been known to
+        self.declined: Declined | None = None  # the last study that the service newly declined
         self.lock = threading.Lock()  # of `failed`
         self.failure: BaseException | None = None  # the first, which stops the others
 
@@ -114,12 +114,12 @@ class Classroom:
                 self.stopped.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise self.failure or error from None
-        if self.declined and not self.taken:  # it may be the service's own matter, and no study's
+        if self.declined and not self.taken:  # the cause may be the service rather than a study
             raise ChexReasonError(f"{self.declined}\n  It took nothing else. {GO_ON}")
         return [done.result() for done in waiting]
 
     def lesson(self, study: StudyRecord) -> Lesson:
-        """Attempts at one study until one passes, those of an earlier process first; a failure stops all threads."""
+        """Attempt one study until an attempt passes, reusing replies to an earlier process; an error stops all threads."""
         try:
             return self._lesson(study)
         except BaseException as error:
@@ -143,12 +143,12 @@ class Classroom:
                     self.failed.clear()
                 break
             refusals.append(refusal)
-            if before is None:  # what an earlier process was told says nothing about the teacher of today
+            if before is None:  # replies to an earlier process say nothing about the teacher now
                 self._unless_failing(refusal.gate, str(refusal), as_it_came(reply), reply.cost)
         return Lesson(written, attempt, tuple(refusals), as_it_came(reply))
 
     def ask(self, study: StudyRecord, attempt: int) -> Reply:
-        """One attempt; a reply without text where the service gave none to all its retries.
+        """One attempt; returns a reply without text if no retry got any.
 
         Raises:
             Declined: the service does not take this study.
@@ -188,15 +188,15 @@ class Classroom:
         return Reply(None)
 
     def _unless_declining(self, study: StudyRecord, declined: Declined) -> None:
-        """Count a study that was declined, and not in an earlier run already; stop sooner while nothing was accepted yet."""
+        """Count a newly declined study; the limit is lower as long as the service has accepted nothing."""
         if study.path not in self.ledger.declined:
             self.declined = declined
-            # Refusals are fast and replies are slow: each thread may have met one before the first reply is there.
+            # Refusals are fast and replies slow: each thread may have got a refusal before the first reply arrives.
             most = ALIKE if self.taken else min(ALIKE, GIVE_UP + self.teacher.concurrency)
             self._unless_failing(declined.reason, f"for {study.path}", str(declined), 0.0, most)
 
     def _unless_failing(self, kind: str, what: str, reply: str, cost: float, most: int | None = None) -> None:
-        """Note that a reply failed; too many in a row (`most`, or ALIKE) show that the teacher fails, and end the run."""
+        """Record a failed reply; raise an error after too many in a row (`most`, or ALIKE), as the teacher then is at fault."""
         most = ALIKE if most is None else most
         with self.lock:
             self.failed.append((kind, cost))

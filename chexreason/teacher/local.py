@@ -1,4 +1,4 @@
-"""The teacher of a prompt that asks for labels alone: they are known, so there is nobody to ask."""
+"""The teacher for a prompt that asks for labels only: they are known, so no service is needed."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class OpenAI(Service):
         usage = getattr(answer, "usage", None)
         read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         choices = getattr(answer, "choices", None)
-        # OpenRouter's word for a provider that failed on the way.
+        # OpenRouter reports a failed provider this way.
         if choices and getattr(choices[0], "finish_reason", None) == "error":
             raise Unanswered("a reply that ended in an error", billed=True, said=CAME.get())
         text, thoughts = _said(choices[0].message) if choices else ("", "")
@@ -62,7 +62,7 @@ class OpenAI(Service):
 
 
 def _said(message: Any) -> tuple[str, str]:
-    """A message's text and its thinking, which servers put into a field of its own or into parts of its own."""
+    """A message's text and its thinking, which servers return in a separate field or in separate parts."""
     content = message.content
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     text: list[str] = []

@@ -1,7 +1,7 @@
-"""From a teacher's reply to a completion: harmless differences in form are put right before the gates judge it.
+"""Converts a teacher's reply to a completion: harmless differences in form are corrected before the gates judge it.
 
-Harmless is what changes neither the reasoning nor the labels: a code fence around the whole answer, a full stop after the
-labels, and reasoning that a server's parser or the model itself set apart (a field of its own, thought parts, other tags).
+A difference is harmless if it changes neither the reasoning nor the labels: a code fence around the whole answer, a full stop
+after the labels, or reasoning that a server's parser or the model separated (in another field, thought parts, other tags).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _STOP = re.compile(r"[.。](?=\s*(?:,|\n|$))")
 
 
 def completion(reply: Reply, grammar: str) -> str | None:
-    """What `reply` says in the words of `grammar`; as it came where that is well-formed, or where nothing harmless is wrong."""
+    """`reply` in the form of `grammar`; unchanged if it is well-formed or its faults are not harmless ones."""
     if reply.text is None:
         return None
     markers, text = grammar_named(grammar).markers, _unfenced(reply.text)
     if markers is None or _is_sound(text, grammar):
         return text
     blocks, answer = _thinking(text)
-    if markers[0] not in answer:  # else what was thought before was no more than a plan
+    if markers[0] not in answer:  # otherwise the preceding thoughts were only a plan
         thoughts = blocks[-1] if blocks else (reply.thoughts or "").strip()
         answer = _with_reasoning(thoughts, answer, *markers[:3])
     answer = _without_full_stops(answer, *markers[2:])

@@ -1,4 +1,4 @@
-"""What passes between the teach stage and a teacher."""
+"""Data exchanged between the teach stage and a teacher."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Protocol
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import Prompt
 
-MOST_SHOWN = 600  # characters that a message shows of what came
-CAME: ContextVar[str] = ContextVar("CAME", default="")  # the last HTTP body of this thread: clients keep a part of it
+MOST_SHOWN = 600  # characters of a reply that a message shows
+CAME: ContextVar[str] = ContextVar("CAME", default="")  # the last HTTP body of this thread, of which clients keep only a part
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a teacher wrote and what it took. `text` is None where a request that may have been billed gave no text."""
+    """A teacher's text and its cost. `text` is None if a request that may have been billed returned no text."""
 
     text: str | None
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0  # in the currency of the teacher's prices
-    thoughts: str | None = None  # reasoning that came apart from the text
-    said: str = ""  # the beginning of what came where there is no text
+    thoughts: str | None = None  # reasoning returned separately from the text
+    said: str = ""  # the beginning of the body if there is no text
 
 
 class Unanswered(Exception):
@@ -41,12 +41,12 @@ class Unanswered(Exception):
     def __init__(self, reason: str, wait: float = 0.0, billed: bool = False, said: str = ""):
         super().__init__(reason)
         self.wait = wait  # seconds that the server asked to be left alone
-        self.billed = billed  # the server may have worked on it all the same
-        self.said = said  # what came in a reply's place
+        self.billed = billed  # the server may have processed and billed it
+        self.said = said  # the body that came instead of a reply
 
 
 class Declined(ChexReasonError):
-    """A request that the service refuses for what is in it: it may take those of other studies."""
+    """A request that the service refuses because of its content; it may accept requests for other studies."""
 
     def __init__(self, message: str, reason: str, said: str):
         super().__init__(message)
@@ -54,7 +54,7 @@ class Declined(ChexReasonError):
 
 
 class Teacher(Protocol):
-    """Anything that can write a trace. The defaults are those of a teacher on this machine, whom nothing has to be sent to."""
+    """Anything that can write a trace. The defaults are those of a teacher on this machine, to which nothing is sent."""
 
     name: str
     address: str | None = None  # URL of the service; None: it writes here, and sends nothing
@@ -74,6 +74,6 @@ class Teacher(Protocol):
 
         Raises:
             Unanswered: no reply; it may be made again.
-            Declined: this study's is refused, and nothing was paid.
-            ChexReasonError: it must not be made again as it is.
+            Declined: the request for this study is refused, and nothing was paid.
+            ChexReasonError: the same request must not be made again.
         """

@@ -1,6 +1,6 @@
 """What a hosted teacher is asked (section 3.1): given the labels, reason as if independently.
 
-One text for every backend, so that two teachers differ in the model and in nothing else.
+All backends use the same text, so that two teachers differ only in the model.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ from chexreason.teacher.request import Request, compose
 
 # A server's own failures, those of a proxy such as Cloudflare (520 to 530) among them.
 AGAIN = frozenset({408, 409, 425, 429, 499, *range(500, 600)} - {501, 505})
-LATE = frozenset({499, 504, 524, 598, 599})  # the proxy waited no longer: the model may have written on, and be paid
-STUDYS = frozenset({400, 413, 422})  # may be for what is in the request: its film, its text
+LATE = frozenset({499, 504, 524, 598, 599})  # a proxy timed out: the model may have gone on writing, and be billed
+STUDYS = frozenset({400, 413, 422})  # may be due to the content of the request: its film or its text
 KEYS = re.compile(r"api[ _-]?key", re.IGNORECASE)
 ACCOUNTS = re.compile(rf"{KEYS.pattern}|billing|credit|quota|location is not supported", re.IGNORECASE)  # ... or not
-BENEATH: dict[type[BaseException], str] = {  # what a connection fails for
+BENEATH: dict[type[BaseException], str] = {  # causes of a failed connection
     ssl.SSLError: "what answers does not speak TLS as it should; http:// or https:// in teacher.base_url?",
     socket.gaierror: "there is no such host, or no DNS that knows it; see teacher.base_url",
     ConnectionRefusedError: "refused, no server listens there; see teacher.base_url",
@@ -49,7 +49,7 @@ MEANT = {
 class Service(ABC):
     """See conf/teacher/gemini.yaml; prices are per million tokens, `timeout` is in seconds."""
 
-    # What a reply says depends on the model and its settings alone; CIRCUMSTANCE keys may change before a run is resumed.
+    # Replies depend only on the model and its settings; CIRCUMSTANCE keys may change before a run is resumed.
     name: str
     world: str = field(metadata=CIRCUMSTANCE)
     data_use_agreement: str | None = field(metadata=CIRCUMSTANCE)
@@ -73,10 +73,10 @@ class Service(ABC):
 
     def __post_init__(self) -> None:
         if self.key_from is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key_from):
-            raise ChexReasonError(  # what stands there may be a key: it is not repeated
+            raise ChexReasonError(  # the value may be a key, so the message does not repeat it
                 "teacher.key_from: the NAME of an environment variable is wanted (GEMINI_API_KEY), never the key itself"
             )
-        # What stands there may hold a key: it is not repeated.
+        # The value may contain a key, so the message does not repeat it.
         try:
             parts = urlsplit(self.address)
             port = parts.port
@@ -117,7 +117,7 @@ class Service(ABC):
 
     @property
     def address(self) -> str:
-        """Where requests go: what the clients read from the environment (OPENAI_BASE_URL and the like) does not count."""
+        """The address of requests; environment variables of the clients (OPENAI_BASE_URL and the like) are ignored."""
         return self.base_url or self.HOME
 
     @property
@@ -126,7 +126,7 @@ class Service(ABC):
         return self._cost(self.input_tokens, self.max_tokens)
 
     def written_for(self, money: float) -> float:
-        """The tokens that a reply may have for this much, its request as long as one can be."""
+        """The tokens that a reply may have for `money`, if its request is as long as possible."""
         left = money - self._cost(self.input_tokens, 0)
         return min(self.max_tokens, max(0.0, 1e6 * left / self.output_price)) if self.output_price else self.max_tokens
 
@@ -159,7 +159,7 @@ class Service(ABC):
         return key
 
     def reply(self, text: str | None, input_tokens: object, output_tokens: object, thoughts: str | None = None) -> Reply:
-        """A reply and its price; without a count of tokens that is one it is taken to have cost the most that it can."""
+        """A reply and its price; without a valid token count it is assumed to have cost the maximum."""
         whole = (one.encode(errors="replace").decode() if one else "" for one in (text, thoughts))  # half a character is none
         text, thoughts = (self.without_key(one) if one.strip() else None for one in whole)
         if not _is_count(input_tokens) or not _is_count(output_tokens):
@@ -185,7 +185,7 @@ class Service(ABC):
         return ChexReasonError(message)
 
     def meaning(self, error: Exception) -> Exception | None:
-        """What to raise for a client's exception that is no HTTP status; None for a reply that cannot be read as one."""
+        """What to raise for a client's exception other than an HTTP status; None if the reply could not be parsed."""
         ours = self.own(error)
         if ours:
             return ours
@@ -213,19 +213,19 @@ class Service(ABC):
 
 
 def _unescaped(body: str) -> str:
-    """A body as people read it: JSON has several ways to write one letter, and a key is to be found in all of them."""
+    """A body without JSON escapes: JSON can write a letter in several ways, and a key must be found in all of them."""
     with suppress(ValueError, RecursionError):
         body = json.dumps(json.loads(body), ensure_ascii=False)
     return body.encode(errors="replace").decode()
 
 
 def _is_count(tokens: object) -> TypeGuard[int | float]:
-    """Whether a server's word for a number of tokens can be one."""
+    """Whether a value that a server reports is a valid number of tokens."""
     return isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens < 2**31
 
 
 def transport(error: BaseException) -> Unanswered | ChexReasonError | None:
-    """What a transport's exception means, or None where it is no transport's: httpx and httpx2 name theirs alike."""
+    """What a transport's exception means, or None for any other exception; httpx and httpx2 use the same names."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if not kinds & {"TransportError", "TimeoutException", "ConnectionError"}:
         return None
@@ -243,7 +243,7 @@ def transport(error: BaseException) -> Unanswered | ChexReasonError | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it came of, the nearest first."""
+    """An exception and its causes, the nearest first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

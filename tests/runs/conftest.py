@@ -23,14 +23,14 @@ EVALUATE = ["stage=evaluate", "dataset=phantom_chexpert"]
 
 
 def planned(runs: Path, *words: str) -> Plan:
-    """As of these words and `runs=...`, which no test shares with another: so the same words are composed once for all."""
+    """The plan of these words. `runs`, which differs between tests, is set later, so that equal words are composed once."""
     cfg = compose(words)
     cfg.runs = str(runs)
     return plan(cfg, [*words, f"runs={runs}"])
 
 
 def made_alone(one: Plan) -> None:
-    """Let one run pass for complete, whose parents are."""
+    """Mark one run as complete; its parents are complete already."""
     made_from = {role: folders.outputs_digest(parent.folder) for role, parent in one.parents.items()}
     files.write_json(
         one.folder / folders.MANIFEST, complete(one.stage) | one.manifest | {"status": "complete", "made_from": made_from}
@@ -42,7 +42,7 @@ def name(runs: Path, *words: str) -> str:
 
 
 def weights(folder: Path, text: str) -> str:
-    """A folder as a model's is, whose weights are of no use; `text` tells them from others."""
+    """A folder that looks like a model's, with dummy weights; `text` distinguishes them from others."""
     for name in ("config.json", "tokenizer.json", "preprocessor_config.json"):
         files.write_text(folder / name, "{}")
     save_file({text: np.zeros(1, np.float32)}, folder / "model.safetensors")
@@ -50,13 +50,13 @@ def weights(folder: Path, text: str) -> str:
 
 
 def alone(*words: str) -> CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Run the command in a separate process."""
     return subprocess.run([sys.executable, "-m", "chexreason.run", *words], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`python -m chexreason.run WORDS`, without a process of its own."""
+    """`python -m chexreason.run WORDS`, in this process."""
 
     def run(*words: str) -> CompletedProcess[str]:
         for name in ("HYDRA_FULL_ERROR", "TQDM_DISABLE", sweep.JOBS, processes.STARTER):  # which it sets

@@ -25,7 +25,7 @@ from tests.conftest import Once
 from tests.tiny import described
 
 STUDIES = 12
-CLOCKS = ("runtime", "per_second", "step_time")  # of what is logged: how fast a machine was, and no more
+CLOCKS = ("runtime", "per_second", "step_time")  # logged values that only say how fast the machine was
 loaded = load  # the run that a folder plans, as its stage is given it
 LABELS = [["Edema"], ["Fracture", "Support Devices"], ["No Finding"], ["Pneumonia", "Pleural Effusion"]]
 # Steps of a second and runs of a few seconds; what a test is about, it sets itself.

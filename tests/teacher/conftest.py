@@ -38,7 +38,7 @@ PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine's environment says of proxies is no part of a test."""
+    """Remove the proxy settings of this machine's environment."""
     for name in (*PROXIES, "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 
@@ -54,7 +54,7 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def clients_are_quick(one_authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of hundreds of clients reads one authority, and not a hundred and fifty; the servers here have no certificates."""
+    """Let each of hundreds of clients load one authority instead of 150; the servers here have no certificates."""
     monkeypatch.setenv("SSL_CERT_FILE", str(one_authority))
 
 
@@ -77,7 +77,7 @@ def curated(tmp_path: Path) -> Path:
 
 
 def state_agreement(curated: Path, *agreement: str | None, parent: str | None = None, **dataset: Any) -> None:
-    """The record of that run: its dataset's `agreement` key with this value, or no such key."""
+    """Write that run's manifest, with this value of its dataset's `agreement` key, or without the key."""
     config = {"name": "test", "root": str(curated.parent / "images"), **dict(zip(("agreement",), agreement, strict=False))}
     parents = {"dataset": parent} if parent else {}
     write_json(curated / "manifest.json", complete("curate", config={"dataset": config | dataset}, parents=parents))
@@ -123,7 +123,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Clock:
-    """What a pace is kept by, in place of the time and of the event that stops it. It stands still; `turns`: when each is."""
+    """Replaces both the `time` module and the stop event of a Pace. It stands still; `turns` has the time of each turn."""
 
     def __init__(self) -> None:
         self.now, self.turns = 0.0, list[float]()
@@ -137,7 +137,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Whoever asks a teacher waits by it."""
+    """Requests to a teacher are paced by this clock."""
     clock, pace = Clock(), lessons.Pace
     monkeypatch.setattr(lessons, "time", clock)
     monkeypatch.setattr(lessons, "Pace", lambda per_minute, _: pace(per_minute, clock))

@@ -1,5 +1,5 @@
-"""Stand-ins as awkward as the published models: a tokenizer that adds <bos> by itself, a template with a system prompt of its
-own, and a generation_config that would change what is sampled."""
+"""Stand-ins with the peculiarities of the published models: a tokenizer that adds <bos> by itself, a template with its own
+system prompt, and a generation_config that would change what is sampled."""
 
 from __future__ import annotations
 

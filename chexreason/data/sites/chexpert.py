@@ -27,7 +27,7 @@ TABLES = {
     "test": ("test_labels.csv", "test.csv", "groundtruth.csv", "test/test_labels.csv", "test/groundtruth.csv"),
 }
 SIDES = ("Frontal", "Lateral")
-BATCHES = "CheXpert-v1.0*batch *"  # the folders that the download comes in
+BATCHES = "CheXpert-v1.0*batch *"  # folders of the download
 ACCESS = "register at https://aimi.stanford.edu/datasets/chexpert-chest-x-rays and unpack CheXpert-v1.0[-small]"
 TEST_SET = "CheXlocalize has them: https://stanfordaimi.azurewebsites.net/datasets/23c56a0d-15de-405b-87c8-99c30138950c"
 
@@ -58,7 +58,7 @@ class Chexpert(Published):
         one_of(("keep", "drop", "relabel"), all_zero=self.all_zero)
 
     def sources(self, root: Path) -> list[tuple[Path, str]]:
-        """The label table of each split that is asked for, and the split; of all, those that are there."""
+        """(label table, split) for the requested split; for "all", of those splits that have a table."""
         return split_tables(
             self.split, TABLES, (root, *sorted(root.glob(BATCHES))), TEST_SET if self.split == "test" else ACCESS
         )
@@ -84,7 +84,7 @@ class Chexpert(Published):
         return records.under_policy(self._all_zero(records.choose(table, split, self.views, self.known_views)))
 
     def _all_zero(self, table: StudyTable) -> StudyTable:
-        """Records that deny every pathology and No Finding too, with a device or without: no answer fits them."""
+        """Handle records that are negative for every pathology and for No Finding, with or without a device: no answer fits."""
         zero = (table.records[[NO_FINDING, *PATHOLOGIES]] == NEGATIVE).all(axis=1)
         if self.all_zero == "drop":
             device = table.records[SUPPORT_DEVICES] == POSITIVE
@@ -97,14 +97,14 @@ class Chexpert(Published):
 
 
 def _contradicted(frame: pd.DataFrame, path: Path, split: str, root: Path) -> tuple[Problem, ...]:
-    """A problem for each study that another table of the same split, which is not read, labels otherwise."""
+    """A problem for each study that another, unread table of the same split labels differently."""
     problems = []
     for other in (root / name for name in TABLES[split]):
         if other.name == path.name or not other.is_file():
             continue
         try:
             beside, _ = _read(other, split)
-        except ChexReasonError:  # no table of labels
+        except ChexReasonError:  # it is not a label table
             continue
         first, again = (one.drop_duplicates("study").dropna(subset="study") for one in (frame, beside))
         both = first.merge(again, on="study", suffixes=("", "_again"))
@@ -119,7 +119,7 @@ def _contradicted(frame: pd.DataFrame, path: Path, split: str, root: Path) -> tu
 
 
 def _in_batches(path: pd.Series, root: Path) -> pd.Series:
-    """Paths as the archives unpack: batch 1 holds valid/, the others their patients without train/; as they are elsewhere."""
+    """Paths as the archives unpack (batch 1 holds valid/, the others patients without train/); other layouts unchanged."""
     places = [place for pattern in ("patient*", "*/patient*") for place in root.glob(f"{BATCHES}/{pattern}")]
     folders = {place.name: place.parent.relative_to(root).as_posix() for place in places}
     if (root / "train").is_dir() or not folders:
@@ -130,7 +130,7 @@ def _in_batches(path: pd.Series, root: Path) -> pd.Series:
 
 
 def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """One label table in the common columns, with its problems; `split` None: that which each path names."""
+    """One label table in the common columns, with its problems; if `split` is None, each path names its split."""
     frame, problems = tables.read_table(path, FINDINGS)
     problems += tables.label_values(frame, path.name)
     if "Path" not in frame.columns:
@@ -143,7 +143,7 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
     name = frame["Path"].astype("str")
     frontal = name.str.contains("frontal", case=False)
     said, lateral = frame.get("Frontal/Lateral"), ~frontal
-    if said is not None:  # where it is blank, the file's name says it
+    if said is not None:  # if it is blank, the file's name decides
         other = said.eq("Lateral") & frontal | said.eq("Frontal") & name.str.contains("lateral", case=False)
         sides, odd = frame[["row", "Frontal/Lateral"]], said.notna() & ~said.isin(SIDES)
         for rows, why in (
@@ -171,7 +171,7 @@ def _read(path: Path, split: str | None) -> tuple[pd.DataFrame, tuple[Problem, .
 
 
 def _images_of_studies(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """One row per image of each study: the images on disk or, where the folder is not there, its first frontal one."""
+    """One row per image of each study: the images on disk or, if there are none, the study's first frontal image."""
     top = next((place for place in (folder, folder.parent) if (place / "test").is_dir()), folder)
 
     def images(study: str) -> list[str]:

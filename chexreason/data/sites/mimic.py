@@ -72,7 +72,7 @@ class Mimic(Published):
         keys = ("dicom_id", "subject_id", "study_id")
         metadata, named, path = self.sources(root)
         images, problems = tables.read_table(metadata, (*keys, "ViewPosition"))
-        images = images.filter((*keys, "ViewPosition", "PatientSex", "row"))  # a joined table may carry columns of the others
+        images = images.filter((*keys, "ViewPosition", "PatientSex", "row"))  # a joined table may have others' columns
         problems += tables.plain_numbers(images, ("subject_id", "study_id"), metadata.name)
         splits, found = _splits(named)
         labels, more = _labels(path)
@@ -105,7 +105,7 @@ class Mimic(Published):
         return table.noting({mixed: len(table.records) if len(versions) > 1 else 0})
 
     def _alone(self, path: Path) -> StudyTable:
-        """A table that holds everything, such as a joined export; patient or subject_id, and path or dicom_id."""
+        """A single table with all columns, such as a joined export; it has patient or subject_id, and path or dicom_id."""
         frame, problems = tables.read_table(path, FINDINGS)
         problems += tables.label_values(frame, path.name)
         problems += _odd_splits(frame, path.name) if "split" in frame.columns else ()
@@ -144,7 +144,7 @@ def _odd_splits(frame: pd.DataFrame, table: str) -> tuple[records.Problem, ...]:
 def _contradictions(
     images: pd.DataFrame, other: pd.DataFrame, key: str, columns: tuple[str, ...], table: str
 ) -> tuple[records.Problem, ...]:
-    """A problem for each row of `other` that gives a subject or study to `key` which the metadata does not."""
+    """A problem for each row of `other` whose subject or study for `key` differs from the metadata's."""
     problems = []
     for column in (column for column in columns if column in other.columns):
         said = other[[key, column, "row"]].merge(images[[key, column]].drop_duplicates(key), on=key, suffixes=("", "_meant"))

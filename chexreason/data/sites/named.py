@@ -1,7 +1,7 @@
-"""Sites that say what they see in words of their own.
+"""Sites that label images in their own vocabulary.
 
-What their words become is data: names.csv has a row for each with the finding (blank where CheXpert has none), whether the
-match is exact, approximate or absent, and why. NIH's stand in chexreason/labels.py, since the paper itself gives them.
+The mapping is data: names.csv has a row for each name with the finding (blank if CheXpert has none), whether the match is
+exact, approximate or absent, and why. NIH's names are in chexreason/labels.py, since the paper itself gives them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ NAMES = Path(__file__).with_name("names.csv")
 
 @lru_cache
 def names_of(site: str) -> dict[str, SiteName]:
-    """What each name of a site in names.csv becomes."""
+    """The mapping of each name of a site in names.csv."""
     with NAMES.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["site"] == site]
     return {row["name"]: SiteName(row["finding"] or None, row["match"] == "exact", row["reason"]) for row in rows}
 
 
 def labelled(names: Mapping[str, SiteName]) -> tuple[str, ...]:
-    """The findings that some name of a site becomes, in CheXpert's order: those that the site labels."""
+    """The findings that a site labels, in CheXpert's order: those to which one of its names maps."""
     return tuple(in_order({name.finding for name in names.values() if name.finding}))
 
 
@@ -42,7 +42,7 @@ def label(frame: pd.DataFrame, given: Iterable[list[str]], names: Mapping[str, S
     """Fill the 14 label columns, in place: what the site labels is 1 or 0, the rest NaN.
 
     Args:
-        given: for each row of `frame`, the site's names for what is there.
+        given: for each row of `frame`, the names that the site gives it.
 
     Returns:
         A problem for each name that the site does not have.
@@ -73,7 +73,7 @@ def _unknown(name: str, names: Mapping[str, SiteName], site: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Named(Published):
-    """Such a site as a dataset."""
+    """A dataset of a site with its own vocabulary."""
 
     outside: str = "keep"  # keep (all negative) | drop: images whose only findings lie outside those scored
 
@@ -83,12 +83,12 @@ class Named(Published):
 
 
 def inside(table: StudyTable, outside: str) -> StudyTable:
-    """The table with the images whose only findings lie outside those scored as `outside` says: keep (all negative) | drop."""
+    """Keep (as all negative) or drop the images whose only findings lie outside those scored, as `outside` says."""
     return table.without(nothing_scored(table), "all its findings lie outside those scored") if outside == "drop" else table
 
 
 def nothing_scored(table: StudyTable) -> pd.Series:
-    """Images with nothing scored: where a site names something for every image, their findings lie elsewhere."""
+    """Images without a scored finding; if a site names something for every image, their findings are unscored ones."""
     scored = [finding for finding in FINDINGS if finding in table.findings]
     return (table.records[scored] != POSITIVE).all(axis=1)
 

@@ -30,7 +30,7 @@ LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 TABLE, EXPORT = "Data_Entry_2017*", ("*.parquet", "data/*.parquet")
 NAME, NAMELESS = r"\d{8}_\d{3}\.png", "illegal image name"  # of the patient and the follow-up
 WANTED = "one such as 00000001_000.png is wanted"
-YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # in a unit of age (DICOM's AS)
+YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # years in each unit of age (DICOM's AS)
 LABELLED = labelled(NIH_NAMES)
 
 
@@ -61,7 +61,7 @@ class Nih(Named):
         at_least(0, draw_seed=self.draw_seed)
 
     def sources(self, root: Path) -> tuple[Path, Path | None]:
-        """The label table, or the first file of the export, and the folder of the official lists; None: they are not needed."""
+        """The label table, or the export's first file, and the folder of the official lists (None if they are not needed)."""
         path = Path(self.table) if self.table else _find(root)
         return path, None if path.suffix == ".parquet" else self._lists(root)
 
@@ -72,7 +72,7 @@ class Nih(Named):
         return [*read, *(lists / name for name in LISTS.values())] if lists else read
 
     def load(self) -> StudyTable:
-        """The records of `split`, drawn where asked, nothing left in them that could fail later."""
+        """The records of `split`, or a draw of them if configured, checked so that they cannot fail later."""
         return records.checked(records.under_policy(noted(self._drawn(self._chosen()))), self.missing)
 
     def read(self) -> StudyTable:
@@ -121,7 +121,7 @@ class Nih(Named):
         return inside(records.choose(table, self.split, self.views, self.known_views), self.outside)
 
     def _lists(self, root: Path) -> Path | None:
-        """The folder of the official lists; None where they are neither there nor needed."""
+        """The folder of the official lists; None if they are missing and not needed."""
         folder = Path(self.lists) if self.lists else root
         if not all((folder / name).is_file() for name in LISTS.values()):
             if self.split == "all":
@@ -149,7 +149,10 @@ class Nih(Named):
 
 
 def _splits(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
-    """Image name -> official split; lines that name none, or one in both. Some copies name the images with their folders."""
+    """Image name -> official split, and a problem for each line with no image name or with one that is in both splits.
+
+    Some copies of the lists name the images with their folders.
+    """
     splits: dict[str, str] = {}
     problems = []
     for split, file in LISTS.items():
@@ -211,7 +214,7 @@ def _published(path: Path, images: Path | None, splits: dict[str, str] | None) -
 
 
 def _years(ages: pd.Series) -> pd.Series:
-    """Ages in years, from "058Y", "006M" or "020D", or from plain numbers; NaN where a cell is none."""
+    """Ages in years, from "058Y", "006M" or "020D", or from plain numbers; NaN if a cell is not an age."""
     parts = ages.astype("str").str.extract(r"^\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*$")
     return parts[0].astype(float) * parts[1].map(YEARS).astype(float)
 
@@ -221,7 +224,7 @@ def _image_folders(root: Path) -> dict[str, list[str]]:
     where: dict[str, list[str]] = {}
     for folder in (root, *(place for pattern in ("images*", "images*/images") for place in sorted(root.glob(pattern)))):
         place = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
-        for name in os.listdir(folder) if folder.is_dir() else ():  # of 112,120, a Path each would take seconds
+        for name in os.listdir(folder) if folder.is_dir() else ():  # a Path for each of 112,120 images would take seconds
             if name.endswith(".png"):
                 where.setdefault(name, []).append(place + name)
     return where
@@ -232,7 +235,7 @@ def _exported(root: Path) -> list[Path]:
 
 
 def _export(root: Path) -> pd.DataFrame:
-    """The hub's export: no image names, so an image is called by its file and row."""
+    """The hub's export: it has no image names, so each image is identified by its file and row."""
     import pandas as pd
     import pyarrow.parquet as parquet
 
@@ -268,7 +271,7 @@ def _export(root: Path) -> pd.DataFrame:
 
 
 def _known(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:
-    """The names that numbers in the column stand for, as the hub's library writes them; None where the file says none."""
+    """The class names that the hub's library stores for the numbers in a column; None if the file has none."""
     try:
         inner = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]
         return (inner.get("feature", inner) if isinstance(inner, dict) else inner[0])["names"]
@@ -277,7 +280,7 @@ def _known(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | N
 
 
 def _names(cell: Any, known: list[str] | None, path: Path) -> list[str]:
-    """The names in a cell, which holds a list of names or of numbers, or one of them; "" where there is none."""
+    """The names in a cell, which holds a name, a number, or a list of either; [""] if it is empty."""
     import numpy as np
 
     if isinstance(cell, str):
@@ -286,7 +289,7 @@ def _names(cell: Any, known: list[str] | None, path: Path) -> list[str]:
 
 
 def _name(given: Any, known: list[str] | None, path: Path) -> str:
-    """A name itself, or what a number stands for; "" for no value, and the number where it stands for nothing."""
+    """The name itself, or the name of a number; "" for a missing value, and the number as text if it has no name."""
     if isinstance(given, str):
         return given
     if given is None or given != given:  # NaN

@@ -1,8 +1,9 @@
 """Open-i's Indiana University collection (Demner-Fushman et al. 2016, doi:10.1093/jamia/ocv080): free, no agreement to sign.
 
-Labels are the major MeSH tags that people gave each report ("Opacity/lung/base/left"): of Open-i's own release, an XML file a
-report in NLMCXR_reports.tgz or unpacked from it, or of the public copy as tables, indiana_reports.csv. The reports do not say
-which films are frontal; a table of projections does. Every report is of another patient, and there is no official split.
+Labels are the major MeSH tags that annotators gave each report ("Opacity/lung/base/left"). They are read from Open-i's own
+release (one XML file per report, in NLMCXR_reports.tgz or unpacked from it) or from the public copy as tables
+(indiana_reports.csv). The reports do not say which films are frontal; a table of projections does. Every report is of a
+different patient, and there is no official split.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ ACCESS = "https://openi.nlm.nih.gov/faq (NLMCXR_reports.tgz and NLMCXR_png.tgz)"
 REPORTS = ("NLMCXR_reports.tgz", "ecgen-radiology", "indiana_reports.csv")
 PROJECTIONS = ("indiana_projections.csv", "nlmcxr_dicom_metadata.csv.gz", "nlmcxr_dicom_metadata.csv")
 VIEWS = {"frontal": UNKNOWN_FRONTAL, "pa": "PA", "ap": "AP", "lateral": "lateral", "ll": "lateral", "rl": "lateral"}
-UNINDEXED = "No Indexing"  # the tag of a report that nobody has read for tags
-UNTOLD = "Technical Quality of Image Unsatisfactory"  # where a report has no other tag, it does not say what is there
+UNINDEXED = "No Indexing"  # the tag of a report that was not annotated
+UNTOLD = "Technical Quality of Image Unsatisfactory"  # if a report has no other tag, its labels are unknown
 LARGEST = 2**20  # bytes of a report; the largest published one has 12,000
-FILM = re.compile(r"\d+_IM-[\d-]+")  # what a film is called in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
-JOINED = re.compile(r",\s*[A-Z]")  # in a qualifier: another tag begins, which a semicolon was to divide
+FILM = re.compile(r"\d+_IM-[\d-]+")  # part of a film's name in every copy: CXR1_1_IM-0001-3001.png, 1_IM-0001-4001.dcm.png
+JOINED = re.compile(r",\s*[A-Z]")  # in a qualifier: the start of another tag, where a semicolon is missing
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 LABELLED = labelled(names_of("openi"))
 
@@ -101,7 +102,7 @@ class Openi(Named):
 
 
 def _known(tag: str, names: dict[str, SiteName]) -> str:
-    """The name of names.csv that a tag is: its head with one of its qualifiers ("Thickening/pleura"), else its head."""
+    """The name in names.csv for a tag: its head with one of its qualifiers ("Thickening/pleura"), else its head alone."""
     head, *qualifiers = (" ".join(part.split()) for part in tag.split("/"))
     if any(JOINED.search(one) for one in qualifiers):
         return tag
@@ -109,7 +110,7 @@ def _known(tag: str, names: dict[str, SiteName]) -> str:
 
 
 def _film(name: str) -> str:
-    """What a film is called, whatever its file is; the name itself where it is none of Open-i's."""
+    """A film's name without its file's prefix and suffix; `name` unchanged if it is not one of Open-i's."""
     found = FILM.search(name)
     return found.group() if found else name
 
@@ -128,7 +129,7 @@ def _images(root: Path) -> dict[str, list[str]]:
 
 
 def _differing(frame: pd.DataFrame, where: dict[str, list[str]], root: Path) -> tuple[Problem, ...]:
-    """A problem for each film of which files of one name hold two images; copies in another format have another name."""
+    """A problem for each film whose files of the same name differ; copies in other formats have other names."""
     problems = []
     for film, table, row in frame[["film", "table", "row"]].itertuples(index=False):
         copies = where.get(film, [])
@@ -141,7 +142,7 @@ def _differing(frame: pd.DataFrame, where: dict[str, list[str]], root: Path) -> 
 
 
 def _once(frame: pd.DataFrame, column: str, what: str) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """The rows whose `column` is there for the first time; a problem for each of the others."""
+    """The rows in which a value of `column` occurs for the first time; a problem for each repetition."""
     again = frame[frame[column].duplicated()]
     problems = tuple(
         Problem(row.table, int(row.row), DUPLICATE, f"{what} {row[column]} is there twice") for _, row in again.iterrows()
@@ -150,12 +151,12 @@ def _once(frame: pd.DataFrame, column: str, what: str) -> tuple[pd.DataFrame, tu
 
 
 def _hidden(file: Path) -> bool:
-    """Whether it is what a desktop keeps beside a file: of CXR1.png, ._CXR1.png."""
+    """Whether it is a hidden companion file of a desktop: ._CXR1.png beside CXR1.png."""
     return file.name.startswith(".")
 
 
 def _there(root: Path) -> Path:
-    """The reports at the root: `folder` has seen that one of their forms is there."""
+    """The reports at the root; `folder` has checked that they exist in one of their forms."""
     return next(root / name for name in REPORTS if (root / name).exists())
 
 
@@ -170,7 +171,7 @@ def _projections(root: Path) -> Path:
 
 
 def _projected(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """The films of a table of projections, that of the copy as tables or one of the films' DICOM headers: study, film, view."""
+    """Study, film and view from a table of projections: the public copy's, or one made from the films' DICOM headers."""
     frame, problems = tables.read_table(path, ())
     name, view = ("imageid", "View Position") if "imageid" in frame.columns else ("filename", "projection")
     tables.require(path, frame.columns.drop("row"), (name, view))

@@ -24,7 +24,7 @@ ACCESS = "ask for it at https://bimcv.cipf.es/bimcv-projects/padchest/"
 TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv*"
 NEEDED = ("ImageID", "ImageDir", "PatientID", "StudyID", "Projection", "MethodLabel", "Labels")
 LABELLERS = {"physician": ("Physician",), "network": ("RNN_model",), "both": ("Physician", "RNN_model")}
-UNTOLD = {"unchanged", "suboptimal study"}  # where a film has no other name, nobody says what it shows
+UNTOLD = {"unchanged", "suboptimal study"}  # if a film has no other name, its labels are unknown
 VIEWS = {"AP_horizontal": "AP", "L": "lateral"}  # AP_horizontal: taken lying down
 LABELLED = labelled(names_of("padchest"))
 
@@ -82,9 +82,9 @@ class Padchest(Named):
 
 
 def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Problem, ...]]:
-    """The names in each row's list, which is written as Python's; none where there is no list."""
+    """The names in each row's list, a Python literal; empty if the cell holds no list."""
     cells = frame["Labels"].fillna("[]")
-    read = {cell: _listed(cell) for cell in cells.unique()}  # some 160,000 rows have a fifth as many lists
+    read = {cell: _listed(cell) for cell in cells.unique()}  # some 160,000 rows have only a fifth as many distinct lists
     problems = tuple(
         Problem(table, int(row), ILLEGAL, f"Labels is {tables.shown(cell)}; a list of names is wanted")
         for row, cell in zip(frame["row"], cells, strict=True)
@@ -94,7 +94,7 @@ def _names(frame: pd.DataFrame, table: str) -> tuple[list[list[str]], tuple[Prob
 
 
 def _listed(cell: str) -> list[str] | None:
-    """The names in a list that is written as Python's; None where it is none."""
+    """The names in a list written as a Python literal; None if it is not one."""
     try:
         given = ast.literal_eval(cell)
         return [bare for name in given if (bare := str.strip(name))] if isinstance(given, list) else None

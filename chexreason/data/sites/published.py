@@ -17,16 +17,16 @@ from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, UNORDER
 if TYPE_CHECKING:
     import pandas as pd
 
-ANSWERED: dict[str, list[str]] = {}  # by dataset: what the jobs of a sweep all ask
+ANSWERED: dict[str, list[str]] = {}  # by dataset: answers that all jobs of a sweep share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published(ABC):
     """A site's data in its published layout, or its label table alone. Each site has a class of its own that reads it.
 
-    `access`: how to get it. `variable`: the one of the environment that says where it lies. `drawn`: the phantom dataset in
-    the same layout. `layout`: patterns of which one at least is found at its root. `splits`: what it is divided into, "all"
-    aside. `labelled`: the findings that it labels. `known_views`: the views that it tells. `told_by`: what tells the patient.
+    `access`: how to get it. `variable`: the environment variable with its location. `drawn`: the phantom dataset in the same
+    layout. `layout`: glob patterns, at least one of which matches at its root. `splits`: its splits, without "all".
+    `labelled`: the findings that it labels. `known_views`: the views that it uses. `told_by`: what identifies the patient.
     """
 
     access: ClassVar[str]
@@ -63,29 +63,29 @@ class Published(ABC):
         return paths.table_digests(self, store)
 
     def folder(self) -> Path:
-        """Where it lies; an error that says how to get it where it is not there."""
+        """The dataset's folder; raises an error that says how to get the data if it is missing."""
         phantom = f"stage=inspect dataset={self.drawn}"
         return paths.require_folder(self.root, self.site, self.access, self.variable, phantom, self.layout)
 
     def require(self) -> None:
-        """Raises ChexReasonError where what `split` is read from is not at hand; images are looked for when they are read."""
+        """Raises ChexReasonError if the tables of `split` are missing; images are checked when they are read."""
         if not self.table and not self.made_by:
             self.sources(self.folder())
 
     @abstractmethod
     def sources(self, root: Path) -> Any:
-        """Where `split` is read from at the root, a file or several; raises ChexReasonError where one is missing."""
+        """The file or files at the root that `split` is read from; raises ChexReasonError if one is missing."""
 
     def files(self, root: Path) -> list[Path]:
         """Every file that the records are read from."""
         return [Path(self.table)] if self.table else list(_paths(self.sources(root)))
 
     def load(self) -> StudyTable:
-        """The records of `split`, nothing left in them that could fail later."""
+        """The records of `split`, checked so that they cannot fail later."""
         return records.checked(self.read(), self.missing)
 
     def lacks_images(self) -> list[str]:
-        """Why `load` would fail: for a plan, which hours of work may stand on. What a run makes, it vouches for itself."""
+        """Why `load` would fail, for use while planning, before hours of work. A run that makes the data checks it itself."""
         if self.table or self.made_by or self.missing != "fail":
             return []
         try:
@@ -100,7 +100,7 @@ class Published(ABC):
         return ANSWERED[asked]
 
     def _has_all(self, root: Path) -> bool:
-        """Whether a look at names alone shows that every image of `split` is there, where reading the table takes seconds."""
+        """Whether file names alone show that every image of `split` is there; reading the table would take seconds."""
         return False
 
     def tabled(self, frame: pd.DataFrame, root: Path, problems: tuple[Problem, ...] = ()) -> StudyTable:
@@ -124,7 +124,7 @@ def _paths(sources: Any) -> Iterator[Path]:
 def split_tables(
     split: str, tables: Mapping[str, Sequence[str]], places: Sequence[Path], access: str
 ) -> list[tuple[Path, str]]:
-    """The label table of `split`, and the split; of all, those that are there.
+    """(label table, split) for `split`; for "all", of those splits that have a table.
 
     Args:
         tables: by split, what its table may be called, compressed or not, in the order of preference.

@@ -2,7 +2,7 @@
 
 Three radiologists read each training film. PhysioNet's annotations/image_labels_{train,test}.csv have a column for each of
 their 28 names (the test set's: one consensus row a film); the competition's train.csv has a row for each box, and 15 names.
-Films are {train,test}/IMAGE.dicom. Nobody says which films are of one patient: each counts as a patient.
+Films are {train,test}/IMAGE.dicom. The release does not say which films are of one patient, so each counts as a patient.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ TABLES = {
     "train": ("annotations/image_labels_train.csv", "image_labels_train.csv", "train.csv"),
     "test": ("annotations/image_labels_test.csv", "image_labels_test.csv"),
 }
-SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")  # of two files of one film the former is read
+SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")  # if a film has several files, the first of these is read
 OPTIONAL = ("Infiltration",)  # a name that not every release of the tables has
-CLASSES = (  # of the competition, by class_id
+CLASSES = (  # names of the competition's classes, by class_id
     *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD", "Infiltration"),
     *("Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
     *("Pulmonary fibrosis", "No finding"),
@@ -54,7 +54,7 @@ class Vindr(Named):
     split: str = "test"  # train | test | all
     views: list[str] = field(metadata=UNORDERED, default_factory=lambda: ["PA"])
     findings: list[str] = field(metadata=UNORDERED, default_factory=lambda: list(LABELLED))
-    votes: int = 2  # readers, of three, who must name a finding; a consensus row is one for all
+    votes: int = 2  # readers, of three, who must name a finding; a consensus row counts as all three
     site: str = "VinDr-CXR"
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Vindr(Named):
             raise ValueError(f"votes={self.votes}: a number of readers is wanted, 1 to 3")
 
     def sources(self, root: Path) -> list[tuple[Path, str]]:
-        """The label table of each split that is asked for, and the split; of all, those that are there."""
+        """(label table, split) for the requested split; for "all", of those splits that have a table."""
         return split_tables(self.split, TABLES, (root,), ACCESS)
 
     def read(self) -> StudyTable:
