@@ -101,7 +101,7 @@ BASES = {
 }
 # Environment variables treated as secrets: a value of SHORTEST characters or more must not appear in a config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
-FOLDERS = "CHEXREASON_CHOICES"  # in the environment of a stage's process: the folders of choices that its command brings
+FOLDERS = "CHEXREASON_CHOICES"  # environment variable by which a stage's process gets the user's config folders
 
 
 def described_by(group: str, values: dict[str, Any]) -> type:
@@ -122,7 +122,7 @@ def described_by(group: str, values: dict[str, Any]) -> type:
 
 @lru_cache
 def _refuse_unfit(group: str, described: type) -> None:
-    """Raises ChexReasonError where a class is no dataclass, or has not all that the group's base has."""
+    """Raises ChexReasonError if a class is not a dataclass, or lacks an attribute of the group's protocol."""
     path = f"{described.__module__}.{described.__qualname__}"
     if not is_dataclass(described):
         raise ChexReasonError(f"{group}._target_: {path} is no dataclass, and the settings of a {group} are one")
@@ -130,7 +130,7 @@ def _refuse_unfit(group: str, described: type) -> None:
         return
     base = get_class(BASES[group])
     wanted = [*base.__annotations__, *vars(base)]
-    # What a class announces, itself or one that it goes on from: `splits: ClassVar[tuple[str, ...]]`, a method to be written.
+    # Annotations without a value, of the class and its bases: `splits: ClassVar[tuple[str, ...]]`, or an abstract method.
     wanted += [one for kind in described.__mro__ for one in vars(kind).get("__annotations__", ())]
     unwritten: frozenset[str] = getattr(described, "__abstractmethods__", frozenset())
     has = {one.name for one in fields(described)} | {*dir(described)} - unwritten
@@ -153,7 +153,7 @@ def group(name: str, values: dict[str, Any]) -> Any:
     return build(described_by(name, values), {key: value for key, value in values.items() if key != "_target_"}, name)
 
 
-_BUILT: dict[tuple[type, str], Any] = {}  # the plans of a sweep check the same few groups over and over
+_BUILT: dict[tuple[type, str], Any] = {}  # the plans of a sweep check the same few groups many times
 
 
 def build(described: type, values: dict[str, Any], where: str) -> Any:
@@ -170,7 +170,7 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
         if isinstance(given, str) and not given.strip() and (one.metadata == CONTENT or str(one.type) == "str | None"):
             none = ", or null for none" if "None" in str(one.type) else ""
             raise ChexReasonError(f"{where}.{one.name}=: nothing stands there; a value is wanted{none}")
-        # OmegaConf takes lists for text.
+        # OmegaConf would convert a list to text.
         listed = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
         if str(one.type).startswith(("list[str]", "dict[str, str")) and any(isinstance(each, list | dict) for each in listed):
             raise ChexReasonError(f"{where}.{one.name}={given}: each of its entries is a text")
@@ -206,7 +206,7 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
 
 
 def _literal(node: Any) -> Any:
-    """Values that are resolved, as OmegaConf takes them for what they are."""
+    """Escape resolved values, so that OmegaConf does not interpolate them again."""
     if isinstance(node, dict):
         return {key: _literal(value) for key, value in node.items()}
     return [_literal(value) for value in node] if isinstance(node, list) else literal(node) if isinstance(node, str) else node
@@ -224,7 +224,7 @@ def every(name: str) -> list[Any]:
 
 
 def own_folders() -> tuple[list[str], list[str]]:
-    """The folders of choices that a command brings: by --config-dir, and by hydra.searchpath.
+    """The user's config folders that a command names: by --config-dir, and by hydra.searchpath.
 
     Outside its Hydra application, in the process of a stage, all are as if searched.
     """
@@ -258,7 +258,7 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
     for choice in chosen:
         try:
             found.append(group(name, _alone(name, choice)))
-        except ChexReasonError as error:  # nobody may have chosen it
+        except ChexReasonError as error:  # the user may not have chosen it: name its file
             file = choice_files(name).get(choice)
             raise ChexReasonError(f"{name}={choice}, whose file is {file}: {error}" if file else str(error)) from None
     return found
@@ -278,7 +278,7 @@ def check(plain: dict[str, Any]) -> Config:
 
 
 def _refuse_secrets(plain: dict[str, Any]) -> None:
-    """Raises ChexReasonError where a password or a key stands in a config, which is kept in files; it is not repeated."""
+    """Raises ChexReasonError if a config, which is stored in files, contains a password or an API key; the message omits it."""
     secrets = [(name, value) for name, value in os.environ.items() if SECRET.search(name) and len(value) >= SHORTEST]
     for key, text in ((".".join(place), value) for place, value in walk(plain) if isinstance(value, str)):
         if "://" in text and re.search(r"://[^/\s]*:[^/\s]*@", text):
@@ -296,13 +296,13 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _alone(name: str, choice: str) -> dict[str, Any]:
-    """One choice of a group, composed by itself where it stands by itself."""
+    """One choice of a group. Of some closed groups, a file without defaults is read without Hydra."""
     file = CONF / name / f"{choice}.yaml"
     if not file.is_file() or GROUPS[name] not in (Prompt, Scale, Checkpoint, Engine, Variant):
         return as_dict(compose((f"{name}={choice}",)))[name]
     with explained((), compose, CONF):
         values = _read(file)
-    # Every plan on the phantom world asks for all prompts; Hydra takes some 40 ms for each, reading the file takes one.
+    # Every plan on the phantom world needs all prompts: composing one takes Hydra some 40 ms, reading its file takes 1 ms.
     return as_dict(compose((), f"{name}/{choice}"))[name] if "defaults" in values else values
 
 
@@ -321,13 +321,13 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
     _refuse_shadows((*brought, *searched))
     if searched and not any(word.startswith("hydra.searchpath") for word in overrides):
         overrides = [*overrides, f"hydra.searchpath=[{','.join(map(quoted, searched))}]"]
-    with explained(overrides, compose, CONF), _COMPOSING:  # in this order: explaining an error composes again
+    with explained(overrides, compose, CONF), _COMPOSING:  # in this order, since explaining an error composes again
         return pickle.loads(_composed(tuple(overrides), name, with_hydra, GlobalHydra.instance().is_initialized()))
 
 
 @lru_cache
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
-    """Raises ChexReasonError where a folder of one's own has a file that an earlier one or this product has: Hydra takes that.
+    """Raises ChexReasonError if a user's folder repeats a file of an earlier folder or of this product: Hydra uses the first.
 
     Or where there is no such folder.
     """
@@ -373,8 +373,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise ChexReasonError(f"{word}: one choice is wanted, by its name. Valid: {', '.join(choice_names(bare))}")
 
 
-@lru_cache(maxsize=1024)  # the jobs of a sweep stand on the same few runs, over and over
+@lru_cache(maxsize=1024)  # the jobs of a sweep have the same few parents
 def _composed(overrides: tuple[str, ...], name: str, with_hydra: bool, inside_application: bool) -> bytes:
-    """A composed config as a pickle, which is read in a sixth of the time that copying the config would take."""
+    """A composed config as a pickle: unpickling it takes a sixth of the time of copying the config."""
     with nullcontext() if inside_application else initialize_config_dir(str(CONF), version_base="1.3"):
         return pickle.dumps(hydra_compose(name, list(overrides), return_hydra_config=with_hydra))

@@ -1,4 +1,4 @@
-"""One run, executed: its lock, its process, what the stage is given, and what its folder says while it works and afterwards."""
+"""Executes one run: its lock, its process, the arguments of its stage, and its manifest during and after the work."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from chexreason.runs.lines import PLACES
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.stage import Stage
 
-CANNOT_WRITE = 73  # exit status of a run that could not even leave word of why it failed (sysexits.h: EX_CANTCREAT)
-JOBS = "CHEXREASON_JOBS"  # the jobs of a sweep, in their environment: folder and words of each
-LOOK_AGAIN = 5.0  # seconds after which a job that waits asks whether there is something else to do by now
-GIVEN_UP: set[Path] = set()  # runs of other jobs that this process tried, in vain
-WAITED_FOR: set[Path] = set()  # runs of which this process has said that it waits for them
-PAID = (folders.JOURNAL,)  # nothing is paid twice
+CANNOT_WRITE = 73  # exit status of a run that could not write its error (sysexits.h: EX_CANTCREAT)
+JOBS = "CHEXREASON_JOBS"  # environment variable with the jobs of a sweep: the folder and overrides of each
+LOOK_AGAIN = 5.0  # seconds after which a waiting job looks for other work
+GIVEN_UP: set[Path] = set()  # runs of other jobs that failed in this process
+WAITED_FOR: set[Path] = set()  # runs for which a waiting message was printed
+PAID = (folders.JOURNAL,)  # kept when a run is made again, so that no reply is paid for twice
 
 
 class Lacking(ChexReasonError):
@@ -70,7 +70,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
 
 
 def _describe(planned: Plan) -> None:
-    """Have a complete run's manifest describe it as today's config does: whose data it is, and under which agreement."""
+    """Update the descriptive keys in a complete run's manifest (site, data-use agreement) to those of today's config."""
     found = folders.complete_manifest(planned.folder)
     if found is None or found["recipe"] != planned.recipe:
         return
@@ -88,7 +88,7 @@ def _describe(planned: Plan) -> None:
 
 
 def _deliver(planned: Plan) -> None:
-    """Leave what a complete run made where the user said."""
+    """Copy the results of a complete run to `stage.output`."""
     output = planned.manifest["config"]["stage"].get("output")
     if not output or not planned.does.deliver:
         return
@@ -102,7 +102,7 @@ def _deliver(planned: Plan) -> None:
 
 
 def _make_all(planned: Plan, helpful: bool) -> None:
-    """Make a run and the missing ones that it stands on.
+    """Make a run and its missing parents.
 
     What another process is making is left to it for as long as there is something else to do: for this run or, where it is
     `helpful`, for another job of the same sweep.
@@ -120,13 +120,13 @@ def _make_all(planned: Plan, helpful: bool) -> None:
 
 
 def _ready(missing: Sequence[Plan]) -> list[Plan]:
-    """Those of some runs that stand on none of the others."""
+    """The runs among `missing` that depend on none of the others."""
     waiting = {one.folder for one in missing}
     return [one for one in missing if waiting.isdisjoint(parent.folder for parent in one.parents.values())]
 
 
 def _help() -> bool:
-    """Make one run that another job of this sweep lacks; False where there is none, or every one is being made already."""
+    """Make one run that another job of this sweep needs; False if there is none, or all are being made already."""
     for job in _jobs(os.environ.get(JOBS, "[]")):
         ready = [] if job.forced or job.every_lack() else _ready(job.missing())
         for one in ready:
@@ -141,7 +141,7 @@ def _help() -> bool:
 
 @lru_cache(maxsize=1)
 def _jobs(told: str) -> list[Plan]:
-    """The jobs of a sweep, planned once: what of them is complete, a plan looks up each time."""
+    """The jobs of a sweep, planned once; plans look up each time whether a run is complete."""
     known: dict[str, Plan] = {}
     planned = []
     for _, words in json.loads(told):
@@ -151,7 +151,7 @@ def _jobs(told: str) -> list[Plan]:
 
 
 def _try_to_make(planned: Plan, wait: float | None = 0.0) -> bool:
-    """Make or reuse one run whose parents are complete; False where another process has it for `wait` seconds (None: wait)."""
+    """Make or reuse one run with complete parents; False if another process holds it for `wait` seconds (None: no limit)."""
     try:
         if planned.is_complete and not planned.forced:
             _reuse(planned)
@@ -166,7 +166,7 @@ def _try_to_make(planned: Plan, wait: float | None = 0.0) -> bool:
 
 
 def _held(planned: Plan, wait: float | None) -> AbstractContextManager[object]:
-    """The run's folder, in which one process at a time works.
+    """Lock the run's folder, in which one process works at a time.
 
     Raises:
         ChexReasonError: it cannot be written.
@@ -186,13 +186,13 @@ def _held(planned: Plan, wait: float | None) -> AbstractContextManager[object]:
 
 
 def _make(planned: Plan) -> None:
-    """Make one run, unless the process that had its folder before has made it."""
+    """Make one run, unless the process that held its lock before has completed it."""
     if planned.is_complete and not planned.forced:
         _reuse(planned)
         return
     for parent in planned.parents.values():
         _refuse_changed(parent)
-    for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # what a process that was killed had half written
+    for left in list(planned.folder.rglob(f"*{files.PARTIAL}")):  # partial files of a process that was killed
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     before = folders.read_manifest(planned.folder)
     made_from = {role: folders.outputs_digest(parent.folder) for role, parent in planned.parents.items()}
@@ -213,7 +213,7 @@ def _make(planned: Plan) -> None:
 
 
 def _ended(code: int) -> str:
-    """How a process ended that left no word of it."""
+    """How a process ended that wrote no error."""
     if code >= 0:
         return f"did not finish: exit code {code}"
     memory = ", most likely for want of main memory" if code == -signal.SIGKILL else ""
@@ -240,7 +240,7 @@ def _reuse(planned: Plan) -> None:
 
 
 def _refuse_changed(planned: Plan) -> None:
-    """Raises ChexReasonError where a complete run does not hold what it left, or read something else than is there now."""
+    """Raises ChexReasonError if a complete run's outputs, or the inputs that it read, have changed since."""
     if harmed := planned.harmed:
         command = planned.manifest["command"]
         raise ChexReasonError(
@@ -257,7 +257,7 @@ def _clear(folder: Path, keep: Sequence[str]) -> None:
 
 
 def load(folder: Path) -> folders.Run:
-    """The run that folder/manifest.json describes, as its stage is given it."""
+    """The run that folder/manifest.json describes, in the form that its stage receives."""
     manifest = files.read_json(folder / folders.MANIFEST)
     config = dict(manifest["config"])
     seed = config.pop("seed")
@@ -285,7 +285,7 @@ def execute_planned(folder: Path) -> int:
         metrics = does.execute(run) or {}
         if not isinstance(metrics, dict):
             raise ChexReasonError(f"stage={run.settings.name}: execute() gave {str(metrics)[:80]}; metrics by name are wanted")
-        if not files.is_first_process():  # what it would look at is being written by the first
+        if not files.is_first_process():  # the first process is still writing the outputs
             return 0
         files.make_readable(folder)
         done = {
@@ -313,7 +313,7 @@ def execute_planned(folder: Path) -> int:
 
 
 def _told(error: BaseException, folder: Path) -> str:
-    """What a person is told of an error; where it is a fault of ours, the whole traceback."""
+    """The message for an error; for an unexpected one (a bug), the whole traceback."""
     if isinstance(error, ChexReasonError):
         return str(error)
     if is_no_room(error):
@@ -329,7 +329,7 @@ def _no_room(path: Path, why: str) -> str:
 
 
 def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "failed") -> int:
-    """Leave word of why the run failed; the exit status. A process that keeps no records says it."""
+    """Write why the run failed to its folder; returns the exit status. Processes other than the first print it instead."""
     if not files.is_first_process():
         print(error, file=sys.stderr, flush=True)
     trace = error.startswith("Traceback")
@@ -343,7 +343,7 @@ def _fail(folder: Path, manifest: dict[str, Any], error: str, status: str = "fai
 
 
 def _device() -> str:
-    """What did the arithmetic: a GPU's name, or so many cores."""
+    """The device that the run used: a GPU's name, or the number of CPU cores."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())

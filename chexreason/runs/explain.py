@@ -1,4 +1,4 @@
-"""Hydra's composition errors, said so that a person knows which word was wrong and what would have been right."""
+"""Turns Hydra's composition errors into messages that name the wrong override and the right one."""
 
 from __future__ import annotations
 

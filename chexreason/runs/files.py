@@ -1,4 +1,4 @@
-"""Files as every part of the project writes and reads them: whole or not at all, JSON and JSON Lines."""
+"""Atomic writes, and reading and writing of JSON and JSON Lines, for all parts of the project."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 from chexreason.errors import ChexReasonError
 
-PARTIAL = ".partial"  # ends the name of what is not whole yet
-# What people have instead of JSON Lines, told by how it begins, whatever the file's name.
+PARTIAL = ".partial"  # suffix of a file that is still being written
+# Formats that people give in place of JSON Lines, by a file's first bytes, whatever its name.
 _INSTEAD = [
     (re.compile(begins), what)
     for begins, what in (
@@ -46,7 +46,7 @@ def write_text(path: Path, text: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes the place of `path` once all is written; where that fails, nothing is left of it."""
+    """A temporary file to write to, renamed to `path` at the end; on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two runs, or two threads, may write the same file at once.
     partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{PARTIAL}")
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # where a disk is full, the system names no file
+        error.filename = error.filename or str(path)  # on a full disk, the system names no file
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def to_disk(folder: Path) -> None:
 
 
 def make_readable(folder: Path) -> None:
-    """Have every file in `folder` readable for whom the umask allows: safetensors are written for their owner alone."""
+    """Give every file in `folder` the permissions of the umask: safetensors creates files that only their owner may read."""
     os.umask(masked := os.umask(0))
     for inside, _, names in os.walk(folder):
         for path in (Path(inside) / name for name in names):
@@ -82,7 +82,7 @@ def make_readable(folder: Path) -> None:
 def _flush(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:  # removed since, a link into nothing, or a folder where the system opens none
+    except OSError:  # removed since, a dangling link, or a folder on a system that cannot open folders
         return
     try:
         os.fsync(handle)
@@ -91,7 +91,7 @@ def _flush(path: Path) -> None:
 
 
 def require_output(output: str | None, *read: str | None) -> None:
-    """Pass silently where what is `read` are files and `output` is None, or a file that is none of them.
+    """Check that the paths in `read` are files, and that `output` is None or a file other than these.
 
     Raises:
         ChexReasonError: names stage.output, and what stands at its place, or the folder that is to be read.
@@ -115,7 +115,7 @@ def _refuse_in_a_run(output: str) -> None:
 
 
 def require_output_folder(output: str | None, read: str | None = None) -> None:
-    """Pass silently where `output` is None, or a folder that is there or can be made, outside of what is `read`.
+    """Check that `output` is None, or a folder that exists or can be created and lies outside of `read`.
 
     Raises:
         ChexReasonError: names stage.output, and what stands in its way.
@@ -155,7 +155,7 @@ def as_lines(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
-    """The JSON objects in a file of ours, one a line; a last line that a kill cut short, be it inside a letter, is left out.
+    """The JSON objects, one per line, of a file that we wrote; a last line that a kill truncated is left out.
 
     Raises:
         ChexReasonError: another line than the last is no JSON object or, where a `schema` is given, none of that version.
@@ -169,7 +169,7 @@ def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
 
 
 def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError where a key stands in it twice, of which one would silently be lost."""
+    """A JSON object; raises ValueError if a key occurs twice, since one value would be lost silently."""
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -178,7 +178,7 @@ def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def utf16(head: bytes) -> str | None:
-    """The encoding of a text that begins so, with or without a byte-order mark; None where that is not UTF-16."""
+    """The UTF-16 encoding of a text with these first bytes, with or without a byte-order mark; None if it is not UTF-16."""
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     return {b"\0": "utf-16-be"}.get(head[:1]) or {b"\0": "utf-16-le"}.get(head[1:2])
@@ -195,7 +195,7 @@ def text_of(path: Path, errors: str = "strict") -> str:
 
 
 def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each JSON object of a file, one a line, and where it stands: `FILE, line 3`; blank lines are passed over.
+    """Each JSON object of a file, one per line, with its place (`FILE, line 3`); blank lines are skipped.
 
     A copy in UTF-16, or with carriage returns alone, is read, too.
 
@@ -228,7 +228,7 @@ def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, 
 
 
 def _kind(content: bytes) -> str | None:
-    """What a file is that does not begin with a JSON object."""
+    """The format of a file that does not begin with a JSON object, if it is known."""
     return next((what for begins, what in _INSTEAD if begins.match(content[:2_000])), None)
 
 

@@ -26,21 +26,21 @@ MANIFEST, LOG = "manifest.json", "log.jsonl"
 DELIVERED = ".chexreason.json"  # in a folder that a user named: the files that a run left there, with their digests
 ERROR = "error.txt"  # why a run failed, in full
 ROOT = "root.path"  # where the images that a run names lie
-CHECKPOINTS = "checkpoints"  # of a training, to resume from
+CHECKPOINTS = "checkpoints"  # of a training run, to resume from
 JOURNAL = "journal.jsonl"  # a teacher's replies
-LOCK, WRITER = ".lock", ".writer"  # held by who starts a run, and by the process of its own that a stage may work in
+LOCK, WRITER = ".lock", ".writer"  # lock files: of the process that starts a run, and of the stage's own process
 WANTED = {"name", "stage", "status", "config", "parents", "command"}  # in any manifest
 DONE = {"outputs", "finished", "wall_seconds"}  # ... and in a complete run's
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
-# Kept for resuming and tracking: not results, so not part of what a run's output digests vouch for.
+# Kept for resuming and tracking. These are no results, so a run's output digests do not cover them.
 SCAFFOLD = {MANIFEST, LOG, ERROR, ROOT, CHECKPOINTS, JOURNAL, LOCK, WRITER, "wandb"}
 FAILED_ONLY = {MANIFEST, ERROR, LOCK, WRITER}  # all that is left of a run that failed before it worked
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a stage is given: its settings, the groups it uses, its parents' folders and a folder of its own."""
+    """The arguments of a stage: its settings, the groups it uses, its parents' folders and its own folder."""
 
     settings: Any
     folder: Path
@@ -61,7 +61,7 @@ class Run:
         return [folder for name, folder in self.parents.items() if name == role or name.startswith(f"{role}_")]
 
     def note(self, message: str) -> None:
-        """A progress line for the person who waits."""
+        """Print a progress line to standard error."""
         if is_first_process():
             shown = "\n".join(map(printable, message.splitlines()))
             print(f"[{self.settings.name}] {shown}", file=sys.stderr, flush=True)
@@ -107,7 +107,7 @@ def complete_runs(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
-    """The runs in `folders` and all that they stand on, nearest first, with their manifests ({} where there is none)."""
+    """The runs in `folders` and all their ancestors, nearest first, with their manifests ({} if there is none)."""
     found: dict[Path, dict[str, Any]] = {}
     waiting = list(folders)
     while waiting:
@@ -120,7 +120,7 @@ def ancestors(*folders: Path) -> dict[Path, dict[str, Any]]:
 
 
 def deliver(folder: Path, output: Path) -> None:
-    """Copy what a run left for people to the folder that the user named."""
+    """Copy a run's results to the folder that the user named."""
     leave({path.name: path for path in folder.iterdir() if path.is_file() and path.name not in SCAFFOLD}, output)
 
 
@@ -152,7 +152,7 @@ def leave(files: dict[str, Path], output: Path) -> None:
 
 
 def kind(manifest: dict[str, Any]) -> str:
-    """What runs are counted and timed by: the stage, and the model that takes its time."""
+    """The kind by which runs are counted and timed: the stage and its model."""
     model = manifest["config"].get("model")
     return f"{manifest['stage']} of {model['name']}" if model else str(manifest["stage"])
 
@@ -172,19 +172,19 @@ def forget(folders: Iterable[Path], new: Iterable[Path]) -> None:
 
 
 def outputs_digest(folder: Path) -> str | None:
-    """One digest for all that a complete run left, as its manifest names it; None where there is no complete run."""
+    """One digest of all outputs in a complete run's manifest; None if there is no complete run."""
     manifest = complete_manifest(folder)
     return digest(manifest["outputs"]) if manifest else None
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Content digests of what a run left in its folder."""
+    """Content digests of a run's outputs, by file name."""
     results = sorted(path for path in folder.iterdir() if path.name not in SCAFFOLD)
     return {path.name: path_digest(path, folder.parent / DIGESTS) for path in results}
 
 
 def changed(folder: Path) -> str | None:
-    """The first thing in a complete run's folder that is not as the run left it; None where all is.
+    """The first output of a complete run that has changed since; None if all are unchanged.
 
     Costs one `stat` a file where the runs folder remembers its digest, and reads the file where it does not.
     """
@@ -198,7 +198,7 @@ def changed(folder: Path) -> str | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what runs, in a checkout the commit it runs from, and the folder that relative paths begin in."""
+    """Versions of packages, the commit (in a checkout), and the working directory that relative paths refer to."""
     versions = {"chexreason": chexreason.__version__, "python": sys.version.split()[0]}
     for name in VERSIONED:
         try:

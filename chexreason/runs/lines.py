@@ -32,7 +32,7 @@ def makers_of(config: schema.Config, used: dict[str, Any], typed: Sequence[str])
         if line is not None:
             refuse_no_line(key, line)
     for name, line in makers.items():
-        if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group of one's own
+        if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group that a user's own class describes
             set_apart = name == "model" and any(word.lstrip("+").startswith("model.weights=") for word in typed)
             _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]), set_apart)
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
@@ -40,7 +40,7 @@ def makers_of(config: schema.Config, used: dict[str, Any], typed: Sequence[str])
 
 
 def refuse_no_line(key: str, line: str) -> None:
-    """Raises ChexReasonError where `line` is no line of overrides that makes a run."""
+    """Raises ChexReasonError if `line` is not a line of overrides that makes a run."""
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -53,7 +53,7 @@ def refuse_no_line(key: str, line: str) -> None:
 
 
 def _refuse_outside(group: str, key: str, place: str | None, set_apart: bool) -> None:
-    """Raises ChexReasonError where a group that a run makes does not say where in that run's folder it lies."""
+    """Raises ChexReasonError if a group that a run makes does not give its place inside that run's folder."""
     path = None if place is None else Path(place)
     # `set_apart`: the user set model.weights, and a stand-in's weights are always in one place in its run.
     if path is None or path.is_absolute() or ".." in path.parts or set_apart:
@@ -88,8 +88,8 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     # change it) and what the line sets. So few distinct configs are composed, and compose() can cache them across a sweep.
     told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
     parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
-    foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # a world has its own
-    own = pickle.loads(pickle.dumps(cfg))  # whose nodes the parent may take: OmegaConf would copy each by itself, slowly
+    foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # each world has its own source
+    own = pickle.loads(pickle.dumps(cfg))  # whose nodes the parent may share: OmegaConf would copy each separately
     with flag_override(parent, ["struct", "no_deepcopy_set_nodes"], [False, True]):
         for key in (key for key in cfg if key not in foreign):
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
@@ -106,7 +106,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
 
 
 def _brought(words: Sequence[str]) -> dict[str, str]:
-    """What the choices of a line bring with them, by group: a model its world, its scale and its data, an arm its model."""
+    """The choices that those of a line imply, by group: a model implies its world, scale and data, an arm its model."""
     if not {"world", "model", *BUNDLES} & set(map(root, words)):
         return {}
     alone, line = (schema.compose(list(some)) for some in ([word for word in words if root(word) == "stage"], words))
@@ -114,7 +114,7 @@ def _brought(words: Sequence[str]) -> dict[str, str]:
 
 
 def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
-    """`typed` with the choices of an arm or an experiment in its place, for the runs below, whose stage is another."""
+    """`typed` with an arm or an experiment replaced by its choices, for parent runs, whose stage is another."""
     rest = [word for word in typed if root(word) not in BUNDLES]
     if len(rest) == len(typed):
         return rest
@@ -130,7 +130,7 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
 
 
 def command(typed: Sequence[str]) -> str:
-    """The line that gives one run, as a shell takes it; a job of an experiment is that job alone."""
+    """The shell command that makes one run; for a job of an experiment, it makes only that job."""
     brought, searched = schema.own_folders()
     words = [word for folder in brought for word in ("--config-dir", folder)]
     if searched and not any(word.startswith("hydra.searchpath") for word in typed):

@@ -18,7 +18,7 @@ def gpu_gigabytes() -> float:
     try:
         said = subprocess.run(GPU_MEMORY, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
         told = [float(line) for line in said.splitlines() if line.strip().replace(".", "", 1).isdigit()]
-        # One that shares the machine's memory is listed without a figure of its own ("[N/A]"): nothing to hold against it.
+        # A GPU that shares the machine's memory is listed without a number ("[N/A]") and is not checked.
         return max(told) * 2**20 / 1e9 if told else (inf if said.strip() else 0.0)
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0

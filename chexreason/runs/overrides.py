@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# What Hydra takes for a number, a bool or nothing where it is not quoted.
+# Unquoted values that Hydra reads as a number, a bool or null.
 VALUE = re.compile(r"[+-]?(?:\d[\d_]*\.?|\.\d)[\d_]*(?:e[+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE)
 BUNDLES = ("arm", "experiment")  # groups whose files choose other groups' options
 
@@ -21,7 +21,7 @@ def root(override: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A text as Hydra's override grammar takes it for one value, whatever characters are in it."""
+    """Quote a text, if necessary, so that Hydra's override grammar reads it as one value."""
     if re.fullmatch(r"[\w./:@+-]+", value, re.ASCII) and not VALUE.fullmatch(value):
         return value
     escaped = re.sub(r"(\\*)'", lambda found: 2 * found.group(1) + r"\'", value)
@@ -30,10 +30,10 @@ def quoted(value: str) -> str:
 
 
 def literal(value: str) -> str:
-    """A text as OmegaConf takes it for itself, where `${` is in it as well."""
+    """Escape a text so that OmegaConf does not interpolate `${` in it."""
     return re.sub(r"(\\*)\$\{", lambda found: 2 * found.group(1) + r"\${", value)
 
 
 def written(value: Any) -> str:
-    """A value of a config's own as an override takes it."""
+    """A config value in the syntax of an override."""
     return quoted(value) if isinstance(value, str) else "null" if value is None else str(value)

@@ -31,7 +31,7 @@ NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: `manifest` is what its folder will say of it, `lacking` what keeps it from being executed, if anything."""
+    """One planned run: `manifest` is what will be written to its folder, `lacking` says what prevents its execution."""
 
     does: Stage
     folder: Path
@@ -39,11 +39,11 @@ class Plan:
     manifest: dict[str, Any]
     parents: dict[str, Plan]
     lacking: tuple[str, ...]
-    worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): what it and its parents take from which world
+    worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): its and its parents' choices, with their worlds
     processes: int
     reusable: bool  # a complete run is as good as a new one
-    forced: bool  # it is to be made although it is complete
-    descriptions: dict[str, dict[str, Any]]  # by group: what its manifest says of it today, were it made before
+    forced: bool  # make it even if it is complete
+    descriptions: dict[str, dict[str, Any]]  # by group: today's descriptive keys, for the manifest of an earlier run
     bill: costs.Bill | None  # what it may ask of a service
     gigabytes: float  # of disk that it takes
 
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its folder holds it, made from what its parents hold now."""
+        """Whether its folder holds a complete run that was made from its parents' present outputs."""
         found = complete_manifest(self.folder)
         if not self.reusable or found is None:
             return False
@@ -67,12 +67,12 @@ class Plan:
 
     @cached_property
     def lost(self) -> list[str]:
-        """Images that it names, where it is complete, and that are not there any more: what stands on it reads them."""
+        """Images named by the complete run that are missing now; its child runs would read them."""
         return self.does.lost(self.folder) if self.is_complete else []
 
     @property
     def harmed(self) -> str | None:
-        """What is, where it is complete, not as the run left it or as the run read it: the first such thing."""
+        """The first output or input of the complete run that has changed since, as a message; None if there is none."""
         if not self.is_complete:
             return None
         if name := changed(self.folder):
@@ -80,27 +80,27 @@ class Plan:
         return self.does.outdated(self.folder)
 
     def every(self) -> list[Plan]:
-        """It and all that it stands on, each once, parents first."""
+        """The run and all its ancestors, each once, parents first."""
         below = {one.recipe: one for parent in self.parents.values() for one in parent.every()}
         return [*below.values(), self]
 
     def missing(self) -> list[Plan]:
-        """The runs that executing it would execute, each once, parents first."""
+        """The runs that would be executed, each once, parents first."""
         if self.is_complete and not self.forced:
             return []
         below = {one.recipe: one for parent in self.parents.values() for one in parent.missing()}
         return [*below.values(), self]
 
     def lacks_but_disk(self) -> list[str]:
-        """What keeps it or a missing parent from being executed, each once, disk aside."""
+        """What prevents its execution or that of a missing parent, each once, except for disk space."""
         return list(dict.fromkeys(lack for one in self.missing() for lack in one.lacking))
 
     def every_lack(self) -> list[str]:
-        """The same, with the disk that all of them would take."""
+        """The same, including the disk space that all of them would take."""
         return [*self.lacks_but_disk(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
 
     def needs(self) -> str | None:
-        """What is to be made before it, and how; None where all that it stands on is complete."""
+        """The first missing parent and how to make it, as a message; None if all parents are complete."""
         first = next(iter(self.missing()), self)
         if first is self:
             return None
@@ -146,7 +146,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
 
 
 def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
-    """Raises ChexReasonError where the choices that a stage uses itself and those that are typed are of several worlds.
+    """Raises ChexReasonError if the choices that a stage uses itself, or that were typed, belong to several worlds.
 
     It looks at no run that the stage stands on, which `plan` takes a second for.
     """
@@ -256,13 +256,13 @@ def _worlds(
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.name))
-    if "reward" in used:  # whose size is that of the model's scale
+    if "reward" in used:  # its size is that of the model's scale
         worlds.add((f"model={config.model.name}", config.model.world))
     return worlds.union(*(parent.worlds for parent in parents.values()))
 
 
 def _defined(groups: dict[str, Any], runs: str, drawn: bool) -> tuple[dict[str, Any], list[str]]:
-    """What defines a run, by group, and which of it is not at hand."""
+    """The values that define a run, by group, and messages about inputs that are missing."""
     remembered = Path(runs) / DIGESTS
     store = remembered if remembered.exists() else None  # the first run that is complete makes it; a plan makes nothing
     lacking, defined = [], {}
@@ -278,7 +278,7 @@ def _defined(groups: dict[str, Any], runs: str, drawn: bool) -> tuple[dict[str, 
 
 
 def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: dict[str, Plan]) -> list[str]:
-    """What keeps a run from being executed although its own inputs are at hand."""
+    """What prevents the execution of a run whose own inputs are available."""
     lacks = [*_other_checkpoints(parents, used), *_other_models_adapter(used), *does.lacks(config.stage, used, parents)]
     lacks += [lack for one in parents.values() for lack in one.lost]
     if not does.TRAINS:  # inference is possible without the GPU that training needs
@@ -299,7 +299,7 @@ def _lacks(config: schema.Config, used: dict[str, Any], does: Stage, parents: di
 
 
 def _other_checkpoints(parents: dict[str, Plan], used: dict[str, Any]) -> list[str]:
-    """Parents that a checkpoint is taken from, and that train none of this model."""
+    """Messages about parents that should provide a checkpoint of this model and do not."""
     lacks = []
     for role in ("checkpoint", "policy"):
         if role not in parents:
@@ -311,7 +311,7 @@ def _other_checkpoints(parents: dict[str, Plan], used: dict[str, Any]) -> list[s
 
 
 def _other_models_adapter(used: dict[str, Any]) -> list[str]:
-    """An adapter from outside that was trained for another of the models: it may fit this one all the same."""
+    """A message about an external adapter that was trained for another model; its weights might fit nevertheless."""
     model, checkpoint = used.get("model"), used.get("checkpoint")
     if model is None or checkpoint is None or checkpoint.made_by or checkpoint.adapter is None:
         return []
@@ -321,7 +321,7 @@ def _other_models_adapter(used: dict[str, Any]) -> list[str]:
     if said in (None, model.name, model.weights):
         return []
     if said not in schema.choice_names("model") and said not in {one.weights for one in schema.every("model")}:
-        return []  # a name of somebody else's, which may mean this one
+        return []  # an unknown name, which may mean this model
     return [
         f"checkpoint.adapter={checkpoint.adapter}: it was trained for {said}, and model={model.name} is another; where that is "
         "meant, take base_model_name_or_path out of its adapter_config.json"
@@ -329,7 +329,7 @@ def _other_models_adapter(used: dict[str, Any]) -> list[str]:
 
 
 def _inputs(defined: dict[str, Any]) -> dict[str, Any]:
-    """The digests of what came from outside, by group and key."""
+    """The digests of external inputs, by group and key."""
     found = {f"{group}.{key}": value for group, values in defined.items() for key, value in values.items()}
     return {key: value for key, value in found.items() if _is_digest(value)}
 

@@ -1,4 +1,4 @@
-"""What a run starts ends with it, however that ends: the jobs of a sweep, a stage in a process of its own, its workers."""
+"""Processes that end with the process that started them: jobs of a sweep, stages in their own process, and workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STARTER = "CHEXREASON_STARTER"
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 # The libraries' own notes and progress bars: what a person should see is said once, by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
-# What takes long to import: torch and transformers, tables, and what W&B imports when a run of its begins.
+# Modules that are slow to import: torch and transformers, pandas, and what W&B imports when one of its runs starts.
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
 STREAMS = [0, 1, 2]  # standard input, output and error
 CHUNK = 16  # items that a worker takes at a time
@@ -41,11 +41,11 @@ Result = TypeVar("Result")
 
 
 class Killed(ChexReasonError):
-    """A worker was ended, by the system or by what it worked at."""
+    """A worker process was killed by the system, or crashed."""
 
 
 def started_by_this() -> dict[str, str]:
-    """What the environment of a process says that is to end with this one."""
+    """Environment variables for a process that is to end with this one."""
     return {STARTER: f"{platform.node()} {os.getpid()}"}
 
 
@@ -54,7 +54,7 @@ def _exit() -> None:
 
 
 def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None) -> None:
-    """Have `end` called, in a thread, once the process that started this one has ended; at once where it has already.
+    """Call `end`, in a thread, when the process that started this one has ended; at once if it has ended already.
 
     That is the one that the environment names, be it inherited from far above, and `parent` beside it. Where both end, `end`
     is called for each.
@@ -170,7 +170,7 @@ def _forked(told: bytes) -> int:
         _forks.cache_clear()  # its answer to this request may still come, and must not be taken for another's
         raise
     _forks.cache_clear()
-    return process.wait()  # it was killed
+    return process.wait()  # the forking process was killed
 
 
 @cache

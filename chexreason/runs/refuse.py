@@ -1,4 +1,4 @@
-"""What a plan refuses: choices that are not what they are taken for. Each raises ChexReasonError, and says what was meant."""
+"""Checks of a plan for choices that do not mean what they seem to. Each raises ChexReasonError with a suggestion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
-    """What a run is called by is part of a path."""
+    """Names that become part of a run folder's name must be valid in a path."""
     for name in ("stage", *uses):
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(plain[name]["name"])):
             raise ChexReasonError(
@@ -31,7 +31,7 @@ def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
 
 
 def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """A choice of one's own whose file is empty or a list, or that goes by another's name.
+    """A user's own choice whose file is empty or a list, or has the name of another choice.
 
     Folders, tables and sized settings would take it for that one.
     """
@@ -53,7 +53,7 @@ def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
 
 
 def empty_variant(variant: str) -> None:
-    """A variant of no files, or of a stage that has none, would be the published training under another title."""
+    """A variant without a file for the stage, which would be the published training under another title."""
     found = [schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")]
     for stage in found[0]:
         if not _varies(stage):
@@ -74,7 +74,7 @@ def _varies(stage: str) -> bool:
 
 @lru_cache
 def unread_files(folders: tuple[str, ...]) -> None:
-    """A file that nothing would ever read: of a group, scale, variant or stage that there is not."""
+    """A file that nothing reads, since its group, scale, variant or stage does not exist."""
     groups = {place.name for place in schema.CONF.iterdir() if place.is_dir()}
     scales, variants, stages = ({*schema.choice_names(group)} for group in ("scale", "variant", "stage"))
     sizes = {f"{scale}_{stage}" for scale in scales for stage in stages}
@@ -100,7 +100,7 @@ def unread_files(folders: tuple[str, ...]) -> None:
 
 
 def unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:
-    """A dataset that is chosen or refined, and that no run would read, is another one than was meant."""
+    """A dataset that was chosen or refined but that no run reads: the user must have meant another."""
     read = sorted(choice for choice, _ in planned.worlds if choice.startswith("dataset="))
     said = next((word for word in words if root(word) == "dataset"), None)
     if said is None or not read or f"dataset={cfg.dataset.name}" in read:
@@ -114,7 +114,7 @@ def unread(cfg: DictConfig, words: Sequence[str], planned: Plan) -> None:
 
 
 def unused_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
-    """A source that is chosen, and no dataset, for a stage which reads a dataset and trains nothing."""
+    """A `source` without a `dataset`, for a stage that reads a dataset and trains nothing."""
     used, words = planned.manifest["config"], {*map(root, typed)}
     if "source" in words and "dataset" not in words and "dataset" in used and "model" not in used:
         raise ChexReasonError(
@@ -124,7 +124,7 @@ def unused_source(cfg: DictConfig, typed: Sequence[str], planned: Plan) -> None:
 
 
 def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
-    """Real weights on drawn films, or the reverse, are an accident more often than not."""
+    """Choices of several worlds: real weights on drawn films, or the reverse, are usually a mistake."""
     if config.mixed_worlds or len({world for _, world in worlds}) < 2:
         return
     by_world = {kind: sorted(choice for choice, world in worlds if world == kind) for kind in sorted({w for _, w in worlds})}
@@ -139,7 +139,7 @@ def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
 
 
 def wrong_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) -> None:
-    """A parent of another stage or role than the stage's PARENTS, or one of these that is not there.
+    """A parent whose stage or role is not in the stage's PARENTS, or a required parent that is missing.
 
     Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
     """

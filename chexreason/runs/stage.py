@@ -1,4 +1,4 @@
-"""What a stage says of itself: the names that its module may have beside `Settings`, and what holds where it has none."""
+"""The interface of a stage's module: the names it may define besides `Settings`, and their defaults."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Stage:
     module: str
     execute: Callable[[Run], dict[str, Any]]
     USES: Sequence[str]  # the groups that a run is given beside the stage's own settings
-    uses: Callable[[Config], Sequence[str]] | None = None  # the same, where it is a matter of what is chosen
+    uses: Callable[[Config], Sequence[str]] | None = None  # the same, if it depends on the config
     PARENTS: Mapping[str, Sequence[str]] | None = None  # the stages whose runs may take each role of settings.parents
     SEVERAL: Sequence[str] = ()  # the roles that several may take (curated, curated_chexpert)
     OPTIONAL: Sequence[str] = ()  # the roles that none need take
     TORCH: bool = False  # it imports torch: its runs have processes of their own
     MODEL: bool = False  # it runs a model: count scale.run_gigabytes of disk for it
     TRAINS: bool = False  # several GPUs may share a run (`processes`), each with the memory that the scale says
-    draws: Callable[[Any], bool] = lambda settings: True  # whether another seed gives another run
-    reusable: Callable[[Any], bool] = lambda settings: True  # whether a complete run is as good as a new one
-    lacks: Callable[[Any, Used, Planned], list[str]] = lambda settings, used, parents: []  # what keeps a run from being made
+    draws: Callable[[Any], bool] = lambda settings: True  # whether the seed affects the result
+    reusable: Callable[[Any], bool] = lambda settings: True  # whether a complete run may be reused
+    lacks: Callable[[Any, Used, Planned], list[str]] = lambda settings, used, parents: []  # what prevents a run from being made
     bill: Callable[[Any, Used, Planned], Bill | None] = lambda settings, used, parents: None  # what it may ask of a service
-    lost: Callable[[Path], list[str]] = lambda folder: []  # images that a complete run names, and that are not there any more
-    outdated: Callable[[Path], str | None] = lambda folder: None  # what a complete run read and is something else by now
-    headline: Callable[[dict[str, Any]], str] = lambda metrics: ""  # what came of it, in a line
-    show: Callable[[Path], None] = lambda folder: None  # prints what a person waits for
-    deliver: Callable[[Path, Path], None] | None = None  # leaves what a run's folder holds at `stage.output`
+    lost: Callable[[Path], list[str]] = lambda folder: []  # images named by a complete run that are missing now
+    outdated: Callable[[Path], str | None] = lambda folder: None  # an input of a complete run that has changed since
+    headline: Callable[[dict[str, Any]], str] = lambda metrics: ""  # the result in one line
+    show: Callable[[Path], None] = lambda folder: None  # prints the result, also of a reused run
+    deliver: Callable[[Path, Path], None] | None = None  # copies the result to `stage.output`
 
     def groups(self, config: Config) -> Sequence[str]:
         """The groups that a run of `config` is given."""

@@ -1,4 +1,4 @@
-"""What a Hydra multirun is told before and after its jobs: what it will make, how far it is, what failed, and its report.
+"""Plan, progress, failures and report of a Hydra multirun.
 
 The jobs are Hydra's: any launcher runs them. Each names its folder beforehand, so progress is counted from the folders.
 """
@@ -39,8 +39,8 @@ from chexreason.runs.overrides import literal, quoted, root
 from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
-ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # what the workers of a launcher begin with
-LINE = "job"  # the key by which a job of several experiments is told its words
+ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # the function that a launcher's workers call first
+LINE = "job"  # the key that holds the overrides of a job, if several experiments are swept
 SEVERAL = re.compile(r"\+{0,2}experiment=.*,")
 INTERRUPTED = "interrupted; the same command goes on from there"
 FAILED: list[Exception] = []  # errors that Hydra would swallow; run.py raises the first
@@ -48,7 +48,7 @@ FAILED: list[Exception] = []  # errors that Hydra would swallow; run.py raises t
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its words, and its plan or why it cannot be planned."""
+    """One job of a sweep: its overrides, and its plan or why it cannot be planned."""
 
     words: list[str]
     planned: Plan | None
@@ -59,23 +59,23 @@ class Job:
         return self.planned is not None and self.planned.is_complete
 
     def may_begin(self, make_missing: bool) -> bool:
-        """Whether it could do anything, as things are before the first job of its sweep."""
+        """Whether it could run, judged before the first job of the sweep."""
         return self.planned is not None and not self.planned.every_lack() and (make_missing or not self.planned.needs())
 
     @property
     def is_done(self) -> bool:
-        """Whether it is complete or, where it must run each time, was completed now."""
+        """Whether it is complete or, if its stage is never reused, was completed now."""
         if self.planned is None or self.planned.reusable:
             return self.planned is not None and self.is_complete and not self.planned.harmed
         return is_complete(self.planned.folder) and not self.planned.every_lack()
 
     @property
     def lacks(self) -> list[str]:
-        """What keeps it from running, disk aside, of which all jobs together take their share."""
+        """What prevents it from running, except for disk space, which is checked for all jobs together."""
         return self.planned.lacks_but_disk() if self.planned else [self.refused]
 
     def why_not(self, make_missing: bool) -> list[str]:
-        """Why it is not complete: what it lacks, or what the run that failed for it says."""
+        """Why it is not complete: what it lacks, or the error of the run that failed."""
         if self.planned is None:
             return [self.refused]
         if harmed := self.planned.harmed:
@@ -96,7 +96,7 @@ class Multirun:
 
     @property
     def show(self) -> list[str]:
-        """What of the report is printed at its end."""
+        """The parts of the report to print at the end."""
         asked = self.config.sweep.show or [part for one in self.experiments for part in one.sweep.show or ()]
         return list(dict.fromkeys(asked))
 
@@ -130,7 +130,7 @@ class Multirun:
 
     @property
     def makes_missing(self) -> bool:
-        """Whether its jobs make what they stand on."""
+        """Whether its jobs make their missing parents."""
         return self.config.make_missing or bool(self.experiments)
 
     def finish(self) -> None:
@@ -161,7 +161,7 @@ class Multirun:
 
 
 def _leave(*_: Any) -> None:
-    """Leave a sweep by Ctrl-C, which its runs have heard as well: they end by themselves."""
+    """End a sweep on Ctrl-C. Its runs get the same signal and end by themselves."""
     with suppress(OSError):
         print(f"chexreason: {INTERRUPTED}", file=sys.stderr, flush=True)
     os._exit(130)
@@ -172,7 +172,7 @@ class Progress(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
-            HydraConfig.instance().set_config(copy.deepcopy(config))  # which says where choices are looked for
+            HydraConfig.instance().set_config(copy.deepcopy(config))  # for the config search path
             self.foreseen = foresee(config)
             if self.foreseen.experiments:
                 _hand_over(config, self.foreseen)

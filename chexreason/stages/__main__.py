@@ -33,7 +33,7 @@ def main(folder: Path) -> int:
 
     def interrupt(*_: Any) -> None:
         nonlocal ending
-        if ending:  # it is saving already
+        if ending:  # it is already saving
             return
         ending = True
         if hasattr(signal, "alarm"):
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
 
 def asked() -> Path:
     """In each process that is forked, the folder of the run that was asked for; the one that forks does not return."""
-    # What ends a run is for the run; this process ends with the one that asks.
+    # Signals that end a run are for the run's process; this one ends with the process that asks.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     with socket.socket(fileno=os.dup(0)) as asking:
         while True:
@@ -65,7 +65,7 @@ def asked() -> Path:
             for name in run["imports"]:
                 with suppress(Exception):  # another version's name; what else is broken, the run says
                     importlib.import_module(name)
-            gc.freeze()  # what is there stays: runs that looked through it for garbage would copy it
+            gc.freeze()  # else garbage collection in the forked runs would copy the shared memory
             process = os.fork()
             if not process:
                 break

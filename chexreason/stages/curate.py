@@ -60,7 +60,7 @@ class Settings:
         at_least(0, penalty=self.penalty)
 
     def require(self) -> None:
-        """Raises ChexReasonError where the sets could not be left at `output`."""
+        """Raises ChexReasonError if the sets could not be written to `output`."""
         files.require_output_folder(self.output)
 
 
@@ -70,7 +70,7 @@ WANTED = "images.txt"  # image files to fetch
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
-    """Why nothing could be taught from a split: what is asked of a model later stands in it."""
+    """Why a split cannot be used for training: it is the test split."""
     dataset = used["dataset"]
     if dataset.table is not None or dataset.split not in ("test", "validation"):
         return []
@@ -83,7 +83,7 @@ def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[s
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Load, leave out what cannot be taught from, choose, check against the test sets, write."""
+    """Load the records, exclude unusable ones, choose the sets, check them against the test sets, write them."""
     import numpy as np
 
     from chexreason.data import card, curated, integrity, records
@@ -145,7 +145,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def deliver(folder: Path, output: Path) -> None:
-    """Leave the sets, and where their images lie, in the folder that the user named."""
+    """Copy the sets, and the location of their images, to the folder that the user named."""
     from chexreason.data import curated, paths
 
     folders.deliver(folder, output)
@@ -154,14 +154,14 @@ def deliver(folder: Path, output: Path) -> None:
 
 
 def lost(folder: Path) -> list[str]:
-    """Images of the sets that are not there any more."""
+    """Images of the sets that are missing now."""
     from chexreason.data import curated
 
     return curated.lacking(folder)
 
 
 def show(folder: Path) -> None:
-    """Print the card, of sets drawn now or before."""
+    """Print the card of the sets."""
     print((folder / CARD).read_text(encoding="utf-8"))
 
 
@@ -180,7 +180,7 @@ def candidates(table: StudyTable, seed: int) -> StudyTable:
     from chexreason.data.integrity import patient_keys
 
     table = teachable(table)
-    # Numbers of studies may begin anew with each patient.
+    # Study numbers may start again for each patient.
     studies = table.records[["study"]].assign(patient=patient_keys(table.records["patient"]))
     # Which image stands for a study of several is a seeded draw, not the order of the table.
     shuffled = studies.sample(frac=1.0, random_state=seed)
@@ -273,7 +273,7 @@ def refuse_empty(rows: dict[str, NDArray[np.intp]], sizes: Sizes, pool: StudyTab
 
 
 def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, pool: pd.DataFrame) -> list[str]:
-    """What a set of those drawn from `pool` fell short of and why, a line each."""
+    """What the sets drawn from `pool` fell short of, and why; one line each."""
     from chexreason.data.card import shortfalls
 
     asked = asdict(sizes)
@@ -287,7 +287,7 @@ def not_reached(sets: dict[str, pd.DataFrame], sizes: Sizes, balance: Balance, p
 
 
 def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
-    """Check that these rows' image files are there; where one is not, leave the list of all.
+    """Check that the image files of these rows exist; if one is missing, write the list of all of them.
 
     Raises:
         ChexReasonError: some are missing; says how to get them.

@@ -40,7 +40,7 @@ class Settings:
 
     name: str
     max_completion_tokens: int
-    batch_size: int = field(metadata=DRAWN)  # samples depend on who is in a batch with them
+    batch_size: int = field(metadata=DRAWN)  # samples depend on the other prompts of their batch
     sampling: Repeats
     limit: int | None
 
@@ -63,12 +63,12 @@ MODEL = True
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: Any) -> list[str]:
-    """What the dataset lacks of its images."""
+    """Messages about images of the dataset that are missing."""
     return used["dataset"].lacks_images()
 
 
 def draws(settings: Settings) -> bool:
-    """Whether what comes out depends on the seed: greedy answers do not."""
+    """Whether the result depends on the seed; greedy answers do not."""
     return settings.sampling.temperature > 0
 
 
@@ -103,7 +103,7 @@ def execute(run: Run) -> dict[str, Any]:
 
     rows = _answered(run, studies, table.root, read)
     given = predictions.as_answers(predictions.read(run.folder / PREDICTIONS), table.findings)
-    found = metrics.mean([metrics.scores(one) for one in given])  # intervals are for those who read them
+    found = metrics.mean([metrics.scores(one) for one in given])  # intervals are computed when they are shown
     with tracked(run) as log:
         (_, _, macro), (_, _, micro) = found.macro, found.micro
         log({"macro_f1": float(macro), "micro_f1": float(micro), "failure_rate": float(found.failure_rate)}, 0)
@@ -119,7 +119,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def outdated(folder: Path) -> str | None:
-    """A film that is not the one that was answered."""
+    """A film whose content has changed since it was answered, as a message."""
     from chexreason.data import integrity
 
     film = integrity.changed_film(folder)
@@ -127,12 +127,12 @@ def outdated(folder: Path) -> str | None:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """What came of it, in a line; the metrics follow."""
+    """The result in one line; `show` prints the metrics."""
     return f"{metrics['records']} studies, {metrics['unfinished']} completions cut at the token limit"
 
 
 def show(folder: Path) -> None:
-    """Print the main numbers, as today's parser and metrics see them."""
+    """Print the main metrics, computed with today's parser."""
     labels = read_json(folder / MANIFEST)["config"]["dataset"]["findings"]
     found = predictions.summary(predictions.read(folder / PREDICTIONS), labels)
     print(f"{folder.name}: {predictions.main_numbers(found)}", flush=True)
@@ -156,7 +156,7 @@ def _answered(run: Run, studies: list[dict[str, Any]], root: Path, read: Callabl
     """The rows of predictions.jsonl, which this leaves; it goes on where an interrupted run stopped."""
     partial, batch = run.folder / (PREDICTIONS + ".part"), run.settings.batch_size
     rows = read_lines(partial) if partial.exists() else []
-    write_text(partial, as_lines(rows))  # without the half line that a kill may have left
+    write_text(partial, as_lines(rows))  # drops an incomplete last line, which a killed run may have left
     answered = {row["id"]: row for row in rows}
     # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
     done = len(answered) // batch * batch if len(answered) < len(studies) else len(studies)

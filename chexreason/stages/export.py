@@ -34,7 +34,7 @@ class Settings:
     output: str | None = field(metadata=CIRCUMSTANCE)
 
     def require(self) -> None:
-        """Raises ChexReasonError where nothing could be left at `output`."""
+        """Raises ChexReasonError if `output` cannot be written."""
         require_output_folder(self.output)
 
 
@@ -85,7 +85,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def outdated(folder: Path) -> str | None:
-    """A card that lacks what its checkpoint was evaluated on since."""
+    """A model card that lacks a later evaluation of its checkpoint, as a message."""
     manifest = read_manifest(folder) or {}
     config, trained = manifest["config"], folder.parent / manifest["parents"]["checkpoint"]
     now = {one.name for one, _ in _evaluations(trained, config["checkpoint"]["name"], config["prompt"]["name"])}
@@ -94,13 +94,13 @@ def outdated(folder: Path) -> str | None:
 
 
 def deliver(folder: Path, output: Path) -> None:
-    """Leave the exported model in the folder that the user named."""
+    """Copy the exported model to the folder that the user named."""
     made = folder / EXPORT
     leave({path.relative_to(made).as_posix(): path for path in made.rglob("*") if path.is_file()}, output)
 
 
 def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
-    """What the run folders say of a training run: its ancestors, the data cards' digests, and how it was evaluated.
+    """The provenance of a training run: its ancestors, the digests of its data cards, and its evaluations.
 
     That is by greedy answers to every record, asked as the export will be; of several on a dataset, the last.
     """
@@ -132,7 +132,7 @@ def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
 
 
 def _evaluations(trained: Path, checkpoint: str, prompt: str) -> list[tuple[Path, dict[str, Any]]]:
-    """The evaluations of a checkpoint that its card tells, with their manifests, in the order in which they were made."""
+    """The evaluations of a checkpoint that its card reports, with their manifests, in the order in which they were made."""
     from chexreason.report.study import how_asked
 
     return [

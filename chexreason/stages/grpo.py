@@ -60,7 +60,7 @@ class Settings:
     accumulation: int
     gradient_checkpointing: bool = field(metadata=CIRCUMSTANCE)
     plain: bool = field(metadata=CIRCUMSTANCE)
-    logging_steps: int  # the watch for collapse reads what is logged, so this counts
+    logging_steps: int  # defines the run, since the collapse watch reads the log
     save_steps: int
     selection: Selection
     collapse: Collapse
@@ -97,7 +97,7 @@ class Settings:
 
 PARENTS = {"curated": ("curate",), "policy": ("sft", "grpo"), "validation": ("curate",)}
 SEVERAL, OPTIONAL = ("curated",), ("validation",)
-# What `arguments` sets, which the trainer block is not to.
+# Arguments that `arguments` sets, and the key of the stage that says each; the trainer block may not set them.
 OWN = SHARED | {
     "max_steps": "max_steps",
     "num_generations": "completions",
@@ -117,7 +117,7 @@ TRAINS = True
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Optimise; leaves `adapter/` (the last), `adapter_best/` and log.jsonl, returns how reward, entropy and clipping went."""
+    """Train; writes `adapter/` (the last), `adapter_best/` and log.jsonl; returns how reward, entropy and clipping went."""
     from chexreason.data.cache import feature_entries, image_reader
     from chexreason.models import loading
     from chexreason.models.features import FeatureStore
@@ -141,7 +141,7 @@ def execute(run: Run) -> dict[str, Any]:
     start = loading.require_adapter(run.parents["policy"] / ADAPTER)
     model = loading.load_adapter(loading.load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
-    # Gemma's end of a turn ends a completion, and is none of its tokenizer's special ids.
+    # Gemma's end-of-turn token ends a completion, but is not among its tokenizer's special ids.
     stops = {*processor.tokenizer.all_special_ids, *loading.stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
@@ -179,7 +179,7 @@ def execute(run: Run) -> dict[str, Any]:
         checkpoints.train(trainer, checkpoint, settings.steps_per_rollout)
         loading.save_adapter(model, run.folder / ADAPTER, run.model)
         if is_first_process() and not (run.folder / selection.BEST).exists():
-            # Collapsed before its first checkpoint: nothing is better than the start.
+            # The policy collapsed before its first checkpoint: the starting adapter is the best.
             shutil.copytree(start, run.folder / selection.BEST)
 
     digests["adapter"] = loading.adapter_digest(model)
@@ -196,7 +196,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def course(history: list[dict[str, float]]) -> dict[str, Any]:
-    """How reward, entropy, failures and clipping went over a run, from its trainer's history; None for what is not in it."""
+    """The course of reward, entropy, failures and clipping over a run, from its trainer's history; None for missing values."""
     steps = [entry for entry in history if "reward" in entry]
     tenth = max(1, len(steps) // 10)
     first, last = steps[:tenth], steps[-tenth:]
@@ -215,7 +215,7 @@ def course(history: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """What came of it, in a line: reward, failures, and whether it collapsed."""
+    """The result in one line: reward, failures, and whether the policy collapsed."""
     first, last = metrics["reward_first_tenth"], metrics["reward_last_tenth"]
     said = f"reward {first:.3f} -> {last:.3f}, failures {metrics['failure_rate_last_tenth']:.3f}, {metrics['steps']} steps"
     return f"{said}; collapsed: {metrics['collapsed']}" if metrics["collapsed"] else said
@@ -239,7 +239,7 @@ def read_studies(run: Run, read: Callable[[Path], Image.Image] | None = None) ->
 
 
 def vllm_rollouts(run: Run, start: Path) -> Rollouts:
-    """vLLM with the base weights, to write for the policies that come of the adapter in `start`."""
+    """vLLM with the base weights, to generate rollouts for policies that start from the adapter in `start`."""
     from chexreason.models.generation import Sampling
     from chexreason.models.vllm_engine import load_rollouts
 
@@ -251,13 +251,13 @@ def vllm_rollouts(run: Run, start: Path) -> Rollouts:
 
 
 def arguments(run: Run) -> GRPOConfig:
-    """Equation 2 in TRL's words."""
+    """Equation 2 as TRL's arguments."""
     from trl import GRPOConfig
 
     from chexreason.training.trainer import in_full, shared_arguments
 
     settings: Settings = run.settings
-    # A checkpoint between two steps on one rollout would lose it: whole rollouts only.
+    # A checkpoint between two steps on one rollout would lose that rollout, so only whole rollouts are saved.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
     said = dict(
         **shared_arguments(run),
@@ -285,7 +285,7 @@ def arguments(run: Run) -> GRPOConfig:
 
 
 def label_frequencies(label_sets: list[list[str]]) -> dict[str, float]:
-    """Share of studies that carry each finding: what the nuanced reward weighs its false positives by."""
+    """Share of studies with each finding, by which the nuanced reward weights false positives."""
     from chexreason.labels import FINDINGS
 
     return {finding: sum(finding in labels for labels in label_sets) / max(1, len(label_sets)) for finding in FINDINGS}

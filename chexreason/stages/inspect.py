@@ -47,7 +47,7 @@ USES = ("dataset",)
 
 
 def reusable(_: Settings) -> bool:
-    """Images may have changed since: that is what is asked."""
+    """No: images may have changed since, which is what an inspection checks."""
     return False
 
 
@@ -101,7 +101,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def without_records(dataset: Any, table: StudyTable) -> list[Problem]:
-    """A problem where there is no record at all in the `table` of all splits, or none in the split that `dataset` asks for."""
+    """A problem if the `table` of all splits has no record, or the split that `dataset` asks for has none."""
     from chexreason.data.records import Problem, nothing_left
 
     if not table.records.empty and (dataset.split == "all" or dataset.split in set(table.records["split"])):

@@ -66,7 +66,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def _notes(given: list[predictions.Prediction], settings: Settings) -> Iterator[str]:
-    """What may not be meant in a file of predictions, although it can be scored."""
+    """Notes on a file of predictions that can be scored but may not say what was meant."""
     repeated = len(given) - len({one.id for one in given})
     if repeated:
         yield f"{settings.input}: {repeated} lines have the id of another line; each is counted"
@@ -88,7 +88,7 @@ def draws(_: Settings) -> bool:
 
 
 def deliver(folder: Path, output: Path) -> None:
-    """Leave the metrics in the file that the user named."""
+    """Write the metrics to the file that the user named."""
     write_json(output, read_json(folder / "metrics.json"))
 
 

@@ -49,7 +49,7 @@ class Settings:
             raise ValueError(f"samples={self.samples}: greedy answers are all alike; set stage.temperature, say to 0.8")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """What counts of the images, their names included; one that cannot be read is left out later, by name."""
+        """Digests and names of the images; images that cannot be read are excluded later, with a message."""
         return contents(self, "stage", store, read=sha256_if_readable) | {"named": Path(str(self.input)).name}
 
     def require(self) -> None:
@@ -126,14 +126,14 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def notice(model: str, found: Collection[str]) -> str:
-    """What stands over every answer of a model with these marks."""
+    """The notice above every answer of a model with these marks."""
     known = {marks.STAND_IN: "is a stand-in", marks.DRAWN_FILMS: "was trained on drawn films"}
     what = " and ".join(words for mark, words in known.items() if mark in found)
     return f"{WARNING} {model} {what}: its answers to real films mean nothing." if what else WARNING
 
 
 def stamp(found: Collection[str]) -> str:
-    """What stands across every picture of such a model."""
+    """The stamp across every picture of such a model."""
     return "STAND-IN" if marks.STAND_IN in found else "DRAWN FILMS" if marks.DRAWN_FILMS in found else ""
 
 
@@ -241,7 +241,7 @@ def as_text(page: dict[str, Any]) -> str:
 
 
 def doubt(one: dict[str, Any]) -> str:
-    """Why the answer may mean nothing: what the file itself says that it shows."""
+    """Why the answer may be meaningless: the file says that it is not a frontal chest film."""
     return f"NO FRONTAL CHEST FILM? {'; '.join(one['doubts'])}" if one["doubts"] else ""
 
 

@@ -62,7 +62,7 @@ USES = ("prompt", "reward")
 
 
 def reusable(_: Settings) -> bool:
-    """The tokenizer that counts may be another by now, at the same place."""
+    """No: the tokenizer at the same path may have changed since."""
     return False
 
 

@@ -68,7 +68,7 @@ class Settings:
         check_trainer("SFTConfig", self.trainer, OWN)
 
 
-# What `arguments` sets by keys of ours, which the trainer block is not to.
+# Arguments that `arguments` sets from keys of ours; the trainer block may not set them.
 OWN = SHARED | {
     "lr_scheduler_type": "schedule",
     "warmup_steps": "warmup",
@@ -84,7 +84,7 @@ TRAINS = True
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Fine-tune; leaves `adapter/` and log.jsonl, returns losses and the digests that prove what trained."""
+    """Fine-tune; writes `adapter/` and log.jsonl, returns losses and digests that show which weights were trained."""
     from transformers import EarlyStoppingCallback
     from trl import SFTTrainer
 
@@ -141,12 +141,12 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """What came of it, in a line."""
+    """The result in one line."""
     return f"validation loss {metrics['best_eval_loss']:.3f} at step {metrics['best_step']} of {metrics['steps']}"
 
 
 def arguments(run: Run) -> SFTConfig:
-    """Section 3.2.1 in TRL's words."""
+    """Section 3.2.1 as TRL's arguments."""
     from trl import SFTConfig
 
     from chexreason.training.trainer import in_full, shared_arguments
@@ -162,10 +162,10 @@ def arguments(run: Run) -> SFTConfig:
         max_length=None,  # cutting a sequence would cut image tokens
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=3,  # the best, and should a kill spoil the last one, the one before
+        save_total_limit=3,  # the best, the last, and the one before in case a kill damages the last
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
-        restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
+        restore_callback_states_from_checkpoint=True,  # the patience counter of early stopping
         remove_unused_columns=False,  # images are read from their paths, which the model does not take
     )
     return in_full(SFTConfig, said, settings.trainer)

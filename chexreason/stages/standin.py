@@ -50,7 +50,7 @@ TORCH = True
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
-    """Why there is nothing to be made."""
+    """Why no stand-in can be made."""
     if used["model"].pretraining is None:
         return [f"model={used['model'].name} is no stand-in: model.pretraining says of one what it has seen"]
     return []

@@ -51,12 +51,12 @@ WRITTEN_HERE = "here, from the labels: the prompt asks for no reasoning, nobody 
 
 
 def uses(config: Config) -> tuple[str, ...]:
-    """The teacher plays no part where a prompt asks for labels alone."""
+    """The teacher is not used if a prompt asks for labels alone."""
     return USES if _reasons(config.prompt) else ("prompt",)
 
 
 def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> Bill | None:
-    """What the service may be asked; None where nobody is."""
+    """The most that the service may be asked; None if no service is used."""
     teacher = used.get("teacher")
     if teacher is None or teacher.address is None or "curated" not in parents:
         return None
@@ -67,7 +67,7 @@ def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> 
 
 
 def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
-    """What keeps the service from being asked: its client, its key, or the word that the films may be sent there."""
+    """What prevents requests: a missing client, key, or acknowledgement that the films may be sent to the service."""
     from chexreason.teacher.guard import refuse_address
 
     teacher, found = used.get("teacher"), []
@@ -100,14 +100,14 @@ def lost(folder: Path) -> list[str]:
 
 
 def _reasons(prompt: Any) -> bool:
-    """Whether a prompt asks for more than the labels, which are known here."""
+    """Whether a prompt asks for reasoning; labels alone are known without a teacher."""
     from chexreason.answers.grammars import grammar_named
 
     return grammar_named(prompt.grammar).markers is not None
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Have every study taught; leaves traces.jsonl, set_aside.jsonl and card.json."""
+    """Have the teacher write a trace for every study; writes traces.jsonl, set_aside.jsonl and card.json."""
     from tqdm import tqdm
 
     from chexreason.data.curated import curated_studies
@@ -184,7 +184,7 @@ def sorted_traces(
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """What came of it, in a line."""
+    """The result in one line."""
     said = f"{metrics['traces']} traces kept, {sum(metrics['set_aside'].values())} set aside"
     return f"{said}, {metrics['cost']:.4f} spent" if metrics["cost"] else said
 

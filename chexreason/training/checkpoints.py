@@ -25,7 +25,7 @@ from chexreason.runs.identity import sha256_of
 from chexreason.runs.processes import GRACE
 
 STATE = "trainer_state.json"
-WHOLE = "whole.json"  # the last file that a checkpoint gets, with the digests of all others
+WHOLE = "whole.json"  # written last to a checkpoint, with the digests of all other files
 
 
 class Checkpoints(TrainerCallback):
@@ -125,7 +125,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _changed(checkpoint: Path) -> str | None:
-    """A file of a checkpoint that is not what was saved there, if any."""
+    """A file of a checkpoint that has changed since it was saved, if there is one."""
     try:
         saved = read_json(checkpoint / WHOLE)["files"].items()
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -135,7 +135,7 @@ def _changed(checkpoint: Path) -> str | None:
 
 
 def epochs_before(checkpoint: Path | None) -> int:
-    """Epochs that were over at `checkpoint`."""
+    """Number of completed epochs at `checkpoint`."""
     return int(read_json(checkpoint / STATE)["epoch"]) if checkpoint else 0
 
 

@@ -17,7 +17,7 @@ NGRAM = 4
 
 @dataclass
 class Limits:
-    """Where a policy's signs of collapse begin; null: not watched."""
+    """Thresholds of the signs of collapse; null: not watched."""
 
     entropy: float | None  # below this share of the first window's
     length: float | None  # completions shorter than this share of the first window's, or longer by as much

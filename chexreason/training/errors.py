@@ -1,4 +1,4 @@
-"""Memory that runs out while a model trains, said so that a person knows what to do next."""
+"""Turns out-of-memory errors in training into messages that say which settings to change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chexreason.runs.folders import Run
 
 @contextmanager
 def memory_explained(run: Run) -> Iterator[None]:
-    """Turn memory that runs out into an error that says what to change."""
+    """Turn an out-of-memory error into one that says what to change."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,4 @@
-"""What TRL's configs can be told, read from the source of TRL and transformers: to import them takes seconds."""
+"""The arguments of TRL's configs, read from the source of TRL and transformers, since importing them takes seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from chexreason.errors import at_least, nearest, one_of, share
 
-# Arguments of both, and the key of SFT and GRPO that says each.
+# Arguments that both stages set, and the key of SFT and GRPO that says each.
 SHARED = {
     "num_train_epochs": "epochs",
     "learning_rate": "learning_rate",
@@ -32,7 +32,7 @@ SOURCES = {
 KINDS: dict[str, tuple[type, ...]] = {
     "float": (float, int), "int": (int,), "bool": (bool,), "str": (str,), "None": (type(None),)
 }  # fmt: skip
-# Arguments of theirs by which a training would send weights, prompts or completions to somebody else.
+# Arguments by which training would send weights, prompts or completions to a third party.
 SENDS = tuple("push_to_hub hub_ trackio_ log_completions log_multimodal log_unique_prompts vllm_server_".split())
 # Arguments that the stages set themselves: folder, seed, device; saving, resuming, evaluation, rollouts; GRPO as in the paper.
 KEPT = frozenset(
@@ -44,14 +44,14 @@ KEPT = frozenset(
     "vllm_importance_sampling_correction vllm_importance_sampling_mode loss_type importance_sampling_level top_k "
     "disable_dropout model_init_kwargs trust_remote_code".split()
 )
-# Of numbers, those that may be below 0, and those that are shares.
+# Numeric arguments that may be negative, and those that are shares.
 SIGNED = {"local_rank", "max_steps", "entropy_coef"}
 SHARES = set("adam_beta1 adam_beta2 label_smoothing_factor min_p top_entropy_quantile ref_model_mixup_alpha".split())
 WORDS = {"optim": "OptimizerNames", "lr_scheduler_type": "SchedulerType"}
 
 
 def check_trainer(config: str, trainer: dict[str, Any], own: Mapping[str, str]) -> None:
-    """Pass silently where the `trainer:` block says what TRL's `config` knows and the stage does not set.
+    """Check that the `trainer:` block has only arguments that TRL's `config` knows and the stage does not set.
 
     `own`: by TRL's name, the key of the stage that says the same.
 
@@ -62,7 +62,7 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Mapping[str, str]) 
     for name, value in trainer.items():
         if name.startswith(SENDS):  # its value may be a key
             raise ValueError(f"trainer.{name}: no training sends anything to others; stage=export writes what the hub expects")
-        if known and name not in known:  # else a version of TRL that is laid out otherwise, which says so itself
+        if known and name not in known:  # empty if TRL's source is laid out otherwise; TRL then reports unknown keys
             free = known.keys() - own.keys() - KEPT
             raise ValueError(f"trainer.{name}={value}: TRL's {config} has no such key.{nearest(name, free)}")
         if name in own:
@@ -74,13 +74,13 @@ def check_trainer(config: str, trainer: dict[str, Any], own: Mapping[str, str]) 
         kinds = {word.strip() for word in known.get(name, "").split("|")}
         if value is not None and kinds and kinds <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
             raise ValueError(f"trainer.{name}={value}: {known[name]} is wanted")
-        if type(value) in (int, float) and name not in SIGNED:  # most ranges TRL leaves to the training to find out
+        if type(value) in (int, float) and name not in SIGNED:  # TRL checks most ranges only during training
             check = share if name in SHARES else partial(at_least, 0)
             check(**{f"trainer__{name}": value})
 
 
 def check_word(name: str, key: str, value: str) -> None:
-    """Pass silently where `value` is a word that the argument `name` of transformers takes; `key`: what it is called here."""
+    """Check that `value` is valid for the enumerated argument `name` of transformers; `key` is our name for it."""
     if words := _words(WORDS[name]):
         one_of(words, **{key: value})
 

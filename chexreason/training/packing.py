@@ -54,7 +54,7 @@ def masks(row: Row, image: torch.Tensor, config: Any) -> dict[str, torch.Tensor]
     causal = (order[None] <= order[:, None]) & own
     both = image[:, None] & image[None]
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    seen = {"full_attention": causal | both}  # as transformers' create_masks_for_vision_model
+    seen = {"full_attention": causal | both}  # as in transformers' create_masks_for_vision_model
     if "sliding_attention" in kinds:
         near = row.positions[:, None] - row.positions[None] < config.sliding_window
         seen["sliding_attention"] = near & (causal | both)
@@ -85,7 +85,7 @@ def score(
         seen = {kind: torch.zeros_like(mask, dtype=base.dtype).masked_fill(~mask, least) for kind, mask in seen.items()}
     found = model(
         input_ids=row.ids[None],
-        # A config without kinds of layers has one for all, and takes the mask itself.
+        # A config without layer types uses one kind for all layers and takes the mask itself.
         attention_mask=seen if getattr(base.config.get_text_config(), "layer_types", None) else seen["full_attention"],
         position_ids=positions,
         shift_labels=row.labels[None],

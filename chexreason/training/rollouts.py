@@ -109,12 +109,12 @@ class RolloutTrainer(GRPOTrainer):
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         sampler = super()._get_train_sampler(dataset)
-        for _ in range(self.epochs_before):  # its generator draws one permutation an epoch
+        for _ in range(self.epochs_before):  # its generator draws one permutation per epoch
             torch.randperm(sampler.num_samples, generator=sampler.generator)
         return sampler
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """As TRL does it, but for the shuffling: whole groups, so that those in an update share a prompt."""
+        """As in TRL, but whole groups are shuffled, so that completions of one prompt stay in one update."""
         steps = self.args.steps_per_generation
         if self.features is None or not self.model.training:
             return super()._prepare_inputs(generation_batch)
@@ -131,7 +131,8 @@ class RolloutTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         processor, iterations = self.processing_class, self.num_iterations
         if self.features is not None and self.args.steps_per_generation == self.args.gradient_accumulation_steps:
-            self.num_iterations = 1  # the first update is made by the policy that wrote: its log-probabilities are the old ones
+            # TRL then takes the first update's log-probabilities as the old ones: its policy generated the rollout.
+            self.num_iterations = 1
         try:
             made = super()._generate_and_score_completions(inputs)
         finally:

@@ -32,7 +32,7 @@ class CollapseWatch(TrainerCallback):
     warned: bool = False
 
     def calm(self, state: Any) -> bool:
-        """Whether nothing is beyond the limits that warn."""
+        """Whether all signs are within the warning limits."""
         return not beyond(state.log_history, self.settings.warn, self.settings.window)
 
     def collapsed(self, state: Any) -> str | None:
@@ -54,7 +54,7 @@ class CollapseWatch(TrainerCallback):
 
 @dataclass(eq=False)
 class ClipWatch(TrainerCallback):
-    """Says, once, when clipping has not acted in the first 20 rollouts: the policy then hardly moves on a rollout."""
+    """Notes, once, if clipping did not act in the first 20 rollouts: the policy then hardly changes during a rollout."""
 
     low: float
     high: float
@@ -121,6 +121,6 @@ class BestAdapter(TrainerCallback):
 
 
 def chosen(folder: Path) -> dict[str, Any] | None:
-    """Which checkpoint of the run in `folder` is its best so far, by what, and with which score."""
+    """The best checkpoint so far of the run in `folder`, its criterion, and its score."""
     path = folder / BEST / CHOICE
     return read_json(path) if path.is_file() else None

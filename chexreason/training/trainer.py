@@ -23,7 +23,7 @@ Trl = TypeVar("Trl")
 
 
 def shared_arguments(run: Run) -> dict[str, Any]:
-    """What the arguments of SFT and GRPO have in common, in TRL's words.
+    """The arguments that SFT and GRPO have in common, by TRL's names.
 
     On a GPU, bfloat16 weights train under autocast; on a CPU nothing is cast. Processes that train together share the
     accumulation, so that an update is made from as many examples as with one process.
@@ -83,11 +83,11 @@ class _WithImages:
         return batch | {"image": [self.read(file) for file in files]}
 
 
-SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL counts them anew when a run is resumed
+SINCE_START = {"num_tokens", "eval_num_tokens", "train_loss"}  # TRL restarts these counters when a run is resumed
 
 
 class RunLog(TrainerCallback):
-    """Writes what a trainer logs to the run's log, less what an interruption would make wrong.
+    """Writes what a trainer logs to the run's log, except for values that an interruption would make wrong.
 
     `step_time`: mean seconds of an optimizer step since the last entry, evaluation and saving aside. GRPO logs its own.
     """

@@ -40,7 +40,7 @@ def validator(
 
     def validate(model: Any) -> dict[str, float]:
         training = model.training
-        model.eval()  # also switches gradient checkpointing off, which generation does not go with
+        model.eval()  # also disables gradient checkpointing, which is incompatible with generation
         try:
             generator = Generator(model, processor, prompt, max_tokens, features=features)
             written = list(completions(generator, files, read, batch_size))
