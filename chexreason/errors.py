@@ -1,4 +1,4 @@
-"""Errors for people: the exception that is printed without a traceback, what a full disk says, checks of a config's values."""
+"""The exception that is printed without a traceback, detection of full disks, and checks of a config's values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-# Libraries that write in Rust and C++ pass the system's words on, and no number.
+# Libraries in Rust and C++ pass on the system's message without its error number.
 _NO_ROOM_SAID = (
     "No space left",
     "Disk quota",
@@ -51,7 +51,7 @@ def reason_last(message: str) -> str:
 
 
 def is_no_room(error: BaseException) -> bool:
-    """Whether `error` says that the disk takes no more: it is full, a quota is used up, or it may only be read."""
+    """Whether `error` means that nothing more can be written: a full disk, an exceeded quota, or a read-only disk."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return any(words in str(error) for words in _NO_ROOM_SAID)
@@ -64,7 +64,7 @@ def suggestion(word: str, valid: set[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The same of a name that stands in a file, in quotes and without a list of those `known`; empty where none is near."""
+    """The same for a name in a file: quoted, and without a list of those `known`; empty if none is similar."""
     near = _near(name, known)
     return f" Did you mean {near!r}?" if near else ""
 

@@ -14,7 +14,7 @@ from typing import Any
 from chexreason.runs.folders import Run, ancestors
 
 STAND_IN, DRAWN_FILMS = "stand-in", "drawn-films"  # tags of a card
-MAKERS = {"standin": STAND_IN, "phantom": DRAWN_FILMS}  # the stages that make what is marked
+MAKERS = {"standin": STAND_IN, "phantom": DRAWN_FILMS}  # stages whose outputs are marked
 WORDS = {
     frozenset({STAND_IN}): "stand-ins",
     frozenset({DRAWN_FILMS}): "on drawn films",
@@ -34,7 +34,7 @@ def front_matter(place: str | Path) -> dict[str, Any]:
     from yaml import YAMLError
 
     folder = Path(place)
-    with suppress(OSError, ValueError, YAMLError):  # no card of ours, and no name of the hub's
+    with suppress(OSError, ValueError, YAMLError):  # not a readable card, or not a name on the hub
         card = folder / "README.md" if folder.is_dir() else try_to_load_from_cache(str(place), "README.md")
         if isinstance(card, str | Path):
             return dict(metadata_load(card) or {})
@@ -63,7 +63,7 @@ def of_manifest(manifest: dict[str, Any]) -> set[str]:
 
 
 def of_run(run: Run, images: Path | None = None) -> list[str]:
-    """The marks of a run that is under way: of its model and adapter, of the `images` that it reads, and of its parents."""
+    """The marks of a run in progress: those of its model, its adapter, the `images` that it reads, and its parents."""
     found = of_lineage(*run.parents.values())
     if run.model is not None:
         found |= on_card(run.model.weights) | ({STAND_IN} if run.model.made_by else set())  # what runs here make are stand-ins

@@ -1,4 +1,4 @@
-"""Pages for people: tables in Markdown, and HTML that asks for nothing and that no model's words can break."""
+"""Markdown tables and HTML pages; pages load nothing from elsewhere, and the text of models is escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BEGINS = re.compile(r"<(?=[A-Za-z/!?])|\\(?=[*`|(<\\])|[*`|]|(?<=\])\(")  # a t
 
 
 def markdown_text(text: str) -> str:
-    """A text, in one line, as Markdown shows it for itself."""
+    """Escape a text for Markdown, on one line."""
     return _BEGINS.sub(lambda found: "&lt;" if found[0] == "<" else "\\" + found[0], " ".join(text.split()))
 
 

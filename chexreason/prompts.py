@@ -28,7 +28,7 @@ class Prompt:
 
     @property
     def version(self) -> str:
-        """Changes whenever a model or a teacher would read something else; reviews are counted by it."""
+        """A digest of the text that a model or a teacher reads; reviews are counted per version."""
         return hashlib.sha256(f"{self.grammar}\n{self.instruction}".encode()).hexdigest()[:8]
 
     @property

@@ -1,4 +1,4 @@
-"""Families of vision-language models, one file each: all that sets one apart from the others stands in it.
+"""Families of vision-language models, one file each, which holds everything specific to that family.
 
 A file is called what transformers calls the architecture (its `model_type`) and describes it as `FAMILY`; nothing else in the
 package asks which family a model is of. What several share is in files that begin with an underscore.
@@ -36,7 +36,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Family:
-    """What sets a family apart.
+    """Everything specific to a family.
 
     `architectures` by size: `small`, for stand-ins that two cores can train, and `published`, where we know one. `stand_in`
     makes a model of such a size with random weights, and its processor, whose tokenizer of at most so many tokens is learnt

@@ -1,4 +1,4 @@
-"""What is asked of every family's processor beyond transformers' own."""
+"""The interface of every family's processor, beyond transformers' own."""
 
 from __future__ import annotations
 

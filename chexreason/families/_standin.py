@@ -1,4 +1,4 @@
-"""What the families' stand-ins share: the language model's size, and how a tokenizer learns."""
+"""Shared parts of the families' stand-ins: the language model's size, and the training of tokenizers."""
 
 from __future__ import annotations
 

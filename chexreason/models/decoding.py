@@ -1,4 +1,4 @@
-"""Decoding in which rows that have ended leave the batch: a long completion costs its own tokens, not everybody's."""
+"""Decoding in which finished rows leave the batch, so that a long completion does not cost computation for all rows."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from transformers import BatchFeature, ProcessorMixin
 from chexreason.errors import ChexReasonError
 from chexreason.prompts import messages
 
-IMAGE = 1  # what token types call an image's token
-IGNORED = -100  # a label that is neither learnt nor scored
+IMAGE = 1  # the token type of an image's tokens
+IGNORED = -100  # the label of tokens without a loss
 
 
 def chat(processor: ProcessorMixin, instruction: str) -> str:

@@ -1,4 +1,4 @@
-"""What a frozen vision tower makes of images: computed without gradients, and once for each image.
+"""Image features of a frozen vision tower: computed without gradients, and once per image.
 
 The tower never changes while a model trains, so its work is the same in every epoch, rollout and scoring pass, and in every run
 of the same base model. The store keeps each image's projected features, in memory and beside the runs, and hands them to the
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from chexreason.data.cache import Entries
 from chexreason.models.encoding import check_inputs, check_starts, encode, token_types
 
-LANGUAGE_MODEL = "language_model"  # what all families call the part of the model that is not frozen
+LANGUAGE_MODEL = "language_model"  # name, in all families, of the part of the model that is not frozen
 GRID = "image_grid_thw"
 LIMIT_BYTES = 4 * 2**30  # 3,000 images at MedGemma's size
 TRIED = 16  # images whose features are read from disk before reading is compared with computing
@@ -45,7 +45,7 @@ def without_gradients(model: PreTrainedModel) -> PreTrainedModel:
         training = [part.training for part in frozen]
         try:
             for part in frozen:
-                part.eval()  # what is frozen has no dropout, and nothing to checkpoint
+                part.eval()  # frozen parts need neither dropout nor gradient checkpointing
             with torch.no_grad():
                 return compute(*args, **kwargs)
         finally:
@@ -77,13 +77,13 @@ class ImageFeatures:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What decides how many tokens a prompt about this image has."""
+        """The properties of an image that determine the length of its prompt."""
         return (len(self.features), *(self.grid.flatten().tolist() if self.grid is not None else ()))
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `mm_encoder_outputs` wants to find. No mapping, so that trainers hand it on as it is."""
+    """The form that `mm_encoder_outputs` expects. It is no mapping, so that trainers pass it on unchanged."""
 
     pooler_output: Any
     deepstack_features: Any = None
@@ -116,7 +116,7 @@ class FeatureStore:
         self._read, self._spared = list[float](), 0.0  # seconds
 
     def films(self, images: Sequence[Image.Image]) -> list[ImageFeatures]:
-        """The films of `images`; the tower computes those that are nowhere yet."""
+        """The features of `images`; the tower computes those that are neither in memory nor on disk."""
         found = []
         for image in images:
             key = _digest(image)
@@ -172,7 +172,7 @@ class FeatureStore:
         return film
 
     def _weigh(self, seconds: float, spared: float) -> None:
-        """Compare what reading the first films took with what computing them had taken."""
+        """Compare the time for reading the first films with the time for computing them."""
         self._read.append(seconds)
         self._spared += spared
         if self.entries and len(self._read) == TRIED and sum(self._read) > self._spared:
@@ -192,7 +192,7 @@ class FeatureStore:
 
     @cached_property
     def _kind(self) -> str:
-        """All that features depend on besides the image: weights, processor, libraries and what computes."""
+        """Everything that features depend on besides the image: weights, processor, libraries and device."""
         weights = {
             f"{name}.{key}": values.detach().cpu().contiguous()
             for name, part in _frozen_parts(self.model).items()

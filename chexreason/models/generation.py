@@ -1,4 +1,4 @@
-"""Batched generation: greedy by default, sampled where asked, and no smaller memory is fatal."""
+"""Batched generation: greedy by default, or sampled; if memory runs out, the batch is split."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Generator:
         if self.sampling.temperature > 0:
             torch.manual_seed(seed_of(self.sampling, draw))
             how |= {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
-        placeholder = self.model.config.image_token_id  # would claim an image that is not there
+        placeholder = self.model.config.image_token_id  # it would refer to an image that does not exist
         with torch.inference_mode():
             written = self.model.generate(**inputs, **how, max_new_tokens=self.max_tokens, suppress_tokens=[placeholder])
         stops = torch.tensor(stop_ids(self.model.generation_config), device=written.device)
@@ -97,7 +97,7 @@ def load_generator(
     loaded = load_model(model).eval()
     if folder:
         loaded = load_adapter(loaded, folder)
-        if loaded.dtype == torch.float32:  # a fifth less to compute; bfloat16 would round away what was learned
+        if loaded.dtype == torch.float32:  # saves a fifth; in bfloat16, rounding would lose part of the adapter
             loaded.merge_adapter()
     processor = load_processor(model, padding_side="left")
     features = FeatureStore(loaded, processor, entries)

@@ -1,4 +1,4 @@
-"""A key-value cache with room to grow: transformers' own copies all of itself for every token that is decoded."""
+"""A key-value cache with spare capacity: transformers' own copies its whole content for every decoded token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Grown:
 
 
 class Growing(DynamicLayer):
-    """What both kinds of layer do: grow."""
+    """The growth that both kinds of layer share."""
 
     keys: torch.Tensor
     values: torch.Tensor

@@ -84,7 +84,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
 
     try:
         said = read_json(folder / "adapter_config.json")
-        if said["peft_type"] != "LORA" or said.get("megatron_config"):  # of other kinds PEFT imports what they name
+        if said["peft_type"] != "LORA" or said.get("megatron_config"):  # for others, PEFT would import what they name
             raise ValueError("it is no plain LoRA adapter, by its adapter_config.json")
         adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
     except (
@@ -93,7 +93,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
         LookupError,
         TypeError,
         SafetensorError,
-    ) as error:  # of another size or kind, or cut short
+    ) as error:  # of another size or type, or truncated
         raise ChexReasonError(
             f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[-1].strip()}"
         ) from None

@@ -43,7 +43,7 @@ def token_counter(weights: str) -> Callable[[str], int]:
     file = Path(weights) / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else Tokenizer.from_pretrained(weights)
-    except Exception as error:  # the library raises bare exceptions, and every transport has its own
+    except Exception as error:  # the library raises bare exceptions, and each transport has its own
         reason = str(error).splitlines()[0]
         raise ChexReasonError(f"{weights} has no tokenizer that can be read here ({reason}): set model.weights") from None
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)

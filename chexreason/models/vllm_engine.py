@@ -67,7 +67,7 @@ class VllmModel:
                 max_tokens=self.max_tokens,
                 stop_token_ids=self.stops,
                 logprobs=0,  # of the written token alone
-                logit_bias={self.image_token: -100.0},  # a placeholder would claim an image that is not there
+                logit_bias={self.image_token: -100.0},  # a placeholder would refer to an image that does not exist
             )
             for place in range(len(images))
         ]
@@ -112,7 +112,7 @@ class VllmGenerator:
 def load(
     model: Model, prompt: Prompt, adapter: Path | None, max_tokens: int, memory: float | None
 ) -> Callable[[Sampling], VllmGenerator]:
-    """The model in vLLM, its adapter beside it: what answers, once it is told how to sample."""
+    """The model in vLLM with its adapter beside it; returns a function from `Sampling` to a generator."""
     engine = load_engine(model, prompt, max_tokens, _rank(adapter) if adapter else None, memory)
     request = lora_request(1, adapter) if adapter else None
     return lambda sampling: VllmGenerator(engine, sampling, request)
@@ -149,8 +149,8 @@ def load_engine(
             seed=seed,
             max_model_len=len(prompt_ids) + room + 8 + max_tokens,
             gpu_memory_utilization=memory,
-            enforce_eager=cpu,  # compiling takes longer than a trial on a CPU
-            generation_config="vllm",  # the checkpoint's own may penalise repeating the prompt's words
+            enforce_eager=cpu,  # on a CPU, compiling takes longer than a trial run
+            generation_config="vllm",  # the checkpoint's own config may penalise words of the prompt
             logprobs_mode="processed_logprobs",  # of the distribution that is drawn from
             **processor.as_it_is(room),
             **lora,

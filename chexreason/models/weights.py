@@ -1,4 +1,4 @@
-"""Are a model's weights at hand? Asked before any work, and without importing torch."""
+"""Checks, before any work and without importing torch, whether a model's weights are available."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HUB_SECONDS = 5.0
 
 
 def weights_identity(model: Model, store: Path | None) -> str:
-    """What tells these weights from others: a folder's content, wherever it lies, or a hub model's revision.
+    """The identity of weights: a folder's content, wherever it is, or a hub model's revision.
 
     The folder of a revision in the hub's cache is that hub model by another name.
 
@@ -65,7 +65,7 @@ def require_weights(model: Model) -> None:
     cached = try_to_load_from_cache(model.weights, "config.json")
     if isinstance(cached, str) and not not_whole(Path(cached).parent):
         return
-    revision, reason = _on_hub(model.weights)  # which also completes what is cached in part
+    revision, reason = _on_hub(model.weights)  # which also completes a partial cache
     if revision is None:
         raise ChexReasonError(
             f"model={model.name}: its weights ({model.weights}) are neither a local folder nor all in the hub's cache, "
@@ -112,12 +112,12 @@ def trained_for(adapter: Path) -> str | None:
     """The model that the adapter in this folder says it belongs to: a hub id, a folder, or a name; None where it says none."""
     try:
         return str(read_json(adapter / ADAPTER[0])["base_model_name_or_path"] or "") or None
-    except (OSError, ValueError, LookupError, TypeError):  # what is wrong with it is said where it is loaded
+    except (OSError, ValueError, LookupError, TypeError):  # loading reports what is wrong
         return None
 
 
 def pickled(folder: Path) -> str:
-    """What to say, besides, of a folder without safetensors whose weights are pickles; "" where they are not."""
+    """A further sentence about a folder whose only weights are pickles; "" for any other."""
     found = next((name for name in PICKLED if (folder / name).is_file()), None)
     return f" ({found} is a pickle, which can hold a program, and is not read: save it as safetensors)" if found else ""
 
@@ -163,5 +163,5 @@ def _on_hub(repository: str) -> tuple[str | None, str]:
         return None, "there is no such repository"
     except HfHubHTTPError as error:
         return None, f"the hub answered {error.response.status_code}" if error.response is not None else "the hub refused"
-    except Exception as error:  # every transport has exceptions of its own; all mean: not reachable
+    except Exception as error:  # each transport has its own exceptions, all of which mean that the hub cannot be reached
         return None, f"not reachable: {type(error).__name__}"

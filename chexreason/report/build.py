@@ -1,4 +1,4 @@
-"""A study made into files: report.html, report.md, tables/, figures/ and claims.json."""
+"""Writes the report of a study: report.html, report.md, tables/, figures/ and claims.json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "Reasoning-trained chest X-ray models: results"
 VERDICTS = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "open", "no runs": "open"}
 VERDICTS[claims.UNDECIDED + claims.FEW] = "open"
 VERDICTS |= {verdict + claims.DRAWN: style for verdict, style in VERDICTS.items()}
-WORDS: dict[str, Any] = {"parts": render.parts, "verdicts": VERDICTS}  # how a template writes a cell
+WORDS: dict[str, Any] = {"parts": render.parts, "verdicts": VERDICTS}  # functions that templates call for cells
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Contents:
     claims: list[claims.Checked]
     figures: list[Figure]
     resources: Table
-    said: str  # of stand-ins and drawn films
+    said: str  # the disclaimer about stand-ins and drawn films
 
     def every_table(self) -> list[Table]:
-        """The tables, the claims' among them, in the page's order."""
+        """All tables, including that of the claims, in the page's order."""
         return [self.headline, *self.tables, *self.transfer, self.claims_table, self.resources]
 
     @property
@@ -62,7 +62,7 @@ def contents(study: Study) -> Contents:
 
 
 def marked(table: Table, said: str) -> Table:
-    """The table with a title that says of stand-ins and drawn films what there is to say."""
+    """The table with the disclaimer about stand-ins and drawn films in its title."""
     return replace(table, title=with_marks(table.title, said))
 
 

@@ -47,7 +47,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found: `effect` is of minus than. `interval` and `p` are None where only published numbers exist."""
+    """The result of a check: `effect` is `of` minus `than`. `interval` and `p` are None if only published numbers exist."""
 
     verdict: str
     effect: float
@@ -56,8 +56,8 @@ class Verdict:
     interval: tuple[float, float] | None = None
     p: float | None = None
     paired: bool | None = None
-    drawn: bool = False  # on drawn films: it says nothing about patients, nor about the paper
-    few: bool = False  # of too few patients to decide anything
+    drawn: bool = False  # on drawn films, so it says nothing about patients or the paper
+    few: bool = False  # too few patients to decide anything
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Checked:
     claim: Claim
     here: Verdict | None
     paper: Verdict | None
-    needs: dict[str, Any] = field(default_factory=dict)  # what must be run for it, where nothing or a part is at hand
+    needs: dict[str, Any] = field(default_factory=dict)  # the selector of results that are still missing
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -91,7 +91,7 @@ def check(study: Study) -> list[Checked]:
 
 
 def table(checked: list[Checked]) -> Table:
-    """One row per claim that runs at hand or the paper's numbers can speak to."""
+    """One row per claim that can be checked on the runs or on the paper's numbers."""
     rows = []
     for one in checked:
         here, paper = one.here, one.paper
@@ -126,7 +126,7 @@ def _check(claim: Claim, study: Study) -> Checked:
     lacking = sorted(set(asked) - {one.arm.prompt for one in (of, *rivals)}) if isinstance(asked, list) else []
     if not lacking:
         return Checked(claim, here, paper)
-    if here.verdict == HOLDS:  # one that was not run may be the better; it cannot save a claim that fails
+    if here.verdict == HOLDS:  # a missing rival might be better, so the claim is open; a claim that fails stays failed
         here = replace(here, verdict=UNDECIDED)
     return Checked(claim, here, paper, {"than": claim.than | {"prompt": lacking}})
 
@@ -163,7 +163,7 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
     found = difference(float(effect), cloud)
     low, high = found["interval"]
     few = any(one.patients < FEW_PATIENTS for one in sides)
-    says_nothing = claim.expect in ("equivalent", "no_worse") and not values.any()  # that 0 is as good as 0
+    says_nothing = claim.expect in ("equivalent", "no_worse") and not values.any()  # 0 on both sides is no evidence of equality
     return Verdict(
         verdict=UNDECIDED if few or says_nothing else verdict(claim, low, high),
         effect=float(effect),
@@ -178,7 +178,7 @@ def _here(claim: Claim, study: Study, of: Result, rivals: list[Result]) -> Verdi
 
 
 def in_paper(claim: Claim) -> Verdict | None:
-    """The verdict on the paper's own numbers, by sign alone; None where one of them is not printed."""
+    """The verdict on the paper's own numbers, by their sign alone; None if one of them was not printed."""
 
     def number(table_: str, row: str) -> float | None:
         if claim.labels == "matched":
@@ -210,13 +210,13 @@ def verdict(claim: Claim, low: float, high: float) -> str:
 
 
 def _effect(claim: Claim, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """First row minus the rival to pass: the best of the others or, where the claim is `lower`, the least."""
+    """The first row minus its strongest rival: the best of the others or, for a claim of `lower`, the least."""
     rivals = values[1:].min(axis=0) if claim.expect == "lower" else values[1:].max(axis=0)
     return values[0] - rivals
 
 
 def _matching(study: Study, wanted: dict[str, Any]) -> list[Result]:
-    """Results that a selector describes, oldest first; variants stay out: the paper claims nothing of them."""
+    """Results that match a selector, oldest first, without variants, about which the paper claims nothing."""
 
     def is_wanted(result: Result) -> bool:
         arm = result.arm

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-# In this order on white, and in this on black, where the dark ones would sink.
+# Colours in order of use on white, and on black, where dark ones would be hard to see.
 COLOURS = {
     "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     "dark": ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00"),
@@ -191,7 +191,7 @@ def _label(axes: Axes, title: str) -> None:
 
 
 def _legend(canvas: Canvas, axes: Axes, entries: int, columns: int) -> None:
-    """One legend under all panels; none where there is nothing to tell apart."""
+    """One legend under all panels; none if there is only one series."""
     if entries > 1:
         entry = axes.get_legend_handles_labels()
         canvas.legend(*entry, loc="outside lower center", ncols=min(entries, columns), frameon=False)
@@ -202,7 +202,7 @@ def _style(place: int) -> dict[str, Any]:
 
 
 def _titles(runs: Sequence[Training]) -> list[str]:
-    """Format, and whatever else differs between these runs: model, seed, or the run itself."""
+    """Labels for these runs: the format, and whatever else differs between them (model, seed, or the run's name)."""
     models, seeds = {run.arm.model for run in runs}, {run.manifest["config"].get("seed") for run in runs}
     titles = []
     for run in runs:

@@ -51,7 +51,7 @@ def cases(study: Study, count: int, seed: int, folder: Path, embed_credentialed:
 
 
 def is_free(evaluation: Evaluation) -> bool:
-    """Whether anyone may have the images: drawn ones, and those whose dataset says so. What says nothing is not free."""
+    """Whether the images are unrestricted: drawn ones, and those whose dataset says so. Without a statement they are not."""
     try:
         return agreement_of(evaluation.folder, evaluation.manifest) is None
     except ChexReasonError:
@@ -85,7 +85,7 @@ def _answer(title: str, record: Prediction, labels: Sequence[str]) -> dict[str, 
     return {
         "model": title,
         "predicted": None if record.predicted is None else in_order(set(record.predicted) & scored),
-        "unscored": in_order(set(record.predicted or ()) - scored),  # the site does not label it, or is not sure of it
+        "unscored": in_order(set(record.predicted or ()) - scored),  # not labelled by the site, or uncertain
         "failure": record.failure if record.predicted is None else None,
         "completion": text[:LONGEST] + cut,
     }

@@ -1,4 +1,4 @@
-"""The paper's own numbers (published.csv among the experiments) and which of its rows a run of ours is the counterpart of.
+"""The paper's own numbers (published.csv among the experiments), and the row that corresponds to a run of ours.
 
 One line of the file is one number: table, row, dataset, split, label (empty for an aggregate), metric, value.
 """
@@ -41,7 +41,7 @@ def numbers() -> Numbers:
 
 
 def number(table: str, row: str | None, metric: str, label: str = "") -> float | None:
-    """One published number, or None where the paper has none."""
+    """One published number; None if the paper does not print it."""
     return numbers().get((table, row or "", label, metric))
 
 

@@ -21,7 +21,7 @@ _TEX |= {char: "\\" + char for char in "&%$#_{}"}
 
 
 def plain(number: float | None, signed: bool = False, percent: bool = False) -> str:
-    """Three decimals, or a percentage; a dash where there is no number, or none that can be written."""
+    """Three decimals, or a percentage; a dash for a missing or infinite number."""
     if number is None or not math.isfinite(number):
         return DASH
     text = f"{100 * number:+.1f} %" if percent else f"{number:+.3f}"
@@ -58,7 +58,7 @@ def markdown(table: Table) -> str:
 
 
 def _cells(table: Table, form: Callable[[str, list[str], bool], str]) -> list[list[str]]:
-    """Each cell as `form` writes its first line, the lines below that, and whether it is the best."""
+    """For each cell: its first line as `form` writes it, the lines below, and whether it is the best."""
     return [
         [form(first, rest, (index, column) in table.best) for column, (first, *rest) in enumerate(map(parts, row))]
         for index, row in enumerate(table.rows)

@@ -1,4 +1,4 @@
-"""The runs at hand, read from their folders alone: evaluations grouped into results, and training logs.
+"""Reads runs from their folders alone: evaluations grouped into results, and training logs.
 
 An arm is what is compared: model, checkpoint, prompt and reward. A result is one arm on one test set, over the seeds
 that were run; its scores are the mean over seeds and repeats, and its interval is the bootstrap's over patients.
@@ -33,7 +33,7 @@ BENCHMARKS = {"chexpert": "CheXpert test", "nih": "NIH test", "validation": "val
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What is compared. `reward` is empty unless one trained it.
+    """What is compared: a column of a table. `reward` is empty unless a reward was used in training.
 
     `variant`: what variant.title calls a training beyond the paper's, or what tells apart runs that else look alike; the
     paper has no number for either. `paper_model`: what the paper calls the model, or the one that it stands in for.
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def marks(self) -> set[str]:
-        """Whether a stand-in answered or drawn films were looked at or learnt from, by this run or what it stands on."""
+        """Whether this run or one of its ancestors used a stand-in model or drawn films."""
         return _marks(self.folder, self.manifest)
 
     @property
@@ -91,28 +91,28 @@ class Result:
 
     @property
     def site(self) -> str:
-        """Whose patients these are."""
+        """The site of the patients."""
         return self.evaluations[0].dataset["site"]
 
     @property
     def is_test_set(self) -> bool:
-        """Whether nothing is there to train on, nor to choose a checkpoint by."""
+        """Whether it is neither training data nor used for choosing a checkpoint."""
         dataset = self.evaluations[0].dataset
         return dataset.get("benchmark") != "validation" and dataset["split"] not in TRAINING
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """Those of the first seed: what a person is shown."""
+        """The predictions of the first seed, which the gallery shows."""
         return self.evaluations[0].predictions
 
     @property
     def patients(self) -> int:
-        """How many were looked at, by the seed with the fewest."""
+        """The number of patients, of the seed with the fewest."""
         return min(len({record.patient for record in one.predictions}) for one in self.evaluations)
 
     @cached_property
     def is_drawn(self) -> bool:
-        """Whether films are drawn or the model is a stand-in: the paper's numbers are then no standard to reach."""
+        """Whether the films are drawn or the model is a stand-in, so that the paper's numbers are no target."""
         return bool(self.evaluations[0].marks)
 
     def is_paired_with(self, other: Result) -> bool:
@@ -147,7 +147,7 @@ class Training:
 
     @property
     def marks(self) -> set[str]:
-        """As an evaluation's."""
+        """The same as for an evaluation."""
         return _marks(self.folder, self.manifest)
 
     @property
@@ -166,7 +166,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that a report is made of."""
+    """All data of a report."""
 
     results: tuple[Result, ...]
     trainings: tuple[Training, ...]
@@ -177,7 +177,7 @@ class Study:
 
     @cached_property
     def marks(self) -> str:
-        """What its titles say of stand-ins and drawn films, "" where no run has either."""
+        """The disclaimer for titles about stand-ins and drawn films; "" if no run uses either."""
         of_each = [*(one.evaluations[0].marks for one in self.results), *(one.marks for one in self.trainings)]
         said = marks.in_words(set().union(*of_each))
         return f"{'in part ' * (not all(of_each))}{said}" if said else ""
@@ -206,7 +206,7 @@ class Study:
 
     @cached_property
     def unmoved(self) -> list[str]:
-        """Checkpoints that wrote about every image of a test set what their base model wrote: adapters that did nothing."""
+        """Checkpoints whose completions all equal those of their base model, as if the adapter had no effect."""
         found = []
         for one in self.results:
             asked = how_asked(one.evaluations[0].manifest["config"])
@@ -282,7 +282,7 @@ def _paper_model(config: dict[str, Any]) -> str:
 
 
 def how_asked(config: dict[str, Any]) -> str:
-    """What sets an evaluation apart from a greedy answer to every record, such as a check on the first few."""
+    """How an evaluation differs from one greedy answer to every record, such as a limit on the number of records."""
     stage, sampling = config["stage"], config["stage"].get("sampling") or {}
     first = [f"first {stage['limit']} records"] if stage.get("limit") else []
     return ", ".join([*first, *([f"sampled at {sampling['temperature']:g}"] if sampling.get("temperature") else [])])
@@ -309,19 +309,19 @@ def _group(evaluations: list[Evaluation]) -> tuple[Result, ...]:
 
 
 def _recipe(evaluation: Evaluation) -> str:
-    """The run that trained it, or the digest of an adapter from elsewhere; none trained a base model."""
+    """The run that trained the checkpoint, or the digest of an external adapter; "" for a base model."""
     adapter = evaluation.manifest.get("inputs", {}).get("checkpoint.adapter", "")
     return str(evaluation.manifest["parents"].get("checkpoint", adapter and f"adapter-{adapter[:8]}"))
 
 
 def _variant(arm: Arm, run: str) -> Arm:
-    """The arm, told apart by the digest in a run's name, which is the same on every test set."""
+    """The arm, with the digest in its training run's name added, which is the same on every test set."""
     digest = f"run {run.rpartition('-')[2]}"
     return replace(arm, variant=f"{arm.variant}, {digest}" if arm.variant else digest)
 
 
 def _titles(arms: set[Arm]) -> dict[Arm, str]:
-    """Names for tables: model and checkpoint, and of the rest what differs between arms."""
+    """Names for tables: model and checkpoint, and any other settings that differ between arms."""
     prompts, rewards = {arm.prompt for arm in arms}, {arm.reward for arm in arms if arm.reward}
     titles = {}
     for arm in arms:

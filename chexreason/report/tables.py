@@ -55,7 +55,7 @@ class Table:
     best: frozenset[tuple[int, int]] = frozenset()
 
 
-# Columns of Tables 2-4: heading, name in published.csv, how to take it from scores, whether more is better.
+# Columns of Tables 2-4: heading, name in published.csv, a function of scores, whether more is better.
 Take = Callable[[metrics.Scores], Any]
 COLUMNS: tuple[tuple[str, str, Take, bool], ...] = (
     ("Micro P", "micro_precision", lambda s: s.micro[..., 0], True),
@@ -70,7 +70,7 @@ TAKE = {name: take for _, name, take, _ in COLUMNS}
 
 
 def f1_of(place: int) -> Take:
-    """How to take the F1 of the label at `place` from scores."""
+    """A function that takes the F1 of the label at `place` from scores."""
     return lambda scores: scores.per_label[..., place, F1]
 
 
@@ -99,7 +99,7 @@ def headline(study: Study) -> Table:
 
 
 def paper_tables(study: Study) -> list[Table]:
-    """The paper's Tables 1-6, of those that the runs at hand fill at least in part."""
+    """Those of the paper's Tables 1-6 for which there are runs."""
     validation = study.on("validation")
     base = [one for one in validation if one.arm.checkpoint == "base" and one.arm.paper_model == "MedGemma"]
     tuned = [one for one in validation if one.arm.checkpoint == "sft"]
@@ -134,7 +134,7 @@ def prevalence(study: Study) -> Table:
 
 
 def resources(study: Study) -> Table:
-    """What each training run took: on which device, how long a step, how much memory at its peak."""
+    """The resources of each training run: device, seconds per step, and peak memory."""
     rows = []
     for training in study.trainings:
         memory = training.manifest["peak_memory_bytes"]
@@ -220,7 +220,7 @@ def _of(model: str, results: list[Result]) -> list[Result]:
 
 
 def _first_of(study: Study) -> list[Result]:
-    """One result per test set, to tell the test set's own facts from."""
+    """One result per test set, from which to read facts about the test set itself."""
     return [next(one for one in study.results if one.dataset == dataset) for dataset in study.datasets]
 
 
@@ -230,7 +230,7 @@ def _column_title(study: Study, result: Result) -> str:
 
 
 def paper_column(arm: Arm) -> str | None:
-    """The column of the paper's Tables 5 and 6 that an arm is the counterpart of, if there is one."""
+    """The column of the paper's Tables 5 and 6 that corresponds to an arm, if there is one."""
     ours = not arm.variant and arm.reward in ("", "hard") and arm.prompt in ("free_reasoning", "nv_reason")
     return published.COLUMNS.get((arm.paper_model, arm.checkpoint)) if ours else None
 
@@ -269,7 +269,7 @@ def _best_of_columns(rows: Sequence[tuple[Cell, ...]], less: Collection[int] = (
 
 
 def _best(cells: dict[tuple[int, int], Cell], less: bool = False) -> list[tuple[int, int]]:
-    """Positions of the best number; none where there is nothing to be better than."""
+    """Positions of the best number; empty if there is only one."""
     numbers = {place: cell.ours for place, cell in cells.items() if isinstance(cell, Value) and cell.ours is not None}
     if len(set(numbers.values())) < 2:
         return []

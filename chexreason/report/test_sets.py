@@ -1,4 +1,4 @@
-"""Which evaluations of a dataset score the same test set: the same choices of records and labels, and one truth."""
+"""Groups evaluations by test set: the same choice of records and labels, and the same truth."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PLACES = frozenset("name world benchmark root made_by table agreement missing".s
 
 @dataclass
 class _TestSet:
-    """Evaluations by the same choices of records and labels that nowhere disagree on a record's truth."""
+    """Evaluations with the same choice of records and labels that agree on the truth of every record."""
 
     choices: dict[str, Any]
     truths: dict[str, Any] = field(default_factory=dict)
     members: list[Evaluation] = field(default_factory=list)
 
     def takes(self, one: Evaluation, choices: dict[str, Any]) -> bool:
-        """Add an evaluation of these choices where it agrees with those that are there."""
+        """Add an evaluation of the same choices if its truth agrees with the others; returns whether it did."""
         truths = {record.id: ({*record.labels}, {*record.ignored}) for record in one.predictions}
         if self.choices != choices or any(self.truths.get(id, truth) != truth for id, truth in truths.items()):
             return False
@@ -57,7 +57,7 @@ class _TestSet:
 
 
 def _choices(one: Evaluation) -> dict[str, Any]:
-    """What its dataset says of which records and labels are scored, and how, rather than where they lie."""
+    """The dataset's settings that choose the records and labels, without their location."""
     asked = {key: value for key, value in one.dataset.items() if key not in PLACES}
     return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in asked.items()}
 
