@@ -164,8 +164,8 @@ def _variants(
     prompts = {result.arm.prompt for result in results}
     named = [(_validation_row(number, result.arm), result) for result in results]
     rows: list[tuple[Cell, ...]] = []
-    for paper_row, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
-        printed = None if result.arm.variant else paper_row
+    for _, result in sorted(named, key=lambda one: (*order, one[0]).index(one[0])):
+        printed = paper_row(number, result.arm)
         cells = [value(study, result, take, published.number(number, printed, column)) for _, column, take, _ in columns]
         name = _validation_title(number, result.arm, several)
         if number == "4" and (len(prompts) > 1 or result.arm.prompt not in PROMPTS):  # else the rows go by their prompts
@@ -184,8 +184,8 @@ def _variants(
 
 
 BEST_NOTE = (
-    "Best F1-Score is the checkpoint with the best macro-F1 on validation studies, chosen and scored on the same set as in "
-    "the paper; Maximum is the last one."
+    "Best F1-Score is the checkpoint that the training run chose by its own validation (grpo_best), of those without a sign of "
+    "collapse; by default on the first studies of the set that it is scored on here. Maximum is the last one."
 )
 
 
@@ -199,7 +199,7 @@ def _per_label(study: Study, benchmark: str, title: str) -> Table:
     for label in ordered:
         row: list[Cell] = [label]
         for result in results:
-            paper = published.number(number, paper_column(result.arm), "f1", label)
+            paper = published.number(number, paper_row(number, result.arm), "f1", label)
             place = result.labels.index(label) if label in result.labels else None
             found = None if place is None else value(study, result, f1_of(place), paper)
             positives = sum(label in record.labels for record in result.predictions)
@@ -229,21 +229,28 @@ def _column_title(study: Study, result: Result) -> str:
     return f"{study.title(result.arm)} ({result.dataset})" if several else study.title(result.arm)
 
 
-def paper_column(arm: Arm) -> str | None:
-    """The column of the paper's Tables 5 and 6 that corresponds to an arm, if there is one."""
-    ours = not arm.variant and arm.reward in ("", "hard") and arm.prompt in ("free_reasoning", "nv_reason")
-    return published.COLUMNS.get((arm.paper_model, arm.checkpoint)) if ours else None
+def paper_row(number: str, arm: Arm) -> str | None:
+    """The row of the paper's Tables 1-4, or the column of Tables 5 and 6, that an arm corresponds to; None if there is none.
+
+    Model, checkpoint, prompt and reward must be the paper's. Table 4 starts from MedGemma's Free Reasoning checkpoint; in
+    Tables 5 and 6, NV-Reason is asked by its own prompt.
+    """
+    if arm.variant:
+        return None
+    if number in published.TEST_TABLES.values():
+        asked = "nv_reason" if arm.paper_model == "NV-Reason" else "free_reasoning"
+        ours = arm.reward in ("", "hard") and arm.prompt == asked
+        return published.COLUMNS.get((arm.paper_model, arm.checkpoint)) if ours else None
+    if arm.paper_model != ("Qwen2.5" if number == "3" else "MedGemma") or number == "4" and arm.prompt != "free_reasoning":
+        return None
+    return _validation_row(number, arm)
 
 
 def _paper_macro(result: Result) -> float | None:
-    if result.benchmark in published.TEST_TABLES:
-        return published.number(published.TEST_TABLES[result.benchmark], paper_column(result.arm), "macro_f1")
-    if result.arm.variant or result.benchmark != "validation":
-        return None
-    number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
-    if number in ("1", "4") and result.arm.paper_model != "MedGemma":
-        return None
-    return published.number(number, _validation_row(number, result.arm), "macro_f1")
+    number = published.TEST_TABLES.get(result.benchmark)
+    if result.benchmark == "validation":
+        number = {"base": "1", "sft": "3" if result.arm.paper_model == "Qwen2.5" else "2"}.get(result.arm.checkpoint, "4")
+    return published.number(number, paper_row(number, result.arm), "macro_f1") if number else None
 
 
 def _validation_row(number: str, arm: Arm) -> str:

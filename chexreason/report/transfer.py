@@ -15,7 +15,7 @@ from chexreason.answers.intervals import interval
 from chexreason.labels import NIH_SHARED, in_order
 from chexreason.report import published
 from chexreason.report.study import Arm, Result, Study
-from chexreason.report.tables import TAKE, Cell, Table, Value, f1_of, paper_column, value
+from chexreason.report.tables import TAKE, Cell, Table, Value, f1_of, paper_row, value
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def table(study: Study) -> Table:
     pairs, rows = transfers(study), []
     several = len({(one.near.dataset, one.far.dataset) for one in pairs}) > 1
     for one in pairs:
-        column = paper_column(one.arm)
+        column = paper_row("5", one.arm)
         between = f" ({one.near.dataset} to {one.far.dataset})" if several else ""
         rows.append((study.title(one.arm) + between, *_cells(study, one, column)))
     columns = (

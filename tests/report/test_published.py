@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chexreason.labels import FINDINGS, NIH_SHARED
 from chexreason.report import claims, published, transfer
+from chexreason.report.study import Arm
+from chexreason.report.tables import paper_row
 
 # Matched nine-label changes, worked out by hand from the columns of Tables 5 and 6.
 MATCHED = {
@@ -60,3 +64,33 @@ def test_every_claim_can_be_judged_on_the_paper_numbers():
     # Section 5 calls Only Label's 0.253 the best; Table 2 gives that number to Free Reasoning.
     assert [id_ for id_, one in found.items() if one.verdict != claims.HOLDS] == ["labels_only_best_for_medical"]
     assert found["grpo_raises_chexpert"].effect == pytest.approx(0.064)
+
+
+@pytest.mark.parametrize(
+    ("number", "model", "checkpoint", "prompt", "reward", "row"),
+    [
+        ("1", "MedGemma", "base", "reasoning_c", "", "Reasoning C"),
+        ("1", "Qwen2.5", "base", "reasoning_c", "", None),
+        ("2", "MedGemma", "sft", "only_label", "", "Only Label"),
+        ("2", "Qwen2.5", "sft", "only_label", "", None),
+        ("3", "Qwen2.5", "sft", "only_label", "", "Only Label"),
+        ("3", "MedGemma", "sft", "only_label", "", None),
+        ("4", "MedGemma", "grpo", "free_reasoning", "hard", "Hard, Maximum"),
+        ("4", "MedGemma", "grpo_best", "free_reasoning", "nuanced", "Nuanced, Best F1-Score"),
+        ("4", "MedGemma", "grpo", "reasoning_a", "hard", None),
+        ("4", "Qwen2.5", "grpo", "free_reasoning", "hard", None),
+        ("4", "", "grpo", "free_reasoning", "hard", None),
+        ("5", "MedGemma", "base", "free_reasoning", "", "MedGemma"),
+        ("5", "MedGemma", "base", "nv_reason", "", None),
+        ("6", "NV-Reason", "base", "nv_reason", "", "NV-Reason"),
+        ("6", "NV-Reason", "base", "free_reasoning", "", None),
+        ("6", "MedGemma", "grpo", "free_reasoning", "hard", "MedGemma (ChexReason)"),
+        ("6", "MedGemma", "grpo", "free_reasoning", "nuanced", None),
+    ],
+)
+def test_the_papers_numbers_stand_beside_its_own_runs_alone(
+    number: str, model: str, checkpoint: str, prompt: str, reward: str, row: str | None
+) -> None:
+    arm = Arm("any", checkpoint, prompt, reward, paper_model=model)
+    assert paper_row(number, arm) == row
+    assert paper_row(number, replace(arm, variant="two sites")) is None
