@@ -1,9 +1,9 @@
-"""The only entry point: compose, check, then hand over to the stage, or to Hydra's sweeper for several.
+"""The command-line entry point: compose the config, check it, then run the stage, or Hydra's sweeper for several jobs.
 
     python -m chexreason.run stage=sft model=medgemma prompt=free_reasoning
     python -m chexreason.run --multirun stage=evaluate dataset=phantom_chexpert,phantom_nih checkpoint=base,sft
 
-Heavy imports happen inside stages, so help, composing and reuse answer in under a second.
+Heavy imports happen inside stages, so that showing help, composing a config and reusing a run take under a second.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from chexreason.runs.overrides import BUNDLES, key_of, root
 from chexreason.runs.plan import plan, refuse_visible_mixture
 from chexreason.runs.processes import STREAMS, end_with_starter
 
-DEFAULT = "experiment=demo"  # what is done when neither a stage nor an experiment is named
-# Where a bare word is looked for, in this order: what it names most often first.
+DEFAULT = "experiment=demo"  # used if neither a stage nor an experiment is named
+# The groups in which a bare word is looked up, the most likely first.
 CHOICES = tuple(dict.fromkeys(("stage", "experiment", "model", *BUNDLES, *schema.GROUPS)))
-WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name".split()  # of flags
+WITH_VALUE = "-cd --config-dir -c --cfg -p --package -cp --config-path -cn --config-name".split()  # flags that take one
 FLAGS = [
     *WITH_VALUE,
     *"-h --help --hydra-help --version --run -m --multirun -sc --shell-completion --resolve -i --info".split(),
 ]
-PAIR = re.compile(r"([\w.]+) *= *([^\s=]+)")  # of one override, and of several in one word
+PAIR = re.compile(r"([\w.]+) *= *([^\s=]+)")  # matches one override; PAIRS: several of them in one word
 PAIRS = re.compile(rf" *{PAIR.pattern}( +{PAIR.pattern})* *")
-INFO = "all config defaults defaults-tree plugins searchpath".split()  # what --info may be followed by
+INFO = "all config defaults defaults-tree plugins searchpath".split()  # the values that --info accepts
 
 
 def main() -> None:
     """Console entry point."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, and the message below is ours
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises, so that we print our own message below
     _open_streams()
-    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show must not end a run that is over
+    if isinstance(sys.stdout, TextIOWrapper):  # an unprintable character must not fail a finished run
         sys.stdout.reconfigure(errors="backslashreplace")
     gc.freeze()  # exempt what is imported from garbage collection: scanning it takes a quarter of composing a config
     yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader makes composing a fifth faster
@@ -65,8 +65,8 @@ def main() -> None:
         sys.stdout.flush()
     except ChexReasonError as error:
         sys.exit(f"chexreason: {reason_last(str(error))}")
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed as Python ends
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
         sys.exit(141)  # 128 + SIGPIPE, as other commands
     except OSError as error:
         gone = isinstance(error, FileNotFoundError)
@@ -86,12 +86,12 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Open /dev/null for whichever of standard input, output and error the process was started without (`>&-`)."""
+    """Open /dev/null in place of each standard stream that was closed when the process started (`>&-`)."""
     for stream in STREAMS:
         try:
             os.fstat(stream)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
@@ -107,7 +107,7 @@ def _main(arguments: list[str]) -> None:
     own = _own_folders(flags, words)
     refuse_files(own)
     _refuse_folders_of_keys(own, words)
-    if any(map(sweep.SEVERAL.match, words)):  # several are one sweep
+    if any(map(sweep.SEVERAL.match, words)):  # several experiments make one sweep
         flags.append("--multirun")
         # `stage.x=1` refers to the stage that each experiment chooses: as a sweep of one value, Hydra applies it to each job.
         words = [re.sub("=(.*)", r"=choice(\1)", word, flags=re.DOTALL) if _refines(word) else word for word in words]
@@ -119,7 +119,7 @@ def _main(arguments: list[str]) -> None:
     arguments[1:] = [*flags, *words]
     schema.refuse_words(words)
     if "--cfg" in flags and "job" in flags:
-        arguments.insert(1, "--resolve")  # values, rather than the places that they are taken from
+        arguments.insert(1, "--resolve")  # show values instead of interpolations
     # Read by own_folders() before Hydra's application starts and after it ends.
     os.environ[schema.FOLDERS] = os.pathsep.join(map(str, _own_folders(flags, words, ("-cd", "--config-d"))))
     try:
@@ -127,7 +127,7 @@ def _main(arguments: list[str]) -> None:
             # --cfg shows a config only if it is valid: check it first.
             shown = schema.check(schema.as_dict(_compose(words))) if "--cfg" in flags else None
             _application()
-            if shown and "experiment" not in map(root, words):  # whose jobs bring their own models
+            if shown and "experiment" not in map(root, words):  # the jobs of an experiment choose their own models
                 _warn(shown, words)
     finally:
         del os.environ[schema.FOLDERS]
@@ -140,7 +140,7 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
 
 def _warn(shown: schema.Config, words: list[str]) -> None:
-    """Say after a config that is only shown why it would be refused."""
+    """Warn, after a config has been shown, that running it would be refused, and why."""
     try:
         refuse_visible_mixture(shown, words)
     except ChexReasonError as error:
@@ -163,7 +163,7 @@ def _application(cfg: DictConfig) -> None:
             print("\n".join(plan(cfg, typed).describe()))
         else:
             execute(cfg, typed)
-    except (ChexReasonError, BrokenPipeError) as error:  # in a sweep it stops no other job: the sweep says what failed
+    except (ChexReasonError, BrokenPipeError) as error:  # in a sweep, the other jobs go on and the sweep reports it
         if alone:
             sweep.FAILED.append(error)
         else:
@@ -174,13 +174,13 @@ def _application(cfg: DictConfig) -> None:
 
 
 def _refines(word: str) -> bool:
-    """Whether an override is of a key of a choice, and names one value."""
+    """Whether an override sets a key inside a group (`stage.x=1`) to a single value."""
     value = word.partition("=")[2]
     return root(word) in schema.GROUPS.keys() - {"sweep"} and "." in key_of(word) and not re.match(r"\w+\(", value)
 
 
 def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What begins with a dash, each with its value, and the overrides: Hydra's own parser wants them in this order."""
+    """Split arguments into flags, with their values, and overrides: Hydra's parser requires the flags first."""
     flags: list[str] = []
     words: list[str] = []
     waiting = iter(arguments)
@@ -190,7 +190,7 @@ def _flags_and_words(arguments: list[str]) -> tuple[list[str], list[str]]:
             continue
         word = {"-c": "--cfg", "-m": "--multirun"}.get(word, word)
         if word in ("-i", "--info"):
-            flags += ["--info", "all"]  # which Hydra shows where nothing follows, and an override is no part of it
+            flags += ["--info", "all"]  # Hydra's default; an override that follows is not its value
             continue
         if word in INFO and flags[-2:] == ["--info", "all"]:
             flags[-1] = word
@@ -222,7 +222,7 @@ def _own_folders(flags: list[str], words: list[str], naming: tuple[str, ...] = (
 
 
 def _refuse_folders_of_keys(folders: list[Path], words: list[str]) -> None:
-    """A folder among the choices that is called as a key is: Hydra would take the key for a group."""
+    """Raise ChexReasonError if a config folder has a subfolder named like a key: Hydra would take that key for a group."""
     keys = {*map(key_of, words)} & (schema.KEYS.keys() - schema.GROUPS.keys())
     for folder, key in product(folders, sorted(keys)):
         if (folder / key).is_dir():
@@ -233,7 +233,7 @@ def _refuse_folders_of_keys(folders: list[Path], words: list[str]) -> None:
 
 
 def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
-    """`sft`, `--stage sft`, `--sft`, `Stage: sft` and the like are answered with `stage=sft`."""
+    """Raise ChexReasonError for `sft`, `--stage sft`, `--sft`, `Stage: sft` and the like, suggesting `stage=sft`."""
     keys = {*schema.KEYS, *BUNDLES}
     for flag in flags:
         name, _, value = flag.lstrip("-").replace("-", "_").partition("=")
@@ -266,7 +266,7 @@ def _refuse_bare_words(flags: list[str], words: list[str]) -> None:
 
 
 def _choice(text: str) -> str:
-    """The override by the first name in a text that is a choice's."""
+    """The override `group=choice` for the first word of `text` that names a choice; "" if none does."""
     names = re.split(r"\W+", text.lower())
     return next((f"{group}={name}" for name in names for group in CHOICES if name in schema.choice_names(group)), "")
 

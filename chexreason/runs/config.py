@@ -1,8 +1,8 @@
 """The typed schema of every config group: a misspelt or mistyped override fails before any work.
 
-Hydra composes plain YAML; here each composed group becomes the dataclass that describes it, which checks its own ranges. Closed
-groups are described in `groups`. Open groups name the class that describes them as `_target_`, where they are implemented, so
-that adding one edits nothing else: a stage's `Settings`, a reward, a site, a teacher.
+Hydra composes plain YAML; this module converts each composed group to a dataclass, which validates its own values. The
+dataclasses of closed groups are in `groups`. Open groups (a stage's `Settings`, a reward, a site, a teacher) name theirs as
+`_target_`, so that a new one can be added without editing any other file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if pat
 
 @dataclass(frozen=True)
 class Config:
-    """One composed, checked configuration; the open groups are described by their own classes."""
+    """One composed and validated configuration; open groups have type Any, since `_target_` names their class."""
 
     stage: Any
     model: Model
@@ -81,7 +81,7 @@ class Config:
             raise ChexReasonError(f"runs={place}: {there} is a file, and run folders cannot be written there: set runs=FOLDER")
         if self.source not in (sources := choice_names("dataset")):
             raise ChexReasonError(f"source={self.source}: there is no such dataset.{suggestion(self.source, set(sources))}")
-        unit = self.reward.unit  # which training divides by
+        unit = self.reward.unit  # training divides rewards by it
         if not isinstance(unit, int | float) or not 0 < unit < inf:
             raise ChexReasonError(f"reward.unit={unit}: a finite number above 0 is wanted")
         if self.processes < 1:
@@ -91,9 +91,9 @@ class Config:
 
 
 KEYS = get_type_hints(Config)
-# The class that describes a group; None: its `_target_` does.
+# The dataclass of each group; None for open groups, whose `_target_` names it.
 GROUPS = {key: None if kind is Any else kind for key, kind in KEYS.items() if kind not in (str, int, bool)}
-# The protocol that a class named by `_target_` must satisfy, users' own included. For stages see runs/stage.py.
+# The protocol that a class named by `_target_` must satisfy, also a user's own. For stages, see runs/stage.py.
 BASES = {
     "dataset": "chexreason.data.records.Dataset",
     "reward": "chexreason.rewards.scored.Reward",
@@ -101,11 +101,11 @@ BASES = {
 }
 # Environment variables treated as secrets: a value of SHORTEST characters or more must not appear in a config.
 SECRET, SHORTEST = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE), 12
-FOLDERS = "CHEXREASON_CHOICES"  # environment variable by which a stage's process gets the user's config folders
+FOLDERS = "CHEXREASON_CHOICES"  # environment variable that passes the user's config folders to a stage's process
 
 
 def described_by(group: str, values: dict[str, Any]) -> type:
-    """The dataclass that describes a composed group."""
+    """The dataclass of a composed group: a built-in one, or the one that its `_target_` names."""
     closed = GROUPS[group]
     if closed is not None:
         return closed
@@ -140,7 +140,7 @@ def _refuse_unfit(group: str, described: type) -> None:
 
 
 def group(name: str, values: dict[str, Any]) -> Any:
-    """A composed group's values as the dataclass that describes it.
+    """Convert the values of a composed group to its dataclass.
 
     Raises:
         ChexReasonError: a key that the class lacks (with the nearest one it has), a missing key, a wrong type or range.
@@ -201,7 +201,7 @@ def _build(described: type, values: dict[str, Any], where: str) -> Any:
             if not isinstance(given, list | dict):
                 raise ChexReasonError(f"{where}.{key}={given}: a list is wanted, such as {where}.{key}=[{given}]") from None
         raise ChexReasonError(f"{where}.{key}: {message.removesuffix('.')}") from None
-    except ValueError as error:  # a range, refused by the class itself
+    except ValueError as error:  # raised by the class for a value out of range
         raise ChexReasonError(f"{where}.{error}") from None
 
 
@@ -219,14 +219,14 @@ def _at(values: Any, parts: Sequence[str]) -> Any:
 
 
 def every(name: str) -> list[Any]:
-    """Every choice of a group as the dataclass that describes it, in the order of their names."""
+    """Every choice of a group as an instance of its dataclass, sorted by name."""
     return choices(name, choice_names(name))
 
 
 def own_folders() -> tuple[list[str], list[str]]:
     """The user's config folders that a command names: by --config-dir, and by hydra.searchpath.
 
-    Outside its Hydra application, in the process of a stage, all are as if searched.
+    In a stage's process, outside the Hydra application, all of them are returned as if given by hydra.searchpath.
     """
     hydra = GlobalHydra.instance()
     if not hydra.is_initialized():
@@ -237,15 +237,15 @@ def own_folders() -> tuple[list[str], list[str]]:
 
 
 def choice_names(name: str) -> list[str]:
-    """The choices of a group by their files' names, of folders of one's own as well.
+    """The names of a group's choices (their file stems), including those in the user's config folders.
 
-    What begins with _ is no choice: a part that some of them share.
+    A file whose name begins with _ is not a choice, but a part that several choices share.
     """
     return sorted(choice_files(name))
 
 
 def choice_files(name: str) -> dict[str, Path]:
-    """The same, with their files."""
+    """The choices of a group by name, as in `choice_names`, with their files."""
     brought, searched = own_folders()
     folders = [CONF, *map(Path, (*brought, *searched))]
     files = {path.stem: path for folder in folders for path in (folder / name).glob("*.yaml")}
@@ -253,7 +253,7 @@ def choice_files(name: str) -> dict[str, Path]:
 
 
 def choices(name: str, chosen: Sequence[str]) -> list[Any]:
-    """Some choices of a group as the dataclass that describes it; raises ChexReasonError where there is no such one."""
+    """The `chosen` choices of a group as instances of its dataclass; raises ChexReasonError if one does not exist."""
     found = []
     for choice in chosen:
         try:
@@ -265,7 +265,7 @@ def choices(name: str, chosen: Sequence[str]) -> list[Any]:
 
 
 def check(plain: dict[str, Any]) -> Config:
-    """The resolved config as dataclasses; raises ChexReasonError at the first key that is wrong."""
+    """Convert the resolved config to dataclasses; raises ChexReasonError at the first wrong key."""
     _refuse_secrets(plain)
     for key in (key for key in plain if key not in KEYS):
         raise ChexReasonError(f"{key}: there is no such key.{suggestion(key, {*KEYS})}")
@@ -296,7 +296,7 @@ def as_dict(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _alone(name: str, choice: str) -> dict[str, Any]:
-    """One choice of a group. Of some closed groups, a file without defaults is read without Hydra."""
+    """Compose one choice of a group. For some closed groups, a file without defaults is read without Hydra."""
     file = CONF / name / f"{choice}.yaml"
     if not file.is_file() or GROUPS[name] not in (Prompt, Scale, Checkpoint, Engine, Variant):
         return as_dict(compose((f"{name}={choice}",)))[name]
@@ -329,9 +329,9 @@ def compose(overrides: Sequence[str], name: str = "config", with_hydra: bool = F
 def _refuse_shadows(folders: tuple[str, ...]) -> None:
     """Raises ChexReasonError if a user's folder repeats a file of an earlier folder or of this product: Hydra uses the first.
 
-    Or where there is no such folder.
+    Also raised if one of the folders does not exist.
     """
-    own = dict.fromkeys(Path(one).resolve() for one in folders if "://" not in one)  # else a package's
+    own = dict.fromkeys(Path(one).resolve() for one in folders if "://" not in one)  # `pkg://` and the like are not folders
     taken: dict[Path, str] = {}
     for folder in (one for one in own if one != CONF.resolve()):
         if not folder.is_dir():
@@ -346,7 +346,7 @@ def _refuse_shadows(folders: tuple[str, ...]) -> None:
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
-    """Raises ChexReasonError at an override without a key, at one that takes a key away, at a choice that is no name."""
+    """Raises ChexReasonError for an override that has no key, deletes a required key, or whose choice is not a name."""
     kept = {*KEYS, *BUNDLES}
     for word in overrides:
         key, _, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""What the runs of a plan cost: requests, tokens, money, disk and GPU hours, as far as that is known beforehand."""
+"""Estimates of what the runs of a plan cost: requests, tokens, money, disk and GPU hours."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Bill:
 
 
 def lines(missing: Sequence[Plan], took: dict[str, float]) -> list[str]:
-    """What `missing`, each once, cost: a line for each service asked, and one for disk and GPU where a model is run.
+    """Describe the cost of the `missing` runs: a line per paid service, and one for disk and GPU if any runs a model.
 
-    `took`: seconds that a run of each kind takes, as `seconds_by_kind` knows them.
+    `took`: mean seconds of a run of each kind, from `seconds_by_kind`.
     """
     bills = defaultdict(list)
     for one in missing:

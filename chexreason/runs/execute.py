@@ -1,4 +1,4 @@
-"""Executes one run: its lock, its process, the arguments of its stage, and its manifest during and after the work."""
+"""Executes one run: locks its folder, starts its process, calls its stage and keeps its manifest up to date."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ PAID = (folders.JOURNAL,)  # kept when a run is made again, so that no reply is 
 
 
 class Lacking(ChexReasonError):
-    """What a run lacks. Its own class, because a sweep prints it for all jobs before the first and need not repeat it."""
+    """A requirement of a run is missing. A sweep lists these for all jobs before the first and need not repeat them."""
 
 
 def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
-    """Execute one composed run and, with make_missing, the missing ones that it stands on; or reuse it where it is complete.
+    """Execute one composed run, or reuse it if it is complete; with make_missing, execute its missing ancestors first.
 
     Returns:
         The complete run's folder.
 
     Raises:
-        ChexReasonError: a wrong key, a missing parent run, something that is not at hand, or a failed run.
+        ChexReasonError: a wrong key, a missing parent run, an unmet requirement, or a failed run.
     """
     planned = plan(cfg, typed)
     if lacks := planned.every_lack():
@@ -60,7 +60,7 @@ def execute(cfg: DictConfig, typed: Sequence[str]) -> Path:
     try:
         _make_all(planned, helpful=cfg.make_missing and not cfg.force)
     except ChexReasonError:
-        if JOBS not in os.environ:  # a sweep needs the folders: it reads from them what failed
+        if JOBS not in os.environ:  # a sweep reads its failures from these folders
             folders.forget([one.folder for one in planned.every()], new)
         raise
     _deliver(planned)
@@ -104,7 +104,7 @@ def _deliver(planned: Plan) -> None:
 def _make_all(planned: Plan, helpful: bool) -> None:
     """Make a run and its missing parents.
 
-    What another process is making is left to it for as long as there is something else to do: for this run or, where it is
+    A run that another process is making is only waited for when nothing else can be done, be it for this run or, if
     `helpful`, for another job of the same sweep.
     """
     left = [*(one for one in planned.missing() if one is not planned), planned]
@@ -134,18 +134,18 @@ def _help() -> bool:
             try:
                 if one.reusable and not failed and _try_to_make(one):
                     return True
-            except ChexReasonError:  # which that job will say
+            except ChexReasonError:  # reported by the job that needs it
                 GIVEN_UP.add(one.folder)
     return False
 
 
 @lru_cache(maxsize=1)
 def _jobs(told: str) -> list[Plan]:
-    """The jobs of a sweep, planned once; plans look up each time whether a run is complete."""
+    """Plan the jobs of a sweep. This is cached: a plan itself looks up anew whether its run is complete."""
     known: dict[str, Plan] = {}
     planned = []
     for _, words in json.loads(told):
-        with suppress(ChexReasonError):  # which that job will say
+        with suppress(ChexReasonError):  # reported by that job itself
             planned.append(plan(schema.compose(words), words, known))
     return planned
 
@@ -166,17 +166,17 @@ def _try_to_make(planned: Plan, wait: float | None = 0.0) -> bool:
 
 
 def _held(planned: Plan, wait: float | None) -> AbstractContextManager[object]:
-    """Lock the run's folder, in which one process works at a time.
+    """Lock the run's folder, so that only one process works in it at a time.
 
     Raises:
-        ChexReasonError: it cannot be written.
-        Timeout: another process has it for `wait` seconds.
+        ChexReasonError: the folder cannot be written.
+        Timeout: another process still holds the lock after `wait` seconds.
     """
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:
             locks.enter_context(_acquired(folders.LOCK, planned, wait))
-            # The stage's process may still be running although the one that started it was killed.
+            # The stage's process may outlive the process that started it, if that was killed.
             with _acquired(folders.WRITER, planned, wait):
                 return locks.pop_all()
     except Timeout:  # an OSError, too
@@ -213,7 +213,7 @@ def _make(planned: Plan) -> None:
 
 
 def _ended(code: int) -> str:
-    """How a process ended that wrote no error."""
+    """Describe the exit status of a process that wrote no error."""
     if code >= 0:
         return f"did not finish: exit code {code}"
     memory = ", most likely for want of main memory" if code == -signal.SIGKILL else ""
@@ -221,7 +221,7 @@ def _ended(code: int) -> str:
 
 
 def _acquired(name: str, planned: Plan, wait: float | None) -> AbstractContextManager[object]:
-    """A lock in the run's folder, once it is free."""
+    """Acquire a lock in the run's folder, waiting until it is free."""
     lock = FileLock(planned.folder / name)
     try:
         return lock.acquire(timeout=0)
@@ -271,9 +271,9 @@ def load(folder: Path) -> folders.Run:
 
 
 def execute_planned(folder: Path) -> int:
-    """Execute the run that folder/manifest.json describes, in this process; the exit status.
+    """Execute the run that folder/manifest.json describes in this process; returns the exit status.
 
-    Of several processes that share one run, the first alone keeps its records.
+    If several processes share the run, only the first writes its records.
     """
     manifest = files.read_json(folder / folders.MANIFEST)
     run = load(folder)
@@ -305,7 +305,7 @@ def execute_planned(folder: Path) -> int:
         if not folders.complete_manifest(folder):
             _fail(folder, manifest, "interrupted", status="interrupted")
         raise
-    except (Exception, SystemExit) as error:  # some libraries end the process
+    except (Exception, SystemExit) as error:  # some libraries call sys.exit
         return _fail(folder, manifest, _told(error, folder))
     said = does.headline(metrics)
     run.note(f"complete in {done['wall_seconds']:.0f} s{': ' + said if said else ''} ({folder})")
@@ -353,7 +353,7 @@ def _device() -> str:
 def _peak_memory() -> dict[str, int]:
     """Bytes of main memory, and of GPU memory where one was used."""
     peak = {}
-    if sys.platform != "win32":  # which has no such module
+    if sys.platform != "win32":  # Windows has no `resource` module
         import resource
 
         peak["main"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -45,7 +45,7 @@ def _meaning(error: Exception, overrides: list[str], compose: Callable[..., Dict
     missing = re.search(r"Could not find '([\w/]+)/([^/']+)'", message)
     if missing:
         folder, choice = missing.groups()
-        listed = re.search(r"Available options in '[^']+':\n((?:\s+\S+\n?)*)", message)  # of every folder that Hydra was given
+        listed = re.search(r"Available options in '[^']+':\n((?:\s+\S+\n?)*)", message)  # in all config folders
         found = listed[1].split() if listed else [path.stem for path in (conf / folder).glob("*.yaml")]
         options = {one for one in found if not one.startswith("_")}
         return f"{folder}={choice}: there is no such choice.{suggestion(choice, options)}"
@@ -80,7 +80,7 @@ def _no_override(word: str) -> str:
 
 
 def _first(word: str) -> list[str]:
-    """The override with the first of its swept values; [] for a glob, whose values only the files tell."""
+    """The override with the first of its swept values; [] for a glob, whose values depend on the files."""
     override = OverridesParser.create().parse_override(word)
     if not override.is_sweep_override():
         return [word]
@@ -91,7 +91,7 @@ def _first(word: str) -> list[str]:
 def _no_such_key(key: str, overrides: list[str], compose: Callable[..., DictConfig]) -> str:
     others = [line for line in overrides if key_of(line) != key]
     group = key.split(".")[0]
-    if len(others) == len(overrides):  # nobody typed it
+    if len(others) == len(overrides):  # not set on the command line
         why = "No override sets it, so a config file of yours does; one of an arm or an experiment must begin with"
         return f"{key}: there is no such key. {why} {PACKAGED}"
     swept = next((line for line in others if line.startswith(f"{group}=") and "," in line), None)

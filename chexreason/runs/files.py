@@ -15,7 +15,7 @@ from typing import Any
 from chexreason.errors import ChexReasonError
 
 PARTIAL = ".partial"  # suffix of a file that is still being written
-# Formats that people give in place of JSON Lines, by a file's first bytes, whatever its name.
+# Other formats often given in place of JSON Lines, recognised by the first bytes of the file.
 _INSTEAD = [
     (re.compile(begins), what)
     for begins, what in (
@@ -31,12 +31,12 @@ _INSTEAD = [
 
 
 def is_first_process() -> bool:
-    """Whether this process keeps the run's records: of several that share it, the first alone does."""
+    """Whether this process writes the run's records: only the first of several that share a run does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write by atomic rename, so that no reader ever sees half a file; of several processes the first alone writes."""
+    """Write by atomic rename, so that no reader ever sees half a file; only the first of several processes writes."""
     if is_first_process():
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -54,14 +54,14 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # on a full disk, the system names no file
+        error.filename = error.filename or str(path)  # errors of a full disk have no filename
         raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def to_disk(folder: Path) -> None:
-    """Flush every file in `folder` to the disk, so that after a crash no sign of completeness is there without the data."""
+    """Flush every file in `folder` to the disk, so that a crash cannot leave a run marked complete without its data."""
     for inside, _, names in os.walk(folder):
         for name in names:
             _flush(Path(inside) / name)
@@ -82,7 +82,7 @@ def make_readable(folder: Path) -> None:
 def _flush(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:  # removed since, a dangling link, or a folder on a system that cannot open folders
+    except OSError:  # removed, a dangling link, or a folder on Windows, which cannot open it
         return
     try:
         os.fsync(handle)
@@ -94,7 +94,7 @@ def require_output(output: str | None, *read: str | None) -> None:
     """Check that the paths in `read` are files, and that `output` is None or a file other than these.
 
     Raises:
-        ChexReasonError: names stage.output, and what stands at its place, or the folder that is to be read.
+        ChexReasonError: `output` is not usable, or a path in `read` is a folder.
     """
     for folder in (one for one in read if one and Path(one).is_dir()):
         raise ChexReasonError(f"{folder} is a folder; the file that is to be read is wanted")
@@ -118,7 +118,7 @@ def require_output_folder(output: str | None, read: str | None = None) -> None:
     """Check that `output` is None, or a folder that exists or can be created and lies outside of `read`.
 
     Raises:
-        ChexReasonError: names stage.output, and what stands in its way.
+        ChexReasonError: `output` is not usable.
     """
     if output is None:
         return
@@ -133,7 +133,7 @@ def require_output_folder(output: str | None, read: str | None = None) -> None:
 
 
 def _number(value: Any) -> Any:
-    """A number of numpy's or torch's as Python's."""
+    """Convert a NumPy or torch scalar to a Python number."""
     if getattr(value, "ndim", None) == 0:
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON: {str(value)[:200]}")
@@ -155,10 +155,10 @@ def as_lines(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
-    """The JSON objects, one per line, of a file that we wrote; a last line that a kill truncated is left out.
+    """The JSON objects, one per line, of a file that this package wrote; a truncated last line is dropped.
 
     Raises:
-        ChexReasonError: another line than the last is no JSON object or, where a `schema` is given, none of that version.
+        ChexReasonError: a line other than the last is not a JSON object, or any line is not of the given `schema` version.
     """
     rows = []
     for where, row in each_line(path, last_may_be_cut=True):
@@ -169,7 +169,7 @@ def read_lines(path: Path, schema: int | None = None) -> list[dict[str, Any]]:
 
 
 def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError if a key occurs twice, since one value would be lost silently."""
+    """Hook for `json.loads`; raises ValueError if a key occurs twice, since one value would be lost silently."""
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -185,7 +185,7 @@ def utf16(head: bytes) -> str | None:
 
 
 def text_of(path: Path, errors: str = "strict") -> str:
-    """A text that people saved, in UTF-8 or UTF-16, without its byte-order mark; `errors` as `bytes.decode` takes it.
+    """Read a user's text file in UTF-8 or UTF-16, without its byte-order mark; `errors` as for `bytes.decode`.
 
     Raises:
         OSError, UnicodeError: it cannot be read, or it is in another encoding.
@@ -197,7 +197,7 @@ def text_of(path: Path, errors: str = "strict") -> str:
 def each_line(path: Path, last_may_be_cut: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each JSON object of a file, one per line, with its place (`FILE, line 3`); blank lines are skipped.
 
-    A copy in UTF-16, or with carriage returns alone, is read, too.
+    Files in UTF-16, or with carriage returns as line ends, are accepted, too.
 
     Raises:
         ChexReasonError: a line is no JSON object; where it is the first, with what the file is instead.

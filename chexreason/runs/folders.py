@@ -1,7 +1,7 @@
 """Run folders: manifests, lookup, digests of outputs.
 
-A run is one execution of one stage, in its own folder, named by what defines it. The folder is the source of truth:
-reports and later stages read it and nothing else, and its manifest says `complete` only when everything else is there.
+A run is one execution of one stage, in its own folder, whose name includes a digest of what defines the run. The folder is the
+source of truth: reports and later stages read nothing else, and its manifest says `complete` only once all else is written.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from chexreason.runs.files import is_first_process, read_json, replacing, write_
 from chexreason.runs.identity import DIGESTS, digest, path_digest, sha256_of
 
 MANIFEST, LOG = "manifest.json", "log.jsonl"
-DELIVERED = ".chexreason.json"  # in a folder that a user named: the files that a run left there, with their digests
+DELIVERED = ".chexreason.json"  # in the user's output folder: digests of the files copied there
 ERROR = "error.txt"  # why a run failed, in full
-ROOT = "root.path"  # where the images that a run names lie
-CHECKPOINTS = "checkpoints"  # of a training run, to resume from
+ROOT = "root.path"  # the folder that the image paths of a run are relative to
+CHECKPOINTS = "checkpoints"  # folder of checkpoints from which a training run resumes
 JOURNAL = "journal.jsonl"  # a teacher's replies
-LOCK, WRITER = ".lock", ".writer"  # lock files: of the process that starts a run, and of the stage's own process
-WANTED = {"name", "stage", "status", "config", "parents", "command"}  # in any manifest
-DONE = {"outputs", "finished", "wall_seconds"}  # ... and in a complete run's
+LOCK, WRITER = ".lock", ".writer"  # lock files of the starting process and of the stage's
+WANTED = {"name", "stage", "status", "config", "parents", "command"}  # keys of every manifest
+DONE = {"outputs", "finished", "wall_seconds"}  # further keys in the manifest of a complete run
 SCHEMA = 2  # of manifests and recipes; 1 was chexreason 0.1's
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "numpy", "pandas", "wandb")
-# Kept for resuming and tracking. These are no results, so a run's output digests do not cover them.
+# Files for resuming and tracking. They are not results and are excluded from the output digests.
 SCAFFOLD = {MANIFEST, LOG, ERROR, ROOT, CHECKPOINTS, JOURNAL, LOCK, WRITER, "wandb"}
-FAILED_ONLY = {MANIFEST, ERROR, LOCK, WRITER}  # all that is left of a run that failed before it worked
+FAILED_ONLY = {MANIFEST, ERROR, LOCK, WRITER}  # the only files of a run that failed before it did any work
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Run:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """A run folder's manifest, or None where there is none yet, a damaged one, or one of another version."""
+    """Read the manifest of a run folder; None if it is missing, damaged, or of another schema version."""
     manifest = _anyones_manifest(folder)
     wanted = WANTED | DONE if manifest.get("status") == "complete" else WANTED
     return manifest if manifest.keys() >= wanted and manifest.get("schema") == SCHEMA else None
@@ -81,7 +81,7 @@ def is_of_another_version(folder: Path) -> bool:
 
 
 def _anyones_manifest(folder: Path) -> dict[str, Any]:
-    """A run folder's manifest of any version; {} where there is none that can be read."""
+    """Read the manifest of a run folder, whatever its schema version; {} if none can be read."""
     try:
         manifest = read_json(folder / MANIFEST)
     except (OSError, ValueError):
@@ -90,7 +90,7 @@ def _anyones_manifest(folder: Path) -> dict[str, Any]:
 
 
 def complete_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of the complete run in `folder`, or None where there is no such run."""
+    """The manifest of the complete run in `folder`, or None if there is no such run."""
     manifest = read_manifest(folder)
     return manifest if manifest and manifest["status"] == "complete" else None
 
@@ -101,7 +101,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def complete_runs(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Every complete run under `runs` with its manifest, in the order of their finishing."""
+    """Every complete run under `runs` with its manifest, sorted by finishing time."""
     found = [(path.parent, complete_manifest(path.parent)) for path in runs.glob(f"*/{MANIFEST}")]
     return sorted([(folder, one) for folder, one in found if one], key=lambda pair: pair[1]["finished"])
 
@@ -125,10 +125,10 @@ def deliver(folder: Path, output: Path) -> None:
 
 
 def leave(files: dict[str, Path], output: Path) -> None:
-    """Copy files, by their names there, in place of those that an earlier run left there; each by atomic rename.
+    """Copy `files` (by name in `output`) to `output`, replacing those of an earlier run; each by atomic rename.
 
     Raises:
-        ChexReasonError: a file of such a name is there that no run left, or that was changed since.
+        ChexReasonError: a file to be replaced was not written by a run, or was changed since.
     """
     try:
         before: dict[str, str] = read_json(output / DELIVERED)
@@ -152,7 +152,7 @@ def leave(files: dict[str, Path], output: Path) -> None:
 
 
 def kind(manifest: dict[str, Any]) -> str:
-    """The kind by which runs are counted and timed: the stage and its model."""
+    """The category in which a run is counted and timed: its stage and model."""
     model = manifest["config"].get("model")
     return f"{manifest['stage']} of {model['name']}" if model else str(manifest["stage"])
 
@@ -186,7 +186,7 @@ def outputs(folder: Path) -> dict[str, str]:
 def changed(folder: Path) -> str | None:
     """The first output of a complete run that has changed since; None if all are unchanged.
 
-    Costs one `stat` a file where the runs folder remembers its digest, and reads the file where it does not.
+    A file is only read if the runs folder has no cached digest of it; otherwise the check takes one `stat`.
     """
     manifest = read_manifest(folder) or {}
     left = manifest.get("outputs", {}) | manifest.get("log", {})

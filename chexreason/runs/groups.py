@@ -1,4 +1,4 @@
-"""The closed groups of a config, typed: each checks its own ranges. The open ones are described where they are implemented."""
+"""Dataclasses of the closed config groups; each validates its own values. Those of open groups are defined elsewhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, DESCRIPTION, path_di
 
 @dataclass
 class Pretraining:
-    """What a stand-in model has seen: `images` of a `corpus` (radiographs | shapes), and optimizer steps of both phases.
+    """How a stand-in model is pre-trained: on `images` of a `corpus` (radiographs | shapes), with the steps of both phases.
 
-    `size` of the architecture: small | published; `prompt_share` of the language steps ask the study's prompts, the rest short
-    questions.
+    `size` of the architecture: small | published. `prompt_share`: share of the language steps that use the study's prompts;
+    the others use short questions.
     """
 
     size: str
@@ -43,26 +43,26 @@ class Model:
     name: str
     paper_name: str | None = field(metadata=DESCRIPTION)  # what the paper calls it, or the model that it stands in for
     world: str = field(metadata=CIRCUMSTANCE)
-    family: str  # one of FAMILIES: it decides processor and visual-token bounds
-    made_by: str | None = field(metadata=CIRCUMSTANCE)  # override line of the run that makes the weights; None: from outside
+    family: str  # one of FAMILIES; determines the processor and the visual-token bounds
+    made_by: str | None = field(metadata=CIRCUMSTANCE)  # overrides of the run that makes the weights; None: external
     weights: str = field(metadata=CONTENT)  # a folder (inside that run, when made_by is set) or a hub id
     dtype: str
     attention: str  # transformers' attn_implementation
     min_visual_tokens: int
     max_visual_tokens: int
-    image_size: int | None  # pixels of the longer side at which images are kept decoded; None: read anew at full size
+    image_size: int | None  # longer side in pixels of cached decoded images; None: no cache, full size
     pretraining: Pretraining | None = None
 
     def __post_init__(self) -> None:
         one_of(FAMILIES, family=self.family)
         one_of(("float32", "bfloat16", "float16", "float64"), dtype=self.dtype)
-        if "/" not in self.attention:  # else one of the hub's kernels
+        if "/" not in self.attention:  # a name with / is a kernel from the hub
             one_of(("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"), attention=self.attention)
         at_least(1, min_visual_tokens=self.min_visual_tokens, image_size=self.image_size)
         at_least(self.min_visual_tokens, max_visual_tokens=self.max_visual_tokens)
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """Weights from outside count by their files or, on the hub, by their revision."""
+        """External weights are identified by the content of their files or, on the hub, by their revision."""
         if self.made_by:
             return {"weights": Path(self.weights).as_posix()}
         from chexreason.models.weights import weights_identity
@@ -70,7 +70,7 @@ class Model:
         return {"weights": weights_identity(self, store)}
 
     def require(self) -> None:
-        """Raises ChexReasonError where weights from outside are not at hand."""
+        """Raises ChexReasonError if external weights are not available."""
         if self.made_by is None:
             from chexreason.models.weights import require_weights
 
@@ -79,7 +79,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Which adapter a model answers with: `adapter` is its folder inside the run that `made_by` makes; None: none."""
+    """The adapter to load: `adapter` is its folder, inside the run that `made_by` makes if set; None: the base model."""
 
     name: str
     made_by: str | None = field(metadata=CIRCUMSTANCE)
@@ -97,13 +97,13 @@ class Checkpoint:
             )
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """An adapter from outside counts by its files."""
+        """An external adapter is identified by the content of its files."""
         if self.made_by or self.adapter is None:
             return {"adapter": self.adapter}
         return {"adapter": path_digest(Path(self.adapter), store, without_suffix=".md")}
 
     def require(self) -> None:
-        """Raises ChexReasonError where an adapter from outside is not at hand."""
+        """Raises ChexReasonError if an external adapter is not available."""
         if self.made_by is not None or self.adapter is None:
             return
         from chexreason.models.weights import ADAPTER, pickled
@@ -117,7 +117,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Engine:
-    """What writes completions: transformers | vllm, which takes a share of the GPU's memory, alone or beside training."""
+    """The inference engine, transformers | vllm; vLLM takes a share of the GPU's memory, alone or beside training."""
 
     name: str
     memory: float | None = field(metadata=CIRCUMSTANCE)
@@ -139,7 +139,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Variant:
-    """A training: the paper's own (title None) or one beyond it, which tables call by its title."""
+    """A variant of training: the paper's own (title None), or an additional one that tables show by its title."""
 
     name: str
     title: str | None = field(metadata=DESCRIPTION)
@@ -151,10 +151,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large models and runs are, and what they take, in GB; what it changes in other choices stands in conf/sized."""
+    """The scale of models and runs and their needs in GB; conf/sized has the settings of other groups that depend on it."""
 
     name: str
-    gpu_gigabytes: float  # memory of a GPU; 0: none is needed
+    gpu_gigabytes: float  # required GPU memory; 0: no GPU needed
     run_gigabytes: float  # disk
     min_tokens: int  # |t| of equation 3
 
@@ -177,9 +177,9 @@ class Tracker:
 
 @dataclass(frozen=True)
 class World:
-    """Which models, datasets and teachers belong together, and what an experiment means by its roles."""
+    """Which models, datasets and teachers belong together, and which of them fill the roles of an experiment."""
 
-    name: str  # models, datasets and teachers say by it that they belong to it
+    name: str  # referred to by the `world` key of models, datasets and teachers
     medical: str
     general: str
     arms: str  # several choices, separated by commas
@@ -187,7 +187,7 @@ class World:
     validation: str
     chexpert: str
     nih: str
-    others: str  # as arms
+    others: str  # separated by commas, like arms
     second_site: int
     budget: float | None
     jobs: int
@@ -199,7 +199,7 @@ class World:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep is called, which tables and figures it ends with, and what one may try `then`."""
+    """A sweep's name, the tables and figures shown at its end, and a hint on what to try `then`."""
 
     name: str
     show: list[str] | None

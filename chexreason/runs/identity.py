@@ -1,11 +1,11 @@
-"""What defines a run, said beside the keys themselves.
+"""Which config keys define a run, as declared in the metadata of the dataclass fields.
 
-A key of a config dataclass defines the run unless its field's metadata say otherwise: CIRCUMSTANCE (how or where it is done,
-not what comes out), DESCRIPTION (names and ownership: changing it does not make a new run, and existing manifests are updated),
-CONTENT (a file or folder from outside, which counts by what is in it, wherever it lies), UNORDERED (a list that is a set) or
-DRAWN (of no account where nothing is drawn, as by a greedy decoder). A class whose input is more than a path says what counts
-in `inputs()`; one that can lack something says so in `require()`; one whose result depends on this package's own code lists
-those subpackages in `CODE`. A class from elsewhere counts by its code: a file, or all files of its package.
+A key of a config dataclass defines the run unless its field's metadata say otherwise: CIRCUMSTANCE (affects how or where,
+not the result), DESCRIPTION (names and ownership: changing it does not make a new run, and existing manifests are updated),
+CONTENT (an external file or folder, identified by its content instead of its path), UNORDERED (a list whose order does not
+matter) or DRAWN (ignored if nothing is sampled, as with greedy decoding). A class whose input is more than a path returns the
+digests in `inputs()`; one with requirements checks them in `require()`; one whose result depends on this package's own code
+lists the subpackages in `CODE`. A class from another package is identified by its code: a file, or all files of its package.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from typing import Any
 from chexreason.errors import ChexReasonError
 
 PACKAGE = Path(__file__).parents[1]
-# A field's `metadata`: it does not define a run; or it names a file or folder (or a list of them) that does by its content.
+# Values of a field's `metadata`. The first two do not define a run; a CONTENT field is a path, or a list of paths.
 CIRCUMSTANCE, DESCRIPTION, CONTENT = {"identity": "circumstance"}, {"identity": "description"}, {"identity": "content"}
-UNORDERED, DRAWN = {"identity": "unordered"}, {"identity": "drawn"}  # in any order; of no account where nothing is drawn
+UNORDERED, DRAWN = {"identity": "unordered"}, {"identity": "drawn"}  # order is irrelevant; ignored if nothing is sampled
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-BATCH = 64  # files whose digests are written at once
+BATCH = 64  # files per database transaction
 DIGESTS = ".digests.sqlite"  # in the runs folder: content digests, remembered by path, size and time of change
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    """SHA-256 of a JSON-serialisable value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def defining(described: Any, where: str, store: Path | None, drawn: bool = True) -> dict[str, Any]:
-    """What of a config dataclass defines a run: JSON-able; `where` names its group in errors, `store` remembers digests.
+    """The values of a config dataclass that define a run, JSON-serialisable.
 
-    `drawn`: whether the run draws anything.
+    `where`: the group's name in errors. `store`: cache of digests. `drawn`: whether the run samples anything.
 
     Raises:
         ChexReasonError: a file that a CONTENT key names is not there.
@@ -70,7 +70,7 @@ def sha256_of(file: Path) -> str:
 
 
 def sha256_if_readable(file: Path) -> str:
-    """The same; empty where the file cannot be read, so that it counts by its name alone."""
+    """As `sha256_of`, but "" if the file cannot be read, so that only its name identifies it."""
     try:
         return sha256_of(file)
     except OSError:
@@ -80,7 +80,7 @@ def sha256_if_readable(file: Path) -> str:
 def contents(
     described: Any, where: str, store: Path | None, but: Sequence[str] = (), read: Callable[[Path], str] = sha256_of
 ) -> dict[str, Any]:
-    """Digests of what the CONTENT keys of a config dataclass name, those in `but` left out; of a list, one each."""
+    """Digests of the files that the CONTENT keys of a config dataclass name, except `but`; a list gives one per entry."""
     named = {name: getattr(described, name) for name in _contents(described) if name not in but}
     return {name: _digests(value, f"{where}.{name}", store, read) for name, value in named.items()}
 
@@ -90,7 +90,7 @@ def _contents(described: Any) -> list[str]:
 
 
 def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
-    """What defines it, CONTENT keys by their value."""
+    """The defining values of a config dataclass, with CONTENT keys as they are instead of digests."""
     aside = (CIRCUMSTANCE, DESCRIPTION) if drawn else (CIRCUMSTANCE, DESCRIPTION, DRAWN)
     roles = {field.name: field.metadata for field in dataclasses.fields(described)}
     values = {name: getattr(described, name) for name, role in roles.items() if role not in aside}
@@ -99,13 +99,13 @@ def by_name(described: Any, drawn: bool = True) -> dict[str, Any]:
             values[name] = by_name(value, drawn)
         elif roles[name] == UNORDERED:
             values[name] = sorted(set(value))
-        elif isinstance(value, dict):  # whose values no class gives a type: 1 and 1.0 are the same number
+        elif isinstance(value, dict):  # its values are untyped: treat 1 and 1.0 as equal
             values[name] = {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
     return values
 
 
 def descriptions(described: Any) -> dict[str, Any]:
-    """What of a config dataclass only describes a run."""
+    """The DESCRIPTION values of a config dataclass, which do not define a run."""
     found = (field.name for field in dataclasses.fields(described) if field.metadata == DESCRIPTION)
     return {name: getattr(described, name) for name in found}
 
@@ -121,7 +121,7 @@ def _digests(value: Any, key: str, store: Path | None, read: Callable[[Path], st
 
 
 def files_in(folder: Path, shut: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """What is in a folder and its folders and is no folder, hidden names left out; links are followed, each folder once.
+    """All files below a folder, except hidden ones; symbolic links are followed, and each folder is visited once.
 
     `shut`: called for a folder that cannot be opened.
     """
@@ -141,7 +141,7 @@ def path_digest(
 ) -> str:
     """SHA-256 of a file's content, or of a folder's relative paths and contents (9 GB of weights are read once).
 
-    Hidden files do not count: file managers and downloads leave them behind. Nor do those whose names end on `without_suffix`.
+    Hidden files, which file managers and downloads leave behind, are ignored, as are files with the suffix `without_suffix`.
     """
     if path.is_file():
         return content_digests([path], store, read)[0]
@@ -152,10 +152,10 @@ def path_digest(
 
 
 def content_digests(files: Iterable[Path], store: Path | None = None, read: Callable[[Path], str] = sha256_of) -> list[str]:
-    """What `read` says of each file's content (its SHA-256); where that is empty, it is asked again each time.
+    """The result of `read` (by default the SHA-256) for each file; an empty result is not cached.
 
-    `store` remembers it by path, size and times of change, so that a second look costs one `stat` a file. A store that is
-    damaged is made again; one that cannot be written is done without.
+    `store` caches results by path, size and times of change, so that looking one up takes one `stat` per file. A damaged store
+    is recreated; without write access to it, the files are read.
     """
     files = list(files)
     if store is None:
@@ -163,7 +163,7 @@ def content_digests(files: Iterable[Path], store: Path | None = None, read: Call
     try:
         return _remembered(files, store, read)
     except (sqlite3.OperationalError, PermissionError, FileExistsError, NotADirectoryError):
-        return [read(file) for file in files]  # a folder that is read-only, a full disk, another process that does not let go
+        return [read(file) for file in files]  # read-only folder, full disk, or locked by another process
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF not in DAMAGED:
             raise
@@ -172,7 +172,7 @@ def content_digests(files: Iterable[Path], store: Path | None = None, read: Call
     return _remembered(files, store, read)
 
 
-@lru_cache(maxsize=100_000)  # the jobs of a sweep that is only planned ask for the same weights
+@lru_cache(maxsize=100_000)  # the jobs of a sweep share the same weights
 def _read_once(file: Path, state: tuple[int, str], read: Callable[[Path], str]) -> str:
     return read(file)
 
@@ -185,12 +185,12 @@ def _remembered(files: list[Path], store: Path, read: Callable[[Path], str]) -> 
         for file in files:
             digests.append(_digest(file, database, read))
             if len(digests) % BATCH == 0:
-                database.commit()  # so that a kill costs what this batch took, and others may write
+                database.commit()  # a kill then loses one batch at most, and other processes can write
         return digests
 
 
 def _digest(file: Path, database: sqlite3.Connection, read: Callable[[Path], str]) -> str:
-    name = os.fsencode(file.absolute()).decode("utf-8", "backslashreplace")  # which need not be UTF-8
+    name = os.fsencode(file.absolute()).decode("utf-8", "backslashreplace")  # a path need not be UTF-8
     state = (name, *file_state(file))
     query = "SELECT sha256 FROM digests WHERE file = ? AND size = ? AND changed = ?"
     known = database.execute(query, state).fetchone()
@@ -203,9 +203,9 @@ def _digest(file: Path, database: sqlite3.Connection, read: Callable[[Path], str
 
 
 def file_state(file: Path) -> tuple[int, str]:
-    """A file's size, and when its content and its entry in the folder changed; the latter no program can set back.
+    """A file's size and its mtime and ctime; programs can set back mtime, but not ctime.
 
-    `name.parquet#7` is row 7 of a table: the table's state.
+    `name.parquet#7` is row 7 of a table and has the state of the table.
     """
     table, _, row = str(file).partition(".parquet#")
     status = os.stat(f"{table}.parquet" if row else file)

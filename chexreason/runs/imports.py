@@ -23,21 +23,21 @@ NAMED = "CHEXREASON_MODULES"  # in the environment, which no config sets: `lab,o
 OURS = (__name__.partition(".")[0],)
 HYDRAS = ("hydra._internal.core_plugins", "hydra_plugins")  # launchers and sweepers
 LOGS = ("logging",)
-TARGETS = ("_target_", "()", "class")  # by which Hydra, and Python's logging, name what they call
+TARGETS = ("_target_", "()", "class")  # keys by which Hydra and Python's logging name what they call
 TYPED = ("env_set", "searchpath")  # of Hydra: what stands in the environment, and where choices are looked for
 # A key's value, or a variable's; other resolvers could make a _target_ of anything.
 PLAIN = re.compile(r"[\w.@/\[\]-]*\}|oc\.env:")
 
 
 def refuse_import(target: str, where: str, more: Sequence[str] = ()) -> None:
-    """Pass silently where `target` is a class of this package or of `more`, or something in a module that the user names.
+    """Check that `target` is a class of this package or of `more`, or is in a module that the user names.
 
     Raises:
-        ChexReasonError: it is not; names `where` it stands, and how to name its module.
+        ChexReasonError: it is not; the message has the key (`where`) and how to name the module.
     """
     named = [one.strip() for one in os.environ.get(NAMED, "").split(",") if one.strip()]
     module, _, name = target.rpartition(".")
-    known = (*named, *OURS, *more) if name[:1].isupper() else named  # our functions write files
+    known = (*named, *OURS, *more) if name[:1].isupper() else named  # classes only: functions of this package write files
     if not any(f"{module}.".startswith(f"{one}.") for one in known):
         raise ChexReasonError(
             f"{where}: {target} is none of this product's, and whatever it is would be executed. If you trust it: "
@@ -46,7 +46,7 @@ def refuse_import(target: str, where: str, more: Sequence[str] = ()) -> None:
 
 
 def refuse_files(folders: Sequence[Path]) -> None:
-    """Pass silently where no YAML file in these folders has Hydra call, or read, what the user has not named.
+    """Check that no YAML file in these folders makes Hydra call, or read, anything that the user has not named.
 
     Raises:
         ChexReasonError: names the file and the key.
@@ -63,7 +63,7 @@ def refuse_files(folders: Sequence[Path]) -> None:
 
 
 def walk(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The place of each value of a config, at any depth, and the value; a list's entries stand at their numbers."""
+    """Yield each value of a config, at any depth, with its path; list entries have their index as key."""
     if isinstance(node, dict | list):
         for name, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield (*place, str(name)), value

@@ -1,4 +1,4 @@
-"""The lines that make runs, in Hydra's words: a run's own command, and those of the runs that it stands on."""
+"""The Hydra override lines that make runs: a run's own command, and the lines of its parents."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chexreason.runs.overrides import BUNDLES, key_of, literal, quoted, root, wr
 
 COMMAND = "python -m chexreason.run"
 OF_ONE_RUN = ("stage", "force", "make_missing", "dry_run")
-SIZED = ("model", "dataset", "teacher")  # what a scale changes, the stage aside (conf/sized)
-# Where a group that a run made lies inside that run's folder.
+SIZED = ("model", "dataset", "teacher")  # groups besides the stage whose settings depend on the scale (conf/sized)
+# The key with the path inside the maker's run folder, for each group that a run can make.
 PLACES = {"model": "weights", "dataset": "root", "checkpoint": "adapter"}
-NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # by a parent run's command
+NOT_INHERITED = (*OF_ONE_RUN, "hydra")  # keys that a parent run's command does not inherit
 
 
 def makers_of(config: schema.Config, used: dict[str, Any], typed: Sequence[str]) -> dict[str, str]:
-    """The override lines that make the runs which a run stands on, by role: its stage's parents, and makers of its groups."""
+    """The override lines that make a run's parents, by role: `parents` of its stage, and `made_by` of its groups."""
     found = dict(getattr(config.stage, "parents", {}))
     said = {f"stage.parents.{role}": line for role, line in found.items()}
     makers = {name: getattr(one, "made_by", None) for name, one in used.items()}
@@ -32,7 +32,7 @@ def makers_of(config: schema.Config, used: dict[str, Any], typed: Sequence[str])
         if line is not None:
             refuse_no_line(key, line)
     for name, line in makers.items():
-        if line is not None and hasattr(used[name], PLACES.get(name, "")):  # else a group that a user's own class describes
+        if line is not None and hasattr(used[name], PLACES.get(name, "")):  # a user's own class may have no such key
             set_apart = name == "model" and any(word.lstrip("+").startswith("model.weights=") for word in typed)
             _refuse_outside(name, PLACES[name], getattr(used[name], PLACES[name]), set_apart)
     found |= {name: line for name, line in makers.items() if line and not _makes(config.stage.name, name, line)}
@@ -64,22 +64,22 @@ def _refuse_outside(group: str, key: str, place: str | None, set_apart: bool) ->
 
 
 def _makes(stage: str, group: str, line: str) -> bool:
-    """Whether the run that `line` makes is of this stage and choice: the stage that makes a group needs no parent for it."""
+    """Whether `line` makes a run of this same stage and choice; the stage that makes a group needs no parent for it."""
     words = shlex.split(line)
     return f"stage={stage}" in words and not any(word.startswith(f"{group}=") for word in words)
 
 
 def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], line: str) -> tuple[DictConfig, list[str]]:
-    """The config of the run that the override `line` makes, and that line as one would type it.
+    """The config of the parent run that the override `line` makes, and the overrides to type for it.
 
-    What the line does not say is its child's. A group for which the line chooses what the child has chosen anyway, and does
-    not use itself, keeps the child's values: `stage=sft dataset.root=...` reaches the run that curates.
+    Whatever the line leaves open is inherited from the child. If the line makes the same choice for a group as the child, whose
+    stage does not use that group, the child's values are kept: so `stage=sft dataset.root=...` reaches the curate run.
     """
     words = shlex.split(line)
     said = _brought(words) | {root(word): word.partition("=")[2] for word in words if "." not in key_of(word)}
     refined = {root(word) for word in words if "." in key_of(word)}
     groups = [name for name in schema.GROUPS if name not in ("stage", "sweep")]
-    if said.get("scale", cfg.scale.name) != cfg.scale.name:  # the child's values are those of another scale
+    if said.get("scale", cfg.scale.name) != cfg.scale.name:  # the child's values belong to another scale
         refined |= {*SIZED} - said.keys()
     kept = [
         name for name in groups if said.get(name, cfg[name].name) == cfg[name].name and (name not in said or name not in uses)
@@ -89,7 +89,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
     told = [name for name in groups if name not in said and (name in refined or name in ("scale", "variant"))]
     parent = schema.compose((*(f"{name}={cfg[name].name}" for name in told), *words))
     foreign = {"source"} if said.get("world", cfg.world.name) != cfg.world.name else set()  # each world has its own source
-    own = pickle.loads(pickle.dumps(cfg))  # whose nodes the parent may share: OmegaConf would copy each separately
+    own = pickle.loads(pickle.dumps(cfg))  # one copy whose nodes the parent can share: OmegaConf would copy each
     with flag_override(parent, ["struct", "no_deepcopy_set_nodes"], [False, True]):
         for key in (key for key in cfg if key not in foreign):
             if (key in kept and key not in refined) or (key not in schema.GROUPS and key not in said and key != "force"):
@@ -106,7 +106,7 @@ def parent_config(cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], li
 
 
 def _brought(words: Sequence[str]) -> dict[str, str]:
-    """The choices that those of a line imply, by group: a model implies its world, scale and data, an arm its model."""
+    """The choices implied by those of a line, by group: a model implies its world, scale and data; an arm, its model."""
     if not {"world", "model", *BUNDLES} & set(map(root, words)):
         return {}
     alone, line = (schema.compose(list(some)) for some in ([word for word in words if root(word) == "stage"], words))
@@ -119,11 +119,11 @@ def chosen(cfg: DictConfig, typed: Sequence[str]) -> list[str]:
     if len(rest) == len(typed):
         return rest
     said = {key_of(word): word for word in rest}
-    # `rest` is repeated anyway, and what its world and model bring by themselves need not be written out.
+    # `rest` is appended in any case, and choices implied by its world and model need not be repeated.
     bare = schema.compose([said[name] for name in ("world", "model") if name in said])
     groups = [name for name in schema.GROUPS if name not in ("sweep", *said)]
     groups = [name for name in groups if OmegaConf.select(bare, f"{name}.name") != cfg[name].name]
-    groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # else a name of one's own
+    groups = [name for name in groups if cfg[name].name in schema.choice_names(name)]  # skip a name that the user overrode
     kept = (*schema.GROUPS, *OF_ONE_RUN, "runs", *said)
     keys = [key for key in map(str, bare) if key not in kept and bare[key] != cfg[key]]
     return [*(f"{name}={cfg[name].name}" for name in groups), *(f"{key}={written(cfg[key])}" for key in keys), *rest]
@@ -140,6 +140,6 @@ def command(typed: Sequence[str]) -> str:
 
 
 def on_the_same(command: str, *words: str) -> str:
-    """The line of another run, which `words` choose, on the data and other choices that `command` names."""
+    """The override line of another run: the choices of `command`, such as its data, followed by `words`."""
     kept = [word for word in shlex.split(command) if "=" not in word or root(word) not in OF_ONE_RUN]
     return shlex.join([*kept, *words])

@@ -1,4 +1,4 @@
-"""What this machine has, asked before any work and without importing torch."""
+"""Checks of this machine's GPU memory and disk space, before any work and without importing torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from math import inf
 from pathlib import Path
 
 GPU_MEMORY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
-SECONDS = 5.0  # that its answer may take
+SECONDS = 5.0  # timeout of nvidia-smi
 
 
 @lru_cache(maxsize=1)
 def gpu_gigabytes() -> float:
-    """Memory of the largest NVIDIA GPU, as nvidia-smi tells it (MiB); 0 where it tells none."""
+    """Memory of the largest NVIDIA GPU, from nvidia-smi (which reports MiB); 0 if there is none."""
     try:
         said = subprocess.run(GPU_MEMORY, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
         told = [float(line) for line in said.splitlines() if line.strip().replace(".", "", 1).isdigit()]
@@ -25,7 +25,7 @@ def gpu_gigabytes() -> float:
 
 
 def lacks_gpu(needed: float, scale: str) -> list[str]:
-    """Why runs of models at `scale` cannot be made here, which need a GPU of `needed` GB."""
+    """A message if no GPU here has the `needed` GB that runs at `scale` require; else []."""
     found = gpu_gigabytes() if needed else 0.0
     if found >= needed:
         return []
@@ -38,7 +38,7 @@ def lacks_gpu(needed: float, scale: str) -> list[str]:
 
 
 def lacks_disk(needed: float, runs: Path) -> list[str]:
-    """Why runs cannot be kept in `runs`, which would take `needed` GB."""
+    """A message if the disk of `runs` has less than `needed` GB free; else []."""
     place = next(folder for folder in (runs, *runs.parents) if folder.is_dir())
     free = shutil.disk_usage(place).free / 1e9
     if free >= needed:

@@ -1,8 +1,8 @@
-"""A run before it is executed: checked, given its folder, its parent runs found.
+"""Plans a run before it is executed: checks its config, names its folder and plans its parent runs.
 
-A run is named by its recipe: what its own keys define, the content of its inputs, and the recipes of the runs it stands on.
-So a folder can be named, and a sweep be planned, before anything is there. That a complete run still stands on what its parents
-hold today is checked against the outputs that its manifest names.
+A run is identified by its recipe: a digest of its defining keys, the content of its inputs, and the recipes of its parents. So
+its folder is known, and a sweep can be planned, before anything is executed. Whether a complete run was made from its parents'
+present outputs is checked by the output digests in its manifest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chexreason.runs.lines import chosen, command, makers_of, parent_config
 from chexreason.runs.overrides import root
 from chexreason.runs.stage import Stage
 
-NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # in a run folder's name, where a stage uses them
+NAMED = ("model", "prompt", "checkpoint", "reward", "dataset", "teacher")  # part of the folder's name, if used
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Plan:
     manifest: dict[str, Any]
     parents: dict[str, Plan]
     lacking: tuple[str, ...]
-    worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): its and its parents' choices, with their worlds
+    worlds: frozenset[tuple[str, str]]  # ("model=medgemma", "clinical"): choices of the run and its parents, with their worlds
     processes: int
-    reusable: bool  # a complete run is as good as a new one
+    reusable: bool  # a complete run may be reused instead of executed again
     forced: bool  # make it even if it is complete
-    descriptions: dict[str, dict[str, Any]]  # by group: today's descriptive keys, for the manifest of an earlier run
-    bill: costs.Bill | None  # what it may ask of a service
-    gigabytes: float  # of disk that it takes
+    descriptions: dict[str, dict[str, Any]]  # by group: current descriptive keys, to update an older manifest
+    bill: costs.Bill | None  # the most that it may ask of a paid service
+    gigabytes: float  # disk space that it takes
 
     @property
     def stage(self) -> str:
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def kind(self) -> str:
-        """What a plan calls it."""
+        """The category in which the run is counted and timed."""
         return kind(self.manifest)
 
     @property
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def harmed(self) -> str | None:
-        """The first output or input of the complete run that has changed since, as a message; None if there is none."""
+        """A message about the first output or input of the complete run that has changed since; None if unchanged."""
         if not self.is_complete:
             return None
         if name := changed(self.folder):
@@ -92,11 +92,11 @@ class Plan:
         return [*below.values(), self]
 
     def lacks_but_disk(self) -> list[str]:
-        """What prevents its execution or that of a missing parent, each once, except for disk space."""
+        """Messages about what prevents executing this run or its missing ancestors, without duplicates; disk space aside."""
         return list(dict.fromkeys(lack for one in self.missing() for lack in one.lacking))
 
     def every_lack(self) -> list[str]:
-        """The same, including the disk space that all of them would take."""
+        """As `lacks_but_disk`, plus a message if the disk space for all missing runs is insufficient."""
         return [*self.lacks_but_disk(), *machine.lacks_disk(sum(one.gigabytes for one in self.missing()), self.folder.parent)]
 
     def needs(self) -> str | None:
@@ -111,7 +111,7 @@ class Plan:
         )
 
     def describe(self) -> Iterator[str]:
-        """What a dry run says: the folder, whether it is complete, which runs are missing, and what is not at hand."""
+        """The lines that a dry run prints: the folder, whether it is complete, missing runs, costs and unmet requirements."""
         yield f"folder:   {self.folder}"
         complete = "yes" if self.is_complete else "no"
         if self.is_complete and self.forced:
@@ -129,9 +129,9 @@ class Plan:
 
 
 def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = None) -> Plan:
-    """Check a composed config and plan its run and, through them, all that it stands on; makes nothing.
+    """Check a composed config and plan its run and, recursively, its parents; executes and writes nothing.
 
-    `known`: plans made in the same breath, by their configs; the jobs of a sweep stand on the same few runs.
+    `known`: cache of plans by config digest, since the jobs of a sweep share the same few parents.
 
     Raises:
         ChexReasonError: a wrong key or value, a mixture of worlds, or a dataset that nothing would read.
@@ -148,7 +148,7 @@ def plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan] | None = 
 def refuse_visible_mixture(config: schema.Config, typed: Sequence[str]) -> None:
     """Raises ChexReasonError if the choices that a stage uses itself, or that were typed, belong to several worlds.
 
-    It looks at no run that the stage stands on, which `plan` takes a second for.
+    It does not check the parent runs, which takes `plan` a second.
     """
     seen = {*_uses(config), *(schema.GROUPS.keys() & set(map(root, typed)))}
     refuse.mixture(config, _worlds(config, {name: getattr(config, name) for name in seen - {"stage"}}, typed, {}))
@@ -184,7 +184,7 @@ def _plan(cfg: DictConfig, typed: Sequence[str], known: dict[str, Plan]) -> Plan
 def _parents(
     cfg: DictConfig, typed: Sequence[str], uses: Sequence[str], makers: dict[str, str], known: dict[str, Plan]
 ) -> dict[str, Plan]:
-    """The runs that `makers` make, by role, planned."""
+    """Plan the parent runs: the override lines in `makers`, by role."""
     below, parents = chosen(cfg, typed), {}
     for role, line in makers.items():
         parent_cfg, said = parent_config(cfg, below, uses, line)
@@ -201,10 +201,10 @@ def _alone(
     does: Stage,
     parents: dict[str, Plan],
 ) -> Plan:
-    """One run whose parents are planned."""
+    """Plan one run, given the plans of its parents."""
     worlds = _worlds(config, used, typed, parents)
     refuse.mixture(config, worlds)
-    drawn = does.draws(config.stage)  # else every seed gives the same run
+    drawn = does.draws(config.stage)  # if not, the result is independent of the seed
     groups = {"stage": config.stage, **used}
     defined, lacking = _defined(groups, config.runs, drawn)
     recipe = digest(
@@ -217,7 +217,7 @@ def _alone(
     )
     names = [used[name].name for name in NAMED if name in used]
     folder = Path(config.runs).absolute() / "-".join([config.stage.name, *names, recipe[:8]])
-    # Where it is not, `dataset=` was typed for the run that needs this one.
+    # If no run reads the dataset, `dataset=` was typed for the child run and does not belong to this command.
     is_read = f"dataset={config.dataset.name}" in {choice for choice, _ in worlds}
     manifest = {
         "schema": SCHEMA,
@@ -252,11 +252,11 @@ def _alone(
 def _worlds(
     config: schema.Config, used: dict[str, Any], typed: Sequence[str], parents: dict[str, Plan]
 ) -> set[tuple[str, str]]:
-    """What a run and its parents take from which world."""
+    """The choices of a run and its parents, each with the world that it belongs to."""
     worlds = {(f"{name}={one.name}", one.world) for name, one in used.items() if hasattr(one, "world")}
     if {"model", "teacher"} & used.keys() or "world" in map(root, typed):
         worlds.add((f"world={config.world.name}", config.world.name))
-    if "reward" in used:  # its size is that of the model's scale
+    if "reward" in used:  # the settings of a reward depend on the model's scale
         worlds.add((f"model={config.model.name}", config.model.world))
     return worlds.union(*(parent.worlds for parent in parents.values()))
 
@@ -264,7 +264,7 @@ def _worlds(
 def _defined(groups: dict[str, Any], runs: str, drawn: bool) -> tuple[dict[str, Any], list[str]]:
     """The values that define a run, by group, and messages about inputs that are missing."""
     remembered = Path(runs) / DIGESTS
-    store = remembered if remembered.exists() else None  # the first run that is complete makes it; a plan makes nothing
+    store = remembered if remembered.exists() else None  # planning must not create it; the first complete run does
     lacking, defined = [], {}
     for name, one in groups.items():
         try:
@@ -321,7 +321,7 @@ def _other_models_adapter(used: dict[str, Any]) -> list[str]:
     if said in (None, model.name, model.weights):
         return []
     if said not in schema.choice_names("model") and said not in {one.weights for one in schema.every("model")}:
-        return []  # an unknown name, which may mean this model
+        return []  # an unknown name may refer to this model
     return [
         f"checkpoint.adapter={checkpoint.adapter}: it was trained for {said}, and model={model.name} is another; where that is "
         "meant, take base_model_name_or_path out of its adapter_config.json"

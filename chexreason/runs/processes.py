@@ -1,4 +1,4 @@
-"""Processes that end with the process that started them: jobs of a sweep, stages in their own process, and workers."""
+"""Child processes that end when their starter ends: jobs of a sweep, stages in their own process, and pool workers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from chexreason.errors import ChexReasonError
 from chexreason.runs.config import FOLDERS, own_folders
 from chexreason.runs.machine import gpu_gigabytes
 
-# In the environment: the machine and the process that started this one, and with which it ends. A job that a scheduler started
-# on another machine is the scheduler's to end.
+# Environment variable with the machine and id of the starting process; this process ends when that one does. A job that a
+# scheduler started on another machine is left to the scheduler.
 STARTER = "CHEXREASON_STARTER"
-# glibc gives the memory of large tensors back after every operation; keeping up to 4 GiB saves a tenth of a step on a CPU.
+# By default glibc returns the memory of large tensors to the system after every operation. Keeping up to 4 GiB of it makes a
+# step on a CPU a tenth faster.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-# The libraries' own notes and progress bars: what a person should see is said once, by us.
+# Silences the libraries' own messages and progress bars, in favour of ours.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 # Modules that are slow to import: torch and transformers, pandas, and what W&B imports when one of its runs starts.
 IMPORTS = ("chexreason.models.generation", "pandas", "wandb.sdk.launch.inputs.internal")
 STREAMS = [0, 1, 2]  # standard input, output and error
 CHUNK = 16  # items that a worker takes at a time
-GRACE = 90  # seconds from SIGTERM until a stage's process is killed, in which it saves what it is at
-LONGEST = 100_000  # bytes that one request, or one variable of an environment, may have
+GRACE = 90  # seconds that a stage's process has after SIGTERM to save its state before it is killed
+LONGEST = 100_000  # maximum bytes of one request, or of one environment variable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,8 +57,8 @@ def _exit() -> None:
 def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None) -> None:
     """Call `end`, in a thread, when the process that started this one has ended; at once if it has ended already.
 
-    That is the one that the environment names, be it inherited from far above, and `parent` beside it. Where both end, `end`
-    is called for each.
+    The starter is the process that the environment variable names, possibly inherited from a distant ancestor; `parent` is
+    watched in addition. `end` is called once for each of the two that ends.
     """
     machine, _, process = os.environ.get(STARTER, "").rpartition(" ")
     for starter in {int(process) if machine == platform.node() else None, parent} - {None, os.getpid()}:
@@ -66,10 +67,10 @@ def end_with_starter(end: Callable[[], None] = _exit, parent: int | None = None)
 
 @contextmanager
 def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
-    """So many workers, or one for each core. They end with this process; an interruption leaves what is queued.
+    """A pool of `workers` processes (None: one per core). They end with this process; queued items are cancelled on exit.
 
     Raises:
-        Killed: one of them was ended.
+        Killed: a worker process died.
     """
     processes = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_work_for, initargs=(os.getpid(),))
     try:
@@ -83,10 +84,10 @@ def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, lost: Callable[[Item], Result], chunk: int = CHUNK
 ) -> Iterator[Result]:
-    """`function` of every item, in their order, by so many workers.
+    """Apply `function` to every item with `workers` processes; yields the results in order.
 
-    Where a worker is killed, what it and the others were at is done again, one item at a time; an item whose worker is killed
-    again is `lost`.
+    If a worker is killed, the items in progress are repeated one at a time, each in a process of its own; an item whose worker
+    is killed again yields `lost(item)`.
     """
     done = 0
     while done < len(items):
@@ -112,24 +113,24 @@ def _alone(function: Callable[[Item], Result], item: Item, lost: Callable[[Item]
 
 def _work_for(starter: int) -> None:
     if hasattr(os, "nice"):
-        os.nice(5)  # a sweep's other job, which has one process, keeps its core
+        os.nice(5)  # so that other jobs of a sweep, with a single process each, keep their core
     _end_with(starter, _exit)
 
 
 @cache  # one thread is enough
 def _end_with(starter: int, end: Callable[[], None]) -> None:
-    import psutil  # here: a thread that imports while this process is forked leaves the import locked in the fork
+    import psutil  # before the thread starts: an import during a fork would leave the import lock held in the fork
 
     try:
-        process = psutil.Process(starter)  # multiprocessing knows no parent in the workers of a sweep's launcher
+        process = psutil.Process(starter)  # multiprocessing.parent_process() is None in a launcher's workers
     except psutil.NoSuchProcess:
         end()
         return
 
     def wait() -> None:
         with suppress(psutil.NoSuchProcess):
-            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # ended, and asked for by nobody
-                time.sleep(0.04)  # as psutil itself looks
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # ended, but not reaped by its parent
+                time.sleep(0.04)  # the interval at which psutil polls, too
         end()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -138,8 +139,8 @@ def _end_with(starter: int, end: Callable[[], None]) -> None:
 def run_stage(folder: Path, processes: int, tracked: bool) -> int:
     """Execute the run that folder/manifest.json plans in `processes` processes of their own; their exit status.
 
-    Importing torch, transformers and (where it is `tracked`) W&B takes seconds, and a sweep executes dozens of runs. Where no
-    GPU is, whose driver a fork would share, they are forked from one process that imports these and does nothing else.
+    Importing torch, transformers and (if `tracked`) W&B takes seconds, and a sweep executes dozens of runs. Without a GPU,
+    whose driver must not be shared by a fork, runs are therefore forked from one process that only does these imports.
     """
     command = [sys.executable, "-m"]
     if processes > 1:
@@ -149,7 +150,7 @@ def run_stage(folder: Path, processes: int, tracked: bool) -> int:
         told = json.dumps(asked | {"environment": _environment()}).encode()
         if len(told) < LONGEST:
             return _forked(told)
-    # Not subprocess.run: it kills what it started a moment after Ctrl-C, while that saves its step.
+    # Not subprocess.run, which kills its child shortly after Ctrl-C, while the child still saves its step.
     return subprocess.Popen([*command, "chexreason.stages", str(folder)], env=_environment()).wait()
 
 
@@ -167,7 +168,7 @@ def _forked(told: bytes) -> int:
     except ConnectionError:
         pass
     except KeyboardInterrupt:
-        _forks.cache_clear()  # its answer to this request may still come, and must not be taken for another's
+        _forks.cache_clear()  # a late answer must not be taken for that of the next request
         raise
     _forks.cache_clear()
     return process.wait()  # the forking process was killed
@@ -175,7 +176,7 @@ def _forked(told: bytes) -> int:
 
 @cache
 def _forks() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A process that forks, and where it is asked for a run and answers with the exit status; it ends when that is closed."""
+    """The process that forks runs, and the socket for requests and exit statuses; it ends when the socket is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         return subprocess.Popen([sys.executable, "-m", "chexreason.stages"], stdin=theirs.fileno(), env=_environment()), ours

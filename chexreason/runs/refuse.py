@@ -1,4 +1,4 @@
-"""Checks of a plan for choices that do not mean what they seem to. Each raises ChexReasonError with a suggestion."""
+"""Checks of a plan for choices that would have an unintended effect. Each raises ChexReasonError with a suggestion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bad_names(plain: dict[str, Any], uses: Sequence[str]) -> None:
 def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
     """A user's own choice whose file is empty or a list, or has the name of another choice.
 
-    Folders, tables and sized settings would take it for that one.
+    Run folders, tables and the settings in conf/sized would confuse it with that choice.
     """
     said = dict(word.split("=", 1) for word in typed if "=" in word)
     for group in (group for group in schema.GROUPS if OmegaConf.is_config(cfg.get(group))):
@@ -53,7 +53,7 @@ def misnamed(cfg: DictConfig, typed: Sequence[str]) -> None:
 
 
 def empty_variant(variant: str) -> None:
-    """A variant without a file for the stage, which would be the published training under another title."""
+    """A variant without any file of settings: it would be the published training under another title."""
     found = [schema.choice_names(f"{name}/{variant}") for name in ("varied", "varied/sized")]
     for stage in found[0]:
         if not _varies(stage):
@@ -141,7 +141,7 @@ def mixture(config: schema.Config, worlds: set[tuple[str, str]]) -> None:
 def wrong_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) -> None:
     """A parent whose stage or role is not in the stage's PARENTS, or a required parent that is missing.
 
-    Those in SEVERAL may be taken by several parents (curated, curated_chexpert), those in OPTIONAL by none.
+    A role in SEVERAL may have several parents (curated, curated_chexpert), a role in OPTIONAL none.
     """
     roles, taken = does.PARENTS, {*does.OPTIONAL}
     if not roles:
@@ -153,7 +153,7 @@ def wrong_parents(config: schema.Config, does: Stage, parents: dict[str, Plan]) 
         if name not in parents:
             continue
         taken.add(role)
-        if parents[name].does.module not in roles[role]:  # of whatever name its settings are
+        if parents[name].does.module not in roles[role]:  # not by the name in its settings
             wanted = " or ".join(f"stage={maker}" for maker in roles[role])
             raise ChexReasonError(f"stage.parents.{name}: its line makes a run of stage={parents[name].stage}, not of {wanted}")
     for role in roles:

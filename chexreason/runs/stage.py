@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from chexreason.runs.folders import Run
     from chexreason.runs.plan import Plan
 
-Used = dict[str, Any]  # the groups that a run is given, by name
-Planned = dict[str, "Plan"]  # the runs that it stands on, by role
+Used = dict[str, Any]  # the groups that a run uses, by name
+Planned = dict[str, "Plan"]  # the plans of its parent runs, by role
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's module. `execute` leaves what it makes in the run's folder and returns the run's metrics."""
+    """A stage's module. `execute` writes its results to the run's folder and returns the run's metrics."""
 
     module: str
     execute: Callable[[Run], dict[str, Any]]
-    USES: Sequence[str]  # the groups that a run is given beside the stage's own settings
+    USES: Sequence[str]  # the groups that a run uses besides the stage's own settings
     uses: Callable[[Config], Sequence[str]] | None = None  # the same, if it depends on the config
-    PARENTS: Mapping[str, Sequence[str]] | None = None  # the stages whose runs may take each role of settings.parents
-    SEVERAL: Sequence[str] = ()  # the roles that several may take (curated, curated_chexpert)
-    OPTIONAL: Sequence[str] = ()  # the roles that none need take
-    TORCH: bool = False  # it imports torch: its runs have processes of their own
+    PARENTS: Mapping[str, Sequence[str]] | None = None  # for each role in settings.parents, the stages whose runs may fill it
+    SEVERAL: Sequence[str] = ()  # roles that several parents may fill (curated, curated_chexpert)
+    OPTIONAL: Sequence[str] = ()  # roles that may be left unfilled
+    TORCH: bool = False  # it imports torch, so its runs get a process of their own
     MODEL: bool = False  # it runs a model: count scale.run_gigabytes of disk for it
-    TRAINS: bool = False  # several GPUs may share a run (`processes`), each with the memory that the scale says
+    TRAINS: bool = False  # it trains: needs scale.gpu_gigabytes on each GPU, may use several `processes`
     draws: Callable[[Any], bool] = lambda settings: True  # whether the seed affects the result
     reusable: Callable[[Any], bool] = lambda settings: True  # whether a complete run may be reused
     lacks: Callable[[Any, Used, Planned], list[str]] = lambda settings, used, parents: []  # what prevents a run from being made
-    bill: Callable[[Any, Used, Planned], Bill | None] = lambda settings, used, parents: None  # what it may ask of a service
+    bill: Callable[[Any, Used, Planned], Bill | None] = lambda settings, used, parents: None  # maximum use of a paid service
     lost: Callable[[Path], list[str]] = lambda folder: []  # images named by a complete run that are missing now
     outdated: Callable[[Path], str | None] = lambda folder: None  # an input of a complete run that has changed since
     headline: Callable[[dict[str, Any]], str] = lambda metrics: ""  # the result in one line
@@ -45,7 +45,7 @@ class Stage:
     deliver: Callable[[Path, Path], None] | None = None  # copies the result to `stage.output`
 
     def groups(self, config: Config) -> Sequence[str]:
-        """The groups that a run of `config` is given."""
+        """The groups that a run with this config uses."""
         return self.uses(config) if self.uses else self.USES
 
     @classmethod

@@ -1,6 +1,6 @@
 """Plan, progress, failures and report of a Hydra multirun.
 
-The jobs are Hydra's: any launcher runs them. Each names its folder beforehand, so progress is counted from the folders.
+Hydra runs the jobs, with any launcher. Their run folders are known beforehand, so progress is counted from these.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from chexreason.runs.plan import Plan, plan
 from chexreason.runs.processes import LONGEST, end_with_starter, started_by_this
 
 ENDING = f"{end_with_starter.__module__}.{end_with_starter.__name__}"  # the function that a launcher's workers call first
-LINE = "job"  # the key that holds the overrides of a job, if several experiments are swept
+LINE = "job"  # config key with the overrides of a job, if several experiments are swept
 SEVERAL = re.compile(r"\+{0,2}experiment=.*,")
 INTERRUPTED = "interrupted; the same command goes on from there"
 FAILED: list[Exception] = []  # errors that Hydra would swallow; run.py raises the first
@@ -48,7 +48,7 @@ FAILED: list[Exception] = []  # errors that Hydra would swallow; run.py raises t
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its overrides, and its plan or why it cannot be planned."""
+    """One job of a sweep: its overrides, and its plan or the reason why it cannot be planned."""
 
     words: list[str]
     planned: Plan | None
@@ -59,12 +59,12 @@ class Job:
         return self.planned is not None and self.planned.is_complete
 
     def may_begin(self, make_missing: bool) -> bool:
-        """Whether it could run, judged before the first job of the sweep."""
+        """Whether the job can run, as far as is known before the sweep starts."""
         return self.planned is not None and not self.planned.every_lack() and (make_missing or not self.planned.needs())
 
     @property
     def is_done(self) -> bool:
-        """Whether it is complete or, if its stage is never reused, was completed now."""
+        """Whether the job's run is complete; for a stage that is never reused, whether this sweep completed it."""
         if self.planned is None or self.planned.reusable:
             return self.planned is not None and self.is_complete and not self.planned.harmed
         return is_complete(self.planned.folder) and not self.planned.every_lack()
@@ -75,7 +75,7 @@ class Job:
         return self.planned.lacks_but_disk() if self.planned else [self.refused]
 
     def why_not(self, make_missing: bool) -> list[str]:
-        """Why it is not complete: what it lacks, or the error of the run that failed."""
+        """Why the job is not complete: its unmet requirements, or the error of the run that failed."""
         if self.planned is None:
             return [self.refused]
         if harmed := self.planned.harmed:
@@ -88,7 +88,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Multirun:
-    """A multirun's config, its jobs in order, and the experiments, composed, where it is one of several."""
+    """A multirun: its config, its jobs in order and, if several experiments are swept, their composed configs."""
 
     config: DictConfig
     jobs: list[Job]
@@ -101,7 +101,7 @@ class Multirun:
         return list(dict.fromkeys(asked))
 
     def __str__(self) -> str:
-        """Runs to make, jobs that are complete, jobs that cannot run, and the time to expect where that is known."""
+        """Runs to make, complete jobs, jobs that cannot run and, if known, the expected time."""
         missing = {one.folder: one for job in self.jobs if job.planned for one in job.planned.missing()}
         kinds = Counter(one.kind for one in missing.values())
         complete = sum(job.planned is not None and not job.planned.missing() for job in self.jobs)
@@ -137,7 +137,7 @@ class Multirun:
         """Print the report on what is complete.
 
         Raises:
-            ChexReasonError: jobs failed, or the report; each with its reason.
+            ChexReasonError: jobs or the report failed; the message has the reason for each.
         """
         troubles = []
         if self.show and self.folders():
@@ -168,7 +168,7 @@ def _leave(*_: Any) -> None:
 
 
 class Progress(Callback):
-    """Hydra's callback: the plan before the first job, a count after each, the report and what failed after the last."""
+    """Hydra callback: the plan before the first job, a count after each, and the report and failures at the end."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
@@ -181,23 +181,23 @@ class Progress(Callback):
                 sys.exit(int(any(job.planned is None for job in self.foreseen.jobs)))
             if not any(job.may_begin(self.foreseen.makes_missing) for job in self.foreseen.jobs):
                 self.foreseen.finish()
-        except (ChexReasonError, HydraException) as error:  # Hydra would go on
+        except (ChexReasonError, HydraException) as error:  # Hydra would ignore it
             sys.exit(f"chexreason: {reason_last(str(error))}")
-        except Exception:  # a fault of ours
+        except Exception:  # a bug
             sys.exit(traceback.format_exc())
         runs = Path(config.runs).absolute()
         self.new = [place for place in (runs, *runs.parents) if not place.exists()]
-        os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of several jobs would mix
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars of several jobs would overlap
         os.environ |= started_by_this()
         if "Joblib" in config.hydra.launcher["_target_"]:
-            # It replaces a worker whose memory has grown, between two jobs: none is lost.
+            # joblib replaces a worker whose memory has grown, between two jobs; no job is lost.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             with open_dict(config.hydra.launcher):  # so that joblib's workers stop when this process dies
                 config.hydra.launcher.initializer = {"_target_": "hydra.utils.get_method", "path": ENDING}
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it would kill runs that save their step
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # the default would kill runs while they save
                 signal.signal(signal.SIGINT, _leave)
         told = json.dumps([(str(job.planned.folder), job.words) for job in self.foreseen.jobs if job.planned])
-        # The jobs of a sweep of hundreds are not counted, and do not help each other.
+        # If the list is too long for an environment variable, jobs are not counted and do not help each other.
         os.environ[JOBS] = told if len(told) < LONGEST else "[]"
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -213,10 +213,10 @@ class Progress(Callback):
 
 
 def foresee(config: DictConfig) -> Multirun:
-    """The sweep that Hydra is about to run, planned; several experiments are one, of the jobs of each.
+    """Plan the sweep that Hydra is about to run; several experiments are combined into one sweep of all their jobs.
 
     Raises:
-        ChexReasonError: no report has what `sweep.show` names; jobs would write over each other.
+        ChexReasonError: `sweep.show` names no part of a report, or jobs would overwrite each other's output.
     """
     schema.group("sweep", OmegaConf.to_container(config.sweep, resolve=True))  # type: ignore[arg-type]
     # Not resolved: each job has values of its own.
@@ -235,21 +235,21 @@ def foresee(config: DictConfig) -> Multirun:
 
 
 def _product(sweeper: DictConfig, words: Sequence[str]) -> list[list[str]]:
-    """What Hydra's sweeper makes of its params and of words with several values: each of their combinations."""
+    """Expand the sweeper's params and the overrides with several values into the overrides of each job."""
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     hydra = GlobalHydra.instance()
     loader = hydra.config_loader() if hydra.is_initialized() else None
     parsed = OverridesParser.create(loader).parse_overrides([*params, *words])
-    # Hydra documents no such question to its sweeper; this is how 1.3.8 answers it.
+    # split_arguments is not a documented interface of Hydra's sweeper; this works with 1.3.8.
     (jobs,) = get_class(sweeper._target_).split_arguments(parsed, None)  # type: ignore[attr-defined]
     return jobs
 
 
 def _hand_over(config: DictConfig, sweep: Multirun) -> None:
-    """Make Hydra launch the listed jobs: it can only sweep a full grid of values, and several experiments are not one.
+    """Make Hydra launch the listed jobs: Hydra itself can only sweep a full grid, which several experiments are not.
 
     Raises:
-        ChexReasonError: they would be launched otherwise than each other.
+        ChexReasonError: the experiments choose different launcher settings.
     """
     launchers: list[Any] = [OmegaConf.to_container(one.hydra.launcher, resolve=True) for one in sweep.experiments]
     typed = any(word.startswith("hydra/launcher=") for word in config.hydra.overrides.hydra)
@@ -260,7 +260,7 @@ def _hand_over(config: DictConfig, sweep: Multirun) -> None:
     lines = ",".join(quoted(shlex.join(job.words)) for job in sweep.jobs)
     with open_dict(config):
         config.hydra.launcher = config.hydra.launcher if typed else launchers[0]
-        own = [f"sweep.name={quoted(config.sweep.name)}", f"runs={quoted(config.runs)}"]  # for what Hydra itself does
+        own = [f"sweep.name={quoted(config.sweep.name)}", f"runs={quoted(config.runs)}"]  # used by Hydra itself
         config.hydra.overrides.task = [f"+{LINE}={lines}", *own]
 
 
@@ -272,7 +272,7 @@ def count_done(name: str) -> None:
         _say(f"[{name}] {sum(map(is_complete, folders))} of {len(folders)} done", jobs)
 
 
-@cache  # once for a sweep: a job that was there before changes no count
+@cache  # prints each line once: a reused job does not change the count
 def _say(line: str, _: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -296,7 +296,7 @@ def _job(words: list[str], known: dict[str, Plan]) -> Job:
 
 
 def report(config: DictConfig, folders: Sequence[Path], show: Sequence[str]) -> None:
-    """A report on these run folders; they are handed over as they are, whatever characters are in their paths."""
+    """A report on these run folders; their paths are escaped, so that they may contain any character."""
     cfg = schema.compose(["stage=report"])
     with open_dict(cfg):
         cfg.runs, cfg.seed, cfg.sweep = literal(config.runs), config.seed, config.sweep

@@ -17,12 +17,12 @@ from chexreason.runs.files import as_lines, is_first_process, read_lines, write_
 from chexreason.runs.folders import LOG, Run
 
 MODES = ("offline", "online", "disabled", "shared", "dryrun", "run")
-PATIENCE = 60.0  # seconds that W&B may take for what is left when a run ends
+PATIENCE = 60.0  # seconds that W&B may take to upload the rest when a run ends
 
 
 @dataclass
 class Log:
-    """Appends one JSON object per logged step to `path` and hands its numbers to a W&B run, where there is one."""
+    """Appends one JSON object per logged step to `path` and passes its numbers to a W&B run, if there is one."""
 
     path: Path
     wandb_run: Any = None
@@ -36,12 +36,12 @@ class Log:
         if self.wandb_run is not None:
             try:
                 self.wandb_run.log({**numbers, "step": step})
-            except Exception as error:  # whatever has become of W&B's own process: its copy ends here, the run does not
+            except Exception as error:  # a failure of W&B must not end the run: stop logging to it
                 self.wandb_run = None
                 print(f"W&B takes no more of {self.path} ({error or type(error).__name__})", file=sys.stderr, flush=True)
 
     def rewind(self, step: int) -> None:
-        """Forget what an interrupted run logged after the checkpoint that it resumes from."""
+        """Drop the lines that an interrupted run logged after the checkpoint from which it resumes."""
         if self.path.exists():
             write_text(self.path, as_lines(row for row in read_lines(self.path) if row["step"] <= step))
 
@@ -52,7 +52,7 @@ def tracked(run: Run) -> Iterator[Log]:
     mode: Any = run.tracker.mode if run.tracker.mode == "disabled" else os.environ.get("WANDB_MODE") or run.tracker.mode
     if mode not in MODES:
         run.note(f"WANDB_MODE={mode} is none of {', '.join(MODES)}: offline it is")
-        mode = os.environ["WANDB_MODE"] = "offline"  # which W&B reads, too
+        mode = os.environ["WANDB_MODE"] = "offline"  # W&B reads this variable, too
     if mode == "disabled" or not is_first_process():
         yield Log(run.folder / LOG)
         return
@@ -84,16 +84,16 @@ def tracked(run: Run) -> Iterator[Log]:
 
     try:
         session = begin(mode)
-    except wandb.Error as error:  # no server or no key: its numbers wait for `wandb sync`
+    except wandb.Error as error:  # no server or no key: log offline, for `wandb sync` later
         run.note(f"W&B: {str(error).splitlines()[0][:200]}; kept offline in {run.folder / 'wandb'}")
-        wandb.teardown(exit_code=1)  # or the run's id stays taken
+        wandb.teardown(exit_code=1)  # release the run's id
         session = begin("offline")
     try:
         yield Log(run.folder / LOG, session)
     finally:
         try:
             session.finish()
-        except Exception as error:  # TimeoutError: a server that has stopped answering would be waited for without end
+        except Exception as error:  # TimeoutError, among others: the server does not respond
             run.note(f"W&B may lack the rest ({error or type(error).__name__}): try `wandb sync` in {run.folder / 'wandb'}")
             with suppress(Exception):
-                wandb.teardown(exit_code=1)  # now, or at this process's end with a traceback
+                wandb.teardown(exit_code=1)  # otherwise it fails at exit, with a traceback

@@ -1,8 +1,8 @@
 """`python -m chexreason.stages FOLDER`: execute the run that FOLDER/manifest.json plans, in this process.
 
 Stages that need torch run this way, so that a sweep neither leaks nor dies with one job; where `processes` share a training
-run, this is started once for each. It ends with the run that started it, and until then no second start writes there.
-Without a FOLDER it forks a process for each run that it is asked for on the socket that is its standard input
+run, it is started once per process. It ends when its starter ends; a lock keeps a second start from writing to the folder.
+Without a FOLDER, it forks a process for each run requested on a socket, which is its standard input
 (chexreason.runs.processes).
 """
 
@@ -28,7 +28,7 @@ from chexreason.runs.processes import GRACE, LONGEST, STREAMS, end_with_starter
 
 
 def main(folder: Path) -> int:
-    """Execute the run; its exit status, 128 + the signal's number where one ended it."""
+    """Execute the run; returns its exit status, 128 + the signal's number if a signal ended it."""
     ending = False
 
     def interrupt(*_: Any) -> None:
@@ -42,8 +42,8 @@ def main(folder: Path) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is to be ignored
-        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))  # which training handles in its own way
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # unless Ctrl-C is to be ignored
+        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))  # training has a handler for SIGTERM
     try:
         end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM), os.getppid())
         with FileLock(folder / WRITER) if is_first_process() else nullcontext():
@@ -53,17 +53,17 @@ def main(folder: Path) -> int:
 
 
 def asked() -> Path:
-    """In each process that is forked, the folder of the run that was asked for; the one that forks does not return."""
-    # Signals that end a run are for the run's process; this one ends with the process that asks.
+    """Fork a process for each requested run; returns in the child, with the run's folder, and never in the parent."""
+    # Only the run's process handles signals; this process ends when the requesting one does.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     with socket.socket(fileno=os.dup(0)) as asking:
         while True:
             said, streams, *_ = socket.recv_fds(asking, LONGEST, len(STREAMS))
-            if not said:  # whoever asked has ended
+            if not said:  # the requesting process has ended
                 sys.exit()
             run = json.loads(said)
             for name in run["imports"]:
-                with suppress(Exception):  # another version's name; what else is broken, the run says
+                with suppress(Exception):  # a module may not exist in this version; the run reports other errors
                     importlib.import_module(name)
             gc.freeze()  # else garbage collection in the forked runs would copy the shared memory
             process = os.fork()

@@ -2,7 +2,7 @@
 
 Writes curated.csv (every image with its set, content digest and label states), sft.csv, rl.csv and validation.csv (path,
 patient, view, the 14 labels as 0/1), card.json, card.md and prevalence.png. The sets are chosen from the site's tables: images
-that are not there yet are listed in images.txt, and the same command goes on once they are.
+that are not there yet are listed in images.txt; once they have been fetched, run the same command again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ WANTED = "images.txt"  # image files to fetch
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
-    """Why a split cannot be used for training: it is the test split."""
+    """A message if the dataset's split is a test or validation split, which must not be used for training."""
     dataset = used["dataset"]
     if dataset.table is not None or dataset.split not in ("test", "validation"):
         return []
@@ -166,7 +166,7 @@ def show(folder: Path) -> None:
 
 
 def refuse_test_split(table: StudyTable) -> None:
-    """Raises ChexReasonError where some of the records are of their site's official test split."""
+    """Raises ChexReasonError if any record belongs to its site's official test split."""
     count = int((table.records["split"] == "test").sum())
     if count:
         raise ChexReasonError(
@@ -176,20 +176,20 @@ def refuse_test_split(table: StudyTable) -> None:
 
 
 def candidates(table: StudyTable, seed: int) -> StudyTable:
-    """The records that a model can be taught from: an answer that the prompts allow, and one image per study."""
+    """The records usable for training: those with an answer that the prompts allow, one image per study."""
     from chexreason.data.integrity import patient_keys
 
     table = teachable(table)
     # Study numbers may start again for each patient.
     studies = table.records[["study"]].assign(patient=patient_keys(table.records["patient"]))
-    # Which image stands for a study of several is a seeded draw, not the order of the table.
+    # The image that represents a study is drawn with the seed, independent of the order of the table.
     shuffled = studies.sample(frac=1.0, random_state=seed)
     further = (shuffled.duplicated() & shuffled["study"].notna()).sort_index()
     return table.without(further, "further image of the same study")
 
 
 def teachable(table: StudyTable) -> StudyTable:
-    """The records whose positive labels keep the policy of No Finding; the others are counted.
+    """The records whose positive labels satisfy the No Finding policy; the excluded ones are counted.
 
     Loaders have already removed No Finding beside a pathology (records.under_policy); here, records without a usable answer go.
     """
@@ -253,9 +253,9 @@ def _draw(order: NDArray[np.intp], patients: NDArray[np.intp], size: int, studie
 
 
 def refuse_empty(rows: dict[str, NDArray[np.intp]], sizes: Sizes, pool: StudyTable) -> None:
-    """Raises ChexReasonError where no patient is left for a training set that is wanted, although studies are enough.
+    """Raises ChexReasonError if no patient is left for a requested training set, although there are enough studies.
 
-    What else is not reached is noted, an empty validation set too.
+    Other shortfalls, including an empty validation set, are only noted.
     """
     from chexreason.data.integrity import patient_keys
 
@@ -290,7 +290,7 @@ def _require_images(pool: StudyTable, rows: NDArray[np.intp], run: Run) -> None:
     """Check that the image files of these rows exist; if one is missing, write the list of all of them.
 
     Raises:
-        ChexReasonError: some are missing; says how to get them.
+        ChexReasonError: some are missing; the message says how to fetch them.
     """
     from chexreason.data.paths import MISSING
     from chexreason.data.records import with_images

@@ -1,7 +1,7 @@
-"""Evaluation by generation (section 4): every image read, and every completion kept as the model wrote it.
+"""Evaluation by generation (section 4): answers every image and stores each completion verbatim.
 
-Answers, metrics and intervals are read from the completions whenever they are asked for. A completion from which no answer can
-be read is a failure and counts as an empty prediction.
+Answers, metrics and intervals are computed from the completions on demand. A completion that cannot be parsed is a failure and
+counts as an empty prediction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Repeats:
-    """How often each image is answered, and how the answers are drawn; temperature 0 is greedy."""
+    """The number of answers per image and the sampling parameters; temperature 0 is greedy."""
 
     repeats: int
     temperature: float
@@ -36,7 +36,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Settings:
-    """How long a checkpoint may write about each study, and how often; `limit`: the first so many studies only."""
+    """Length and number of completions per study; `limit`: evaluate only the first `limit` studies."""
 
     name: str
     max_completion_tokens: int
@@ -73,7 +73,7 @@ def draws(settings: Settings) -> bool:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Let the model write about every study of the dataset; leaves predictions.jsonl."""
+    """Generate completions for every study of the dataset; writes predictions.jsonl."""
     from chexreason.data import integrity, records
     from chexreason.data.cache import image_reader
     from chexreason.runs.tracking import tracked
@@ -89,7 +89,7 @@ def execute(run: Run) -> dict[str, Any]:
         alike = integrity.look_alikes(table, trained, read)
         if alike:
             run.note(f"{len(alike)} images may be copies of training data (look_alikes in the manifest), the first: {alike[0]}")
-    # Kept beside the completions, so that their metrics need no dataset: its findings and policy therefore define the run.
+    # Labels are stored with the completions, so that metrics need no dataset; so its findings and policy define the run.
     truth, ignored = (sets(table, run.dataset.uncertain) for sets in (records.label_sets, records.ignored_sets))
     studies = [
         {"id": record.path, "path": record.path, "patient": record.patient, "labels": labels, "ignored": unscored}
@@ -119,7 +119,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def outdated(folder: Path) -> str | None:
-    """A film whose content has changed since it was answered, as a message."""
+    """A message about an image whose content has changed since the run; None if there is none."""
     from chexreason.data import integrity
 
     film = integrity.changed_film(folder)
@@ -141,8 +141,8 @@ def show(folder: Path) -> None:
 def longest_first(
     model: Model, studies: list[dict[str, Any]], size: Callable[[dict[str, Any]], tuple[int, int]]
 ) -> list[dict[str, Any]]:
-    """Studies by the length of their prompts, which varies with the image: the batch then pads little, and one that does not
-    fit into memory comes first. Where every image takes the same number of tokens, they stay in their order.
+    """Sort studies by prompt length, which varies with the image size, longest first: batches then need little padding, and
+    running out of memory shows at the start. If every image takes the same number of tokens, the order is kept.
     """
     if model.min_visual_tokens == model.max_visual_tokens:
         return studies
@@ -153,12 +153,12 @@ def longest_first(
 
 
 def _answered(run: Run, studies: list[dict[str, Any]], root: Path, read: Callable[[Path], Image.Image]) -> list[dict[str, Any]]:
-    """The rows of predictions.jsonl, which this leaves; it goes on where an interrupted run stopped."""
+    """Write predictions.jsonl, continuing where an interrupted run stopped; returns its rows."""
     partial, batch = run.folder / (PREDICTIONS + ".part"), run.settings.batch_size
     rows = read_lines(partial) if partial.exists() else []
     write_text(partial, as_lines(rows))  # drops an incomplete last line, which a killed run may have left
     answered = {row["id"]: row for row in rows}
-    # Whole batches only, so that a batch is the same, and samples alike, whether or not the run was interrupted.
+    # Resume at whole batches, so that batches, and thus samples, are the same as in an uninterrupted run.
     done = len(answered) // batch * batch if len(answered) < len(studies) else len(studies)
     waiting = longest_first(run.model, studies, lambda study: read(root / study["path"]).size)[done:]
     if answered and waiting:

@@ -66,7 +66,7 @@ def execute(run: Run) -> dict[str, Any]:
     folder = run.folder / EXPORT
     shutil.rmtree(folder, ignore_errors=True)
     adapter = require_adapter(Path(run.checkpoint.adapter))
-    # In float32: the sum is then rounded once, whatever the adapter's precision and however PEFT adds. (PEFT's own sum in
+    # Merge in float32, so that the sum is rounded once, independent of the adapter's precision and of PEFT. (PEFT's own sum in
     # bfloat16 with a float32 adapter is the same to the bit; what lies below half a step of bfloat16 is lost either way.)
     model = load_adapter(load_model(replace(run.model, dtype="float32")), adapter)
     if settings.merged:
@@ -74,7 +74,7 @@ def execute(run: Run) -> dict[str, Any]:
     else:
         save_adapter(model, folder, run.model)
     load_processor(run.model, padding_side="left").save_pretrained(folder)
-    if settings.merged:  # the base's own generation settings, which load_model leaves out: who uses the export expects them
+    if settings.merged:  # those of the base model, which load_model omits
         GenerationConfig.from_pretrained(run.model.weights).save_pretrained(folder)
     facts = {"marks": marks.of_run(run), **provenance(run.parents["checkpoint"], run.checkpoint.name, run.prompt.name)}
     write_text(folder / "instruction.txt", run.prompt.instruction)
@@ -102,7 +102,7 @@ def deliver(folder: Path, output: Path) -> None:
 def provenance(trained: Path, checkpoint: str, prompt: str) -> dict[str, Any]:
     """The provenance of a training run: its ancestors, the digests of its data cards, and its evaluations.
 
-    That is by greedy answers to every record, asked as the export will be; of several on a dataset, the last.
+    Only evaluations with greedy answers to every record and the export's prompt count; for each dataset, the last one.
     """
     lineage = {folder.name: manifest for folder, manifest in ancestors(trained).items() if manifest}
     evaluations = _evaluations(trained, checkpoint, prompt)
@@ -148,7 +148,7 @@ def _evaluations(trained: Path, checkpoint: str, prompt: str) -> list[tuple[Path
 
 
 def _scored_on(dataset: dict[str, Any], several: set[str]) -> str:
-    """A dataset's name and, where it was scored by `several` sets of findings, which these are."""
+    """A dataset's name; if it is in `several`, i.e. scored on different sets of findings, with the findings."""
     return f"{dataset['name']} ({', '.join(dataset['findings'])})" if dataset["name"] in several else dataset["name"]
 
 
@@ -157,7 +157,7 @@ def _metrics(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def base_licence(weights: str) -> dict[str, str]:
-    """What the base's own card says of its licence, by the hub's names; `license: unknown` where it says nothing."""
+    """The licence fields of the base model's card, by the hub's names; `license: unknown` if it has none."""
     said = marks.front_matter(weights)
     found = {name: str(said[name]) for name in ("license", "license_name", "license_link") if said.get(name)}
     return found or {"license": "unknown"}

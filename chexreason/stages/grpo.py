@@ -97,7 +97,7 @@ class Settings:
 
 PARENTS = {"curated": ("curate",), "policy": ("sft", "grpo"), "validation": ("curate",)}
 SEVERAL, OPTIONAL = ("curated",), ("validation",)
-# Arguments that `arguments` sets, and the key of the stage that says each; the trainer block may not set them.
+# TRL arguments set by `arguments`, with the stage key that controls each; the trainer block may not set them.
 OWN = SHARED | {
     "max_steps": "max_steps",
     "num_generations": "completions",
@@ -141,7 +141,7 @@ def execute(run: Run) -> dict[str, Any]:
     start = loading.require_adapter(run.parents["policy"] / ADAPTER)
     model = loading.load_adapter(loading.load_model(run.model), start, trainable=True)
     processor = load_processor(run.model, padding_side="left")
-    # Gemma's end-of-turn token ends a completion, but is not among its tokenizer's special ids.
+    # Gemma's end-of-turn token ends a completion, but is not one of the tokenizer's special ids.
     stops = {*processor.tokenizer.all_special_ids, *loading.stop_ids(model.generation_config)}
     score = RewardFunction(run.reward, run.prompt.grammar, frequencies, stops)
     features = None if settings.plain else FeatureStore(model, processor, feature_entries(run.folder.parent))
@@ -222,10 +222,10 @@ def headline(metrics: dict[str, Any]) -> str:
 
 
 def read_studies(run: Run, read: Callable[[Path], Image.Image] | None = None) -> list[dict[str, Any]]:
-    """The RL sets of every curate run that is a parent (`curated`, `curated_<site>`), `limit` studies of each.
+    """The RL sets of all parent curate runs (`curated`, `curated_<site>`), at most `limit` studies of each.
 
     Raises:
-        ChexReasonError: one of them holds an image or a patient of a registered test set.
+        ChexReasonError: a study has an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
     from chexreason.data.curated import curated_studies
@@ -251,13 +251,13 @@ def vllm_rollouts(run: Run, start: Path) -> Rollouts:
 
 
 def arguments(run: Run) -> GRPOConfig:
-    """Equation 2 as TRL's arguments."""
+    """TRL's arguments for equation 2."""
     from trl import GRPOConfig
 
     from chexreason.training.trainer import in_full, shared_arguments
 
     settings: Settings = run.settings
-    # A checkpoint between two steps on one rollout would lose that rollout, so only whole rollouts are saved.
+    # A checkpoint between two steps on the same rollout would lose it, so save only after whole rollouts.
     rollouts_per_save = -(-settings.save_steps // settings.steps_per_rollout)
     said = dict(
         **shared_arguments(run),
@@ -269,7 +269,7 @@ def arguments(run: Run) -> GRPOConfig:
         max_completion_length=settings.max_completion_tokens,
         use_vllm=False,  # TRL's own would merge the adapter into the base weights at each update: engine=vllm is ours
         vllm_importance_sampling_correction=True,  # of the mismatch between the two engines' log-probabilities
-        vllm_importance_sampling_mode="token_truncate",  # the paper's ratio is the token's
+        vllm_importance_sampling_mode="token_truncate",  # the paper's ratio is per token
         loss_type="dr_grpo",
         scale_rewards=settings.scale_rewards,
         importance_sampling_level="token",
@@ -297,7 +297,7 @@ def example(study: dict[str, Any], run: Run) -> dict[str, Any]:
 
 
 def trend(steps: list[int], rewards: list[float]) -> dict[str, float] | None:
-    """Least-squares change of the mean reward per 100 steps: a rollout's mean is noisy, all of them together less so."""
+    """Least-squares change of the mean reward per 100 steps: a fit over all rollouts is less noisy than single means."""
     from scipy.stats import linregress
 
     if len(steps) < 3:

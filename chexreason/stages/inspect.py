@@ -39,7 +39,7 @@ class Settings:
         at_least(0, workers=self.workers)
 
     def require(self) -> None:
-        """Raises ChexReasonError where nothing could be left at `output`."""
+        """Raises ChexReasonError if `output` cannot be written."""
         files.require_output_folder(self.output)
 
 
@@ -106,7 +106,7 @@ def without_records(dataset: Any, table: StudyTable) -> list[Problem]:
 
     if not table.records.empty and (dataset.split == "all" or dataset.split in set(table.records["split"])):
         return []
-    try:  # what has no official split is in the one that it is read as
+    try:  # a table without official splits has the one that it is read as
         read = table if dataset.split == "all" else dataset.read()
     except ChexReasonError as error:
         return [Problem("", 0, f"nothing in dataset.split={dataset.split}", str(error))]
@@ -115,10 +115,10 @@ def without_records(dataset: Any, table: StudyTable) -> list[Problem]:
 
 
 def listed(table: StudyTable, file: Path, address: str | None) -> StudyTable:
-    """The records of the images that `file` lists, a line each, as stage=curate does: by path or, below `address`, by URL.
+    """The records of the images listed in `file`, one per line as stage=curate writes them: a path, or a URL under `address`.
 
     Raises:
-        ChexReasonError: a line is none of the table's images.
+        ChexReasonError: the file cannot be read, or a line is not an image of the table.
     """
     try:
         lines = [line.strip() for line in files.text_of(file).splitlines()]

@@ -26,7 +26,7 @@ from chexreason.runs.identity import CIRCUMSTANCE, CONTENT, UNORDERED
 class Settings:
     """`labels` empty means all 14 findings; `against` holds predictions for the same records as `input`."""
 
-    CODE: ClassVar = ("answers",)  # the parser may read the same completions better by now
+    CODE: ClassVar = ("answers",)  # results depend on the parser's version
 
     name: str
     input: str | None = field(metadata=CONTENT, default=None)
@@ -43,7 +43,7 @@ class Settings:
             check_findings(list(dict.fromkeys(self.labels)), key="stage.labels")
 
     def require(self) -> None:
-        """Raises ChexReasonError where no file is named."""
+        """Raises ChexReasonError if `input` is not set, or a path is unusable."""
         if not self.input:
             raise ChexReasonError("stage.input is not set: name a JSON Lines file of predictions, e.g. predictions.jsonl")
         require_output(self.output, self.input, self.against)
@@ -66,7 +66,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def _notes(given: list[predictions.Prediction], settings: Settings) -> Iterator[str]:
-    """Notes on a file of predictions that can be scored but may not say what was meant."""
+    """Notes on a file of predictions that can be scored but may not be what the user intended."""
     repeated = len(given) - len({one.id for one in given})
     if repeated:
         yield f"{settings.input}: {repeated} lines have the id of another line; each is counted"

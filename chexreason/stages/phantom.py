@@ -1,4 +1,4 @@
-"""Write the phantom world: the study's three sites, and others where asked, in their published layouts; nothing to download."""
+"""Write the phantom world: the study's three sites, and others on request, in their published layouts; nothing to download."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def execute(run: Run) -> dict[str, Any]:
         "vindr": partial(other_layouts.write_vindr, root, settings.vindr_films),
         "openi": partial(other_layouts.write_openi, root, settings.openi_reports),
     }
-    # Each site has a stream of random numbers of its own: it is the same whatever others are written.
+    # Each site has its own random stream, so that its content does not depend on which other sites are written.
     streams = {site: np.random.default_rng((run.seed, place)) for place, site in enumerate(SITES)}
     specs = [spec for site in SITES if site in settings.sites for spec in write[site](streams[site])]
     run.note(f"drawing {len(specs)} radiographs of {', '.join(settings.sites)}; label sets from {population()[2]}")

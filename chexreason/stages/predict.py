@@ -1,4 +1,4 @@
-"""Reasoning and labels for images of one's own, as text, JSON and pictures. Research use only: no diagnosis."""
+"""Reasoning and labels for the user's own images, as text, JSON and pictures. For research, not for diagnosis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WARNING = "Research use only: not a medical device, no output is a diagnosis."
 PICTURE = 1024  # pixels of the drawn image's longer side
-NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # files of such names are read, or it is said why not
+NAMED = {".jpg", ".jpeg", ".png", ".dcm", ".dicom"}  # files with these suffixes are read, or reported as unreadable
 NAME = 50  # characters of an image's name that its picture's name takes over: file systems allow 255 bytes
 
 
@@ -29,7 +29,7 @@ NAME = 50  # characters of an image's name that its picture's name takes over: f
 class Settings:
     """Which images, which checkpoint, and how often each image is answered."""
 
-    CODE: ClassVar = ("answers",)  # what is shown was read by the parser
+    CODE: ClassVar = ("answers",)  # answers depend on the parser's version
 
     name: str
     input: str | None = field(metadata=CONTENT)
@@ -53,7 +53,7 @@ class Settings:
         return contents(self, "stage", store, read=sha256_if_readable) | {"named": Path(str(self.input)).name}
 
     def require(self) -> None:
-        """Raises ChexReasonError where no image is named, or there is none."""
+        """Raises ChexReasonError if `input` is not set or has no image, or if `output` is unusable."""
         if not self.input:
             raise ChexReasonError("stage.input is not set: name an image (JPEG, PNG, DICOM) or a folder of them")
         image_files(self.input)
@@ -67,7 +67,7 @@ deliver = folders.deliver
 
 
 def draws(settings: Settings) -> bool:
-    """Whether what comes out depends on the seed: a single answer is greedy."""
+    """Whether the result depends on the seed; a single answer is greedy."""
     return settings.samples > 1
 
 
@@ -75,7 +75,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Answer every image that can be read; leaves answers.json, answers.txt and a picture per image.
 
     Raises:
-        ChexReasonError: no input, or not one readable image in it.
+        ChexReasonError: there is no input, or it has no readable image.
     """
     from chexreason.data.cache import image_reader
     from chexreason.data.images import ImageError, doubts, fit, read_image
@@ -144,12 +144,13 @@ def show(folder: Path) -> None:
 
 
 def image_files(given: str) -> tuple[list[Path], dict[str, int]]:
-    """The image itself, or every image of a folder and its folders, in the order of their names; and how many other files
-    there are, by the ending of their names. A file's content says what it is (DICOM files are often called by their UID);
-    one that is only called an image is listed too, so that it is said what is wrong with it.
+    """The given image, or all images below a folder, sorted by name; and the number of other files by suffix.
+
+    Images are recognised by content, since DICOM files are often named by their UID. A file that only has the suffix of an
+    image is listed too, so that its error is reported.
 
     Raises:
-        ChexReasonError: it is not there, or a folder holds no image.
+        ChexReasonError: the path does not exist, or the folder has no image.
     """
     from chexreason.data.images import looks_like_image
 
@@ -169,8 +170,9 @@ def image_files(given: str) -> tuple[list[Path], dict[str, int]]:
 
 
 def _inside(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The files of a folder and its folders, those that links lead to as well but each once, and the folders that cannot be
-    opened. What is hidden, such as a desktop leaves, is not looked at.
+    """All files below a folder, following links but listing each folder once, and counts of the folders that cannot be opened.
+
+    Hidden files, such as those that desktops create, are ignored.
     """
     errors: list[OSError] = []
     files = sorted(files_in(folder, errors.append))
@@ -182,7 +184,7 @@ def counted(kinds: dict[str, int]) -> str:
 
 
 def storable(name: object) -> str:
-    """A file's name, or a message with one, for JSON: bytes of the name that are no UTF-8 become visible."""
+    """A file name, or a message with one, for JSON: bytes that are not valid UTF-8 are escaped."""
     return str(name).encode("utf-8", "backslashreplace").decode()
 
 
@@ -207,7 +209,7 @@ def answer(run: Run, files: Sequence[Path], read: Any) -> list[list[tuple[Any, A
 def describe(file: Path, answered: Sequence[tuple[Any, Any]], doubts: Sequence[str] = ()) -> dict[str, Any]:
     """One image's answer: the labels that more than half of its samples name, and the first sample that says just that.
 
-    `doubts`: what the file says that it shows, where that is no frontal chest film.
+    `doubts`: metadata of the file that indicate that it is not a frontal chest film.
     """
     from chexreason.labels import in_order
 
@@ -254,7 +256,7 @@ def finding(one: dict[str, Any]) -> str:
 
 
 def _named(one: dict[str, Any], label: str) -> str:
-    """A count of samples and not a percentage, which would read as the probability of the finding."""
+    """Agreement as a count of samples: a percentage could be mistaken for the probability of the finding."""
     samples = len(one["completions"])
     return f"named in {round(one['agreement'][label] * samples)} of {samples} samples"
 

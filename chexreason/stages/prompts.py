@@ -1,7 +1,7 @@
 """The study's prompts, laid out so that a clinician can review them and a researcher can see what a model will read.
 
 Leaves prompts.md: every prompt with its design cue, its output form, its tokens for each model and the text that each model
-sees. A model whose files are not at hand is listed as such.
+sees. A model whose files are not available is listed as such.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ TORCH = True
 
 
 def reusable(_: Settings) -> bool:
-    """The models at hand may be others by now."""
+    """No: the available models may have changed since."""
     return False
 
 
 def lacks(settings: Settings, used: dict[str, Any], _: Any) -> list[str]:
-    """What is asked for and is no choice."""
+    """Messages about settings that name a model or prompt that does not exist."""
     from chexreason.runs.config import choice_names
 
     models, prompts = ({*choice_names(group)} for group in ("model", "prompt"))

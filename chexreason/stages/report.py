@@ -1,6 +1,6 @@
 """The report: the paper's tables, figures and claims for the runs at hand, and a page to look at them.
 
-It reads run folders alone, so that it can be made again anywhere they are copied to.
+It only reads run folders, so that it can be reproduced wherever they are copied to.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SHOWN = "shown.txt"
 
 @dataclass(frozen=True)
 class Settings:
-    """Which runs, which tables and figures to print, and what of their images the page may hold."""
+    """Which runs to report on, which tables and figures to print, and which images the page may contain."""
 
-    CODE: ClassVar = ("answers", "report")  # a report by yesterday's parser is another
+    CODE: ClassVar = ("answers", "report")  # results depend on the version of parser and report
 
     name: str
     parents: dict[str, str] = field(metadata=CIRCUMSTANCE, default_factory=dict)
@@ -43,11 +43,11 @@ class Settings:
         refuse_unknown(self.show)
 
     def require(self) -> None:
-        """Raises ChexReasonError where a run that is named is not there."""
+        """Raises ChexReasonError if a named run does not exist."""
         _named(self.runs)
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """Named runs count by what they hold: a report on others, or on the same after they changed, is another."""
+        """Named runs are identified by content, so that a change of them leads to a new report."""
         return {"runs": sorted((Path(one).name, _digest(Path(one))) for one in self.runs)}
 
 
@@ -55,7 +55,7 @@ USES = ()
 
 
 def reusable(settings: Settings) -> bool:
-    """A report on every run there is must look again; one on named runs need not."""
+    """Whether runs are named; a report on all runs cannot be reused, since there may be new ones."""
     return bool(settings.runs or settings.parents)
 
 
@@ -115,7 +115,7 @@ def _shown(made: Contents, name: str, folder: Path) -> str:
 
 
 def _digest(folder: Path) -> str:
-    """What a run and those that it stands on left, and what their manifests say of it."""
+    """One digest of the outputs and configs of a run and its ancestors."""
     return digest({one.name: [found.get("outputs"), found.get("config")] for one, found in ancestors(folder).items()})
 
 

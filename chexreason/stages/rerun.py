@@ -1,4 +1,4 @@
-"""The command that makes a run again: the one in its manifest, planned today, with what differs where that is another run."""
+"""The command that repeats a run: that of its manifest, and what would differ if it were executed today."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chexreason.runs.overrides import quoted, root
 from chexreason.runs.plan import plan
 
 SHOWN = "command.txt"
-ONCE = ("force", "dry_run")  # said of one execution, not of a run
+ONCE = ("force", "dry_run")  # keys of a single execution, which do not belong to the run
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Settings:
     run: str | None = field(metadata=CONTENT, default=None)
 
     def require(self) -> None:
-        """Raises ChexReasonError where no folder of a run is named."""
+        """Raises ChexReasonError if `run` is not the folder of a run."""
         if not self.run or folders.read_manifest(Path(self.run)) is None:
             if self.run and folders.is_of_another_version(Path(self.run)):
                 raise ChexReasonError(f"stage.run={self.run}: another version of chexreason made it; that one can tell")
             raise ChexReasonError(f"stage.run={self.run}: name the folder of a run, one that holds a {folders.MANIFEST}")
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """A run's manifest stands for the run."""
+        """The run is identified by the content of its manifest."""
         return {"run": path_digest(Path(str(self.run)) / folders.MANIFEST, store)}
 
 
@@ -46,7 +46,7 @@ USES = ()
 
 
 def reusable(_: Settings) -> bool:
-    """Choices and inputs may be others by now: that is what is asked."""
+    """No: the stage checks whether choices and inputs have changed since."""
     return False
 
 
@@ -54,7 +54,7 @@ def execute(run: Run) -> dict[str, Any]:
     """Leave the command and what it would give today in command.txt."""
     folder = Path(run.settings.run).absolute()
     line, *said = answer(folder)
-    # What a manifest says, which may be somebody else's, is shown and never a line for the shell.
+    # The manifest may come from someone else: comment its text out, so that a shell never executes it.
     shown = [line, *(f"# {each}" for one in said for each in one.splitlines())]
     write_text(run.folder / SHOWN, "\n".join(shown) + "\n")
     return {"command": line, "same": len(said) == 1}
@@ -74,7 +74,7 @@ def answer(folder: Path) -> Iterator[str]:
         raise ChexReasonError(f"{folder / folders.MANIFEST}: its command is damaged") from None
     flags = tokens[: next((at for at, word in enumerate(tokens) if "=" in word), 0)]  # --config-dir FOLDER
     words = [word for word in tokens[len(flags) :] if root(word) not in (*ONCE, "runs")]
-    words.append(f"runs={quoted(str(folder.parent))}")  # wherever it was typed, and wherever the folder has been moved to
+    words.append(f"runs={quoted(str(folder.parent))}")  # where the run is now, as its folder may have been moved
     yield shlex.join([*COMMAND.split(), *flags, *words])
     words = [word for word in words if root(word) != "hydra"]
     try:

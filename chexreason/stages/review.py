@@ -1,8 +1,8 @@
 """Radiologists' review of the traces (section 3.1): a pack to fill, and the filled packs read back.
 
 `stage=review` makes review.html, which saves a file without any server; `stage=review stage.filled=[FILE, ...]` reads such
-files, of one pack or several, reports on them, and writes the verdicts.jsonl that `stage=sft stage.reviewed=...` honours. Of
-what one reader said of a case in several files, the file saved last counts.
+files, of one pack or several, reports on them, and writes verdicts.jsonl, which `stage=sft stage.reviewed=...` applies. If
+several files have a case by the same reader, the file saved last counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACK, PAGE, VERDICTS, REPORT = "pack.json", "review.html", "verdicts.jsonl", "re
 
 @dataclass(frozen=True)
 class Settings:
-    """How large a pack is, or which filled ones are read."""
+    """The size of a new pack, or the filled packs to read."""
 
     name: str
     parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
@@ -39,7 +39,7 @@ class Settings:
 
 
 USES = ("prompt",)
-PARENTS, OPTIONAL = {"traces": ("teach",)}, ("traces",)  # filled packs are read without them
+PARENTS, OPTIONAL = {"traces": ("teach",)}, ("traces",)  # not needed to read filled packs
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Rewards of a file of completions, part by part (section 3.2.2, equations 3 and 4).
 
-Lines are scored in their order: the nuanced reward's window runs through them. Beside what the strict parser read for the
-reward stands what evaluation reads, and how.
+Lines are scored in their order: the nuanced reward's window runs through them. The output has both the answer of
+the strict parser, which the reward uses, and that of the evaluation parser, and how it was read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN, LINES = "shown.txt", 20  # the table that is printed, and how many comple
 
 @dataclass
 class Tokenizer:
-    """Whose tokens are counted."""
+    """The tokenizer for counting tokens."""
 
     model: str
     made_by: str | None
@@ -168,7 +168,7 @@ def _completion(values: dict[str, Any], where: str) -> Given:
 
 
 def read_frequencies(path: Path) -> dict[str, float]:
-    """Share of studies that carry each finding, as a GRPO run leaves it in frequencies.json.
+    """Share of studies with each finding, as a GRPO run writes it to frequencies.json.
 
     Raises:
         ChexReasonError: there is no such object in `path`.
@@ -190,7 +190,7 @@ def read_frequencies(path: Path) -> dict[str, float]:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The first lines for a person: reward, parts, and what was read."""
+    """A table of the first completions: reward, its parts, and the parsed answer."""
     from tabulate import tabulate
 
     head = ["id", "reward", *rows[0]["parts"], "answer"]

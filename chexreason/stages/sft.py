@@ -68,7 +68,7 @@ class Settings:
         check_trainer("SFTConfig", self.trainer, OWN)
 
 
-# Arguments that `arguments` sets from keys of ours; the trainer block may not set them.
+# TRL arguments set by `arguments`, with the stage key that controls each; the trainer block may not set them.
 OWN = SHARED | {
     "lr_scheduler_type": "schedule",
     "warmup_steps": "warmup",
@@ -146,7 +146,7 @@ def headline(metrics: dict[str, Any]) -> str:
 
 
 def arguments(run: Run) -> SFTConfig:
-    """Section 3.2.1 as TRL's arguments."""
+    """TRL's arguments for section 3.2.1."""
     from trl import SFTConfig
 
     from chexreason.training.trainer import in_full, shared_arguments
@@ -166,16 +166,16 @@ def arguments(run: Run) -> SFTConfig:
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         restore_callback_states_from_checkpoint=True,  # the patience counter of early stopping
-        remove_unused_columns=False,  # images are read from their paths, which the model does not take
+        remove_unused_columns=False,  # keeps the image paths, which are not arguments of the model
     )
     return in_full(SFTConfig, said, settings.trainer)
 
 
 def read_traces(run: Run, read: Callable[[Path], Image.Image] | None = None) -> list[dict[str, Any]]:
-    """The traces of every teach run that is a parent (`traces`, `traces_<site>`) less what reviewers rejected, with roots.
+    """The traces of all parent teach runs (`traces`, `traces_<site>`) except rejected ones, with their image roots.
 
     Raises:
-        ChexReasonError: one of them is of an image or a patient of a registered test set.
+        ChexReasonError: a trace belongs to an image or a patient of a registered test set.
     """
     from chexreason.data import integrity
     from chexreason.data.paths import existing_root
@@ -198,7 +198,7 @@ def split_by_patient(
     """Training traces, and those of about `held_out` of the patients, none of whom is in the first."""
     import numpy as np
 
-    patients = sorted({trace["patient"] for trace in traces})  # one of two sites with the same id is one here: no harm
+    patients = sorted({trace["patient"] for trace in traces})  # equal ids at two sites count as one patient, which is harmless
     if len(patients) < 2:
         raise ChexReasonError(f"{len(traces)} traces of {len(patients)} patients cannot be split: teach more studies")
     shuffled = np.random.default_rng(seed).permutation(patients)
@@ -212,8 +212,7 @@ def split_by_patient(
 def example(trace: dict[str, Any], run: Run) -> dict[str, Any]:
     """A trace in TRL's prompt/completion form: the loss then falls on the completion alone.
 
-    `length`: of what differs between traces, in characters, for who groups them by it (the trainer block's
-    `train_sampling_strategy`).
+    `length`: characters of the completion, for grouping by length (the trainer block's `train_sampling_strategy`).
     """
     return {
         "root": trace["root"],

@@ -41,7 +41,7 @@ class Settings:
         at_least(0, **{name: getattr(self, name) for name in rates})
 
     def inputs(self, store: Path | None) -> dict[str, Any]:
-        """Prompts count by their wording."""
+        """Prompts are identified by their wording."""
         return {"prompts": {prompt.name: prompt.version for prompt in choices("prompt", self.prompts)}}
 
 
@@ -50,7 +50,7 @@ TORCH = True
 
 
 def lacks(_: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> list[str]:
-    """Why no stand-in can be made."""
+    """A message if the model has no pre-training settings, i.e. is not a stand-in."""
     if used["model"].pretraining is None:
         return [f"model={used['model'].name} is no stand-in: model.pretraining says of one what it has seen"]
     return []

@@ -1,8 +1,8 @@
 """Reasoning traces for the SFT set (section 3.1): the teacher is given the labels and reasons as if independently.
 
 A trace is kept when it passes every gate (chexreason/teacher/gates.py); otherwise it is written again, and after the last
-attempt set aside with the reason. What a teacher wrote is in journal.jsonl before anything else happens to it: a run that
-was stopped goes on from there and pays for nothing twice. A prompt that asks for labels alone needs no teacher: its traces
+attempt set aside with the reason. Replies are written to journal.jsonl before they are processed, so that an interrupted
+run resumes from there and no reply is paid for twice. A prompt that asks for labels alone needs no teacher: its traces
 are written here.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often a study may be tried, what a trace must pass, and what all may cost."""
+    """Attempts per study, the gates that a trace must pass, and the budget."""
 
     name: str
     parents: dict[str, str | None] = field(metadata=CIRCUMSTANCE)
@@ -56,7 +56,7 @@ def uses(config: Config) -> tuple[str, ...]:
 
 
 def bill(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) -> Bill | None:
-    """The most that the service may be asked; None if no service is used."""
+    """The maximum use of the paid service; None if no service is used."""
     teacher = used.get("teacher")
     if teacher is None or teacher.address is None or "curated" not in parents:
         return None
@@ -75,7 +75,7 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
         return []
     curated = parents["curated"].manifest if "curated" in parents else {"config": {}, "parents": {}}
     checks = [teacher.require_client, teacher.key]
-    if "dataset" in curated["config"] and "dataset" not in curated["parents"]:  # else the run that made the films says
+    if "dataset" in curated["config"] and "dataset" not in curated["parents"]:  # otherwise the run that made the films has it
         stated = curated["config"]["dataset"].get("agreement")
         if stated is None:
             name = curated["config"]["dataset"]["name"]
@@ -93,7 +93,7 @@ def lacks(settings: Settings, used: dict[str, Any], parents: dict[str, Plan]) ->
 
 
 def lost(folder: Path) -> list[str]:
-    """Images of the studies taught that are not there any more."""
+    """Images of the taught studies that are missing now."""
     from chexreason.data import curated
 
     return curated.lacking(folder.parent / read_json(folder / MANIFEST)["parents"]["curated"])
